@@ -1,0 +1,1 @@
+"""One library a file: the thin shells between the engine and the world."""

@@ -1,0 +1,63 @@
+"""What a CM21 call can come to.
+
+::
+
+    CallOutcome
+    ├── Receipt         Mirakl took the batch in; the only success
+    ├── Refusal         final: a 4xx that no repetition heals, or a redirect
+    ├── Unacknowledged  2xx without a tracking id: taken in or not, nobody knows; final
+    └── CallFailure     try again later; ``may_have_reached`` says whether Mirakl may have taken it in
+
+Decided by the HTTP status alone (CM21.md, "error body").
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Mirakl's acknowledgement of one batch."""
+
+    tracking_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A final refusal; ``excerpt`` is a bounded piece of Mirakl's own words, for people."""
+
+    status: int
+    excerpt: str
+
+    @property
+    def unauthorized(self) -> bool:
+        """Mirakl refused the credential, not the batch."""
+        return self.status in (401, 403)
+
+    @property
+    def blames_entries(self) -> bool:
+        """One bad entry can cause this status, so the batch is worth splitting."""
+        return self.status in (400, 413, 422)
+
+
+@dataclass(frozen=True, slots=True)
+class Unacknowledged:
+    """A 2xx answer that carries no usable tracking id."""
+
+    status: int
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailure:
+    """A failure that time may heal."""
+
+    reason: str
+    """For people: ``HTTP 503``, ``connection refused``, ``no answer within 60 s``."""
+    may_have_reached: bool
+    """The request was written and no complete answer came, or a gateway gave up (504)."""
+    status: int | None = None
+    retry_after: float | None = None
+    """Seconds from the end of the call, where Mirakl named a time."""
+
+
+type CallOutcome = Receipt | Refusal | Unacknowledged | CallFailure

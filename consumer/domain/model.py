@@ -1,0 +1,94 @@
+"""The nouns: who asks, for what, and which Mirakl it concerns.
+
+A *request* names products as a mapping of Mirakl product id to SKU: once validated, the same id cannot
+stand there twice with different SKUs, and exact repeats are one entry.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+type Products = Mapping[str, str]
+"""``miraklProductId`` -> ``productSku``, in the order of the request."""
+
+
+class AuthScheme(StrEnum):
+    """How Mirakl wants the credential in ``Authorization`` (CM21.md: a property of the specification)."""
+
+    BEARER = "bearer"
+    API_KEY = "api-key"
+
+
+class Role(StrEnum):
+    """What an API key may do; only ``OPERATOR`` may resynchronize."""
+
+    OPERATOR = "OPERATOR"
+    ACCOUNT = "ACCOUNT"
+    SUPPLIER = "SUPPLIER"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSpecification:
+    """One Mirakl client configuration, as the directory snapshot holds it.
+
+    ``credential`` is the decrypted secret and never part of a ``repr``; where it cannot be decrypted, or the
+    base URL cannot be used, ``unusable`` says why in one sentence and ``credential`` is empty.
+    """
+
+    id: str
+    """UUID, 36 characters, lower case."""
+    tenant: str
+    name: str
+    base_url: str
+    credential: str = field(repr=False)
+    auth_scheme: AuthScheme
+    active: bool
+    suspended: bool
+    products_per_call: int
+    concurrent_calls: int
+    calls_per_hour: int | None
+    unusable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of an API key; the key itself is known to its owner alone."""
+
+    id: str
+    tenant: str
+    name: str
+    role: Role
+    expires_at: float | None
+    """Seconds since the epoch, UTC; ``None``: never."""
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """An immutable snapshot of the stores, all that authorization and resolution look at.
+
+    ``version`` changes with every change of the tables. ``api_keys`` is keyed by the SHA-256 digest
+    (32 bytes) of the key's UTF-8 bytes; ``active`` lists, per tenant, the ids of its active
+    specifications, sorted.
+    """
+
+    version: int
+    specifications: Mapping[str, ClientSpecification]
+    api_keys: Mapping[bytes, ApiKey] = field(repr=False)
+    active: Mapping[str, tuple[str, ...]]
+
+
+def build_directory(
+    version: int, specifications: list[ClientSpecification], api_keys: Mapping[bytes, ApiKey]
+) -> Directory:
+    """Index the rows of the stores."""
+    active: dict[str, list[str]] = {}
+    for specification in specifications:
+        if specification.active:
+            active.setdefault(specification.tenant, []).append(specification.id)
+    return Directory(
+        version=version,
+        specifications={specification.id: specification for specification in specifications},
+        api_keys=dict(api_keys),
+        active={tenant: tuple(sorted(ids)) for tenant, ids in active.items()},
+    )

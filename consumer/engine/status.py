@@ -1,0 +1,65 @@
+"""What the engine tells of itself: one immutable snapshot for health, metrics and people."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LaneState(StrEnum):
+    """How a lane stands towards its Mirakl."""
+
+    HEALTHY = "healthy"
+    SICK = "sick"
+    """Waits until a known time, then lets one probe through."""
+    STALLED = "stalled"
+    """Calls are out for far longer than they ever took."""
+    THROTTLED = "throttled"
+    """Its calls per hour are spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One client specification's queue and calls."""
+
+    client_specification_id: str
+    tenant: str
+    depth: int
+    """Requests (and parts of large ones) that wait for a call."""
+    calls_out: int
+    state: LaneState
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """A moment of the engine. Counters only grow; everything else is as of ``taken_at`` (monotonic seconds)."""
+
+    taken_at: float
+    joined: bool
+    """The consumer has joined its group (also with no partition)."""
+    stopping: bool
+    troubles: tuple[str, ...]
+    """Why the intake is closed, each with its remedy; empty: it is open."""
+    intake_closed: Mapping[str, int]
+    """Times the intake closed, by reason (``database``, ``directory-stale``, ``no-api-key``, ``schema-registry``, ``broker``)."""
+    oldest_unanswered_seconds: float
+    in_flight_records: int
+    in_flight_bytes: int
+    window_used: Mapping[int, float]
+    """Partition -> share of its window of offsets, 0 to 1."""
+    paused_partitions: int
+    pauses: int
+    lanes: tuple[LaneStatus, ...]
+    answered: Mapping[tuple[str, str], int]
+    """(result status, error code or empty) -> results committed."""
+    dead_letters: Mapping[str, int]
+    """reason -> dead letters committed."""
+    discarded: int
+    """Outcomes thrown away since their assignment had ended."""
+    progress_maps_ignored: int
+    """Progress maps read on assignment that were foreign, broken or implausible."""
+    offset_resets: int
+    """Assignments whose committed offset was out of the log's range."""
+    commits: int
+    aborts: int
+    last_commit_at: float | None
+    """Monotonic seconds."""
