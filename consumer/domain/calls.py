@@ -12,6 +12,7 @@ Decided by the HTTP status alone (CM21.md, "error body").
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +61,4 @@ class CallFailure:
     """Seconds from the end of the call, where Mirakl named a time."""
 
 
-type CallOutcome = Receipt | Refusal | Unacknowledged | CallFailure
+CallOutcome: TypeAlias = Receipt | Refusal | Unacknowledged | CallFailure

@@ -7,8 +7,9 @@ stand there twice with different SKUs, and exact repeats are one entry.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
-type Products = Mapping[str, str]
+Products: TypeAlias = Mapping[str, str]
 """``miraklProductId`` -> ``productSku``, in the order of the request."""
 
 
