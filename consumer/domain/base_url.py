@@ -1,0 +1,103 @@
+"""Which base URLs a credential may be sent to, and the address of CM21 below one.
+
+Operators paste a base URL with or without a trailing ``/`` and with or without ``/api`` (CM21.md, "base URL"):
+all four mean the same Mirakl. A path in front of ``/api`` is kept, since gateways put Mirakl below one.
+"""
+
+import re
+from collections.abc import Collection
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+SYNCHRONIZATION_PATH = "/api/mcm/products/synchronization"
+"""CM21, below a normalised base URL (CM21.md)."""
+
+MAXIMUM_LENGTH = 2048
+"""Characters of a base URL: what browsers, proxies and gateways agree to carry."""
+
+_HOST_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_LONGEST_HOST_NAME = 253
+"""Characters (RFC 1035); a longer one makes name resolution raise instead of fail."""
+
+_URL_CHARACTERS = re.compile(r"[!-~]*")
+
+
+def base_url_problem(base_url: str, insecure_hosts: Collection[str] = ()) -> str | None:
+    """Say in one sentence why a credential must not or cannot be sent there; ``None``: it may.
+
+    ``insecure_hosts`` are the host names that plain http is allowed for, next to loopback addresses. The
+    sentence never repeats the URL: what people paste may hold a password.
+    """
+    if len(base_url) > MAXIMUM_LENGTH:
+        return f"The base URL is longer than {MAXIMUM_LENGTH} characters; give the address of Mirakl alone."
+    if not _URL_CHARACTERS.fullmatch(base_url) or "\\" in base_url:
+        return "The base URL holds white space, a backslash or a character outside ASCII; paste it again."
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port
+    except ValueError:
+        return "The base URL has no valid host and port; write it as https://HOST or https://HOST:PORT."
+    return _shape_problem(base_url, parts, port) or _transport_problem(parts, insecure_hosts)
+
+
+def normalised(base_url: str) -> str:
+    """Bring a base URL without a problem into its one form: no trailing ``/``, no trailing ``/api``."""
+    parts = urlsplit(base_url)
+    path = parts.path.rstrip("/")
+    if path.endswith("/api"):
+        path = path.removesuffix("/api").rstrip("/")
+    return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+
+def synchronization_url(base_url: str) -> str:
+    """Give the address of CM21 below a base URL without a problem."""
+    return normalised(base_url) + SYNCHRONIZATION_PATH
+
+
+def _shape_problem(base_url: str, parts: SplitResult, port: int | None) -> str | None:
+    if parts.scheme not in ("https", "http"):
+        return "The base URL does not begin with https://; write it in full."
+    if "@" in parts.netloc:
+        return "The base URL holds a user name or password; put the secret into the credential instead."
+    if "?" in base_url or "#" in base_url:
+        return "The base URL holds a query or a fragment; leave out the part from ? or # on."
+    if port == 0 or parts.netloc.lower() != _network_location(parts.hostname or "", port):
+        return "The base URL has no valid host and port; write it as https://HOST or https://HOST:PORT."
+    return None
+
+
+def _transport_problem(parts: SplitResult, insecure_hosts: Collection[str]) -> str | None:
+    host = parts.hostname or ""
+    if parts.scheme == "https" or _is_loopback(host) or host in {name.strip().lower() for name in insecure_hosts}:
+        return None
+    return (
+        "The base URL uses plain http for a host that is not this machine; "
+        "use https, or allow the host in RESYNC_INSECURE_HOSTS."
+    )
+
+
+def _network_location(host: str, port: int | None) -> str | None:
+    """Write a host and port anew: what differs was read leniently (``[::1]elsewhere``), and another may read it so."""
+    if not _names_a_host(host):
+        return None
+    written = f"[{host}]" if ":" in host else host
+    return written if port is None else f"{written}:{port}"
+
+
+def _names_a_host(host: str) -> bool:
+    if _address(host) is not None:
+        return "%" not in host
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= _LONGEST_HOST_NAME and all(_HOST_LABEL.fullmatch(label) for label in labels)
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
