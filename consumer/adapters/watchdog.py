@@ -1,0 +1,128 @@
+"""Leaves the process when it is stuck, with the stacks of all threads as evidence.
+
+A thread that waits inside C code, a deadlock, a coroutine that never yields: nothing inside the program can heal
+them, and nothing that has not been committed is lost by leaving. What is watched is progress, never the world
+around: an outage of the broker must not become a crash loop, so a call of the producer gets its own, long limit.
+
+The account is kept in the watchdog's own waking time. Each look adds one interval of silence, however much the
+clock has moved since the last one: after SIGSTOP and SIGCONT, a suspended machine or a starved container nobody
+had a chance to make progress, and the watchdog, having slept as well, has seen none of that time.
+
+Stacks come from the interpreter and not from ``faulthandler``: with the names of the threads, and written by a
+thread of their own, since a reader of stderr that stands still must not keep a stuck process alive. What stops
+the interpreter as a whole (C code that never gives the GIL back) silences the watchdog too; then ``/livez``
+does not answer either, and whoever asks it restarts the process.
+"""
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+EXIT_STUCK: Final = 70
+"""Exit code of a process that left because it was stuck (``EX_SOFTWARE`` of sysexits.h)."""
+
+LOOK_INTERVAL_SECONDS: Final = 1.0
+REPORT_TIMEOUT_SECONDS: Final = 5.0
+"""How long the report may take to be written before the process leaves without it."""
+_STDERR: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """One thing that has to go on.
+
+    ``last_progress`` gives monotonic seconds of the last progress, or of the start of what is under way; ``None``
+    when nothing is, which is never too long. It is called on other threads and must not wait.
+    """
+
+    name: str
+    last_progress: Callable[[], float | None]
+    limit_seconds: float
+
+
+class Watchdog:
+    """Looks at every heartbeat once an interval; ``exit_process`` must not return."""
+
+    def __init__(
+        self,
+        heartbeats: Iterable[Heartbeat],
+        *,
+        interval: float = LOOK_INTERVAL_SECONDS,
+        report: Callable[[str], None] | None = None,
+        exit_process: Callable[[int], object] = os._exit,
+    ) -> None:
+        self._accounts = [_Account(heartbeat) for heartbeat in heartbeats]
+        self._interval = interval
+        self._report = report or write_to_stderr
+        self._exit_process = exit_process
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def look(self) -> None:
+        """One turn: what has made no progress since the last one has been silent for an interval more."""
+        for account in self._accounts:
+            if account.silence_after(self._interval) > account.heartbeat.limit_seconds:
+                self._leave(account)
+                return
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._interval):
+            self.look()
+
+    def _leave(self, account: "_Account") -> None:
+        try:
+            self._report(
+                f"watchdog: {account.heartbeat.name}: no progress for {account.silence:.0f} s "
+                f"(limit {account.heartbeat.limit_seconds:g} s). Leaving with exit code {EXIT_STUCK}; "
+                f"nothing uncommitted is lost. Stacks of all threads:\n{thread_stacks()}"
+            )
+        finally:
+            self._exit_process(EXIT_STUCK)
+
+
+class _Account:
+    """How long a heartbeat has been silent, in the watchdog's waking time."""
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        self.heartbeat = heartbeat
+        self.silence = 0.0
+        self._seen: float | None = None
+
+    def silence_after(self, interval: float) -> float:
+        progress = self.heartbeat.last_progress()
+        silent = progress is not None and progress == self._seen
+        self.silence = self.silence + interval if silent else 0.0
+        self._seen = progress
+        return self.silence
+
+
+def thread_stacks() -> str:
+    """The stack of every Python thread, as text; source lines, never values."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"Thread {names.get(ident, 'unknown')} ({ident}):\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in sys._current_frames().items()  # noqa: SLF001 - the documented way to see other threads
+    )
+
+
+def write_to_stderr(text: str) -> None:
+    """Write past all buffers and locks, which a stuck thread may hold; give up when nobody reads."""
+    data = memoryview(text.encode(errors="backslashreplace"))
+    writer = threading.Thread(target=_write_all, args=(data,), name="watchdog-report", daemon=True)
+    writer.start()
+    writer.join(REPORT_TIMEOUT_SECONDS)
+
+
+def _write_all(data: memoryview) -> None:
+    while data:
+        data = data[os.write(_STDERR, data) :]
