@@ -1,0 +1,345 @@
+"""What can be set: one frozen model per edge. The names of the environment follow from the names here.
+
+A field with ``repr=False`` holds a secret: no ``repr``, no message and no listing shows its value.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+from consumer.settings.durations import parse_duration
+from consumer.settings.librdkafka import CONSUMER_ONLY, PRODUCER_ONLY, refusals
+
+
+class GroupProtocol(StrEnum):
+    """How the members of the consumer group agree on partitions."""
+
+    CLASSIC = "classic"
+    CONSUMER = "consumer"
+    """KIP-848: the broker assigns."""
+
+
+class Delivery(StrEnum):
+    """What a ``read_committed`` subscriber sees of each result."""
+
+    EXACTLY_ONCE = "exactly-once"
+    AT_LEAST_ONCE = "at-least-once"
+    """For brokers without transactions."""
+
+
+class LogLevel(StrEnum):
+    """The least severe line that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    AUTO = "auto"
+    """``console`` on a terminal, ``json`` elsewhere."""
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LoggedRequests(StrEnum):
+    """Which answered requests get a line in the log."""
+
+    ALL = "all"
+    FAILED = "failed"
+
+
+def _seconds(given: object) -> object:
+    return parse_duration(given) if isinstance(given, str) else given
+
+
+def _separated(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    return tuple(part for part in (part.strip() for part in given.split(",")) if part)
+
+
+def _lower(given: object) -> object:
+    return given.lower() if isinstance(given, str) else given
+
+
+Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds)]
+"""Seconds."""
+
+
+class _Edge(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+_BROKER = re.compile(r"(?:[A-Z_]+://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:,/\[\]]+)(?::[0-9]{1,5})?")
+_GROUP_ID = re.compile(r"[!-~]{1,200}")
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+def _brokers(given: str) -> str:
+    brokers = [broker.strip() for broker in given.split(",") if broker.strip()]
+    for broker in brokers:
+        if not _BROKER.fullmatch(broker):
+            raise ValueError(f"{broker!r} is not a broker: write host:port, several separated by commas")
+    return ",".join(brokers)
+
+
+def _group_id(given: str) -> str:
+    if not _GROUP_ID.fullmatch(given):
+        raise ValueError("write 1 to 200 visible ASCII characters: the name also stands in headers and ids")
+    return given
+
+
+def _topic(given: str) -> str:
+    if not _TOPIC.fullmatch(given) or given in {".", ".."}:
+        raise ValueError(f"{given!r} is not a topic name: write 1 to 249 letters, digits, dots, dashes or underscores")
+    return given
+
+
+def _json_object(given: object) -> Mapping[str, object]:
+    try:
+        parsed = json.loads(given) if isinstance(given, str) else given
+    except json.JSONDecodeError as error:
+        # neither the text nor the cause: both hold the secrets that the properties hold
+        raise ValueError(f"this is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+    if not isinstance(parsed, Mapping):
+        raise ValueError('write a JSON object, such as {"security.protocol": "SASL_SSL"}')  # noqa: TRY004  pydantic reports a ValueError
+    return parsed
+
+
+def _as_text(value: object) -> str:
+    """Write a value as librdkafka reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class KafkaSettings(_Edge):
+    """The brokers, our group on them, and how results are delivered."""
+
+    bootstrap_servers: Annotated[str, AfterValidator(_brokers)] = Field(
+        default="", description="The Kafka brokers to begin with: `host:port`, comma-separated."
+    )
+    group_id: Annotated[str, AfterValidator(_group_id)] = Field(
+        default="mirakl-resync",
+        description="The consumer group; transactional ids begin with it. The same for all replicas.",
+    )
+    group_protocol: Annotated[GroupProtocol, BeforeValidator(_lower)] = Field(
+        default=GroupProtocol.CLASSIC,
+        description="`classic`, or `consumer` (KIP-848; a killed replica's partitions then wait 45 s).",
+    )
+    group_instance_id: Annotated[str, AfterValidator(_group_id)] | None = Field(
+        default=None,
+        description="Static membership: stable and unique per replica, so that a restarted replica goes on at once.",
+    )
+    delivery: Annotated[Delivery, BeforeValidator(_lower)] = Field(
+        default=Delivery.EXACTLY_ONCE,
+        description="`exactly-once`, or `at-least-once` for brokers without transactions.",
+    )
+    properties: Mapping[str, str] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Any librdkafka property, as JSON; those that would break the guarantees are refused.",
+    )
+
+    @field_validator("properties", mode="before")
+    @classmethod
+    def _check(cls, given: object, info: ValidationInfo) -> dict[str, str]:
+        properties = _json_object(given)
+        classic = info.data.get("group_protocol") is not GroupProtocol.CONSUMER
+        complaints = refusals(properties, classic=classic) + [
+            f"give {name!r} a string, a number or a boolean"
+            for name, value in properties.items()
+            if not isinstance(value, str | int | float)
+        ]
+        if complaints:
+            raise ValueError("\n".join(complaints))
+        return {name: _as_text(value) for name, value in properties.items()}
+
+    def consumer_properties(self) -> dict[str, str]:
+        """The operator's librdkafka properties for a ``Consumer``, brokers included; group and guarantees are not."""
+        return self._without(PRODUCER_ONLY)
+
+    def producer_properties(self) -> dict[str, str]:
+        """The operator's librdkafka properties for a ``Producer``, brokers included."""
+        return self._without(CONSUMER_ONLY)
+
+    def admin_properties(self) -> dict[str, str]:
+        """The operator's librdkafka properties for an ``AdminClient``, brokers included."""
+        return self._without(CONSUMER_ONLY | PRODUCER_ONLY)
+
+    def _without(self, names: frozenset[str]) -> dict[str, str]:
+        chosen = {name: value for name, value in self.properties.items() if name not in names}
+        return {"bootstrap.servers": self.bootstrap_servers, **chosen}
+
+
+class TopicSettings(_Edge):
+    """The three topics."""
+
+    requests: Annotated[str, AfterValidator(_topic)] = Field(
+        default="mirakl.product-resync.requests.v1", description="The topic that requests are read from."
+    )
+    results: Annotated[str, AfterValidator(_topic)] = Field(
+        default="mirakl.product-resync.results.v1", description="The topic that results are written to."
+    )
+    dead_letters: Annotated[str, AfterValidator(_topic)] = Field(
+        default="mirakl.product-resync.requests.v1.dlq",
+        description="The topic for records that cannot be read as a request.",
+    )
+
+    @field_validator("results", "dead_letters")
+    @classmethod
+    def _differ(cls, topic: str, info: ValidationInfo) -> str:
+        for other, name in info.data.items():
+            if name == topic:
+                raise ValueError(f"{topic!r} is also the name of RESYNC_TOPICS__{other.upper()}: use a topic for each")
+        return topic
+
+
+def _registry_url(given: str) -> str:
+    parts = _http_url(given)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "leave the credentials out of it, and set RESYNC_SCHEMA_REGISTRY__USERNAME and __PASSWORD instead"
+        )
+    return given.rstrip("/")
+
+
+def _http_url(given: str) -> SplitResult:
+    parts = urlsplit(given)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("write a URL such as https://registry.example.com")
+    return parts
+
+
+def _existing_file(given: Path) -> Path:
+    if not given.is_file():
+        raise ValueError(f"there is no file {str(given)!r}: name a file of CA certificates in PEM format")
+    return given
+
+
+class SchemaRegistrySettings(_Edge):
+    """A Confluent-compatible schema registry; without a URL the system works on its bundled schemas."""
+
+    url: Annotated[str, AfterValidator(_registry_url)] | None = Field(
+        default=None, description="A Confluent-compatible schema registry; unset: none is used."
+    )
+    username: str | None = Field(default=None, description="Its user, for HTTP Basic authentication.")
+    password: SecretStr | None = Field(default=None, repr=False, description="Its user's password.")
+    ca_file: Annotated[Path, AfterValidator(_existing_file)] | None = Field(
+        default=None, description="CA certificates (PEM) to trust instead of the system's."
+    )
+
+    @field_validator("password")
+    @classmethod
+    def _pair(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (info.data.get("username") is None) != (password is None):
+            raise ValueError("goes together with RESYNC_SCHEMA_REGISTRY__USERNAME: set both or none")
+        return password
+
+
+class AdminSettings(_Edge):
+    """Where health and metrics are served."""
+
+    host: str = Field(
+        default="0.0.0.0",  # noqa: S104  probes and scrapers come from other hosts
+        description="The address that serves `/livez`, `/readyz` and `/metrics`.",
+    )
+    port: int = Field(default=8080, ge=0, le=65_535, description="Its port; 0: any that is free.")
+
+
+class LogSettings(_Edge):
+    """What is logged, and how."""
+
+    level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+        default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
+    )
+    format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        default=LogFormat.AUTO, description="`json`, `console`, or `auto`: console on a terminal, else JSON."
+    )
+    requests: Annotated[LoggedRequests, BeforeValidator(_lower)] = Field(
+        default=LoggedRequests.ALL, description="One line per answered request: `all`, or only the `failed` ones."
+    )
+
+
+_DATABASES = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
+_FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+"""32 bytes in URL-safe base64."""
+
+
+def _database_url(given: SecretStr) -> SecretStr:
+    scheme, separator, _ = given.get_secret_value().partition("://")
+    if not separator or scheme not in _DATABASES:
+        raise ValueError("write sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE")
+    return given
+
+
+def _fernet_keys(given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    wrong = [str(number) for number, key in enumerate(given, 1) if not _FERNET_KEY.fullmatch(key.get_secret_value())]
+    if wrong:
+        raise ValueError(
+            f"number {', '.join(wrong)} of {len(given)} is not a Fernet key: "
+            "`mirakl-resync-consumer encryption-key` makes one"
+        )
+    return given
+
+
+class Settings(_Edge):
+    """All that can be set, for both programs."""
+
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    topics: TopicSettings = Field(default_factory=TopicSettings)
+    schema_registry: SchemaRegistrySettings = Field(default_factory=SchemaRegistrySettings)
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
+        default=SecretStr("sqlite:///mirakl-resync.db"),
+        repr=False,
+        description="SQLAlchemy URL of the stores: SQLite for a single host, `postgresql+psycopg://` in production.",
+    )
+    encryption_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_separated), AfterValidator(_fernet_keys)] = (
+        Field(
+            default=(),
+            repr=False,
+            description="Fernet keys for the stored credentials, comma-separated; the first encrypts, all decrypt.",
+        )
+    )
+    request_deadline: Duration = Field(
+        default=300.0, ge=1.0, le=86_400.0, description="Every request is decided within this time of being read."
+    )
+    call_timeout: Duration = Field(default=60.0, ge=0.1, le=3_600.0, description="The whole of one CM21 call.")
+    shutdown_timeout: Duration = Field(
+        default=25.0,
+        ge=0.0,
+        le=3_600.0,
+        description="The time for what is out to finish when the service is told to stop.",
+    )
+    max_products_per_request: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="A request with more product pairs is answered 400."
+    )
+    max_request_bytes: int = Field(
+        default=1_048_576, ge=1_024, le=134_217_728, description="A larger request is dead-lettered."
+    )
+    insecure_hosts: Annotated[frozenset[str], BeforeValidator(_separated), BeforeValidator(_lower)] = Field(
+        default=frozenset(),
+        description="Host names whose Mirakl may be called over plain http, comma-separated.",
+    )
+    admin: AdminSettings = Field(default_factory=AdminSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    api_key: SecretStr | None = Field(
+        default=None, repr=False, description="The API key that `mirakl-resync` sends with its requests."
+    )
