@@ -1,0 +1,137 @@
+"""Real parts as fixtures, one of each for the whole run, started when the first test asks.
+
+Where a part cannot be had, its tests are skipped by name and listed at the end. With ``CI`` set they fail instead:
+there, what can be had must be had.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.support import kafka, postgres, registry
+from tests.support.parts import Part, PartMissing, docker_runs
+from tests.support.topics import Topics, create_topics, delete_topics
+
+PARTS = {
+    "docker_engine": "docker",
+    "kafka_bootstrap": "kafka",
+    "own_kafka": "kafka",
+    "postgres_url": "postgres",
+    "own_postgres": "postgres",
+    "schema_registry_url": "registry",
+    "own_registry": "registry",
+}
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> Iterator[str]:
+    """Address of a real broker that many tests share: none may stop it."""
+    given = kafka.given_bootstrap()
+    if given:
+        yield given
+        return
+    for broker in _running(kafka.real_kafka):
+        yield broker.bootstrap
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[kafka.Kafka]:
+    """A real broker for this test alone, running: it may be stopped, killed and frozen."""
+    yield from _running(kafka.real_kafka)
+
+
+@pytest.fixture
+def topics(kafka_bootstrap: str) -> Iterator[Topics]:
+    """Topics and a group of this test's own, on the shared broker."""
+    made = create_topics(kafka_bootstrap)
+    yield made
+    delete_topics(kafka_bootstrap, made)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """SQLAlchemy URL of a real server that many tests share, with a role that may create databases."""
+    given = postgres.given_url()
+    if given:
+        yield given
+        return
+    for server in _running(postgres.real_postgres):
+        yield server.url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """SQLAlchemy URL of an empty database of this test's own, on the shared server."""
+    url = postgres.new_database(postgres_url)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[postgres.Postgres]:
+    """A real server for this test alone, running."""
+    yield from _running(postgres.real_postgres)
+
+
+@pytest.fixture(scope="session")
+def schema_registry_url() -> Iterator[str]:
+    """Base URL of a real registry that many tests share: subjects need names of their own."""
+    given = registry.given_url()
+    if given:
+        yield given
+        return
+    for process in _running(registry.RegistryProcess):
+        yield process.url
+
+
+@pytest.fixture
+def own_registry() -> Iterator[registry.RegistryProcess]:
+    """A real, empty registry for this test alone, running."""
+    yield from _running(registry.RegistryProcess)
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> None:
+    """A Docker engine that answers."""
+    if not docker_runs():
+        pytest.skip("Docker: no engine answers. Start Docker")
+
+
+def _running(make: Callable[[], AnyPart]) -> Iterator[AnyPart]:
+    try:
+        part = make()
+    except PartMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+    try:
+        part.start()
+        yield part
+    finally:
+        part.remove()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the real parts that it uses, so that ``-m "not kafka"`` needs no marks by hand."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in PARTS:
+                item.add_marker(PARTS[fixture])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what could not run here, and why."""
+    reasons: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
+    if reasons:
+        terminalreporter.section("what could not run here")
+    for reason, tests in reasons.items():
+        terminalreporter.line(f"{reason}: {len(tests)} tests")
+        for test in tests:
+            terminalreporter.line(f"    {test}")
