@@ -1,0 +1,114 @@
+"""API keys as operators handle them: the commands `api-keys`."""
+
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from sqlalchemy import Engine, RowMapping, insert, update
+
+from consumer.adapters.stores.rows import AdministrationError, Values, by_id, named, reading, refuse_name, rows, writing
+from consumer.adapters.stores.tables import DEFAULT_TENANT, api_keys, instant
+from consumer.domain.model import Role
+
+KEY_PREFIX = "mrk_"
+"""Lets people and secret scanners recognise one of our keys."""
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRow:
+    """A stored API key; the key itself is known to its owner alone."""
+
+    id: str
+    tenant: str
+    name: str
+    role: str
+    created_at: datetime | None
+    expires_at: datetime | None
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedApiKey:
+    """A new key, to be shown this once."""
+
+    key: str = field(repr=False)
+    row: ApiKeyRow
+
+
+class ApiKeys:
+    """The stored API keys. Every method raises :class:`AdministrationError` or :class:`StoreTrouble`.
+
+    A name may stand once among the keys of a tenant that are not revoked: a revoked one frees its name.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def issue(
+        self,
+        name: str,
+        role: Role = Role.OPERATOR,
+        tenant: str = DEFAULT_TENANT,
+        expires_at: datetime | None = None,
+    ) -> IssuedApiKey:
+        """Make a key of 256 random bits and store its SHA-256.
+
+        A slow hash would protect guessable secrets; these cannot be guessed, and are looked up for every request.
+        ``expires_at`` must carry its time zone.
+        """
+        refuse_name(tenant, "tenant")
+        refuse_name(name, "name")
+        key = KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+        values: Values = {
+            "id": str(uuid.uuid4()),
+            "tenant": tenant,
+            "name": name,
+            "key_hash": sha256(key.encode()).hexdigest(),
+            "role": role.value,
+            "created_at": datetime.now(UTC),
+            "expires_at": _checked_expiry(expires_at),
+        }
+        with writing(self._engine) as connection:
+            if any(row["name"] == name and not row["revoked"] for row in rows(connection, api_keys, tenant)):
+                raise AdministrationError(
+                    f"Tenant {tenant!r} has an API key {name!r} already; choose another name, or revoke that one first."
+                )
+            connection.execute(insert(api_keys).values(values))
+            return IssuedApiKey(key, _row(by_id(connection, api_keys, values["id"])))
+
+    def list(self, tenant: str | None = None) -> tuple[ApiKeyRow, ...]:
+        """Give those of a tenant, or of all, by tenant and name."""
+        with reading(self._engine) as connection:
+            return tuple(map(_row, rows(connection, api_keys, tenant)))
+
+    def revoke(self, identifier: str, tenant: str | None = None) -> ApiKeyRow:
+        """Refuse the key from now on; once more does no harm."""
+        with writing(self._engine) as connection:
+            found = named(connection, api_keys, identifier, tenant)
+            row_id = next((row["id"] for row in found if not row["revoked"]), found[0]["id"])
+            connection.execute(update(api_keys).where(api_keys.c.id == row_id).values(revoked=True))
+            return _row(by_id(connection, api_keys, row_id))
+
+
+def _row(stored: RowMapping) -> ApiKeyRow:
+    return ApiKeyRow(
+        id=stored["id"],
+        tenant=stored["tenant"],
+        name=stored["name"],
+        role=stored["role"],
+        created_at=instant(stored["created_at"]),
+        expires_at=instant(stored["expires_at"]),
+        revoked=bool(stored["revoked"]),
+    )
+
+
+def _checked_expiry(expires_at: datetime | None) -> datetime | None:
+    """SQLite keeps no time zone: what is stored is UTC."""
+    if expires_at is None:
+        return None
+    if expires_at <= datetime.now(UTC):
+        raise AdministrationError("The key would have expired already; give a time to come.")
+    return expires_at.astimezone(UTC)

@@ -1,0 +1,227 @@
+"""Client specifications as operators handle them: the commands `clients`."""
+
+import re
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypedDict, Unpack
+
+from sqlalchemy import Connection, Engine, RowMapping, delete, insert, update
+
+from consumer.adapters.stores.encryption import Encryption, credential_problem
+from consumer.adapters.stores.limits import LIMITS
+from consumer.adapters.stores.rows import (
+    AdministrationError,
+    Values,
+    by_id,
+    named,
+    reading,
+    refuse_name,
+    rows,
+    writing,
+)
+from consumer.adapters.stores.tables import DEFAULT_TENANT, client_specifications, instant
+from consumer.domain.base_url import base_url_problem, normalised
+from consumer.domain.model import AuthScheme
+from consumer.domain.validation import canonical_uuid
+
+_WRITTEN_INTO_URL = re.compile(r"//[^/]*@")
+"""A user name and password that somebody wrote into a base URL by hand; such a specification is unusable."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSpecificationRow:
+    """A stored client specification, its credential left out."""
+
+    id: str
+    tenant: str
+    name: str
+    base_url: str
+    auth_scheme: str
+    active: bool
+    suspended: bool
+    products_per_call: int
+    concurrent_calls: int
+    calls_per_hour: int | None
+    created_at: datetime | None
+    """``None``: written by hand, and no time."""
+    updated_at: datetime | None
+
+
+class SpecificationOptions(TypedDict, total=False):
+    """What may be given for a new client specification, next to what must be."""
+
+    id: str
+    auth_scheme: AuthScheme
+    active: bool
+    products_per_call: int
+    concurrent_calls: int
+    calls_per_hour: int | None
+
+
+class SpecificationChanges(SpecificationOptions, total=False):
+    """What may be changed of a client specification; the credential in plain text."""
+
+    name: str
+    base_url: str
+    credential: str
+
+
+class ClientSpecifications:
+    """The stored client specifications. Every method raises :class:`AdministrationError` or :class:`StoreTrouble`.
+
+    A row is named by its id, or by its name within a tenant (``None``: the default tenant).
+    """
+
+    def __init__(
+        self, engine: Engine, encryption: Encryption | None = None, insecure_hosts: Collection[str] = frozenset()
+    ) -> None:
+        """``encryption`` is needed where a credential is given."""
+        self._engine = engine
+        self._encryption = encryption
+        self._insecure_hosts = insecure_hosts
+
+    def add(
+        self,
+        name: str,
+        base_url: str,
+        credential: str,
+        tenant: str = DEFAULT_TENANT,
+        **options: Unpack[SpecificationOptions],
+    ) -> ClientSpecificationRow:
+        """Store a new one, with a new id where none is given."""
+        refuse_name(tenant, "tenant")
+        changes: SpecificationChanges = {"name": name, "base_url": base_url, "credential": credential, **options}
+        now = datetime.now(UTC)
+        values: Values = {"id": str(uuid.uuid4()), "tenant": tenant, "created_at": now} | self._checked(changes)
+        with writing(self._engine) as connection:
+            _refuse_taken(connection, values)
+            connection.execute(insert(client_specifications).values(values | {"updated_at": now}))
+            return _row(by_id(connection, client_specifications, values["id"]))
+
+    def set(
+        self, identifier: str, tenant: str | None = None, **changes: Unpack[SpecificationChanges]
+    ) -> ClientSpecificationRow:
+        """Change what is given and leave the rest."""
+        return self._update(identifier, tenant, self._checked(changes))
+
+    def list(self, tenant: str | None = None) -> tuple[ClientSpecificationRow, ...]:
+        """Give those of a tenant, or of all, by tenant and name."""
+        with reading(self._engine) as connection:
+            return tuple(map(_row, rows(connection, client_specifications, tenant)))
+
+    def get(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
+        """Give one."""
+        with reading(self._engine) as connection:
+            return _row(_found(connection, identifier, tenant))
+
+    def activate(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
+        """Let it be used where a request names none."""
+        return self._update(identifier, tenant, {"active": True})
+
+    def deactivate(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
+        """Let it be used only where a request names it."""
+        return self._update(identifier, tenant, {"active": False})
+
+    def suspend(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
+        """Send nothing to it; requests are answered that it is suspended."""
+        return self._update(identifier, tenant, {"suspended": True})
+
+    def resume(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
+        """End a suspension."""
+        return self._update(identifier, tenant, {"suspended": False})
+
+    def remove(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
+        """Delete it and give what it was."""
+        with writing(self._engine) as connection:
+            row = _found(connection, identifier, tenant)
+            connection.execute(delete(client_specifications).where(client_specifications.c.id == row["id"]))
+            return _row(row)
+
+    def _update(self, identifier: str, tenant: str | None, values: Values) -> ClientSpecificationRow:
+        with writing(self._engine) as connection:
+            row = _found(connection, identifier, tenant)
+            _refuse_taken(connection, {"tenant": row["tenant"], **values}, besides=row["id"])
+            connection.execute(
+                update(client_specifications)
+                .where(client_specifications.c.id == row["id"])
+                .values(values | {"updated_at": datetime.now(UTC)})
+            )
+            return _row(by_id(connection, client_specifications, values.get("id", row["id"])))
+
+    def _checked(self, changes: SpecificationChanges) -> Values:
+        """Turn what is given into column values, or refuse it."""
+        values: Values = dict(changes)
+        if "name" in changes:
+            refuse_name(changes["name"], "name")
+        if "id" in changes:
+            values["id"] = _checked_id(changes["id"])
+        if "auth_scheme" in changes:
+            values["auth_scheme"] = AuthScheme(changes["auth_scheme"]).value
+        if "base_url" in changes:
+            values["base_url"] = self._checked_base_url(changes["base_url"])
+        if "credential" in changes:
+            values["credential"] = self._encrypted(changes["credential"])
+        for column, limit in LIMITS.items():
+            if column in values and not limit.allows(values[column]):
+                raise AdministrationError(f"{column} must be {limit}.")
+        return values
+
+    def _checked_base_url(self, base_url: str) -> str:
+        problem = base_url_problem(base_url, self._insecure_hosts)
+        if problem:
+            raise AdministrationError(problem)
+        return normalised(base_url)
+
+    def _encrypted(self, credential: str) -> str:
+        problem = credential_problem(credential)
+        if problem:
+            raise AdministrationError(problem)
+        if self._encryption is None:
+            raise AdministrationError(
+                "RESYNC_ENCRYPTION_KEYS is not set; `mirakl-resync-consumer encryption-key` makes a key."
+            )
+        return self._encryption.encrypt(credential)
+
+
+def _row(stored: RowMapping) -> ClientSpecificationRow:
+    return ClientSpecificationRow(
+        id=stored["id"],
+        tenant=stored["tenant"],
+        name=stored["name"],
+        base_url=_WRITTEN_INTO_URL.sub("//***@", stored["base_url"]),
+        auth_scheme=stored["auth_scheme"],
+        active=bool(stored["active"]),
+        suspended=bool(stored["suspended"]),
+        products_per_call=stored["products_per_call"],
+        concurrent_calls=stored["concurrent_calls"],
+        calls_per_hour=stored["calls_per_hour"],
+        created_at=instant(stored["created_at"]),
+        updated_at=instant(stored["updated_at"]),
+    )
+
+
+def _found(connection: Connection, identifier: str, tenant: str | None) -> RowMapping:
+    (row,) = named(connection, client_specifications, identifier, tenant)
+    return row
+
+
+def _refuse_taken(connection: Connection, values: Values, besides: str | None = None) -> None:
+    """Say precisely what the table's unique constraints would refuse."""
+    for row in rows(connection, client_specifications, None):
+        if row["id"] == besides:
+            continue
+        if row["id"] == values.get("id"):
+            raise AdministrationError(f"The id {row['id']} is taken by {row['name']!r} of tenant {row['tenant']!r}.")
+        if (row["tenant"], row["name"]) == (values["tenant"], values.get("name")):
+            raise AdministrationError(
+                f"Tenant {row['tenant']!r} has a client specification {row['name']!r} already; choose another name."
+            )
+
+
+def _checked_id(given: str) -> str:
+    specification_id = canonical_uuid(given)
+    if specification_id is None:
+        raise AdministrationError("The id must be a UUID in its 36-character form.")
+    return specification_id

@@ -1,0 +1,243 @@
+"""How a database is reached, what can be wrong with it, and what to do then.
+
+SQLite serves a single host, PostgreSQL production. Neither may hang the program: a statement ends after
+``STATEMENT_SECONDS``, by the server's own doing, or a second later by ours (a frozen server cancels nothing).
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import psycopg
+import sqlalchemy
+from psycopg.abc import PQGen
+from psycopg.rows import TupleRow
+from sqlalchemy import URL, Connection, Engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from consumer.adapters.stores.tables import SCHEMA_REVISIONS
+
+STATEMENT_SECONDS = 3.0
+"""Less than the 5 s within which a change must count."""
+CONNECT_SECONDS = 3
+_GRACE_SECONDS = 1.0
+_EXCERPT_CHARACTERS = 300
+_UPGRADE = "`mirakl-resync-consumer db upgrade`"
+
+_Answer = TypeVar("_Answer")
+
+
+class StoreTrouble(Exception):  # noqa: N818 - no mistake of a program: a state of the world
+    """The database cannot serve now; the text is one sentence for people and says what to do, without any secret."""
+
+    def __init__(self, message: str, *, missing_or_old: bool) -> None:
+        """``missing_or_old``: waiting will not heal it. No such database, or its tables are not of this release."""
+        super().__init__(message)
+        self.missing_or_old = missing_or_old
+
+
+def create_engine(url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> Engine:
+    """Prepare connections to ``RESYNC_DATABASE_URL``; none is made yet. Raises :class:`StoreTrouble`.
+
+    A SQLite file is opened, never created. In SQLite a transaction of an engine or connection with the execution
+    option ``writes`` takes the write lock at once: one that first reads could lose it to another and fail.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, statement_seconds)
+    return _postgresql(parsed, statement_seconds)
+
+
+def redacted(url: str) -> str:
+    """Show where a database URL points, without its password or its options."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return "***"
+    return _shown(parsed)
+
+
+@contextmanager
+def troubles(engine: Engine) -> Iterator[None]:
+    """Turn what the driver raises into :class:`StoreTrouble`."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise trouble(error, engine) from error
+
+
+def trouble(error: DBAPIError, engine: Engine) -> StoreTrouble:
+    """Say what a driver's error means and what to do about it."""
+    shown = _shown(engine.url)
+    if _file_is_missing(engine):
+        return StoreTrouble(f"The database {shown} does not exist; {_UPGRADE} makes it.", missing_or_old=True)
+    if _lacks_a_table(error.orig):
+        return StoreTrouble(f"The database {shown} lacks our tables; run {_UPGRADE}.", missing_or_old=True)
+    if _took_too_long(error.orig):
+        return StoreTrouble(
+            f"The database {shown} is locked or too slow; end what holds a transaction open or overloads it.",
+            missing_or_old=False,
+        )
+    return StoreTrouble(
+        f"The database {shown} cannot be used ({_excerpt(error, engine.url)}); "
+        "check that it runs and that RESYNC_DATABASE_URL is right.",
+        missing_or_old=False,
+    )
+
+
+def check_schema(engine: Engine) -> None:
+    """Hold that the tables are there and of this release. Raises :class:`StoreTrouble`."""
+    with troubles(engine), engine.connect() as connection:
+        check_revision(connection)
+
+
+def check_revision(connection: Connection) -> None:
+    """Hold that the tables are of this release. Raises :class:`StoreTrouble`, or the driver's error without any."""
+    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision == SCHEMA_REVISIONS[-1]:
+        return
+    shown = _shown(connection.engine.url)
+    if revision is None or revision in SCHEMA_REVISIONS:
+        raise StoreTrouble(f"The database {shown} is of an older release; run {_UPGRADE}.", missing_or_old=True)
+    raise StoreTrouble(
+        f"The database {shown} is of a newer release (schema {str(revision)[:32]!r}); run that release of the program.",
+        missing_or_old=True,
+    )
+
+
+def sqlite_file(engine: Engine) -> Path | None:
+    """The file of a SQLite database."""
+    return Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreTrouble(  # no cause: it may repeat a part of the password
+            "RESYNC_DATABASE_URL is not a database URL; write sqlite:///FILE or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters percent-encoded.",
+            missing_or_old=True,
+        ) from None
+    problem = _url_problem(parsed)
+    if problem:
+        raise StoreTrouble(f"RESYNC_DATABASE_URL {problem}", missing_or_old=True)
+    return parsed.set(drivername="postgresql+psycopg") if parsed.get_backend_name() == "postgresql" else parsed
+
+
+def _url_problem(url: URL) -> str | None:
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+        if url.database in (None, "", ":memory:") or url.query or url.host:
+            return "must name a SQLite file and nothing more: sqlite:///FILE, with four slashes for an absolute path."
+        return None
+    if url.drivername not in ("postgresql", "postgresql+psycopg"):
+        return "names a kind of database that is not supported; write sqlite:///FILE or postgresql+psycopg://…"
+    if "@" in (url.host or "") + (url.database or ""):
+        return "holds a second @; percent-encode the special characters of its password."
+    return None
+
+
+def _shown(url: URL) -> str:
+    if url.get_backend_name() != "sqlite" and "@" in (url.host or "") + (url.database or "") + repr(dict(url.query)):
+        return f"{url.drivername}://***"  # a password with a raw @: its end stands where the host should
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _sqlite(url: URL, statement_seconds: float) -> Engine:
+    address = f"file:{quote(os.path.abspath(str(url.database)))}?mode=rw"  # noqa: PTH100 - resolves no symbolic link
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            address, uri=True, timeout=statement_seconds, isolation_level=None, check_same_thread=False
+        )
+        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")  # one broken text spoils no other row
+        return connection
+
+    engine = sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    """Begin in SQL: Python's own transaction handling begins none for a read, which then sees a moving state."""
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql(url: URL, statement_seconds: float) -> Engine:
+    options = f"-c statement_timeout={round(statement_seconds * 1000)} -c datestyle=ISO -c timezone=UTC"
+    given = dict(url.query)
+    arguments = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "mirakl-resync-consumer",
+        "client_encoding": "utf8",
+    }
+    engine = sqlalchemy.create_engine(
+        url,
+        connect_args={
+            **{name: value for name, value in arguments.items() if name not in given},
+            "options": f"{options} {given.get('options', '')}".strip(),
+            "prepare_threshold": None,  # a transaction pooler hands each transaction another server process
+        },
+        hide_parameters=True,
+    )
+
+    def connect(_dialect: object, _record: object, args: list[Any], keywords: dict[str, Any]) -> psycopg.Connection:
+        connection = _BoundedConnection.connect(*args, **keywords)
+        connection.answer_seconds = statement_seconds + _GRACE_SECONDS
+        return connection
+
+    event.listen(engine, "do_connect", connect)
+    return engine
+
+
+class _NoAnswer(psycopg.OperationalError):
+    """The server, or the way to it, is frozen."""
+
+
+class _BoundedConnection(psycopg.Connection[TupleRow]):
+    """A connection that waits for no answer longer than ``answer_seconds``, and is closed after that."""
+
+    answer_seconds = STATEMENT_SECONDS + _GRACE_SECONDS
+
+    def wait(self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None) -> _Answer:
+        limit = self.answer_seconds if timeout is None else min(timeout, self.answer_seconds)
+        try:
+            return super().wait(gen, interval, limit)
+        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 - psycopg names no public one for this
+            self.close()
+            raise _NoAnswer(f"no answer within {limit:g} s") from error
+
+
+def went_away(error: DBAPIError) -> bool:
+    """Whether the connection had broken, so that a new one may do; a frozen server would only freeze it again."""
+    return error.connection_invalidated and not isinstance(error.orig, _NoAnswer)
+
+
+def _file_is_missing(engine: Engine) -> bool:
+    path = sqlite_file(engine)
+    return path is not None and not path.exists()
+
+
+def _lacks_a_table(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return str(error).startswith(("no such table", "no such column"))
+    return isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn)
+
+
+def _took_too_long(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return isinstance(error, _NoAnswer | psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable)
+
+
+def _excerpt(error: DBAPIError, url: URL) -> str:
+    """Give the driver's own words in one bounded line; they repeat no password, and if they did, they do no more."""
+    words = " ".join(str(error.orig).split())
+    if url.password:
+        words = words.replace(str(url.password), "***")
+    return words[:_EXCERPT_CHARACTERS]

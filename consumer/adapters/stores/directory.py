@@ -1,0 +1,260 @@
+"""The stores as one immutable snapshot, read anew only when they changed.
+
+Whatever stands in a row, it spoils no other: rows may be made by hand, and constraints can be dropped.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Engine, RowMapping, select, text
+from sqlalchemy.exc import DBAPIError
+
+from consumer.adapters.stores.database import StoreTrouble, check_revision, sqlite_file, trouble, went_away
+from consumer.adapters.stores.encryption import Encryption, credential_problem
+from consumer.adapters.stores.limits import LIMITS
+from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
+from consumer.domain.base_url import base_url_problem, normalised
+from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
+from consumer.domain.validation import canonical_uuid
+
+StoredRow: TypeAlias = Mapping[str, Any] | RowMapping
+
+_DIGEST_BYTES = 32
+_VERSION = select(directory_version.c.version)
+_SPECIFICATIONS = select(*map(as_stored, client_specifications.c)).order_by(client_specifications.c.id)
+_API_KEYS = select(*map(as_stored, api_keys.c)).order_by(api_keys.c.id)
+
+
+class DirectoryReader:
+    """Reads snapshots over one long-lived connection; one call at a time, from any thread.
+
+    ``warnings`` says, one sentence each, which rows the last snapshot leaves out and which specifications in it
+    cannot be used.
+    """
+
+    def __init__(
+        self, engine: Engine, encryption: Encryption | None, insecure_hosts: Collection[str] = frozenset()
+    ) -> None:
+        self._engine = (
+            engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            if engine.dialect.name == "postgresql"
+            else engine
+        )
+        self._encryption = encryption
+        self._insecure_hosts = insecure_hosts
+        self._connection: Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self.warnings: tuple[str, ...] = ()
+
+    def read(self, known_version: int | None) -> Directory | None:
+        """Give the snapshot, or ``None`` while it is still the one of ``known_version``.
+
+        Unchanged, it costs one query by primary key. Over a new connection the snapshot is always read: the same
+        number may belong to another database, restored from a backup. Raises :class:`StoreTrouble`.
+        """
+        reused = self._keep_connection()
+        try:
+            try:
+                return self._read(known_version if reused else None)
+            except DBAPIError as error:
+                if not (reused and went_away(error)):
+                    raise
+            self.close()
+            return self._read(None)
+        except DBAPIError as error:
+            self.close()
+            raise trouble(error, self._engine) from error
+        except StoreTrouble:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop the connection; the next read makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()  # a broken one must not go back to the pool
+            connection.close()
+
+    def _keep_connection(self) -> bool:
+        """Whether the connection of the last read still leads to the database: a SQLite file can be replaced."""
+        if self._connection is not None and self._file != _identity(self._engine):
+            self.close()
+        return self._connection is not None
+
+    def _read(self, known_version: int | None) -> Directory | None:
+        if self._connection is None:
+            self._connection = self._connect()
+        with self._connection.begin():
+            if known_version is not None and _version(self._connection) == known_version:
+                return None
+        with self._connection.begin():
+            if self._engine.dialect.name == "postgresql":
+                # A snapshot that is older than a TRUNCATE sees the table empty: so first the lock, then the snapshot.
+                self._connection.execute(text("LOCK TABLE client_specifications, api_keys IN ACCESS SHARE MODE"))
+            return self._load(self._connection)
+
+    def _connect(self) -> Connection:
+        self._file = _identity(self._engine)
+        connection = self._engine.connect()
+        self._connection = connection
+        with connection.begin():
+            check_revision(connection)
+        return connection
+
+    def _load(self, connection: Connection) -> Directory:
+        version = _version(connection)
+        warnings: list[str] = []
+        specifications = self._specifications(connection, warnings)
+        keys = _keys(connection, warnings)
+        self.warnings = tuple(warnings)
+        return build_directory(version, specifications, keys)
+
+    def _specifications(self, connection: Connection, warnings: list[str]) -> list[ClientSpecification]:
+        loaded = []
+        for row in connection.execute(_SPECIFICATIONS).mappings():
+            specification = load_specification(row, self._encryption, self._insecure_hosts)
+            if specification is None:
+                warnings.append(f"Client specification {row['id']!r} is left out: its id is no UUID.")
+                continue
+            loaded.append(specification)
+            if specification.unusable:
+                warnings.append(
+                    f"Client specification {specification.id} ({specification.name!r}) cannot be used: "
+                    f"{specification.unusable}"
+                )
+        return loaded
+
+
+def load_specification(
+    row: StoredRow, encryption: Encryption | None, insecure_hosts: Collection[str]
+) -> ClientSpecification | None:
+    """Read a row as the driver gave it; ``None`` where its id is no UUID: no request and no result could name it.
+
+    Any other mistake makes it unusable, and keeps out of the specification what may be a secret in a wrong place.
+    """
+    specification_id = canonical_uuid(str(row["id"]))
+    if specification_id is None:
+        return None
+    base_url = str(row["base_url"])
+    url_problem = base_url_problem(base_url, insecure_hosts)
+    credential, unreadable = _credential(row["credential"], encryption)
+    unusable = _mistake(row) or url_problem or unreadable
+    return ClientSpecification(
+        id=specification_id,
+        tenant=str(row["tenant"]),
+        name=str(row["name"]),
+        base_url="" if url_problem else normalised(base_url),
+        credential="" if unusable else credential,
+        auth_scheme=AuthScheme.API_KEY if row["auth_scheme"] == AuthScheme.API_KEY else AuthScheme.BEARER,
+        active=_is_true(row["active"]),
+        suspended=_is_true(row["suspended"]),
+        products_per_call=1 if unusable else int(row["products_per_call"]),
+        concurrent_calls=1 if unusable else int(row["concurrent_calls"]),
+        calls_per_hour=None if unusable or row["calls_per_hour"] is None else int(row["calls_per_hour"]),
+        unusable=unusable,
+    )
+
+
+def load_api_key(row: StoredRow) -> tuple[bytes, ApiKey] | str:
+    """Read a row as the driver gave it, by its digest; a sentence where it is not understood, and so opens nothing."""
+    about = f"API key {row['id']!r} ({row['name']!r}) is ignored:"
+    digest = _digest(row["key_hash"])
+    if digest is None:
+        return f"{about} its key_hash is no SHA-256 in hexadecimal."
+    if row["role"] not in {role.value for role in Role}:
+        return f"{about} its role is none of {', '.join(Role)}."
+    expires_at = _expiry(row["expires_at"])
+    if isinstance(expires_at, str):
+        return f"{about} {expires_at}"
+    return digest, ApiKey(
+        id=str(row["id"]),
+        tenant=str(row["tenant"]),
+        name=str(row["name"]),
+        role=Role(row["role"]),
+        expires_at=expires_at.timestamp() if expires_at else None,
+        revoked=not _is_false(row["revoked"]),
+    )
+
+
+def _keys(connection: Connection, warnings: list[str]) -> dict[bytes, ApiKey]:
+    loaded = {}
+    for row in connection.execute(_API_KEYS).mappings():
+        read = load_api_key(row)
+        if isinstance(read, str):
+            warnings.append(read)
+        else:
+            digest, key = read
+            loaded[digest] = key
+    return loaded
+
+
+def _version(connection: Connection) -> int:
+    version = connection.scalar(_VERSION)
+    if version is None:
+        raise StoreTrouble(
+            "The database's table directory_version is empty, so changes cannot be seen; "
+            "run INSERT INTO directory_version VALUES (1, 1).",
+            missing_or_old=False,
+        )
+    return int(version)
+
+
+def _credential(stored: object, encryption: Encryption | None) -> tuple[str, str | None]:
+    """Give the credential and, where it cannot be used, the reason."""
+    if encryption is None:
+        return "", "Its credential cannot be decrypted, since RESYNC_ENCRYPTION_KEYS is not set."
+    credential = encryption.decrypt(stored) if isinstance(stored, str) else None
+    if credential is None:
+        return "", (
+            "Its credential cannot be decrypted; add its key to RESYNC_ENCRYPTION_KEYS, "
+            "or set it anew with `mirakl-resync-consumer clients set`."
+        )
+    return credential, credential_problem(credential)
+
+
+def _mistake(row: StoredRow) -> str | None:
+    """What the tables' constraints would have refused."""
+    if row["auth_scheme"] not in {scheme.value for scheme in AuthScheme}:
+        return f"Its auth_scheme is none of {', '.join(AuthScheme)}."
+    for flag in ("active", "suspended"):
+        if not (_is_true(row[flag]) or _is_false(row[flag])):
+            return f"Its {flag} is neither true nor false."
+    for name, limit in LIMITS.items():
+        if not limit.allows(row[name]):
+            return f"Its {name} is not {limit}."
+    return None
+
+
+def _is_true(stored: object) -> bool:
+    return stored in (True, 1)
+
+
+def _is_false(stored: object) -> bool:
+    return stored in (False, 0)
+
+
+def _digest(stored: object) -> bytes | None:
+    try:
+        digest = bytes.fromhex(str(stored))
+    except ValueError:
+        return None
+    return digest if len(digest) == _DIGEST_BYTES else None
+
+
+def _expiry(stored: object) -> datetime | str | None:
+    """``None``: never; a sentence: unreadable."""
+    if stored in (None, "infinity"):
+        return None
+    return instant(stored) or "its expires_at is no time; write it as 2030-12-31 23:59:59."
+
+
+def _identity(engine: Engine) -> tuple[int, int] | None:
+    """Device and number of a SQLite file; ``None`` where there is none."""
+    path = sqlite_file(engine)
+    try:
+        status = os.stat(path) if path else None  # noqa: PTH116 - a fraction of the cost, once a second for ever
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status else None

@@ -1,0 +1,38 @@
+"""What the numbers and names of a row may be; the same on their way in and out."""
+
+from dataclasses import dataclass
+
+LONGEST_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A whole number from 1 to ``highest``."""
+
+    highest: int
+    optional: bool = False
+
+    def allows(self, value: object) -> bool:
+        """Whether it is such a number, or nothing where that is allowed."""
+        if value is None:
+            return self.optional
+        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= self.highest
+
+    def __str__(self) -> str:
+        return f"a whole number from 1 to {self.highest}"
+
+
+LIMITS = {
+    "products_per_call": Limit(100_000),
+    "concurrent_calls": Limit(1_000),
+    "calls_per_hour": Limit(1_000_000_000, optional=True),
+}
+
+
+def name_problem(name: str) -> str | None:
+    """Say why a name or a tenant could not be told from another, or typed, by a person."""
+    if not 1 <= len(name) <= LONGEST_NAME:
+        return f"must have 1 to {LONGEST_NAME} characters"
+    if name != name.strip() or not name.isprintable():
+        return "must not begin or end with white space nor hold invisible characters"
+    return None

@@ -1,0 +1,92 @@
+"""Rows of either table as operators handle them: found by id or name, changed in one transaction."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Engine, RowMapping, Table, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from consumer.adapters.stores.database import check_revision, trouble
+from consumer.adapters.stores.limits import name_problem
+from consumer.adapters.stores.tables import DEFAULT_TENANT, as_stored
+from consumer.domain.validation import canonical_uuid
+
+Values: TypeAlias = dict[str, Any]
+"""Column values of one row."""
+
+
+class AdministrationError(Exception):
+    """What was asked for cannot be done; the text is one sentence for people and says what to do."""
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One state of a database of this release."""
+    with _transaction(engine) as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One change of a database of this release, all of it or nothing."""
+    with _transaction(engine.execution_options(writes=True)) as connection:
+        yield connection
+
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    try:
+        with engine.begin() as connection:
+            check_revision(connection)
+            yield connection
+    except IntegrityError as error:
+        raise AdministrationError("Somebody else made a conflicting change just now; look and try again.") from error
+    except DBAPIError as error:
+        raise trouble(error, engine) from error
+
+
+def rows(connection: Connection, table: Table, tenant: str | None) -> Sequence[RowMapping]:
+    """Those of a tenant, or of all, by tenant and name."""
+    statement = select(*map(as_stored, table.c)).order_by(table.c.tenant, table.c.name, table.c.id)
+    if tenant is not None:
+        statement = statement.where(table.c.tenant == tenant)
+    return connection.execute(statement).mappings().all()
+
+
+def by_id(connection: Connection, table: Table, row_id: str) -> RowMapping:
+    """The one with this id."""
+    return connection.execute(select(*map(as_stored, table.c)).where(table.c.id == row_id)).mappings().one()
+
+
+def named(connection: Connection, table: Table, identifier: str, tenant: str | None) -> Sequence[RowMapping]:
+    """Those with this id, or with this name in the tenant (``None``: the default tenant); never none.
+
+    Only revoked API keys share a name. An id needs no tenant, but must be of the one that is given.
+    """
+    row_id = canonical_uuid(identifier)
+    everywhere = rows(connection, table, None)
+    if row_id:
+        found = [row for row in everywhere if row["id"] == row_id and tenant in (None, row["tenant"])]
+    else:
+        found = [row for row in everywhere if row["name"] == identifier and row["tenant"] == (tenant or DEFAULT_TENANT)]
+    if not found:
+        raise AdministrationError(_missing(everywhere, identifier, tenant))
+    return found
+
+
+def _missing(everywhere: Sequence[RowMapping], identifier: str, tenant: str | None) -> str:
+    where = f"tenant {tenant or DEFAULT_TENANT!r}"
+    elsewhere = sorted({row["tenant"] for row in everywhere if identifier in (row["id"], row["name"])})
+    if elsewhere:
+        return f"{identifier!r} is not in {where} but in {', '.join(map(repr, elsewhere))}: give --tenant."
+    return f"There is no {identifier!r} in {where}; the command `list` shows what there is."
+
+
+def refuse_name(value: str, what: str) -> None:
+    """Hold the rules of names, of tenants too."""
+    problem = name_problem(value)
+    if problem:
+        raise AdministrationError(f"The {what} {problem}.")
+    if canonical_uuid(value):
+        raise AdministrationError(f"The {what} must not look like an id; choose words.")

@@ -1,0 +1,63 @@
+"""Makes the tables, or brings them to this release: `db upgrade`."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, inspect, text
+
+from consumer.adapters.stores.database import check_revision, create_engine, sqlite_file, troubles
+from consumer.adapters.stores.tables import SCHEMA_REVISIONS
+
+UPGRADE_SECONDS = 60.0
+"""For one statement: a migration may wait for another one, or for the writers of a table."""
+_ADVISORY_LOCK = 0x7265_7379_6E63
+"""The number that two upgrades of one PostgreSQL database agree upon ("resync")."""
+
+
+def upgrade(engine: Engine) -> bool:
+    """Bring the database to this release, and make a SQLite file where there is none; say whether there was need.
+
+    All of it in one transaction behind a lock: two at once do it once, and one that is killed leaves nothing.
+    Raises :class:`~consumer.adapters.stores.StoreTrouble`.
+    """
+    patient = create_engine(engine.url.render_as_string(hide_password=False), statement_seconds=UPGRADE_SECONDS)
+    try:
+        with troubles(engine):
+            _make_file(sqlite_file(engine))
+            with patient.execution_options(writes=True).begin() as connection:
+                return _upgrade(connection)
+    finally:
+        patient.dispose()
+
+
+def alembic_config() -> Config:
+    """Where the migrations are, also in an installed package; no ``alembic.ini`` is needed."""
+    config = Config()
+    config.set_main_option("script_location", "consumer.adapters:migrations")
+    return config
+
+
+def _upgrade(connection: Connection) -> bool:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    if inspect(connection).has_table("alembic_version"):
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        if revision is not None and revision not in SCHEMA_REVISIONS[:-1]:
+            check_revision(connection)
+            return False
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return True
+
+
+def _make_file(path: Path | None) -> None:
+    """Make the file for its owner alone, and let readers and a writer pass each other (WAL, kept in the file)."""
+    if path is None:
+        return
+    path.touch(mode=0o600)
+    with closing(sqlite3.connect(path, timeout=UPGRADE_SECONDS)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
