@@ -1,0 +1,1 @@
+"""What is said on the topics: the released Avro schemas, their codec, their registry."""

@@ -1,0 +1,450 @@
+"""Avro schema resolution, compiled: a writer's schema and ours become one function from bytes to a value.
+
+Why not ``fastavro.schemaless_reader`` with a reader schema, although fastavro parses and writes here: where
+it *skips* what only the writer knows it does not look at lengths, so a truncated body passes; it takes
+negative union branches and enum symbols; it runs for as long as a body claims (2**40 items of no bytes);
+and a recursive schema overflows its C stack. Bodies and schemas come from other people: reading here is
+strict, and its work is bounded by the length of the body. It is also faster.
+
+Positions only grow, and strings and skipped values do not check them: one that has passed the end is
+caught by the next byte read, or by the caller, who must compare the last position with the length.
+
+Logical types are ignored: a string that is no uuid, or a time beyond Python's years, is a value to be
+answered, not one to fail on. Only what our own schemas use can be read; anything can be skipped.
+
+Source: Avro specification 1.12, "Binary encoding" and "Schema resolution".
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Final, TypeAlias
+
+from fastavro import parse_schema
+from fastavro.schema import SchemaParseException, UnknownType
+
+Schema: TypeAlias = Any
+"""Parsed JSON: a name, a union (list) or a definition (dict)."""
+Read: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
+"""(body, position) -> (value, position behind it); raises one of `MALFORMED`."""
+Skip: TypeAlias = int | Callable[[bytes, int], int]
+"""A fixed number of bytes, or (body, position) -> position behind. A function reads at least one byte."""
+
+
+class MalformedError(ValueError):
+    """The bytes are no value of the writer's schema."""
+
+
+class SchemaError(ValueError):
+    """The schema is not one, or cannot be resolved to ours."""
+
+
+MALFORMED: Final = (IndexError, MalformedError, UnicodeDecodeError, RecursionError)
+"""All that a `Read` raises: the end of the body (IndexError), no Avro, no UTF-8, values nested too deep."""
+
+_STRUCTURE: Final = frozenset({"type", "name", "namespace", "fields", "items", "values", "symbols", "size"})
+_NOT_A_SCHEMA: Final = (
+    *(SchemaParseException, UnknownType, AttributeError, IndexError),
+    *(KeyError, RecursionError, TypeError, ValueError),
+)
+_LONG_GROUPS: Final = 10
+"""Ten groups of seven bits hold 64."""
+_INTS: Final = range(-(2**31), 2**31)
+_SKIPPED: Final = ""
+"""Where values go that only the writer knows; no field of Avro has this name."""
+_PROMOTIONS: Final = {("int", "long"), ("string", "bytes"), ("bytes", "string")}
+
+
+def parse_writer(text: str) -> tuple[Schema, Mapping[str, Schema]]:
+    """A writer's schema and its named types by full name, with nothing left but what shapes the bytes.
+
+    Raises `SchemaError` where the text is no Avro schema.
+    """
+    named: dict[str, Schema] = {}
+    try:
+        return parse_schema(_structure(json.loads(text)), named), named
+    except _NOT_A_SCHEMA as error:
+        msg = f"not an Avro schema: {error}"
+        raise SchemaError(msg[:500]) from error
+
+
+def _structure(node: Schema) -> Schema:
+    if isinstance(node, list):
+        return [_structure(item) for item in node]
+    if isinstance(node, dict):
+        return {key: _structure(value) for key, value in node.items() if key in _STRUCTURE}
+    return node
+
+
+def resolve(writer_text: str, reader: Schema, reader_named: Mapping[str, Schema]) -> Read:
+    """The function that reads what was written with ``writer_text`` as ``reader``.
+
+    Raises `SchemaError` where the text is no Avro schema, or what it writes can never be read as ``reader``.
+    """
+    writer, writer_named = parse_writer(writer_text)
+    try:
+        return _Resolution(writer_named, reader_named).read(writer, reader)
+    except _NOT_A_SCHEMA as error:
+        msg = f"cannot be resolved: {error}"
+        raise SchemaError(msg[:500]) from error
+
+
+class _Resolution:
+    """Walks two schemas side by side, once."""
+
+    def __init__(self, writer_named: Mapping[str, Schema], reader_named: Mapping[str, Schema]) -> None:
+        self._writer_named = writer_named
+        self._reader_named = reader_named
+        self._skips: dict[str, Skip | None] = {}
+
+    def read(self, writer: Schema, reader: Schema) -> Read:
+        writer, reader = _define(writer, self._writer_named), _define(reader, self._reader_named)
+        if isinstance(writer, list):
+            return _read_union([self._branch(branch, reader) for branch in writer])
+        if isinstance(reader, list):
+            return self._read_as_any(writer, reader)
+        kind = _kind(reader)
+        if kind in ("record", "array", "enum") and _kind(writer) == kind:
+            return {"record": self._record, "array": self._array, "enum": self._enum}[kind](writer, reader)
+        return _read_primitive(_kind(writer), kind)
+
+    def _branch(self, writer: Schema, reader: Schema) -> Read:
+        """A branch that has no place in ours fails when it is met, not before."""
+        try:
+            return self.read(writer, reader)
+        except SchemaError as error:
+            return _fail(str(error))
+
+    def _read_as_any(self, writer: Schema, branches: Sequence[Schema]) -> Read:
+        same_kind = [branch for branch in branches if _kind(_define(branch, self._reader_named)) == _kind(writer)]
+        for branch in (*same_kind, *branches):
+            try:
+                return self.read(writer, branch)
+            except SchemaError:
+                continue
+        raise SchemaError(f"{_label(writer)} is none of {', '.join(map(_label, branches))}")
+
+    def _record(self, writer: Schema, reader: Schema) -> Read:
+        _same_name(writer, reader)
+        wanted = {name: field for field in reader["fields"] for name in (*field.get("aliases", ()), field["name"])}
+        steps: list[tuple[str, Read]] = []
+        for field in writer["fields"]:
+            ours = wanted.get(field["name"])
+            if ours is not None:
+                steps.append((ours["name"], self.read(field["type"], ours["type"])))
+            elif skip := self.skip(field["type"]):
+                steps.append((_SKIPPED, _read_nothing(skip)))
+        written = {name for name, _ in steps}
+        unwritten = (field for field in reader["fields"] if field["name"] not in written)
+        steps.extend((field["name"], _read_default(field)) for field in unwritten)
+        return _without_skipped(_read_record(steps)) if _SKIPPED in written else _read_record(steps)
+
+    def _array(self, writer: Schema, reader: Schema) -> Read:
+        return _read_array(self.read(writer["items"], reader["items"]))
+
+    def _enum(self, writer: Schema, reader: Schema) -> Read:
+        _same_name(writer, reader)
+        ours, default = frozenset(reader["symbols"]), reader.get("default")
+        return _read_enum([symbol if symbol in ours else default for symbol in writer["symbols"]])
+
+    def skip(self, writer: Schema) -> Skip:
+        """How to pass over a value of the writer's."""
+        if isinstance(writer, list):
+            return _skip_union([self.skip(branch) for branch in writer])
+        if isinstance(writer, str):
+            return _SKIPS[writer] if writer in _SKIPS else self._skip_named(writer)
+        kind = _kind(writer)
+        if kind == "array":
+            return _skip_blocks(self.skip(writer["items"]))
+        if kind == "map":
+            return _skip_blocks(_skip_all([_skip_bytes, self.skip(writer["values"])]))
+        return self.skip(kind) if kind in _SKIPS else self._skip_named(writer["name"])
+
+    def _skip_named(self, name: str) -> Skip:
+        """Each named type once, so that schemas that nest types in types cost their length and no more."""
+        if name not in self._skips:
+            self._skips[name] = None
+            self._skips[name] = self._skip_definition(self._writer_named[name])
+        skip = self._skips[name]
+        return self._skip_recursive(name) if skip is None else skip
+
+    def _skip_definition(self, writer: Schema) -> Skip:
+        kind = _kind(writer)
+        if kind == "fixed":
+            return _fixed_size(writer)
+        if kind == "enum":
+            return _skip_enum(len(writer["symbols"]))
+        return _skip_all([self.skip(field["type"]) for field in writer["fields"]])
+
+    def _skip_recursive(self, name: str) -> Skip:
+        def skip_recursive(body: bytes, at: int) -> int:
+            return _skipped(self._skips[name] or 0, body, at)
+
+        return skip_recursive
+
+
+def _define(schema: Schema, named: Mapping[str, Schema]) -> Schema:
+    return named.get(schema, schema) if isinstance(schema, str) else schema
+
+
+def _kind(schema: Schema) -> str:
+    if isinstance(schema, list):
+        return "union"
+    return str(schema["type"] if isinstance(schema, dict) else schema)
+
+
+def _label(schema: Schema) -> str:
+    return schema["name"] if isinstance(schema, dict) and "name" in schema else _kind(schema)
+
+
+def _same_name(writer: Schema, reader: Schema) -> None:
+    """Named types match by their names without namespaces, or by our aliases."""
+    name = writer["name"].rpartition(".")[2]
+    aliases = (alias.rpartition(".")[2] for alias in reader.get("aliases", ()))
+    if name not in (reader["name"].rpartition(".")[2], *aliases):
+        raise SchemaError(f"{writer['name']} is another type than {reader['name']}")
+
+
+def _fixed_size(writer: Schema) -> int:
+    size = writer["size"]
+    if not isinstance(size, int) or size < 0:
+        raise SchemaError(f"the size of {writer['name']} is no number of bytes: {size!r}")
+    return size
+
+
+# Reading
+
+
+def read_long(body: bytes, at: int) -> tuple[int, int]:
+    """A variable-length zig-zag number of at most 64 bits: groups of seven, lowest first, all but the last marked."""
+    byte = body[at]
+    at += 1
+    number, shift = byte & 0x7F, 7
+    while byte & 0x80:
+        if shift == _LONG_GROUPS * 7:
+            raise MalformedError("a number of more than ten bytes")
+        byte = body[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        shift += 7
+    if number >> 64:
+        raise MalformedError("a number of more than 64 bits")
+    return (number >> 1) ^ -(number & 1), at
+
+
+def _read_int(body: bytes, at: int) -> tuple[int, int]:
+    number, at = read_long(body, at)
+    if number not in _INTS:
+        raise MalformedError("an int of more than 32 bits")
+    return number, at
+
+
+def _read_size(body: bytes, at: int) -> tuple[int, int]:
+    size, at = read_long(body, at)
+    if size < 0:
+        raise MalformedError("a negative length")
+    return size, at
+
+
+def _read_string(body: bytes, at: int) -> tuple[str, int]:
+    size = body[at]
+    if size & 0x81:  # more than 63 bytes, or negative
+        size, at = _read_size(body, at)
+    else:
+        size >>= 1
+        at += 1
+    end = at + size
+    return body[at:end].decode(), end
+
+
+def _read_boolean(body: bytes, at: int) -> tuple[bool, int]:
+    if body[at] > 1:
+        raise MalformedError("a boolean that is neither 0 nor 1")
+    return body[at] == 1, at + 1
+
+
+def _read_null(_: bytes, at: int) -> tuple[None, int]:
+    return None, at
+
+
+_READERS: Final[Mapping[str, Read]] = {
+    "null": _read_null,
+    "boolean": _read_boolean,
+    "int": _read_int,
+    "long": read_long,
+    "string": _read_string,
+}
+
+
+def _read_primitive(writer: str, reader: str) -> Read:
+    if writer != reader and (writer, reader) not in _PROMOTIONS:
+        raise SchemaError(f"{writer} cannot be read as {reader}")
+    if reader not in _READERS:
+        raise SchemaError(f"{reader} is not a type of ours")
+    return _READERS[reader] if writer == "bytes" else _READERS[writer]
+
+
+def _read_record(steps: Sequence[tuple[str, Read]]) -> Read:
+    def read_record(body: bytes, at: int) -> tuple[dict[str, Any], int]:
+        record = {}
+        for name, read in steps:
+            if read is _read_string and not (size := body[at]) & 0x81:  # most fields: a call saved
+                end = at + 1 + (size >> 1)
+                record[name] = body[at + 1 : end].decode()
+                at = end
+            else:
+                record[name], at = read(body, at)
+        return record, at
+
+    return read_record
+
+
+def _without_skipped(read_record: Read) -> Read:
+    def read_known(body: bytes, at: int) -> tuple[dict[str, Any], int]:
+        record, at = read_record(body, at)
+        del record[_SKIPPED]
+        return record, at
+
+    return read_known
+
+
+def _read_array(read_item: Read) -> Read:
+    """Items are never empty: a record of ours has a field without default, so something is written for it."""
+
+    def read_array(body: bytes, at: int) -> tuple[list[Any], int]:
+        items: list[Any] = []
+        count, at = read_long(body, at)
+        while count:
+            if count < 0:
+                count = -count
+                _, at = _read_size(body, at)
+            for _ in range(count):
+                item, at = read_item(body, at)
+                items.append(item)
+            count, at = read_long(body, at)
+        return items, at
+
+    return read_array
+
+
+def _read_union(branches: Sequence[Read]) -> Read:
+    def read_union(body: bytes, at: int) -> tuple[Any, int]:
+        index = body[at]
+        if index & 0x81:  # more than 63 branches, or negative
+            index, at = _read_size(body, at)
+            return branches[index](body, at)
+        return branches[index >> 1](body, at + 1)
+
+    return read_union
+
+
+def _read_enum(symbols: Sequence[str | None]) -> Read:
+    def read_enum(body: bytes, at: int) -> tuple[str, int]:
+        index, at = _read_size(body, at)
+        symbol = symbols[index]
+        if symbol is None:
+            raise MalformedError("a symbol that ours does not have")
+        return symbol, at
+
+    return read_enum
+
+
+def _read_default(field: Schema) -> Read:
+    """A field that the writer does not know costs no bytes."""
+    if "default" not in field:
+        raise SchemaError(f"the field {field['name']} is missing and has no default")
+    default = field["default"]
+    return lambda _, at: (deepcopy(default), at)
+
+
+def _read_nothing(skip: Skip) -> Read:
+    return lambda body, at: (None, _skipped(skip, body, at))
+
+
+def _fail(message: str) -> Read:
+    def fail(_: bytes, __: int) -> tuple[None, int]:
+        raise MalformedError(message)
+
+    return fail
+
+
+# Skipping
+
+
+def _skipped(skip: Skip, body: bytes, at: int) -> int:
+    return at + skip if isinstance(skip, int) else skip(body, at)
+
+
+def _skip_long(body: bytes, at: int) -> int:
+    return read_long(body, at)[1]
+
+
+def _skip_bytes(body: bytes, at: int) -> int:
+    size, at = _read_size(body, at)
+    return at + size
+
+
+_SKIPS: Final[Mapping[str, Skip]] = {
+    "null": 0,
+    "boolean": 1,
+    "float": 4,
+    "double": 8,
+    "int": _skip_long,
+    "long": _skip_long,
+    "bytes": _skip_bytes,
+    "string": _skip_bytes,
+}
+
+
+def _skip_enum(symbols: int) -> Skip:
+    def skip_enum(body: bytes, at: int) -> int:
+        index, at = _read_size(body, at)
+        if index >= symbols:
+            raise MalformedError("a symbol that the writer's schema does not have")
+        return at
+
+    return skip_enum
+
+
+def _skip_union(branches: Sequence[Skip]) -> Skip:
+    def skip_union(body: bytes, at: int) -> int:
+        index, at = _read_size(body, at)
+        return _skipped(branches[index], body, at)
+
+    return skip_union
+
+
+def _skip_all(skips: Sequence[Skip]) -> Skip:
+    """One value after the other. What takes no bytes costs no step."""
+    skips = [skip for skip in skips if skip != 0]
+    if all(isinstance(skip, int) for skip in skips):
+        return sum(skip for skip in skips if isinstance(skip, int))
+    if len(skips) == 1:
+        return skips[0]
+
+    def skip_all(body: bytes, at: int) -> int:
+        for skip in skips:
+            at = _skipped(skip, body, at)
+        return at
+
+    return skip_all
+
+
+def _skip_blocks(skip_item: Skip) -> Skip:
+    """An array or a map: blocks of a count and that many items, or of a negative count and their size in bytes."""
+
+    def skip_blocks(body: bytes, at: int) -> int:
+        count, at = read_long(body, at)
+        while count:
+            if count < 0:
+                size, at = _read_size(body, at)
+                at += size
+            elif isinstance(skip_item, int):
+                at += count * skip_item
+            else:
+                for _ in range(count):
+                    at = skip_item(body, at)
+            count, at = read_long(body, at)
+        return at
+
+    return skip_blocks
