@@ -11,10 +11,12 @@ FAULTS ?= 100
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check simulate chaos bench lock ci clean
+.PHONY: help install demo test lint format types imports check simulate chaos bench lock ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.runtime ## the two commands, as .venv/bin/mirakl-resync-consumer and .venv/bin/mirakl-resync
 
 demo: $(VENV)/.runtime ## the whole system on embedded parts, with real requests going through it
 	@$(BIN)/mirakl-resync demo $(ARGS)

@@ -1,0 +1,24 @@
+# The service and its commands, from the locks alone. Both stages are of one Python, so that the environment fits.
+FROM python:3.12-slim AS build
+WORKDIR /src
+COPY requirements.lock requirements-build.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --require-hashes -r requirements-build.lock \
+    && python -m venv --without-pip /opt/mirakl-resync \
+    && pip --python /opt/mirakl-resync/bin/python install --require-hashes -r requirements.lock
+COPY pyproject.toml ./
+COPY consumer consumer
+COPY schemas schemas
+COPY producer_tools producer_tools
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && pip --python /opt/mirakl-resync/bin/python install --no-deps --no-index /wheels/*.whl
+
+FROM python:3.12-slim
+RUN useradd --system --uid 10001 --home-dir /var/lib/mirakl-resync --create-home --shell /usr/sbin/nologin resync
+COPY --from=build /opt/mirakl-resync /opt/mirakl-resync
+ENV PATH=/opt/mirakl-resync/bin:$PATH
+USER 10001
+WORKDIR /var/lib/mirakl-resync
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "consumer.adapters.health"]
+CMD ["mirakl-resync-consumer", "run"]
