@@ -278,7 +278,7 @@ class LogSettings(_Edge):
     )
 
 
-_DATABASES = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
+_DATABASES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 """32 bytes in URL-safe base64."""
 
