@@ -40,30 +40,30 @@ def test_a_raw_record_arrives_byte_for_byte(kafka_bootstrap: str, topics: Topics
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", ["stop", "kill"])
-def test_a_broker_comes_back_with_its_address_and_its_records(own_kafka: Kafka, ending: str) -> None:
+def test_a_broker_comes_back_with_its_address_and_its_records(own_kafka: Kafka) -> None:
     topics = create_topics(own_kafka.bootstrap, partitions=1)
     send_raw(own_kafka.bootstrap, topics.requests, [RawRecord(b"kept")])
 
-    getattr(own_kafka, ending)()
-    assert not broker_answers(own_kafka.bootstrap)
-    own_kafka.start()
+    for ending in (own_kafka.stop, own_kafka.kill):
+        ending()
+        assert not broker_answers(own_kafka.bootstrap)
+        own_kafka.start()
 
-    assert [b"kept"] == [record.value for record in read_topic(own_kafka.bootstrap, topics.requests, count=1)]
+        assert [b"kept"] == [record.value for record in read_topic(own_kafka.bootstrap, topics.requests, count=1)]
 
 
-@pytest.mark.parametrize("ending", ["stop", "kill"])
-def test_a_database_server_comes_back_with_its_address_and_its_rows(own_postgres: Postgres, ending: str) -> None:
+def test_a_database_server_comes_back_with_its_address_and_its_rows(own_postgres: Postgres) -> None:
     plain = own_postgres.url.replace("+psycopg", "")
     with psycopg.connect(plain) as connection:
         connection.execute("create table kept as select 1 as answer")
 
-    getattr(own_postgres, ending)()
-    assert not server_answers(own_postgres.url)
-    own_postgres.start()
+    for ending in (own_postgres.stop, own_postgres.kill):
+        ending()
+        assert not server_answers(own_postgres.url)
+        own_postgres.start()
 
-    with psycopg.connect(plain) as connection:
-        assert (1,) == connection.execute("select answer from kept").fetchone()
+        with psycopg.connect(plain) as connection:
+            assert (1,) == connection.execute("select answer from kept").fetchone()
 
 
 def test_each_test_has_an_empty_database(postgres_database: str) -> None:
