@@ -1,0 +1,1 @@
+"""Embedded parts for trying things out and for tests: nothing here is for production."""
