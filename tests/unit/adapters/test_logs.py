@@ -205,7 +205,7 @@ def test_only_failed_requests_are_logged_where_so_set() -> None:
 
 
 def test_a_broker_that_is_down_does_not_flood_the_log() -> None:
-    """librdkafka repeats itself, instance by instance, with other numbers in the text."""
+    """The library repeats itself, instance by instance, with other numbers in the text."""
     settings = {"bootstrap.servers": "127.0.0.1:1", "logger": logging.getLogger(LIBRDKAFKA_LOGGER)}
 
     def act(_: Logs) -> None:
