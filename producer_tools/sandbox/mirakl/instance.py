@@ -10,6 +10,7 @@ import json
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,6 +44,8 @@ class Instance:
         self._shared = surroundings
         self._out: dict[int, dict[str, str]] = {}
         """The products of the calls that are not answered yet, by the number of the call."""
+        self._sending: dict[str, str] = {}
+        """All these products together."""
         self.rules = rules
 
     @property
@@ -83,11 +86,10 @@ class Instance:
         return products
 
     def _refuse_conflicts(self, products: dict[str, str]) -> None:
-        for other in self._out.values():
-            if not products.keys().isdisjoint(other.keys()):
-                conflicts = sorted(each for each in products.keys() & other.keys() if products[each] != other[each])
-                if conflicts:
-                    raise self._violation(400, f"{conflicts[:10]} are in a concurrent call with another SKU")
+        if not self._sending.keys().isdisjoint(products):
+            conflicts = [each for each, sku in products.items() if self._sending.get(each, sku) != sku]
+            if conflicts:
+                raise self._violation(400, f"{conflicts[:10]} are in a concurrent call with another SKU")
 
     def _admit(self, request: Request, products: dict[str, str]) -> Delivery:
         fault = self._shared.plan.meet(self.name, "CM21", products)
@@ -140,12 +142,18 @@ class Instance:
         """Note that a call is out; what is returned notes its end."""
         call = self.counters.calls
         self._out[call] = products
+        self._sending |= products
         self.counters.concurrent_calls = len(self._out)
         self.counters.most_concurrent_calls = max(self.counters.most_concurrent_calls, len(self._out))
         return partial(self._called, call)
 
     def _called(self, call: int) -> None:
-        self._out.pop(call, None)
+        disjoint = len(self._sending) == sum(map(len, self._out.values()))
+        products = self._out.pop(call)
+        if disjoint:
+            deque(map(self._sending.pop, products), maxlen=0)
+        else:
+            self._sending = {each: sku for others in self._out.values() for each, sku in others.items()}
         self.counters.concurrent_calls = len(self._out)
 
     # CM22 and CM23
