@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from fastavro import parse_schema
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from schemas.framing import SchemaRef
+
+Json: TypeAlias = Any
 
 _LOGICAL_TYPE: Final = "logicalType"
 
@@ -36,13 +38,13 @@ def crc64_avro(schema_text: str) -> bytes:
     return bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
 
 
-def plain_schema(schema_text: str) -> tuple[Any, Mapping[str, Any]]:
+def plain_schema(schema_text: str) -> tuple[Json, Mapping[str, Json]]:
     """A schema parsed for fastavro without its logical types, and its named types by full name."""
-    named: dict[str, Any] = {}
+    named: dict[str, Json] = {}
     return parse_schema(_without_logical_types(json.loads(schema_text)), named), named
 
 
-def _without_logical_types(node: Any) -> Any:  # noqa: ANN401 - JSON
+def _without_logical_types(node: Json) -> Json:
     if isinstance(node, list):
         return [_without_logical_types(item) for item in node]
     if isinstance(node, dict):
