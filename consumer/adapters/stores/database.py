@@ -18,6 +18,7 @@ from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
 
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS
 
@@ -43,8 +44,9 @@ class StoreTrouble(Exception):  # noqa: N818 - no mistake of a program: a state 
 def create_engine(url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> Engine:
     """Prepare connections to ``RESYNC_DATABASE_URL``; none is made yet. Raises :class:`StoreTrouble`.
 
-    A SQLite file is opened, never created. In SQLite a transaction of an engine or connection with the execution
-    option ``writes`` takes the write lock at once: one that first reads could lose it to another and fail.
+    There is no pool: the service holds one connection of its own, a command needs one. A SQLite file is opened,
+    never created. In SQLite a transaction of an engine or connection with the execution option ``writes`` takes
+    the write lock at once: one that first reads could lose it to another and fail.
     """
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
@@ -157,7 +159,7 @@ def _sqlite(url: URL, statement_seconds: float) -> Engine:
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")  # one broken text spoils no other row
         return connection
 
-    engine = sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
+    engine = sqlalchemy.create_engine(url, creator=connect, poolclass=NullPool, hide_parameters=True)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -183,6 +185,7 @@ def _postgresql(url: URL, statement_seconds: float) -> Engine:
             "options": f"{options} {given.get('options', '')}".strip(),
             "prepare_threshold": None,  # a transaction pooler hands each transaction another server process
         },
+        poolclass=NullPool,
         hide_parameters=True,
     )
 

@@ -74,7 +74,7 @@ class DirectoryReader:
         """Drop the connection; the next read makes a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.invalidate()  # a broken one must not go back to the pool
+            connection.invalidate()  # a frozen server would keep a polite goodbye waiting
             connection.close()
 
     def _keep_connection(self) -> bool:
@@ -84,24 +84,22 @@ class DirectoryReader:
         return self._connection is not None
 
     def _read(self, known_version: int | None) -> Directory | None:
-        if self._connection is None:
-            self._connection = self._connect()
-        with self._connection.begin():
-            if known_version is not None and _version(self._connection) == known_version:
+        connection = self._connection or self._connect()
+        with connection.begin():
+            if known_version is not None and _version(connection) == known_version:
                 return None
-        with self._connection.begin():
-            if self._engine.dialect.name == "postgresql":
+        with connection.begin():
+            if connection.dialect.name == "postgresql":
                 # A snapshot that is older than a TRUNCATE sees the table empty: so first the lock, then the snapshot.
-                self._connection.execute(text("LOCK TABLE client_specifications, api_keys IN ACCESS SHARE MODE"))
-            return self._load(self._connection)
+                connection.execute(text("LOCK TABLE client_specifications, api_keys IN ACCESS SHARE MODE"))
+            return self._load(connection)
 
     def _connect(self) -> Connection:
         self._file = _identity(self._engine)
-        connection = self._engine.connect()
-        self._connection = connection
-        with connection.begin():
-            check_revision(connection)
-        return connection
+        self._connection = self._engine.connect()
+        with self._connection.begin():
+            check_revision(self._connection)
+        return self._connection
 
     def _load(self, connection: Connection) -> Directory:
         version = _version(connection)

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, inspect, text
 
-from consumer.adapters.stores.database import check_revision, create_engine, sqlite_file, troubles
+from consumer.adapters.stores.database import StoreTrouble, check_revision, create_engine, sqlite_file, troubles
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS
 
 UPGRADE_SECONDS = 60.0
@@ -23,14 +23,10 @@ def upgrade(engine: Engine) -> bool:
     All of it in one transaction behind a lock: two at once do it once, and one that is killed leaves nothing.
     Raises :class:`~consumer.adapters.stores.StoreTrouble`.
     """
+    _make_file(sqlite_file(engine))
     patient = create_engine(engine.url.render_as_string(hide_password=False), statement_seconds=UPGRADE_SECONDS)
-    try:
-        with troubles(engine):
-            _make_file(sqlite_file(engine))
-            with patient.execution_options(writes=True).begin() as connection:
-                return _upgrade(connection)
-    finally:
-        patient.dispose()
+    with troubles(engine), patient.execution_options(writes=True).begin() as connection:
+        return _upgrade(connection)
 
 
 def alembic_config() -> Config:
@@ -58,6 +54,12 @@ def _make_file(path: Path | None) -> None:
     """Make the file for its owner alone, and let readers and a writer pass each other (WAL, kept in the file)."""
     if path is None:
         return
-    path.touch(mode=0o600)
-    with closing(sqlite3.connect(path, timeout=UPGRADE_SECONDS)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        path.touch(mode=0o600)
+        with closing(sqlite3.connect(path, timeout=UPGRADE_SECONDS)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except (OSError, sqlite3.Error) as error:
+        raise StoreTrouble(
+            f"The database file {path} cannot be made or opened ({error}); check its folder and their permissions.",
+            missing_or_old=True,
+        ) from error

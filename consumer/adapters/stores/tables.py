@@ -100,6 +100,6 @@ def instant(stored: object) -> datetime | None:
     """Read a time as either database writes it, in UTC where it names no zone; ``None``: it is no time."""
     try:
         read = datetime.fromisoformat(str(stored))
-    except ValueError:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

@@ -1,0 +1,735 @@
+"""What the stores promise, held by SQLite and PostgreSQL alike. "By hand" is a connection that is not ours."""
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+from consumer.adapters.stores import (
+    AdministrationError,
+    ApiKeys,
+    ClientSpecifications,
+    DirectoryReader,
+    Encryption,
+    StoreTrouble,
+    check_schema,
+    create_engine,
+    new_key,
+)
+from consumer.adapters.stores.schema import alembic_config, upgrade
+from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
+from consumer.domain.model import AuthScheme, Directory, Role
+from tests.support.postgres import Postgres
+
+Hand: TypeAlias = Callable[..., list[tuple[object, ...]]]
+
+ENCRYPTION = Encryption([new_key()])
+SECRET = "front-key-of-mirakl"  # noqa: S105 - what the tests look for
+URL = "https://shop.mirakl.example"
+SPECIFICATION_BY_HAND = (
+    "INSERT INTO client_specifications (id, name, base_url, credential) "
+    "VALUES ('11111111-1111-4111-8111-111111111111', 'by hand', 'https://shop.mirakl.example', 'garbage')"
+)
+ANOTHER_SPECIFICATION_BY_HAND = SPECIFICATION_BY_HAND.replace("1111", "3333").replace("by hand", "another")
+API_KEY_BY_HAND = (
+    "INSERT INTO api_keys (id, name, key_hash) VALUES ('22222222-2222-4222-8222-222222222222', 'by hand', "
+    "'8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4')"
+)
+ANOTHER_API_KEY_BY_HAND = API_KEY_BY_HAND.replace("2222", "4444").replace("by hand", "another").replace("8f43", "0000")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/stores.db"
+    return str(request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture
+def engine(database_url: str) -> Engine:
+    engine = create_engine(database_url, statement_seconds=0.5)
+    upgrade(engine)
+    return engine
+
+
+@pytest.fixture
+def by_hand(database_url: str) -> Hand:
+    def execute(*statements: str) -> list[tuple[object, ...]]:
+        with closing(hand_connection(database_url)) as connection:
+            cursor = connection.cursor()
+            for statement in statements:
+                cursor.execute(statement)
+            rows = cursor.fetchall() if cursor.description else []
+            connection.commit()
+        return rows
+
+    return execute
+
+
+@pytest.fixture
+def specifications(engine: Engine) -> ClientSpecifications:
+    return ClientSpecifications(engine, ENCRYPTION)
+
+
+@pytest.fixture
+def api_keys(engine: Engine) -> ApiKeys:
+    return ApiKeys(engine)
+
+
+@pytest.fixture
+def reader(engine: Engine) -> Iterator[DirectoryReader]:
+    with closing(DirectoryReader(engine, ENCRYPTION)) as reader:
+        yield reader
+
+
+def hand_connection(database_url: str) -> sqlite3.Connection | psycopg.Connection:
+    if database_url.startswith("sqlite"):
+        return sqlite3.connect(database_url.removeprefix("sqlite:///"))
+    return psycopg.connect(database_url.replace("+psycopg", ""))
+
+
+def snapshot(reader: DirectoryReader) -> Directory:
+    directory = reader.read(None)
+    assert directory is not None
+    return directory
+
+
+def is_sqlite(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"
+
+
+class TestSchema:
+    def test_a_database_that_was_never_upgraded_says_so(self, database_url: str) -> None:
+        with pytest.raises(StoreTrouble, match="db upgrade") as trouble:
+            check_schema(create_engine(database_url))
+        assert trouble.value.missing_or_old
+
+    def test_looking_for_a_sqlite_file_does_not_make_it(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreTrouble, match="does not exist"):
+            check_schema(create_engine(f"sqlite:///{tmp_path}/none.db"))
+        assert not (tmp_path / "none.db").exists()
+
+    def test_a_sqlite_file_is_its_owners_alone(self, tmp_path: Path) -> None:
+        upgrade(create_engine(f"sqlite:///{tmp_path}/stores.db"))
+        assert (tmp_path / "stores.db").stat().st_mode & 0o777 == 0o600
+
+    def test_a_sqlite_file_that_cannot_be_made_says_so(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreTrouble, match="cannot be made"):
+            upgrade(create_engine(f"sqlite:///{tmp_path}/no/such/folder.db"))
+
+    def test_a_file_that_is_no_database_is_left_alone(self, tmp_path: Path) -> None:
+        other = tmp_path / "notes.txt"
+        other.write_text("not a database, though longer than the header of one" * 10)
+        with pytest.raises(StoreTrouble, match="not a database"):
+            upgrade(create_engine(f"sqlite:///{other}"))
+        assert other.read_text().startswith("not a database")
+
+    def test_upgrading_once_more_changes_nothing(
+        self, engine: Engine, specifications: ClientSpecifications, reader: DirectoryReader
+    ) -> None:
+        specifications.add("one", URL, SECRET)
+        before = snapshot(reader)
+        assert upgrade(engine) is False
+        assert snapshot(reader) == before
+
+    def test_two_upgrades_at_once_both_succeed(self, database_url: str) -> None:
+        program = (
+            "import sys; from consumer.adapters.stores import create_engine; "
+            "from consumer.adapters.stores.schema import upgrade; print(upgrade(create_engine(sys.argv[1])))"
+        )
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        both = [
+            subprocess.Popen(
+                [sys.executable, "-c", program, database_url],
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            for _ in range(3)
+        ]
+        said = [process.communicate(timeout=60) for process in both]
+        assert [process.returncode for process in both] == [0, 0, 0], said
+        assert sorted(out.strip() for out, _ in said) == ["False", "False", "True"]
+        check_schema(create_engine(database_url))
+
+    def test_the_migrations_make_the_tables_that_the_program_uses(self, engine: Engine) -> None:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
+
+    def test_the_program_knows_every_released_schema(self) -> None:
+        scripts = ScriptDirectory.from_config(alembic_config())
+        assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == SCHEMA_REVISIONS
+
+    @pytest.mark.parametrize("revision", ["0002", "9f86d081884c"])
+    def test_a_newer_database_is_refused_and_left_alone(self, engine: Engine, by_hand: Hand, revision: str) -> None:
+        by_hand(" ".join(["UPDATE alembic_version SET version_num =", repr(revision)]))
+        uses: list[Callable[[], object]] = [
+            partial(check_schema, engine),
+            partial(upgrade, engine),
+            partial(DirectoryReader(engine, None).read, None),
+            ApiKeys(engine).list,
+        ]
+        for use in uses:
+            with pytest.raises(StoreTrouble, match="newer release") as trouble:
+                use()
+            assert trouble.value.missing_or_old
+
+    def test_an_unfinished_version_table_counts_as_older(self, engine: Engine, by_hand: Hand) -> None:
+        by_hand("DELETE FROM alembic_version")
+        with pytest.raises(StoreTrouble, match=r"older release.*db upgrade") as trouble:
+            check_schema(engine)
+        assert trouble.value.missing_or_old
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE client_specifications SET id = upper(id) || 'X'",
+            "UPDATE client_specifications SET auth_scheme = 'basic'",
+            "UPDATE client_specifications SET products_per_call = 0",
+            "UPDATE client_specifications SET concurrent_calls = 0",
+            "UPDATE client_specifications SET calls_per_hour = 0",
+            "UPDATE client_specifications SET tenant = 'default', name = 'one'",
+            "UPDATE client_specifications SET credential = NULL",
+            "UPDATE api_keys SET role = 'ROOT'",
+            "UPDATE api_keys SET key_hash = NULL",
+            "INSERT INTO directory_version VALUES (2, 1)",
+        ],
+    )
+    def test_a_mistake_by_hand_is_refused_at_once(
+        self, change: str, by_hand: Hand, specifications: ClientSpecifications, api_keys: ApiKeys
+    ) -> None:
+        specifications.add("one", URL, SECRET)
+        specifications.add("two", URL, SECRET)
+        api_keys.issue("alerts")
+        with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError)):
+            by_hand(change)
+
+
+class TestDirectory:
+    def test_an_empty_database_is_an_empty_directory(self, reader: DirectoryReader) -> None:
+        directory = snapshot(reader)
+        assert (directory.specifications, directory.api_keys, directory.active) == ({}, {}, {})
+
+    def test_it_holds_what_was_stored(
+        self, reader: DirectoryReader, specifications: ClientSpecifications, api_keys: ApiKeys
+    ) -> None:
+        row = specifications.add("one", f"{URL}/api/", SECRET, auth_scheme=AuthScheme.API_KEY, calls_per_hour=60)
+        issued = api_keys.issue("alerts", tenant="acme", role=Role.ACCOUNT)
+        directory = snapshot(reader)
+        specification = directory.specifications[row.id]
+        assert (specification.base_url, specification.credential) == (URL, SECRET)
+        assert (specification.auth_scheme, specification.calls_per_hour) == (AuthScheme.API_KEY, 60)
+        assert (specification.products_per_call, specification.concurrent_calls) == (1000, 4)
+        assert directory.active == {"default": (row.id,)}
+        key = directory.api_keys[hashlib.sha256(issued.key.encode()).digest()]
+        assert (key.id, key.tenant, key.role, key.expires_at, key.revoked) == (
+            issued.row.id,
+            "acme",
+            Role.ACCOUNT,
+            None,
+            False,
+        )
+        assert reader.warnings == ()
+
+    def test_unchanged_it_is_not_read_again(
+        self, reader: DirectoryReader, specifications: ClientSpecifications
+    ) -> None:
+        specifications.add("one", URL, SECRET)
+        assert reader.read(snapshot(reader).version) is None
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE client_specifications SET active = NOT active",
+            "UPDATE client_specifications SET credential = 'garbage'",
+            "DELETE FROM client_specifications",
+            "UPDATE api_keys SET revoked = NOT revoked",
+            "UPDATE api_keys SET expires_at = '2020-01-01 00:00:00'",
+            "DELETE FROM api_keys",
+            ANOTHER_SPECIFICATION_BY_HAND,
+            ANOTHER_API_KEY_BY_HAND,
+        ],
+    )
+    def test_a_change_by_hand_is_seen(self, change: str, reader: DirectoryReader, by_hand: Hand) -> None:
+        by_hand(SPECIFICATION_BY_HAND, API_KEY_BY_HAND)
+        before = snapshot(reader)
+        by_hand(change)
+        after = reader.read(before.version)
+        assert after is not None
+        assert after.version != before.version
+        assert reader.read(after.version) is None
+
+    @pytest.mark.parametrize("table", ["client_specifications", "api_keys"])
+    def test_truncating_is_a_change(self, table: str, postgres_database: str) -> None:
+        engine = create_engine(postgres_database)
+        upgrade(engine)
+        with closing(DirectoryReader(engine, ENCRYPTION)) as reader, hand_connection(postgres_database) as hand:
+            hand.execute(SPECIFICATION_BY_HAND)
+            hand.execute(API_KEY_BY_HAND)
+            hand.commit()
+            before = snapshot(reader)
+            hand.cursor().execute(" ".join(["TRUNCATE", table]).encode())
+            hand.commit()
+            after = reader.read(before.version)
+        assert after is not None
+        assert len(after.specifications) + len(after.api_keys) == 1
+
+    def test_a_change_counts_from_its_commit_on_and_not_before(
+        self, database_url: str, reader: DirectoryReader, engine: Engine
+    ) -> None:
+        before = snapshot(reader)
+        with closing(hand_connection(database_url)) as hand:
+            hand.execute(SPECIFICATION_BY_HAND)
+            assert reader.read(before.version) is None
+            hand.rollback()
+            assert reader.read(before.version) is None
+            hand.execute(SPECIFICATION_BY_HAND)
+            hand.commit()
+        after = reader.read(before.version)
+        assert after is not None
+        assert len(after.specifications) == 1
+        assert not is_sqlite(engine) or after.version > before.version
+
+    def test_a_long_transaction_hides_no_later_change(self, postgres_database: str) -> None:
+        """A writer that began first and commits last has the higher number: numbers are visible in their order."""
+        engine = create_engine(postgres_database)
+        upgrade(engine)
+        with (
+            closing(DirectoryReader(engine, ENCRYPTION)) as reader,
+            hand_connection(postgres_database) as first,
+            hand_connection(postgres_database) as second,
+        ):
+            first.execute("SELECT 1")
+            second.execute(SPECIFICATION_BY_HAND)
+            second.execute("SET LOCAL lock_timeout = 1")
+            first.execute("SET lock_timeout = '50ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                first.execute(API_KEY_BY_HAND)
+            first.rollback()
+            second.commit()
+            seen = snapshot(reader)
+            first.execute(API_KEY_BY_HAND)
+            first.commit()
+            after = reader.read(seen.version)
+        assert after is not None
+        assert len(after.api_keys) == 1
+
+    def test_an_operator_need_not_set_what_has_a_default(self, reader: DirectoryReader, by_hand: Hand) -> None:
+        token = ENCRYPTION.encrypt(SECRET)
+        by_hand(SPECIFICATION_BY_HAND.replace("garbage", token), API_KEY_BY_HAND)
+        directory = snapshot(reader)
+        (specification,) = directory.specifications.values()
+        assert specification.unusable is None
+        assert (specification.tenant, specification.active, specification.suspended) == ("default", True, False)
+        (key,) = directory.api_keys.values()
+        assert (key.role, key.tenant, key.revoked) == (Role.OPERATOR, "default", False)
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("id", "'no uuid'"),
+            ("credential", "'garbage'"),
+            ("base_url", "'http://elsewhere.example'"),
+            ("auth_scheme", "'basic'"),
+            ("products_per_call", "0"),
+            ("calls_per_hour", "-1"),
+        ],
+    )
+    def test_a_broken_specification_spoils_no_other(
+        self, column: str, value: str, engine: Engine, reader: DirectoryReader, specifications: ClientSpecifications
+    ) -> None:
+        good, bad = specifications.add("good", URL, SECRET), specifications.add("bad", URL, SECRET)
+        unchecked(engine, "UPDATE client_specifications SET", column, "=", value, "WHERE name = 'bad'")
+        directory = snapshot(reader)
+        assert directory.specifications[good.id].unusable is None
+        assert bad.id not in directory.specifications or directory.specifications[bad.id].unusable
+        assert len(reader.warnings) == 1
+        assert len(specifications.list()) == 2
+
+    @pytest.mark.parametrize(
+        ("column", "value"), [("role", "'ROOT'"), ("key_hash", "'the key itself'"), ("expires_at", "'0001-01-01 BC'")]
+    )
+    def test_a_broken_key_spoils_no_other(
+        self, column: str, value: str, engine: Engine, reader: DirectoryReader, api_keys: ApiKeys
+    ) -> None:
+        good, bad = api_keys.issue("good").row, api_keys.issue("bad").row
+        unchecked(engine, "UPDATE api_keys SET", column, "=", value, "WHERE name = 'bad'")
+        assert [key.id for key in snapshot(reader).api_keys.values()] == [good.id]
+        assert bad.id in reader.warnings[0]
+        assert len(api_keys.list()) == 2
+
+    def test_values_that_only_sqlite_takes_spoil_no_other(self, tmp_path: Path) -> None:
+        engine = create_engine(f"sqlite:///{tmp_path}/stores.db")
+        upgrade(engine)
+        specifications = ClientSpecifications(engine, ENCRYPTION)
+        good = specifications.add("good", URL, SECRET)
+        specifications.add("bad", URL, SECRET)
+        unchecked(
+            engine,
+            "UPDATE client_specifications SET active = 'yes', concurrent_calls = x'ff', created_at = 7, "
+            "credential = CAST(x'ff' AS TEXT), updated_at = 'now' WHERE name = 'bad'",
+        )
+        with closing(DirectoryReader(engine, ENCRYPTION)) as reader:
+            assert snapshot(reader).specifications[good.id].unusable is None
+            assert len(reader.warnings) == 1
+        assert len(specifications.list()) == 2
+
+    def test_infinity_is_a_time_that_never_comes(self, postgres_database: str) -> None:
+        engine = create_engine(postgres_database)
+        upgrade(engine)
+        with hand_connection(postgres_database) as hand:
+            hand.execute(API_KEY_BY_HAND)
+            hand.execute("UPDATE api_keys SET expires_at = 'infinity'")
+        with closing(DirectoryReader(engine, None)) as reader:
+            (key,) = snapshot(reader).api_keys.values()
+        assert key.expires_at is None
+        assert [row.expires_at for row in ApiKeys(engine).list()] == [None]
+
+    def test_an_emptied_counter_is_a_trouble_and_no_silence(self, reader: DirectoryReader, by_hand: Hand) -> None:
+        version = snapshot(reader).version
+        by_hand("DELETE FROM directory_version")
+        with pytest.raises(StoreTrouble, match="INSERT INTO directory_version"):
+            reader.read(version)
+        by_hand("INSERT INTO directory_version VALUES (1, 1)")
+        assert reader.read(version) is not None
+
+
+class TestTroubles:
+    def test_a_table_that_vanished_is_named_as_that(self, reader: DirectoryReader, by_hand: Hand) -> None:
+        version = snapshot(reader).version
+        by_hand("DROP TABLE directory_version")
+        with pytest.raises(StoreTrouble, match="lacks our tables"):
+            reader.read(version)
+
+    def test_a_sqlite_file_that_is_replaced_is_read_anew(self, tmp_path: Path) -> None:
+        path, other = tmp_path / "stores.db", tmp_path / "other.db"
+        for each in (path, other):
+            upgrade(create_engine(f"sqlite:///{each}"))
+        ClientSpecifications(create_engine(f"sqlite:///{other}"), ENCRYPTION).add("one", URL, SECRET)
+        with closing(DirectoryReader(create_engine(f"sqlite:///{path}"), ENCRYPTION)) as reader:
+            version = snapshot(reader).version
+            path.unlink()
+            with pytest.raises(StoreTrouble, match="does not exist") as trouble:
+                reader.read(version)
+            assert trouble.value.missing_or_old
+            other.rename(path)
+            after = reader.read(version)
+        assert after is not None
+        assert len(after.specifications) == 1
+
+    def test_a_locked_database_is_a_trouble_that_ends(self, database_url: str, reader: DirectoryReader) -> None:
+        version = snapshot(reader).version
+        with closing(hand_connection(database_url)) as hand:
+            if database_url.startswith("sqlite"):
+                reader.close()
+                hand.execute("PRAGMA journal_mode=DELETE")
+                hand.execute("BEGIN EXCLUSIVE")
+            else:
+                hand.execute("LOCK TABLE directory_version")
+            with pytest.raises(StoreTrouble, match="locked or too slow") as trouble:
+                reader.read(version)
+        assert not trouble.value.missing_or_old
+        assert reader.read(version) is not None
+
+    def test_a_writer_that_holds_the_database_does_not_keep_readers_out(
+        self, database_url: str, reader: DirectoryReader, specifications: ClientSpecifications
+    ) -> None:
+        version = snapshot(reader).version
+        with closing(hand_connection(database_url)) as hand:
+            hand.execute(SPECIFICATION_BY_HAND)
+            assert reader.read(version) is None
+            assert specifications.list() == ()
+            with pytest.raises(StoreTrouble, match="locked or too slow"):
+                specifications.add("two", URL, SECRET)
+
+    def test_a_broken_connection_is_made_anew_unnoticed(self, postgres_database: str) -> None:
+        engine = create_engine(postgres_database)
+        upgrade(engine)
+        with closing(DirectoryReader(engine, ENCRYPTION)) as reader, hand_connection(postgres_database) as hand:
+            version = snapshot(reader).version
+            hand.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'mirakl%'")
+            assert reader.read(version) is not None
+            assert reader.read(version) is None
+
+    def test_a_frozen_server_is_a_trouble_that_ends_and_heals(self, own_postgres: Postgres) -> None:
+        engine = create_engine(own_postgres.url, statement_seconds=0.5)
+        upgrade(engine)
+        with closing(DirectoryReader(engine, ENCRYPTION)) as reader:
+            version = snapshot(reader).version
+            own_postgres.pause()
+            try:
+                with pytest.raises(StoreTrouble, match="locked or too slow"):
+                    reader.read(version)
+                with pytest.raises(StoreTrouble, match="connection timeout"):
+                    reader.read(version)
+            finally:
+                own_postgres.resume()
+            assert reader.read(version) is not None
+
+    def test_a_server_that_restarts_is_found_again(self, own_postgres: Postgres) -> None:
+        engine = create_engine(own_postgres.url)
+        upgrade(engine)
+        with closing(DirectoryReader(engine, ENCRYPTION)) as reader:
+            version = snapshot(reader).version
+            own_postgres.stop()
+            with pytest.raises(StoreTrouble, match="check that it runs") as trouble:
+                reader.read(version)
+            assert not trouble.value.missing_or_old
+            own_postgres.start()
+            assert reader.read(version) is not None
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql+psycopg://me:hunter2@127.0.0.1:1/stores",
+            "postgresql+psycopg://me:hunter2@no-such-host.invalid/stores?sslpassword=hunter2",
+            "postgresql+psycopg://me:hun@ter2@127.0.0.1:1/stores",
+            "postgresql+psycopg://me:hunter2@127.0.0.1:hunter2/stores",
+            "mysql://me:hunter2@127.0.0.1/stores",
+            "hunter2",
+            "sqlite://",
+            "sqlite:///stores.db?key=hunter2",
+        ],
+    )
+    def test_no_trouble_tells_a_password(self, url: str) -> None:
+        with pytest.raises(StoreTrouble) as trouble:
+            check_schema(create_engine(url))
+        told = f"{trouble.value!r} {trouble.value.__cause__!r}"
+        assert "hunter2" not in told
+        assert "ter2" not in told
+
+
+class TestClientSpecifications:
+    def test_what_is_added_is_listed_without_its_credential(self, specifications: ClientSpecifications) -> None:
+        row = specifications.add("one", f"{URL}/api/", SECRET)
+        assert specifications.list() == (row,)
+        assert uuid.UUID(row.id).version == 4
+        assert (row.tenant, row.name, row.base_url, row.auth_scheme) == ("default", "one", URL, "bearer")
+        assert (row.active, row.suspended) == (True, False)
+        assert (row.products_per_call, row.concurrent_calls, row.calls_per_hour) == (1000, 4, None)
+        assert row.created_at is not None
+        assert row.created_at == row.updated_at
+        assert SECRET not in repr(row)
+
+    def test_every_option_is_stored(self, specifications: ClientSpecifications) -> None:
+        row = specifications.add(
+            "one",
+            URL,
+            SECRET,
+            "acme",
+            id="ABCDEF00-1111-4111-8111-111111111111",
+            auth_scheme=AuthScheme.API_KEY,
+            active=False,
+            products_per_call=7,
+            concurrent_calls=2,
+            calls_per_hour=60,
+        )
+        assert (row.id, row.tenant, row.auth_scheme) == ("abcdef00-1111-4111-8111-111111111111", "acme", "api-key")
+        assert (row.active, row.products_per_call, row.concurrent_calls, row.calls_per_hour) == (False, 7, 2, 60)
+
+    def test_only_what_is_given_changes(self, specifications: ClientSpecifications, reader: DirectoryReader) -> None:
+        before = specifications.add("one", URL, SECRET, calls_per_hour=60)
+        after = specifications.set("one", base_url="https://other.example", calls_per_hour=None)
+        assert (after.base_url, after.calls_per_hour) == ("https://other.example", None)
+        assert (after.id, after.name, after.created_at) == (before.id, before.name, before.created_at)
+        assert after.updated_at is not None
+        assert before.updated_at is not None
+        assert after.updated_at > before.updated_at
+        assert snapshot(reader).specifications[after.id].credential == SECRET
+
+    def test_name_id_and_credential_can_change(
+        self, specifications: ClientSpecifications, reader: DirectoryReader
+    ) -> None:
+        specifications.add("one", URL, SECRET)
+        new_id = str(uuid.uuid4())
+        assert specifications.set("one", name="two", id=new_id, credential="another").name == "two"
+        assert snapshot(reader).specifications[new_id].credential == "another"
+
+    def test_a_row_is_found_by_id_in_any_case_and_by_name(self, specifications: ClientSpecifications) -> None:
+        row = specifications.add("one", URL, SECRET, "acme")
+        assert specifications.get(row.id.upper()) == row
+        assert specifications.get(row.id, "acme") == row
+        assert specifications.get("one", "acme") == row
+
+    def test_a_name_means_the_default_tenant_unless_another_is_given(
+        self, specifications: ClientSpecifications
+    ) -> None:
+        theirs = specifications.add("one", URL, SECRET, "acme")
+        with pytest.raises(AdministrationError, match="in 'acme': give --tenant"):
+            specifications.get("one")
+        ours = specifications.add("one", URL, SECRET)
+        assert specifications.get("one") == ours
+        assert specifications.list("acme") == (theirs,)
+
+    def test_an_id_of_another_tenant_is_not_touched(self, specifications: ClientSpecifications) -> None:
+        row = specifications.add("one", URL, SECRET, "acme")
+        with pytest.raises(AdministrationError, match="in 'acme'"):
+            specifications.remove(row.id, "other")
+        assert specifications.list() == (row,)
+
+    def test_states_change_one_by_one(self, specifications: ClientSpecifications) -> None:
+        specifications.add("one", URL, SECRET)
+        assert not specifications.deactivate("one").active
+        assert specifications.activate("one").active
+        assert specifications.suspend("one").suspended
+        assert not specifications.resume("one").suspended
+        assert specifications.remove("one").name == "one"
+        assert specifications.list() == ()
+
+    def test_a_name_stands_once_in_a_tenant(self, specifications: ClientSpecifications) -> None:
+        first = specifications.add("one", URL, SECRET)
+        specifications.add("two", URL, SECRET)
+        with pytest.raises(AdministrationError, match="already"):
+            specifications.add("one", URL, SECRET)
+        with pytest.raises(AdministrationError, match="already"):
+            specifications.set("two", name="one")
+        with pytest.raises(AdministrationError, match="is taken"):
+            specifications.add("three", URL, SECRET, "acme", id=first.id)
+        assert specifications.set("one", name="one").name == "one"
+        assert specifications.add("one", URL, SECRET, "acme").name == "one"
+
+    @pytest.mark.parametrize("method", ["get", "activate", "deactivate", "suspend", "resume", "remove", "set"])
+    def test_a_row_that_is_not_there_is_named(self, method: str, specifications: ClientSpecifications) -> None:
+        with pytest.raises(AdministrationError, match="'nobody' in tenant 'default'"):
+            getattr(specifications, method)("nobody")
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"name": ""}, "name"),
+            ({"name": "a\nb"}, "name"),
+            ({"name": str(uuid.uuid4())}, "look like an id"),
+            ({"tenant": " acme"}, "tenant"),
+            ({"base_url": "http://mirakl.example"}, "https"),
+            ({"credential": ""}, "empty"),
+            ({"credential": f"{SECRET}\n"}, "line break"),
+            ({"id": "one"}, "UUID"),
+            ({"products_per_call": 0}, "products_per_call must be a whole number from 1"),
+            ({"concurrent_calls": -1}, "concurrent_calls"),
+            ({"calls_per_hour": 10**12}, "calls_per_hour"),
+        ],
+    )
+    def test_wrong_input_is_refused_with_its_reason(
+        self, wrong: dict[str, object], said: str, specifications: ClientSpecifications
+    ) -> None:
+        given: dict[str, object] = {"name": "one", "base_url": URL, "credential": SECRET} | wrong
+        with pytest.raises(AdministrationError, match=said) as refused:
+            specifications.add(**given)  # type: ignore[arg-type]  # each case is wrong in its own way
+        assert SECRET not in str(refused.value)
+        assert specifications.list() == ()
+
+    def test_without_keys_no_credential_can_be_stored(self, engine: Engine) -> None:
+        with pytest.raises(AdministrationError, match="RESYNC_ENCRYPTION_KEYS"):
+            ClientSpecifications(engine).add("one", URL, SECRET)
+
+    def test_a_password_that_was_written_into_a_url_by_hand_is_not_listed(
+        self, specifications: ClientSpecifications, by_hand: Hand
+    ) -> None:
+        by_hand(SPECIFICATION_BY_HAND.replace("https://", "https://me:hunter2@"))
+        assert "hunter2" not in repr(specifications.list())
+
+
+class TestApiKeys:
+    def test_a_key_has_256_random_bits_and_is_told_once(self, api_keys: ApiKeys) -> None:
+        first, second = api_keys.issue("one"), api_keys.issue("two")
+        assert first.key != second.key
+        assert first.key.startswith("mrk_")
+        assert len(first.key) == len("mrk_") + 43
+        assert first.key not in repr(first)
+        assert first.key not in repr(api_keys.list())
+
+    def test_it_expires_when_it_was_said_to(self, api_keys: ApiKeys, reader: DirectoryReader) -> None:
+        expires_at = datetime.now(UTC) + timedelta(days=90)
+        elsewhere = expires_at.astimezone(tz=None)
+        assert api_keys.issue("one", expires_at=elsewhere).row.expires_at == expires_at
+        (key,) = snapshot(reader).api_keys.values()
+        assert key.expires_at == expires_at.timestamp()
+
+    def test_a_time_gone_by_is_refused(self, api_keys: ApiKeys) -> None:
+        with pytest.raises(AdministrationError, match="expired"):
+            api_keys.issue("one", expires_at=datetime.now(UTC))
+
+    def test_a_revoked_key_is_known_as_revoked(self, api_keys: ApiKeys, reader: DirectoryReader) -> None:
+        issued = api_keys.issue("one")
+        assert api_keys.revoke(issued.row.id).revoked
+        assert snapshot(reader).api_keys[hashlib.sha256(issued.key.encode()).digest()].revoked
+
+    def test_revoking_once_more_does_no_harm(self, api_keys: ApiKeys) -> None:
+        api_keys.issue("one")
+        assert api_keys.revoke("one") == api_keys.revoke("one")
+
+    def test_a_live_name_stands_once_and_revoking_frees_it(self, api_keys: ApiKeys) -> None:
+        first = api_keys.issue("one").row
+        with pytest.raises(AdministrationError, match="already"):
+            api_keys.issue("one")
+        api_keys.issue("one", tenant="acme")
+        api_keys.revoke("one")
+        second = api_keys.issue("one").row
+        assert api_keys.revoke("one").id == second.id != first.id
+
+    def test_a_key_that_is_not_there_is_named(self, api_keys: ApiKeys) -> None:
+        api_keys.issue("one", tenant="acme")
+        with pytest.raises(AdministrationError, match="give --tenant"):
+            api_keys.revoke("one")
+        with pytest.raises(AdministrationError, match="no 'two'"):
+            api_keys.revoke("two")
+
+
+def test_no_secret_is_readable_in_the_database(
+    database_url: str,
+    tmp_path: Path,
+    specifications: ClientSpecifications,
+    api_keys: ApiKeys,
+    reader: DirectoryReader,
+) -> None:
+    specifications.add("one", URL, "replaced-" + SECRET)
+    specifications.set("one", credential=SECRET)
+    key = api_keys.issue("alerts").key
+    assert snapshot(reader).specifications
+    stored = raw_bytes(database_url, tmp_path)
+    assert b"alerts" in stored
+    assert SECRET.encode() not in stored
+    assert key.encode() not in stored
+    assert key.removeprefix("mrk_").encode() not in stored
+
+
+def raw_bytes(database_url: str, folder: Path) -> bytes:
+    """All that the database keeps: SQLite's files (the write-ahead log too) or a dump of every row."""
+    if database_url.startswith("sqlite"):
+        return b"".join(path.read_bytes() for path in folder.glob("stores.db*"))
+    with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+        specifications = connection.execute("SELECT * FROM client_specifications").fetchall()
+        keys = connection.execute("SELECT * FROM api_keys").fetchall()
+    return repr((specifications, keys)).encode()
+
+
+def unchecked(engine: Engine, *statement: str) -> None:
+    """Change a row past the constraints, as if somebody had dropped them."""
+    with engine.begin() as connection:
+        if is_sqlite(engine):
+            connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+        else:
+            constraints = connection.exec_driver_sql(
+                "SELECT conrelid::regclass || ' DROP CONSTRAINT ' || conname FROM pg_constraint WHERE contype = 'c' "
+                "AND conrelid IN ('client_specifications'::regclass, 'api_keys'::regclass)"
+            ).scalars()
+            for constraint in constraints.all():
+                connection.exec_driver_sql(f"ALTER TABLE {constraint}")
+        connection.exec_driver_sql(" ".join(statement))

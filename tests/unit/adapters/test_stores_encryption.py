@@ -1,0 +1,92 @@
+"""Credentials are encrypted with the first key, read with all, and fit to travel in a header."""
+
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.adapters.stores import Encryption, EncryptionKeysError, new_key, read_credential
+from consumer.adapters.stores.encryption import LONGEST_CREDENTIAL, credential_problem
+
+OLD, NEW = new_key(), new_key()
+
+
+def test_what_was_encrypted_is_decrypted() -> None:
+    encryption = Encryption([NEW])
+    assert encryption.decrypt(encryption.encrypt("front-key")) == "front-key"
+
+
+def test_the_token_does_not_show_the_credential() -> None:
+    assert "front-key" not in Encryption([NEW]).encrypt("front-key")
+
+
+def test_the_first_key_encrypts() -> None:
+    token = Encryption([NEW, OLD]).encrypt("front-key")
+    assert Encryption([NEW]).decrypt(token) == "front-key"
+    assert Encryption([OLD]).decrypt(token) is None
+
+
+def test_a_rotated_key_still_decrypts() -> None:
+    assert Encryption([NEW, OLD]).decrypt(Encryption([OLD]).encrypt("front-key")) == "front-key"
+
+
+@given(st.text())
+def test_garbage_is_no_credential(token: str) -> None:
+    assert Encryption([NEW]).decrypt(token) is None
+
+
+def test_a_token_that_holds_no_text_is_no_credential() -> None:
+    assert Encryption([NEW]).decrypt(Fernet(NEW).encrypt(b"\xff\xfe").decode()) is None
+
+
+def test_no_keys_at_all_are_refused() -> None:
+    with pytest.raises(EncryptionKeysError, match="encryption-key"):
+        Encryption([])
+
+
+@pytest.mark.parametrize("malformed", ["", "too-short", "Ü" * 44, NEW[:-2], NEW[:10] + NEW], ids=range(5))
+def test_a_malformed_key_is_named_by_its_place_and_never_shown(malformed: str) -> None:
+    with pytest.raises(EncryptionKeysError, match="Key 2 of RESYNC_ENCRYPTION_KEYS") as refused:
+        Encryption([NEW, malformed])
+    assert not malformed or malformed not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert NEW not in repr(refused.value)
+
+
+def test_a_new_key_is_another_one_each_time() -> None:
+    assert new_key() != new_key()
+    Encryption([new_key()])
+
+
+@pytest.mark.parametrize(
+    ("content", "credential"),
+    [(b"abc", "abc"), (b"abc\n", "abc"), (b"abc\r\n", "abc"), (b"abc\n\n", "abc\n"), (b"", "")],
+)
+def test_one_line_end_of_a_file_is_not_of_the_credential(content: bytes, credential: str) -> None:
+    assert read_credential(content) == credential
+
+
+@pytest.mark.parametrize("content", [b"abc\n\n", b"\xff\xfe", b"\xef\xbb\xbfabc", b" abc", b"abc ", b"", b"a\x00c"])
+def test_a_file_that_holds_no_header_value_is_refused(content: bytes) -> None:
+    assert credential_problem(read_credential(content)) is not None
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1))
+def test_visible_ascii_is_a_credential(credential: str) -> None:
+    assert credential_problem(credential) is None
+
+
+def test_a_scheme_and_a_token_are_a_credential() -> None:
+    assert credential_problem("Custom abc123") is None
+
+
+@pytest.mark.parametrize("credential", ["se\ncret", "se\rcret", "secret\n", "secret\x7f", "secrét", "secret\u2028"])
+def test_a_problem_never_repeats_the_credential(credential: str) -> None:
+    problem = credential_problem(credential)
+    assert problem is not None
+    assert "se" + "cr" not in problem
+
+
+def test_a_credential_is_bounded() -> None:
+    assert credential_problem("a" * LONGEST_CREDENTIAL) is None
+    assert credential_problem("a" * (LONGEST_CREDENTIAL + 1)) is not None

@@ -1,0 +1,190 @@
+"""A row that no constraint let through, and that stands there all the same, harms itself alone."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.adapters.stores import Encryption, new_key
+from consumer.adapters.stores.directory import load_api_key, load_specification
+from consumer.adapters.stores.limits import LONGEST_NAME, name_problem
+from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
+
+ID = "0b6a2c1e-7f0e-4c52-9d1c-2d3f6f0f8a11"
+ENCRYPTION = Encryption([new_key()])
+SPECIFICATION: dict[str, Any] = {
+    "id": ID,
+    "tenant": "default",
+    "name": "one",
+    "base_url": "https://mirakl.example/api/",
+    "credential": ENCRYPTION.encrypt("front-key"),
+    "auth_scheme": "api-key",
+    "active": 1,
+    "suspended": 0,
+    "products_per_call": 50,
+    "concurrent_calls": 2,
+    "calls_per_hour": None,
+}
+DIGEST = bytes(range(32))
+API_KEY: dict[str, Any] = {
+    "id": ID,
+    "tenant": "default",
+    "name": "alerts",
+    "key_hash": DIGEST.hex(),
+    "role": "OPERATOR",
+    "expires_at": None,
+    "revoked": False,
+}
+anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+
+
+def specification(**changes: object) -> ClientSpecification:
+    loaded = load_specification(SPECIFICATION | changes, ENCRYPTION, ())
+    assert loaded is not None
+    return loaded
+
+
+def test_a_sound_row_is_a_usable_specification() -> None:
+    assert specification() == ClientSpecification(
+        id=ID,
+        tenant="default",
+        name="one",
+        base_url="https://mirakl.example",
+        credential="front-key",
+        auth_scheme=AuthScheme.API_KEY,
+        active=True,
+        suspended=False,
+        products_per_call=50,
+        concurrent_calls=2,
+        calls_per_hour=None,
+        unusable=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("credential", "garbage"),
+        ("credential", ""),
+        ("credential", None),
+        ("credential", b"\x00"),
+        ("credential", ENCRYPTION.encrypt("two\nlines")),
+        ("credential", Encryption([new_key()]).encrypt("of another key")),
+        ("base_url", "ftp://mirakl.example"),
+        ("base_url", "http://mirakl.example"),
+        ("base_url", None),
+        ("auth_scheme", "basic"),
+        ("auth_scheme", None),
+        ("active", "yes"),
+        ("suspended", None),
+        ("products_per_call", 0),
+        ("products_per_call", None),
+        ("products_per_call", "fifty"),
+        ("products_per_call", 50.5),
+        ("concurrent_calls", -1),
+        ("calls_per_hour", 0),
+    ],
+)
+def test_a_broken_row_is_an_unusable_specification(column: str, value: object) -> None:
+    loaded = specification(**{column: value})
+    assert loaded.unusable
+    assert loaded.credential == ""
+
+
+def test_an_upper_case_id_is_the_same_id() -> None:
+    assert specification(id=ID.upper()).id == ID
+
+
+@pytest.mark.parametrize("row_id", [None, "", "one", ID.replace("-", ""), 7, b"\x00" * 16])
+def test_a_row_that_nobody_could_name_is_left_out(row_id: object) -> None:
+    assert load_specification(SPECIFICATION | {"id": row_id}, ENCRYPTION, ()) is None
+
+
+def test_a_password_in_a_base_url_goes_no_further() -> None:
+    assert "hunter2" not in repr(specification(base_url="https://me:hunter2@mirakl.example"))
+
+
+def test_the_host_names_allowed_plain_http_are_asked() -> None:
+    row = SPECIFICATION | {"base_url": "http://simulator:8080"}
+    loaded = load_specification(row, ENCRYPTION, {"simulator"})
+    assert loaded is not None
+    assert loaded.unusable is None
+
+
+def test_without_keys_no_specification_can_be_used() -> None:
+    loaded = load_specification(SPECIFICATION, None, ())
+    assert loaded is not None
+    assert loaded.unusable is not None
+    assert "RESYNC_ENCRYPTION_KEYS" in loaded.unusable
+
+
+@given(st.sampled_from(sorted(SPECIFICATION)), anything)
+def test_no_value_breaks_the_loading_of_a_specification(column: str, value: object) -> None:
+    load_specification(SPECIFICATION | {column: value}, ENCRYPTION, ())
+
+
+def api_key(**changes: object) -> ApiKey:
+    loaded = load_api_key(API_KEY | changes)
+    assert not isinstance(loaded, str)
+    return loaded[1]
+
+
+def test_a_sound_row_is_found_by_its_digest() -> None:
+    expected = ApiKey(id=ID, tenant="default", name="alerts", role=Role.OPERATOR, expires_at=None, revoked=False)
+    assert load_api_key(API_KEY) == (DIGEST, expected)
+
+
+@pytest.mark.parametrize(
+    ("stored", "seconds"),
+    [
+        ("2030-01-01 00:00:00", 1893456000.0),
+        ("2030-01-01 00:00:00.500000", 1893456000.5),
+        ("2030-01-01 00:00:00.5+00", 1893456000.5),
+        ("2030-01-01T01:00:00+01:00", 1893456000.0),
+        ("2030-01-01T00:00:00Z", 1893456000.0),
+        ("2030-01-01", 1893456000.0),
+        ("infinity", None),
+    ],
+)
+def test_a_time_is_read_as_either_database_or_a_person_writes_it(stored: str, seconds: float | None) -> None:
+    assert api_key(expires_at=stored).expires_at == seconds
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("key_hash", "the key itself"),
+        ("key_hash", DIGEST[:31].hex()),
+        ("key_hash", None),
+        ("role", "ROOT"),
+        ("role", None),
+        ("expires_at", "tomorrow"),
+        ("expires_at", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_a_broken_key_opens_nothing_and_is_told_of(column: str, value: object) -> None:
+    warning = load_api_key(API_KEY | {column: value})
+    assert isinstance(warning, str)
+    assert column in warning
+    assert "the key itself" not in warning
+
+
+@pytest.mark.parametrize("revoked", [True, 1, "yes", None, 2])
+def test_a_key_counts_as_revoked_unless_it_says_that_it_is_not(revoked: object) -> None:
+    assert api_key(revoked=revoked).revoked
+
+
+@given(st.sampled_from(sorted(API_KEY)), anything)
+def test_no_value_breaks_the_loading_of_a_key(column: str, value: object) -> None:
+    load_api_key(API_KEY | {column: value})
+
+
+@pytest.mark.parametrize("name", ["a", "Shop 1", "Größe", "a" * LONGEST_NAME])
+def test_a_name_that_people_can_read_and_type_is_taken(name: str) -> None:
+    assert name_problem(name) is None
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a\u200bb", "a" * (LONGEST_NAME + 1), "\ud800"])
+def test_a_name_that_could_deceive_is_refused(name: str) -> None:
+    assert name_problem(name) is not None
