@@ -12,8 +12,8 @@ os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
 
 import docker
 from docker.errors import APIError, ImageNotFound, NotFound
-from testcontainers.core.container import DockerContainer
 from testcontainers.community.postgres import PostgresContainer
+from testcontainers.core.container import DockerContainer
 
 from tests.support.parts import free_port, wait_until
 
