@@ -1,0 +1,361 @@
+"""The owner thread: the only one that touches the Kafka consumer.
+
+It polls, hands whole lists of records over, and carries out what the core asks for. Nothing slow runs here, and
+nothing raises inside a callback: an exception there would lose the records that ``consume`` has collected.
+
+**Membership.** After each poll and at each callback the thread publishes one immutable ``Membership``: group
+metadata and the epochs of the partitions that are ours, read together. The committer uses only that pair, so
+fresh metadata never meets an older set of partitions.
+
+**Assignment.** A partition is assigned paused. Its committed offset and progress map are asked for with short
+time-outs between polls, again and again, since the question is not answered while a transaction of a dead
+predecessor is pending. Only then does it get an epoch, an explicit position, and leave to deliver.
+
+**Revocation.** The callback waits, within one budget, until the core has drained the partitions, then takes them
+out of the membership and gives them up. Partitions that were lost are fenced at once.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from operator import methodcaller
+from typing import Any, Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from consumer.engine.driver import Event
+from consumer.engine.work import Record
+
+POLL_SECONDS: Final = 0.02
+LIST_MOST: Final = 500
+"""Records handed over at once: some milliseconds of work for the core."""
+COMMITTED_TIMEOUT_SECONDS: Final = 0.5
+"""For one question; it is asked again until it is answered."""
+WATERMARK_TIMEOUT_SECONDS: Final = 2.0
+RETRY_SECONDS: Final = 0.2
+FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - librdkafka's own names for its codes
+
+_headers = methodcaller("headers")  # called directly, an error inside it can surface in a later, unrelated call
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What the group knows of us, and which assignments are ours: read at one moment, on the owner thread."""
+
+    metadata: Any = None
+    """The binding's opaque group metadata; ``None`` while we are no member."""
+    epochs: Mapping[int, int] = field(default_factory=dict)
+
+
+class OwnerThreadError(Exception):
+    """The consumer cannot go on; the text says what to do."""
+
+
+class KafkaSource:
+    """The owner thread and what other threads may ask of it."""
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        topic: str,
+        post: Callable[[Event], None],
+        appetite: Callable[[], int],
+        drain_seconds: float,
+    ) -> None:
+        self._topic = topic
+        self._post = post
+        self._appetite = appetite
+        self._drain_seconds = drain_seconds
+        self._consumer = Consumer({**properties, "on_commit": self._on_commit})
+        self._commit_done: Callable[[KafkaError | None], None] | None = None
+        self._thread = threading.Thread(target=self._run, name="kafka-owner", daemon=True)
+        self._requests: deque[Callable[[], None]] = deque()
+        self._stop = threading.Event()
+        self._epochs: dict[int, int] = {}
+        self._unread: dict[int, float] = {}
+        """Partitions whose progress is not known yet, and when to ask next."""
+        self._last_epoch = 0
+        self._draining: set[int] = set()
+        self._member = False
+        self.membership = Membership()
+        """The latest; for any thread."""
+        self.progress_at = time.monotonic()
+        """For any thread, in monotonic seconds."""
+        self.failure: BaseException | None = None
+
+    # -- for other threads -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Join the group."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Leave the group; ``False`` if that took longer than ``timeout`` seconds."""
+        self._stop.set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def pause(self, partitions: Sequence[int]) -> None:
+        """Stop fetching."""
+        self._requests.append(partial(self._switch, "pause", tuple(partitions)))
+
+    def resume(self, partitions: Sequence[int]) -> None:
+        """Fetch again."""
+        self._requests.append(partial(self._switch, "resume", tuple(partitions)))
+
+    def drained(self, partitions: Sequence[int]) -> None:
+        """The core has nothing more to commit for these."""
+        self._requests.append(partial(self._draining.difference_update, tuple(partitions)))
+
+    def reload(self, partitions: Sequence[int]) -> None:
+        """Read the progress of these partitions again and start anew from there."""
+        self._requests.append(partial(self._reload, tuple(partitions)))
+
+    def commit(self, offsets: Sequence[TopicPartition], done: Callable[[KafkaError | None], None]) -> None:
+        """Commit outside of a transaction, for the at-least-once mode; ``done`` is called on the owner thread."""
+        self._requests.append(partial(self._commit, list(offsets), done))
+
+    # -- the thread ------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._consumer.subscribe(
+                [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while not self._stop.is_set():
+                self._turn()
+            self._consumer.close()
+        except BaseException as problem:  # noqa: BLE001 - kept for the main thread, which ends the process with it
+            self.failure = problem
+            self._post(partial(_raise, problem))
+        finally:
+            self.membership = Membership()
+
+    def _turn(self) -> None:
+        self.progress_at = time.monotonic()
+        self._carry_out()
+        self._read_progress()
+        before = dict(self._epochs)
+        messages = self._fetch()
+        if messages:
+            self._hand_over(messages, before)
+        self._publish()
+
+    def _carry_out(self) -> None:
+        while self._requests:
+            self._requests.popleft()()
+
+    def _fetch(self) -> list[Message]:
+        """Poll for one message, then take what is there already, up to the core's appetite."""
+        first = self._consumer.poll(POLL_SECONDS)
+        if first is None:
+            return []
+        most = min(LIST_MOST, self._appetite()) - 1
+        return [first, *self._consumer.consume(most, 0)] if most > 0 else [first]
+
+    def _hand_over(self, messages: Sequence[Message], before: Mapping[int, int]) -> None:
+        """Pass on what belongs to assignments that lasted through the whole poll."""
+        epochs = {partition: epoch for partition, epoch in before.items() if self._epochs.get(partition) == epoch}
+        records: list[Record] = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                records.append(_record(message))
+            else:
+                self._post_records(epochs, records)
+                records = []
+                self._on_error(error, message, epochs)
+        self._post_records(epochs, records)
+
+    def _post_records(self, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
+        if records:
+            self._post(lambda core, at: core.fetched(at, epochs, records))
+
+    def _on_error(self, error: KafkaError, message: Message, epochs: Mapping[int, int]) -> None:
+        """Errors arrive as messages, and are told apart by their code."""
+        partition, offset = _coordinates(message)
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+            if partition in epochs:
+                epoch = epochs[partition]
+                self._post(lambda core, at: core.reached(at, partition, epoch, offset))
+        elif code == KafkaError._AUTO_OFFSET_RESET and partition in self._epochs:  # noqa: SLF001
+            self._start_at_beginning(partition)
+        elif code in FATAL or error.fatal():
+            raise OwnerThreadError(f"the Kafka consumer cannot go on: {error.str()}. {_remedy(code)}")
+        elif code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+            raise OwnerThreadError(f"not authorized: {error.str()}. Grant READ on the topic and the group")
+        else:
+            _log.warning("consumer: %s (%s)", error.str(), error.name())
+
+    # -- assignments -----------------------------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        own = [TopicPartition(self._topic, each.partition, OFFSET_BEGINNING) for each in partitions]
+        consumer.incremental_assign(own)
+        if own:
+            consumer.pause(own)
+        for each in own:
+            self._unread[each.partition] = 0.0
+        self._member = True
+        self._publish()
+        self._post(lambda core, at: core.joined(at))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = [each.partition for each in partitions]
+        started = [number for number in numbers if number in self._epochs]
+        self._draining = set(started)
+        if started and not self._stop.is_set():
+            self._post(lambda core, at: core.revoking(at, started))
+            self._serve_until_drained()
+        self._fence(numbers)
+        consumer.incremental_unassign(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = [each.partition for each in partitions]
+        _log.warning("partitions lost: %s", numbers)
+        self._fence(numbers)
+        consumer.incremental_unassign(partitions)
+
+    def _serve_until_drained(self) -> None:
+        """Within one budget for all, keep serving the core while it finishes what is out."""
+        deadline = time.monotonic() + self._drain_seconds
+        while self._draining and (now := time.monotonic()) < deadline:
+            self.progress_at = now
+            self._publish()
+            self._carry_out()
+            time.sleep(0.005)
+
+    def _fence(self, partitions: Sequence[int]) -> None:
+        """From now on nothing of these assignments is committed."""
+        for partition in partitions:
+            self._epochs.pop(partition, None)
+            self._unread.pop(partition, None)
+        self._publish()
+        self._post(lambda core, at: core.ended(at, partitions))
+
+    def _read_progress(self) -> None:
+        """Ask for the committed offset of one partition that is due."""
+        now = time.monotonic()
+        for partition, due in list(self._unread.items()):
+            if due <= now:
+                self._unread[partition] = now + RETRY_SECONDS
+                self._try_to_start(partition)
+
+    def _try_to_start(self, partition: int) -> None:
+        try:
+            (committed,) = self._consumer.committed(
+                [TopicPartition(self._topic, partition)], timeout=COMMITTED_TIMEOUT_SECONDS
+            )
+            if committed.error is not None:
+                raise KafkaException(committed.error)
+            offset, metadata = committed.offset, committed.metadata
+            if offset < 0:
+                offset, metadata = self._log_start(partition), None
+            self._start_at(partition, offset, metadata)
+        except KafkaException as problem:
+            error = problem.args[0]
+            _log.debug("progress of partition %d is not known yet: %s", partition, error.str())
+
+    def _log_start(self, partition: int) -> int:
+        low, _ = self._consumer.get_watermark_offsets(
+            TopicPartition(self._topic, partition), timeout=WATERMARK_TIMEOUT_SECONDS
+        )
+        return int(low)
+
+    def _start_at(self, partition: int, offset: int, metadata: str | None) -> None:
+        place = TopicPartition(self._topic, partition, offset)
+        self._consumer.seek(place)
+        del self._unread[partition]
+        self._last_epoch += 1
+        epoch = self._epochs[partition] = self._last_epoch
+        self._post(lambda core, at: core.assigned(at, partition, epoch, offset, metadata))
+        self._consumer.resume([place])
+        self._publish()
+
+    def _start_at_beginning(self, partition: int) -> None:
+        """The committed offset is outside of the log: records are gone unread, which deserves an alarm."""
+        self._reload([partition])
+        self._post(lambda core, at: core.reset(at, partition))
+        try:
+            low = self._log_start(partition)
+            _log.error("offset out of range in partition %d: records before offset %d are lost", partition, low)
+            self._start_at(partition, low, None)
+        except KafkaException as problem:
+            _log.warning("the log's start of partition %d is not known: %s", partition, problem)
+
+    def _reload(self, partitions: Sequence[int]) -> None:
+        ours = [partition for partition in partitions if partition in self._epochs]
+        for partition in ours:
+            del self._epochs[partition]
+            self._unread[partition] = 0.0
+        self._publish()
+        self._switch_known("pause", ours)
+
+    # -- small things ----------------------------------------------------------------------------------
+
+    def _switch(self, what: str, partitions: Sequence[int]) -> None:
+        self._switch_known(what, [partition for partition in partitions if partition in self._epochs])
+
+    def _switch_known(self, what: str, partitions: Sequence[int]) -> None:
+        if partitions:
+            getattr(self._consumer, what)([TopicPartition(self._topic, partition) for partition in partitions])
+
+    def _commit(self, offsets: list[TopicPartition], done: Callable[[KafkaError | None], None]) -> None:
+        """Ask for the commit; while draining no callback is served, so wait for it there."""
+        try:
+            self._commit_done = done
+            if self._draining:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+                self._on_commit(None, offsets)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as problem:
+            self._on_commit(problem.args[0], offsets)
+
+    def _on_commit(self, error: KafkaError | None, _offsets: Sequence[TopicPartition]) -> None:
+        done, self._commit_done = self._commit_done, None
+        if done is not None:
+            done(error)
+
+    def _publish(self) -> None:
+        metadata = self._consumer.consumer_group_metadata() if self._member else None
+        self.membership = Membership(metadata, dict(self._epochs))
+
+
+def _record(message: Message) -> Record:
+    try:
+        headers = _headers(message)
+    except (SystemError, UnicodeDecodeError):
+        headers = None
+    else:
+        headers = headers or ()
+    partition, offset = _coordinates(message)
+    return Record(partition, offset, message.timestamp()[1], message.key(), message.value(), headers)
+
+
+def _coordinates(message: Message) -> tuple[int, int]:
+    partition, offset = message.partition(), message.offset()
+    return -1 if partition is None else partition, -1 if offset is None else offset
+
+
+def _remedy(code: int) -> str:
+    if code in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED):  # noqa: SLF001 - librdkafka's own name
+        return "Another process runs with the same RESYNC_KAFKA__GROUP_INSTANCE_ID: give each replica its own"
+    return "Restart it; if it happens again, look at the brokers"
+
+
+def _raise(problem: BaseException, _core: object, _at: object) -> None:
+    raise problem

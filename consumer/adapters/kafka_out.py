@@ -1,0 +1,410 @@
+"""The committer thread: outcomes and offsets, in one transaction each.
+
+What a transaction says of a partition is published whole or not at all: partitions that are no longer ours by
+the latest ``Membership`` are left out. Offsets are sent with the group metadata of the very membership that
+still names these partitions, so a broker refuses them once the group has moved on.
+
+A commit that timed out has an unknown outcome: it is asked for again, and again, and nothing else is produced
+meanwhile. Where the producer itself is lost in that state, the transaction's result is ``UNKNOWN`` and the core
+has the partitions read anew: only the broker's committed offsets can tell.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from consumer.adapters.kafka_in import Membership
+from consumer.engine.commands import Commit, PartitionCommit, TransactionResult
+from consumer.engine.driver import Event
+
+CALL_TIMEOUT_SECONDS: Final = 10.0
+"""For one call of the producer that may be repeated; some ignore it while the coordinator is away."""
+INIT_TIMEOUT_SECONDS: Final = 30.0
+RETRY_SECONDS: Final = 0.5
+FULL_QUEUE_POLL_SECONDS: Final = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+class Publication(NamedTuple):
+    """One record to produce."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
+
+
+class Publisher(Protocol):
+    """Verdicts to records."""
+
+    def publications(self, outcomes: Sequence[Any]) -> Iterable[Publication]:
+        """Give one record for each outcome, in order."""
+        ...
+
+    def reduced(self, outcome: Any) -> Publication:  # noqa: ANN401 - engine.work.Request, opaque here
+        """Give the smallest record that still says what happened, for one that the broker finds too large."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A transaction that ended, for those who watch."""
+
+    commit: Commit
+    result: TransactionResult
+    seconds: float
+    kept: frozenset[int]
+
+
+class _Aborted(Exception):  # noqa: N818 - a state, not an error
+    """The transaction is surely without effect."""
+
+
+class _Unknown(Exception):  # noqa: N818 - a state, not an error
+    """The producer is lost while its transaction may have committed."""
+
+
+class ProducerLostError(Exception):
+    """No producer can be made; the text says what to do."""
+
+
+class _Committer:
+    """What both ways of delivery share: a thread that takes commits from a queue, one at a time."""
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        requests_topic: str,
+        publisher: Publisher,
+        post: Callable[[Event], None],
+        observe: Callable[[Finished], None],
+    ) -> None:
+        self._properties = dict(properties)
+        self._topic = requests_topic
+        self._publisher = publisher
+        self._post = post
+        self._observe = observe
+        self._queue: queue.SimpleQueue[Commit | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="kafka-committer", daemon=True)
+        self._too_large: set[tuple[int, int]] = set()
+        self._failed: list[tuple[PartitionCommit, int, KafkaError]] = []
+        self.busy_since: float | None = None
+        """When the producer call that is under way began, in monotonic seconds; for the watchdog."""
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Make the producer ready in the background."""
+        self._thread.start()
+
+    def commit(self, commit: Commit) -> None:
+        """Take the next transaction; returns at once."""
+        self._queue.put(commit)
+
+    def stop(self, timeout: float) -> bool:
+        """End after what is under way; ``False`` if that took longer than ``timeout`` seconds."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._prepare()
+            while (commit := self._queue.get()) is not None:
+                started = time.monotonic()
+                result, kept = self._carry_out(commit)
+                finished = Finished(commit, result, time.monotonic() - started, kept)
+                self._post(lambda core, at, done=finished: core.transaction_finished(at, done.commit, done.result, done.kept))  # type: ignore[misc]
+                self._observe(finished)
+        except BaseException as problem:  # noqa: BLE001 - kept for the main thread, which ends the process with it
+            self.failure = problem
+            self._post(partial(_raise, problem))
+
+    def _prepare(self) -> None:
+        raise NotImplementedError
+
+    def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
+        raise NotImplementedError
+
+    def _produce(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
+        """Hand all outcomes to the producer; deliveries that fail are noted in ``_failed``."""
+        self._failed.clear()
+        for part in parts:
+            publications = self._publisher.publications(part.outcomes)
+            for index, publication in enumerate(publications):
+                offset = part.outcomes[index].record.offset
+                if (part.partition, offset) in self._too_large:
+                    publication = self._publisher.reduced(part.outcomes[index])  # noqa: PLW2901 - the same, smaller
+                self._produce_one(producer, publication, (part, index))
+
+    def _produce_one(self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]) -> None:
+        while True:
+            try:
+                producer.produce(
+                    publication.topic,
+                    publication.value,
+                    publication.key,
+                    headers=publication.headers,
+                    on_delivery=partial(self._delivered, origin) if self._suspicious(publication) else None,
+                )
+            except BufferError:
+                producer.poll(FULL_QUEUE_POLL_SECONDS)
+            except KafkaException as problem:
+                if problem.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise
+                self._failed.append((*origin, problem.args[0]))
+                return
+            else:
+                return
+
+    def _suspicious(self, publication: Publication) -> bool:
+        """Large records are watched one by one: a broker may find them too large."""
+        raise NotImplementedError
+
+    def _delivered(self, origin: tuple[PartitionCommit, int], error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failed.append((*origin, error))
+
+    def _note_too_large(self) -> bool:
+        """Remember which records have to be made smaller; ``False`` where none was the trouble."""
+        found = False
+        for part, index, error in self._failed:
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._too_large.add((part.partition, part.outcomes[index].record.offset))
+                found = True
+        return found
+
+    def _flush(self, producer: Producer) -> None:
+        """Wait for the acknowledgements, however long the brokers take."""
+        while self._timed(producer.flush, CALL_TIMEOUT_SECONDS):
+            _log.warning("results are not acknowledged yet: look at the Kafka brokers")
+
+    def _timed(self, call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - passes through
+        self.busy_since = time.monotonic()
+        try:
+            return call(*args)
+        finally:
+            self.busy_since = None
+
+
+WATCHED_BYTES: Final = 32 * 1024
+"""Records above this get a delivery report of their own."""
+
+
+class TransactionalSink(_Committer):
+    """Exactly once: produce, send offsets, commit."""
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        requests_topic: str,
+        publisher: Publisher,
+        post: Callable[[Event], None],
+        observe: Callable[[Finished], None],
+        *,
+        membership: Callable[[], Membership],
+        transactional_id: Callable[[], str],
+    ) -> None:
+        super().__init__(properties, requests_topic, publisher, post, observe)
+        self._membership = membership
+        self._transactional_id = transactional_id
+        self._producer: Producer | None = None
+        self._watched = False
+        self._watch_all = False
+        """After an abort whose cause is not known, every record gets a delivery report."""
+        self.ready = threading.Event()
+
+    def _prepare(self) -> None:
+        self._ready_producer()
+        self.ready.set()
+
+    def _ready_producer(self) -> Producer:
+        """Give a producer whose predecessor's open transaction is aborted; wait for the broker as long as needed."""
+        while self._producer is None:
+            producer = Producer({**self._properties, "transactional.id": self._transactional_id()})
+            try:
+                self._timed(producer.init_transactions, INIT_TIMEOUT_SECONDS)
+                self._producer = producer
+            except KafkaException as problem:
+                error = problem.args[0]
+                if error.code() in NOT_AUTHORIZED:
+                    raise ProducerLostError(
+                        f"not authorized: {error.str()}. Grant WRITE on the transactional id prefix and the topics"
+                    ) from problem
+                _log.warning("the transactional producer is not ready: %s", error.str())
+                time.sleep(RETRY_SECONDS)
+        return self._producer
+
+    def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
+        parts = self._ours(commit.partitions, self._membership())
+        kept = frozenset(part.partition for part in parts)
+        if not parts:
+            return TransactionResult.ABORTED, kept
+        producer = self._ready_producer()
+        try:
+            self._transact(producer, parts)
+        except _Aborted:
+            return TransactionResult.ABORTED, kept
+        except _Unknown:
+            return TransactionResult.UNKNOWN, kept
+        self._too_large.clear()
+        self._watch_all = False
+        return TransactionResult.COMMITTED, kept
+
+    @staticmethod
+    def _ours(parts: Sequence[PartitionCommit], membership: Membership) -> list[PartitionCommit]:
+        return [part for part in parts if membership.epochs.get(part.partition) == part.epoch]
+
+    def _transact(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
+        try:
+            producer.begin_transaction()
+            self._watched = False
+            self._produce(producer, parts)
+            if self._watched:
+                self._flush(producer)
+            if self._failed:
+                self._abort(producer, None)
+            self._send_offsets(producer, parts)
+        except KafkaException as problem:
+            self._abort(producer, problem)
+        self._commit_transaction(producer)
+
+    def _send_offsets(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
+        offsets = [TopicPartition(self._topic, part.partition, part.offset, part.metadata) for part in parts]
+        while True:
+            membership = self._membership()
+            if membership.metadata is None or len(self._ours(parts, membership)) < len(parts):
+                self._abort(producer, None)
+            try:
+                self._timed(
+                    producer.send_offsets_to_transaction, offsets, membership.metadata, CALL_TIMEOUT_SECONDS
+                )
+            except KafkaException as problem:
+                if not problem.args[0].retriable():
+                    raise
+                _log.warning("offsets are not sent yet: %s", problem.args[0].str())
+            else:
+                return
+
+    def _commit_transaction(self, producer: Producer) -> None:
+        while True:
+            try:
+                self._timed(producer.commit_transaction, CALL_TIMEOUT_SECONDS)
+            except KafkaException as problem:
+                error = problem.args[0]
+                if error.txn_requires_abort():
+                    self._abort(producer, problem)
+                if error.fatal() or not error.retriable():
+                    self._drop(problem)
+                    raise _Unknown from problem
+                _log.warning("the transaction's commit is not known yet: %s", error.str())
+            else:
+                return
+
+    def _abort(self, producer: Producer, problem: KafkaException | None) -> None:
+        """End the transaction without effect; raises ``_Aborted`` or, where even that is not known, ``_Unknown``."""
+        error = problem.args[0] if problem is not None else None
+        if error is not None:
+            _log.warning("transaction aborted: %s (%s)", error.str(), error.name())
+        if error is not None and error.fatal():
+            self._drop(problem)
+            raise _Unknown from problem
+        while True:
+            try:
+                self._timed(producer.abort_transaction, CALL_TIMEOUT_SECONDS)
+            except KafkaException as failure:
+                if failure.args[0].retriable() and not failure.args[0].fatal():
+                    continue
+                self._drop(failure)
+                raise _Unknown from failure
+            break
+        if self._note_too_large() or self._failed or error is not None:
+            self._watch_all = True
+            self._drop(None)
+        raise _Aborted from problem
+
+    def _suspicious(self, publication: Publication) -> bool:
+        """Large records are watched one by one: a broker may find them too large."""
+        size = len(publication.value or b"") + len(publication.key or b"")
+        watched = self._watch_all or size > WATCHED_BYTES
+        self._watched |= watched
+        return watched
+
+    def _drop(self, problem: KafkaException | None) -> None:
+        """Give up a producer: after a failure to produce, its next transaction would fail as well."""
+        if problem is not None:
+            _log.warning("the producer is given up: %s", problem.args[0].str())
+        self._producer = None
+
+
+NOT_AUTHORIZED: Final = frozenset(
+    {
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+
+
+class AtLeastOnceSink(_Committer):
+    """Produce, wait for the acknowledgements, then commit: a crash in between repeats results."""
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        requests_topic: str,
+        publisher: Publisher,
+        post: Callable[[Event], None],
+        observe: Callable[[Finished], None],
+        *,
+        membership: Callable[[], Membership],
+        commit_offsets: Callable[[Sequence[TopicPartition], Callable[[KafkaError | None], None]], None],
+    ) -> None:
+        super().__init__(properties, requests_topic, publisher, post, observe)
+        self._membership = membership
+        self._commit_offsets = commit_offsets
+        self._unacknowledged = 0
+
+    def _prepare(self) -> None:
+        self._producer = Producer(self._properties)
+
+    def _suspicious(self, publication: Publication) -> bool:  # noqa: ARG002 - the question is the same
+        """Every record is watched: nothing else tells whether it was delivered."""
+        return True
+
+    def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
+        epochs = self._membership().epochs
+        parts = [part for part in commit.partitions if epochs.get(part.partition) == part.epoch]
+        kept = frozenset(part.partition for part in parts)
+        self._produce(self._producer, parts)
+        self._flush(self._producer)
+        if self._failed:
+            self._note_too_large()
+            return TransactionResult.ABORTED, kept
+        if not parts or not self._offsets_committed(parts):
+            return TransactionResult.ABORTED, kept
+        self._too_large.clear()
+        return TransactionResult.COMMITTED, kept
+
+    def _offsets_committed(self, parts: Sequence[PartitionCommit]) -> bool:
+        offsets = [TopicPartition(self._topic, part.partition, part.offset, part.metadata) for part in parts]
+        answer: queue.SimpleQueue[KafkaError | None] = queue.SimpleQueue()
+        self._commit_offsets(offsets, answer.put)
+        try:
+            error = answer.get(timeout=2 * CALL_TIMEOUT_SECONDS)
+        except queue.Empty:
+            return False
+        if error is not None:
+            _log.warning("offsets are not committed yet: %s", error.str())
+        return error is None
+
+
+def _raise(problem: BaseException, _core: object, _at: object) -> None:
+    raise problem

@@ -1,0 +1,215 @@
+"""Verdicts to Kafka records: result events and dead letters, as the contract words them.
+
+The results of one CM21 call share a ``Synchronized`` verdict: what they have in common is encoded once.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from consumer import __version__
+from consumer.adapters.kafka_out import Publication
+from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, Synchronized, Verdict
+from consumer.engine.headers import is_secret
+from consumer.engine.work import Request
+from schemas.codec import ResultEncoder, SharedResult
+
+MAX_TRACKING_IDS_REDUCED: Final = 100
+"""Tracking ids that a result keeps when the broker found the whole of it too large."""
+_EVENT_TYPE: Final = b"mirakl.resync.v1.ProductResyncResult"
+_CONTENT_TYPE: Final = b"application/avro"
+_SERVICE: Final = f"mirakl-resync {__version__}".encode()
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SPAN_MULTIPLIER: Final = 0x9E3779B97F4A7C15
+"""Odd, so that different offsets of a partition give different span ids."""
+_SPAN_MASK: Final = (1 << 64) - 1
+
+Headers: TypeAlias = list[tuple[str, str | bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where records come from and go to."""
+
+    requests: str
+    results: str
+    dead_letters: str
+
+
+class Publications:
+    """Words outcomes as records."""
+
+    def __init__(self, topics: Topics, group_id: str, encoder: ResultEncoder, max_dead_letter_bytes: int) -> None:
+        self._topics = topics
+        self._group = group_id.encode()
+        self._source = b"urn:mirakl-resync:" + self._group
+        self._topic_bytes = topics.requests.encode()
+        self._encoder = encoder
+        self._max_dead_letter_bytes = max_dead_letter_bytes
+        self._shared_verdict: Synchronized | None = None
+        self._shared: SharedResult
+        self._shared_time = b""
+
+    def publications(self, outcomes: Sequence[Request]) -> Iterator[Publication]:
+        """Give one record for each outcome, in order."""
+        for request in outcomes:
+            verdict = _decided(request)
+            if isinstance(verdict, DeadLettered):
+                yield self._dead_letter(request, verdict, omit=self._is_too_large(request))
+            else:
+                yield self._result(request, verdict)
+
+    def reduced(self, outcome: Request) -> Publication:
+        """Give the smallest record that still says what happened, for one that the broker finds too large."""
+        verdict = _decided(outcome)
+        if isinstance(verdict, DeadLettered):
+            smallest = self._dead_letter(outcome, verdict, omit=True, headers=False)
+            return smallest._replace(key=None)
+        fields = _fields(outcome, verdict)
+        fields["trackingIds"] = fields["trackingIds"][:MAX_TRACKING_IDS_REDUCED]
+        value = self._encoder.encode(fields)
+        return Publication(self._topics.results, outcome.request_id.encode(), value, self._headers(outcome, verdict))
+
+    # -- results ---------------------------------------------------------------------------------------
+
+    def _result(self, request: Request, verdict: Synchronized | Partial | Failed) -> Publication:
+        if isinstance(verdict, Synchronized):
+            value = self._share(verdict).encode(request.request_id, len(request.products), request.requested_at)
+        else:
+            value = self._encoder.encode(_fields(request, verdict))
+        return Publication(self._topics.results, request.request_id.encode(), value, self._headers(request, verdict))
+
+    def _share(self, verdict: Synchronized) -> SharedResult:
+        if verdict is not self._shared_verdict:
+            self._shared_verdict = verdict
+            self._shared = self._encoder.share(
+                status="SYNCHRONIZED",
+                client_specification_id=verdict.client_specification_id,
+                tracking_ids=verdict.tracking_ids,
+                completed_at=verdict.completed_at,
+            )
+            self._shared_time = _rfc3339(verdict.completed_at)
+        return self._shared
+
+    def _headers(self, request: Request, verdict: Synchronized | Partial | Failed) -> Headers:
+        record, facts = request.record, request.facts
+        time = self._shared_time if verdict is self._shared_verdict else _rfc3339(verdict.completed_at)
+        partition, offset = b"%d" % record.partition, b"%d" % record.offset
+        headers: Headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"%b/%b/%b/%d" % (self._topic_bytes, partition, offset, record.timestamp)),
+            ("ce_type", _EVENT_TYPE),
+            ("ce_source", self._source),
+            ("ce_subject", request.request_id.encode()),
+            ("ce_time", time),
+            ("content-type", _CONTENT_TYPE),
+            ("resync-request-topic", self._topic_bytes),
+            ("resync-request-partition", partition),
+            ("resync-request-offset", offset),
+        ]
+        if request.tenant is not None:
+            headers.append(("resync-tenant", request.tenant.encode()))
+        if facts.traceparent is not None:
+            headers.append(("traceparent", _continued(facts.traceparent, record.partition, record.offset)))
+            if facts.tracestate is not None:
+                headers.append(("tracestate", facts.tracestate))
+        headers += facts.correlation
+        return headers
+
+    # -- dead letters ----------------------------------------------------------------------------------
+
+    def _is_too_large(self, request: Request) -> bool:
+        record = request.record
+        size = len(record.value or b"") + len(record.key or b"")
+        size += sum(len(name) + len(value or b"") for name, value in record.headers or ())
+        return size > self._max_dead_letter_bytes
+
+    def _dead_letter(self, request: Request, verdict: DeadLettered, *, omit: bool, headers: bool = True) -> Publication:
+        record = request.record
+        kept = [
+            (name, value)
+            for name, value in (record.headers or () if headers else ())
+            if not is_secret(name) and not name.lower().startswith("dlq.")
+        ]
+        own = [
+            ("dlq.reason", verdict.reason.encode()),
+            ("dlq.message", verdict.message.encode()),
+            ("dlq.topic", self._topic_bytes),
+            ("dlq.partition", b"%d" % record.partition),
+            ("dlq.offset", b"%d" % record.offset),
+            ("dlq.timestamp", b"%d" % record.timestamp),
+            ("dlq.group", self._group),
+            ("dlq.service", _SERVICE),
+            ("dlq.redrive-count", _count(request.facts.redrive_count)),
+        ]
+        if request.tenant is not None:
+            own.append(("dlq.tenant", request.tenant.encode()))
+        if record.headers is None or not headers:
+            own.append(("dlq.headers-omitted", b"true"))
+        value = record.value
+        if omit and value is not None:
+            own += [
+                ("dlq.value-omitted", b"true"),
+                ("dlq.value-bytes", b"%d" % len(value)),
+                ("dlq.value-sha256", hashlib.sha256(value).hexdigest().encode()),
+            ]
+            value = None
+        return Publication(self._topics.dead_letters, record.key, value, [*kept, *own])
+
+
+def _decided(request: Request) -> Verdict:
+    if request.verdict is None:
+        raise ValueError(f"the record at {request.record.partition}:{request.record.offset} has no verdict")
+    return request.verdict
+
+
+def _fields(request: Request, verdict: Synchronized | Partial | Failed) -> dict[str, Any]:
+    """The fields of ``ProductResyncResult``."""
+    partial = isinstance(verdict, Partial)
+    status = "PARTIALLY_SYNCHRONIZED" if partial else "FAILED" if isinstance(verdict, Failed) else "SYNCHRONIZED"
+    count = len(request.products) if isinstance(verdict, Synchronized) else 0
+    return {
+        "requestId": request.request_id,
+        "status": status,
+        "synchronizedProducts": verdict.synchronized_products if isinstance(verdict, Partial) else count,
+        "clientSpecificationId": verdict.client_specification_id,
+        "trackingIds": [] if isinstance(verdict, Failed) else list(verdict.tracking_ids),
+        "unsynchronizedProducts": _references(verdict.unsynchronized) if isinstance(verdict, Partial) else [],
+        "error": None if isinstance(verdict, Synchronized) else _error(verdict.error),
+        "requestedAt": request.requested_at,
+        "completedAt": verdict.completed_at,
+    }
+
+
+def _references(products: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"miraklProductId": mirakl_id, "productSku": sku} for mirakl_id, sku in products.items()]
+
+
+def _error(error: ResyncError) -> dict[str, Any]:
+    return {
+        "httpStatus": error.code.http_status,
+        "code": error.code.value,
+        "message": error.message,
+        "retryable": error.code.retryable,
+        "availableClientSpecificationIds": list(error.available_client_specification_ids),
+        "fieldErrors": [{"field": row.field, "message": row.message} for row in error.field_errors],
+    }
+
+
+def _rfc3339(millis: int) -> bytes:
+    moment = _EPOCH + timedelta(milliseconds=millis)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+
+
+def _continued(traceparent: bytes, partition: int, offset: int) -> bytes:
+    """The same trace, with a span of our own that follows from the coordinates: repeated, it is the same."""
+    span = ((offset + 1) * _SPAN_MULTIPLIER ^ (partition + 1) << 48) & _SPAN_MASK
+    return b"00-%b-%016x-%b" % (traceparent[3:35], span or 1, traceparent[53:55])
+
+
+def _count(redrive_count: bytes | None) -> bytes:
+    """How often a dead letter was sent again; ours to word, whatever stands in the header."""
+    text = redrive_count or b""
+    return text if text.isdigit() and len(text) < 10 else b"0"  # noqa: PLR2004 - fits any counter

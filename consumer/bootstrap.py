@@ -1,0 +1,379 @@
+"""The composition root: settings to adapters to engine, and the life of the process.
+
+The one file that knows every name. ``run`` checks what a service needs in the order in which trouble is best told,
+then lives until it is told to stop. Nothing is created or migrated here.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType
+from typing import Any, Final
+
+import confluent_kafka
+import uvloop
+
+from consumer.adapters.cm21 import Cm21
+from consumer.adapters.finding import Level
+from consumer.adapters.health import AdminServer, liveness
+from consumer.adapters.kafka_admin import KafkaTroubleError, TopicAdmin, TopicFacts, check_topics, names_of
+from consumer.adapters.kafka_in import KafkaSource
+from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, TransactionalSink
+from consumer.adapters.logs import Logs
+from consumer.adapters.metrics import Metrics
+from consumer.adapters.publications import Publications, Topics
+from consumer.adapters.registry import RegistrySchemas
+from consumer.adapters.request_log import AnsweredRequest, DeadLetteredRecord, RequestLog
+from consumer.adapters.stores import DirectoryReader, Encryption, StoreTrouble, check_schema, create_engine
+from consumer.adapters.watchdog import Heartbeat, Watchdog
+from consumer.adapters.wire import RequestReader
+from consumer.domain.calls import CallOutcome
+from consumer.domain.model import Directory
+from consumer.domain.outcome import DeadLettered, Failed, Partial, Synchronized
+from consumer.engine.commands import StartCall, TransactionResult
+from consumer.engine.core import Core, Limits
+from consumer.engine.driver import Driver
+from consumer.engine.ports import SourceTrouble
+from consumer.engine.work import Request
+from consumer.settings import Delivery, GroupProtocol, Settings
+
+CLOSING_SECONDS: Final = 3.0
+"""Of the shutdown time: for the last transaction and for leaving the group."""
+DRAIN_SHARE_OF_POLL_INTERVAL: Final = 0.2
+DRAIN_SHARE_OF_SESSION: Final = 0.8
+"""A revocation may take less than a quarter of the poll interval and less than the session."""
+SESSION_SECONDS: Final = 10.0
+"""Classic protocol: how long a dead replica's partitions wait for another one."""
+POLL_INTERVAL_SECONDS: Final = 300.0
+TRANSACTION_SECONDS: Final = 8.0
+"""Below the session: a dead replica's open transaction holds its successor and all subscribers up."""
+DEAD_LETTER_OWN_BYTES: Final = 8 * 1024
+"""Room for the headers that a dead letter gets from us."""
+DEFAULT_MESSAGE_BYTES: Final = 1_048_588
+"""A topic's ``max.message.bytes`` where nobody says (Apache Kafka's default)."""
+OWNER_LIMIT_SECONDS: Final = 60.0
+CORE_LIMIT_SECONDS: Final = 30.0
+PRODUCER_LIMIT_SECONDS: Final = 120.0
+EXIT_STOPPED, EXIT_BROKEN = 0, 1
+
+_log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop; gives the exit code.
+
+    Raises ``StoreTrouble``, ``KafkaTroubleError`` or ``AdminAddressError``, whose texts say what to do, where
+    something is missing that only an operator can mend.
+    """
+    logs = Logs(settings.log)
+    try:
+        return _Service(settings, logs).serve()
+    finally:
+        logs.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _TopicSizes:
+    """``max.message.bytes`` of the topics that are written to."""
+
+    results: int
+    dead_letters: int
+
+
+class _Service:
+    """One running service."""
+
+    def __init__(self, settings: Settings, logs: Logs) -> None:
+        self._settings = settings
+        engine = create_engine(settings.database_url.get_secret_value())
+        check_schema(engine)
+        encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
+        directory = _DirectorySource(DirectoryReader(engine, encryption, settings.insecure_hosts))
+        sizes = _topic_sizes(settings)
+        reader = RequestReader(registry=bool(settings.schema_registry.url), max_bytes=settings.max_request_bytes)
+        schemas = RegistrySchemas(settings.schema_registry, reader)
+        topics = Topics(settings.topics.requests, settings.topics.results, settings.topics.dead_letters)
+        publications = Publications(
+            topics,
+            settings.kafka.group_id,
+            schemas.result_encoder(settings.topics.results),
+            sizes.dead_letters - DEAD_LETTER_OWN_BYTES,
+        )
+        limits = Limits(request_deadline=settings.request_deadline, max_products=settings.max_products_per_request)
+        core = Core(reader, limits, salt=uuid.uuid4().hex)
+        self._cm21 = Cm21(settings.call_timeout)
+        self._driver = Driver(core, self._cm21, directory, schemas, self._observe_call)
+        self._metrics = Metrics(lambda: self._driver.status, librdkafka=confluent_kafka.libversion()[0])
+        self._source = KafkaSource(
+            _consumer_properties(settings),
+            settings.topics.requests,
+            self._driver.post,
+            lambda: self._driver.appetite,
+            _drain_seconds(settings),
+        )
+        self._sink = self._make_sink(publications, max(sizes.results, sizes.dead_letters))
+        self._driver.connect(self._source, self._sink)
+        self._outcome_log = _OutcomeLog(logs.requests, settings.topics.requests)
+        self._heartbeats = self._make_heartbeats()
+        self._admin = AdminServer(
+            settings.admin.host,
+            settings.admin.port,
+            lambda: liveness(self._heartbeats[:2], time.monotonic()),
+            lambda: self._driver.status,
+            self._metrics,
+        )
+        self._signals = 0
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def serve(self) -> int:
+        """Start everything, turn the loop, end everything."""
+        self._admin.start()
+        _log.info("health and metrics on port %d", self._admin.port)
+        self._tame_garbage_collection()
+        Watchdog(self._heartbeats).start()
+        self._sink.start()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._live())
+        self._source.stop(CLOSING_SECONDS)
+        self._sink.stop(CLOSING_SECONDS)
+        self._admin.stop()
+        return self._exit_code()
+
+    async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, partial(self._on_signal, loop))
+        self._source.start()
+        try:
+            await self._driver.run()
+        finally:
+            await self._cm21.aclose()
+
+    def _on_signal(self, loop: asyncio.AbstractEventLoop, number: int, _frame: FrameType | None) -> None:
+        """First: finish. Second: leave at once, which loses nothing, since nothing uncommitted counts."""
+        self._signals += 1
+        if self._signals > 1:
+            os._exit(128 + number)
+        loop.call_soon_threadsafe(self._begin_stop)
+
+    def _begin_stop(self) -> None:
+        _log.info("stopping: no more requests are taken in")
+        self._driver.post(lambda core, at: core.stop(at))
+        grace = max(0.0, self._settings.shutdown_timeout - CLOSING_SECONDS)
+        asyncio.get_running_loop().call_later(grace, self._driver.halt)
+
+    def _exit_code(self) -> int:
+        for failure in (self._source.failure, self._sink.failure):
+            if failure is not None:
+                _log.error("%s", failure)
+                return EXIT_BROKEN
+        return EXIT_STOPPED
+
+    @staticmethod
+    def _tame_garbage_collection() -> None:
+        """What is alive now stays; what comes and goes with requests is freed by counting."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 100)
+
+    # -- wiring ----------------------------------------------------------------------------------------
+
+    def _make_sink(self, publications: Publications, max_message_bytes: int) -> TransactionalSink | AtLeastOnceSink:
+        settings = self._settings
+        properties = _producer_properties(settings, max_message_bytes)
+        common = (properties, settings.topics.requests, publications, self._driver.post, self._observe_transaction)
+        if settings.kafka.delivery is Delivery.AT_LEAST_ONCE:
+            return AtLeastOnceSink(
+                *common, membership=lambda: self._source.membership, commit_offsets=self._source.commit
+            )
+        return TransactionalSink(
+            *common,
+            membership=lambda: self._source.membership,
+            transactional_id=partial(_transactional_id, settings.kafka.group_id, settings.kafka.group_instance_id),
+        )
+
+    def _make_heartbeats(self) -> Sequence[Heartbeat]:
+        return (
+            Heartbeat("kafka owner thread", lambda: self._source.progress_at, OWNER_LIMIT_SECONDS),
+            Heartbeat("engine core", lambda: self._driver.progress_at, CORE_LIMIT_SECONDS),
+            Heartbeat("producer call", lambda: self._sink.busy_since, PRODUCER_LIMIT_SECONDS),
+        )
+
+    def _observe_call(self, outcome: CallOutcome, seconds: float, call: StartCall) -> None:
+        self._metrics.call_finished(outcome, seconds, call.requests, len(call.products))
+
+    def _observe_transaction(self, finished: Finished) -> None:
+        committed = finished.result is TransactionResult.COMMITTED
+        outcomes = [
+            request
+            for part in finished.commit.partitions
+            if part.partition in finished.kept
+            for request in part.outcomes
+        ]
+        self._metrics.transaction_finished("commit" if committed else "abort", finished.seconds, len(outcomes))
+        if committed:
+            self._outcome_log.write(outcomes)
+
+
+class _DirectorySource:
+    """The stores, with their trouble in the engine's words."""
+
+    def __init__(self, reader: DirectoryReader) -> None:
+        self._reader = reader
+        self._warned: tuple[str, ...] = ()
+
+    def read(self, known_version: int | None) -> Directory | None:
+        """Give the snapshot, or ``None`` where nothing has changed."""
+        try:
+            directory = self._reader.read(known_version)
+        except StoreTrouble as trouble:
+            _log.error("%s", trouble)  # noqa: TRY400 - the text says it all
+            raise SourceTrouble(str(trouble)) from trouble
+        if self._reader.warnings != self._warned:
+            self._warned = self._reader.warnings
+            for warning in self._warned:
+                _log.warning("%s", warning)
+        return directory
+
+
+class _OutcomeLog:
+    """One line per answered request, one per dead letter."""
+
+    def __init__(self, log: RequestLog, topic: str) -> None:
+        self._log = log
+        self._topic = topic
+
+    def write(self, outcomes: Sequence[Request]) -> None:
+        """Log what a transaction has published."""
+        now = time.monotonic()
+        dead = [request for request in outcomes if isinstance(request.verdict, DeadLettered)]
+        self._log.write(self._answered(request, now) for request in outcomes if not isinstance(request.verdict, DeadLettered))
+        if dead:
+            self._log.write_dead_letters(map(self._dead_lettered, dead))
+
+    def _answered(self, request: Request, now: float) -> AnsweredRequest:
+        verdict, record, trace = request.verdict, request.record, request.facts.traceparent
+        return AnsweredRequest(
+            request.request_id,
+            self._topic,
+            record.partition,
+            record.offset,
+            None if verdict is None or isinstance(verdict, DeadLettered) else verdict.client_specification_id,
+            "SYNCHRONIZED"
+            if isinstance(verdict, Synchronized)
+            else "PARTIALLY_SYNCHRONIZED"
+            if isinstance(verdict, Partial)
+            else "FAILED",
+            verdict.error.code if isinstance(verdict, Partial | Failed) else None,
+            now - request.read_at,
+            trace[3:35].decode() if trace else None,
+            request.tenant,
+        )
+
+    def _dead_lettered(self, request: Request) -> DeadLetteredRecord:
+        verdict, record = request.verdict, request.record
+        if not isinstance(verdict, DeadLettered):
+            raise TypeError("not a dead letter")
+        return DeadLetteredRecord(
+            verdict.reason, verdict.message, self._topic, record.partition, record.offset, request.tenant
+        )
+
+
+# -- properties of librdkafka --------------------------------------------------------------------------
+
+
+def _consumer_properties(settings: Settings) -> dict[str, Any]:
+    """The operator's properties above our defaults, below what the guarantees rest on."""
+    kafka = settings.kafka
+    properties: dict[str, Any] = {
+        "client.id": "mirakl-resync",
+        "fetch.wait.max.ms": 100,
+        "fetch.queue.backoff.ms": 20,
+        "queued.max.messages.kbytes": 16 * 1024,
+        "queued.min.messages": 10_000,
+        "topic.metadata.refresh.interval.ms": 60_000,
+        "max.poll.interval.ms": int(POLL_INTERVAL_SECONDS * 1000),
+        "logger": logging.getLogger("librdkafka"),
+    }
+    if kafka.group_protocol is GroupProtocol.CLASSIC:
+        properties |= {
+            "session.timeout.ms": int(SESSION_SECONDS * 1000),
+            "heartbeat.interval.ms": 1_000,
+            "partition.assignment.strategy": "cooperative-sticky",
+        }
+    properties |= kafka.consumer_properties()
+    properties |= {
+        "group.id": kafka.group_id,
+        "group.protocol": kafka.group_protocol.value,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+    }
+    if kafka.group_instance_id is not None:
+        properties["group.instance.id"] = kafka.group_instance_id
+    return properties
+
+
+def _producer_properties(settings: Settings, max_message_bytes: int) -> dict[str, Any]:
+    transactional = settings.kafka.delivery is Delivery.EXACTLY_ONCE
+    properties: dict[str, Any] = {
+        "client.id": "mirakl-resync",
+        "linger.ms": 5,
+        "batch.num.messages": 10_000,
+        "batch.size": 1_000_000,
+        "queue.buffering.max.messages": 200_000,
+        "queue.buffering.max.kbytes": 512 * 1024,
+        "retry.backoff.ms": 5,
+        "logger": logging.getLogger("librdkafka"),
+    }
+    if transactional:
+        properties["transaction.timeout.ms"] = int(TRANSACTION_SECONDS * 1000)
+    properties |= settings.kafka.producer_properties()
+    properties |= {
+        "enable.idempotence": True,
+        "acks": "all",
+        "message.max.bytes": max(1_000_000, max_message_bytes),
+    }
+    return properties
+
+
+def _drain_seconds(settings: Settings) -> float:
+    """The time that a revocation may take."""
+    properties = _consumer_properties(settings)
+    session = float(properties.get("session.timeout.ms", SESSION_SECONDS * 1000)) / 1000
+    poll = float(properties["max.poll.interval.ms"]) / 1000
+    return min(DRAIN_SHARE_OF_POLL_INTERVAL * poll, DRAIN_SHARE_OF_SESSION * session)
+
+
+def _transactional_id(group_id: str, instance_id: str | None) -> str:
+    """Stable where the replica has a name; else new for each producer, since metadata of the group does the fencing."""
+    return f"{group_id}-{instance_id or uuid.uuid4().hex}"
+
+
+def _topic_sizes(settings: Settings) -> _TopicSizes:
+    """Hold that the brokers answer and the topics exist; tell what they take."""
+    facts = TopicAdmin(settings.kafka).facts(names_of(settings.topics))
+    findings = check_topics(facts, settings.topics)
+    for finding in findings:
+        if finding.level is Level.WARN:
+            _log.warning("%s: %s %s", finding.subject, finding.message, finding.remedy)
+    failed = [finding for finding in findings if finding.level is Level.FAIL]
+    if failed:
+        raise KafkaTroubleError("\n".join(f"{each.subject}: {each.message} {each.remedy}" for each in failed))
+    return _TopicSizes(
+        _max_message_bytes(facts[settings.topics.results]), _max_message_bytes(facts[settings.topics.dead_letters])
+    )
+
+
+def _max_message_bytes(facts: TopicFacts) -> int:
+    return facts.limits.max_message_bytes if facts.limits is not None else DEFAULT_MESSAGE_BYTES

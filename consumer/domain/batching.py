@@ -1,0 +1,76 @@
+"""Which waiting parts travel in the next CM21 call.
+
+Natural batching: the next call takes all that wait, up to the limit of products. Exact repeats are sent once.
+The same Mirakl id never travels with two SKUs in one call or in concurrent ones; what has to wait for that
+reason also holds back everything later that names one of its ids, so the order of a partition is kept.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from consumer.domain.model import Products
+
+LOOKAHEAD = 256
+"""Parts that one cut may leave behind: a queue full of conflicts costs no more than this to look through."""
+
+
+class Travels(Protocol):
+    """What can be put into a batch."""
+
+    @property
+    def products(self) -> Products: ...
+
+    @property
+    def withdrawn(self) -> bool: ...
+
+
+PartT = TypeVar("PartT", bound=Travels)
+
+
+def cut_batch(
+    queue: deque[PartT], limit: int, in_flight: Sequence[Products], held: Iterable[str] = ()
+) -> tuple[list[PartT], dict[str, str]]:
+    """Take the parts of the next call off the queue; parts that nobody waits for any more fall away.
+
+    ``in_flight`` are the products of the calls that are out, ``held`` Mirakl ids that something older waits
+    with. A part larger than the limit travels alone: cutting it up is the caller's business.
+    """
+    parts: list[PartT] = []
+    products: dict[str, str] = {}
+    left_behind: list[PartT] = []
+    blocked = set(held)
+    while queue and len(left_behind) < LOOKAHEAD:
+        part = queue[0]
+        if part.withdrawn:
+            queue.popleft()
+        elif _conflicts(part.products, products, in_flight, blocked):
+            left_behind.append(queue.popleft())
+            blocked.update(part.products)
+        elif parts and not _fits(part.products, products, limit):
+            break
+        else:
+            parts.append(queue.popleft())
+            products.update(part.products)
+    queue.extendleft(reversed(left_behind))
+    return parts, products
+
+
+def _conflicts(wanted: Products, batch: Products, in_flight: Sequence[Products], blocked: set[str]) -> bool:
+    if blocked and not blocked.isdisjoint(wanted):
+        return True
+    return _differs(wanted, batch) or any(_differs(wanted, products) for products in in_flight)
+
+
+def _differs(wanted: Products, present: Products) -> bool:
+    """Does an id stand in both with different SKUs?"""
+    for mirakl_id, sku in wanted.items():
+        if present.get(mirakl_id, sku) != sku:
+            return True
+    return False
+
+
+def _fits(wanted: Products, batch: Products, limit: int) -> bool:
+    if len(batch) + len(wanted) <= limit:
+        return True
+    return len(batch) + sum(mirakl_id not in batch for mirakl_id in wanted) <= limit

@@ -1,0 +1,184 @@
+"""Which records of a partition are done, although they finish out of order.
+
+The committed offset of a partition is its lowest unfinished record. Which offsets beyond it are done travels
+in the commit's metadata, so that the next owner of the partition skips them::
+
+    metadata = base85( magic 'm' | version 1 | form r/z | CRC-32 of the rest | base, 8 bytes | bitmap )
+
+Bit *i* of the bitmap (least significant bit first) stands for the offset ``base + i``; ``base`` repeats the
+committed offset, so that a map can never be read against another one. The bitmap is raw or deflated,
+whichever is shorter. A window of 20,000 offsets is at most 2,500 bytes of bitmap and 3,144 characters of
+metadata; a broker takes 4,096 bytes (``offset.metadata.max.bytes``), of which the client library uses one.
+
+Three views of one partition must not be confused: what was *received*, what is *finished* (its outcome is in
+a transaction that has committed) and what a transaction *would* make finished. Only ``finish`` moves the
+second; ``preview`` computes the third and changes nothing.
+"""
+
+import base64
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+WINDOW = 20_000
+"""Offsets between the lowest unfinished record and the highest received one, at most."""
+
+_MAGIC = b"m\x01"
+_RAW, _DEFLATED = b"r", b"z"
+_HEADER = len(_MAGIC) + 1 + 4 + 8
+_DEFLATE_FROM = 64
+"""Bytes of bitmap below which deflating cannot pay."""
+
+_ABSENT, _OPEN, _DONE = 0, 1, 2
+_TO_DIGITS = bytes([ord("0"), ord("0"), ord("1")]) + bytes(253)
+
+
+class ProgressMapIgnoredError(ValueError):
+    """The metadata is no progress map for this offset: foreign, broken or implausible."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPoint:
+    """What to commit for a partition: its lowest unfinished offset and the map of what is done beyond."""
+
+    offset: int
+    metadata: str
+
+
+def encode_map(base: int, bitmap: bytes) -> str:
+    """Write a progress map; an empty bitmap needs none."""
+    if not bitmap:
+        return ""
+    form, body = _RAW, bitmap
+    if len(bitmap) >= _DEFLATE_FROM:
+        deflated = zlib.compress(bitmap, 1)
+        if len(deflated) < len(bitmap):
+            form, body = _DEFLATED, deflated
+    payload = base.to_bytes(8, "big") + body
+    return base64.b85encode(_MAGIC + form + zlib.crc32(form + payload).to_bytes(4, "big") + payload).decode("ascii")
+
+
+def decode_map(base: int, metadata: str) -> bytes:
+    """Read the bitmap that was committed with the offset ``base``; no metadata is an empty bitmap.
+
+    Raises ``ProgressMapIgnoredError`` where the metadata is not a map that this program wrote for this offset.
+    """
+    if not metadata:
+        return b""
+    try:
+        blob = base64.b85decode(metadata)
+    except ValueError as error:
+        raise ProgressMapIgnoredError("not base85") from error
+    magic, form, checksum, payload = blob[:2], blob[2:3], blob[3:7], blob[7:]
+    if magic != _MAGIC or len(blob) < _HEADER or form not in (_RAW, _DEFLATED):
+        raise ProgressMapIgnoredError("not a progress map of a version known here")
+    if zlib.crc32(form + payload).to_bytes(4, "big") != checksum:
+        raise ProgressMapIgnoredError("checksum mismatch")
+    if int.from_bytes(payload[:8], "big") != base:
+        raise ProgressMapIgnoredError("made for another committed offset")
+    return _bounded(payload[8:] if form == _RAW else _inflate(payload[8:]))
+
+
+def _inflate(body: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(body, WINDOW // 8 + 1)
+    except zlib.error as error:
+        raise ProgressMapIgnoredError("cannot be inflated") from error
+
+
+def _bounded(bitmap: bytes) -> bytes:
+    if len(bitmap) > WINDOW // 8:
+        raise ProgressMapIgnoredError("wider than the window")
+    return bitmap
+
+
+class Progress:
+    """The progress of one assignment of one partition.
+
+    ``base`` is the lowest unfinished offset as last committed, ``position`` the offset after the last one
+    received. Gaps in the log (transaction markers, compaction) are offsets that never arrive: they hold
+    nothing up.
+    """
+
+    __slots__ = ("_flags", "_origin", "base", "position")
+
+    def __init__(self, base: int, bitmap: bytes = b"") -> None:
+        self.base = base
+        self.position = base
+        self._origin = base
+        digits = format(int.from_bytes(bitmap, "little"), "b")[::-1].encode() if any(bitmap) else b""
+        self._flags = bytearray(digits.translate(_DIGITS_TO_FLAGS))
+
+    @property
+    def used(self) -> int:
+        """Offsets of the window in use."""
+        return self.position - self.base
+
+    @property
+    def unfinished(self) -> int:
+        """Records received and not finished."""
+        return self._flags.count(_OPEN)
+
+    def receive(self, offset: int) -> bool:
+        """Take note of a record; ``False`` if it is done already or was received before."""
+        if offset - self._origin > 2 * WINDOW:
+            self._leap(offset)
+        index = offset - self._origin
+        flags = self._flags
+        if index < 0:
+            return False
+        if index >= len(flags):
+            flags.extend(bytes(index + 1 - len(flags)))
+        fresh = flags[index] == _ABSENT and offset >= self.position
+        if fresh:
+            flags[index] = _OPEN
+        if offset >= self.position:
+            self.position = offset + 1
+        return fresh
+
+    def advance(self, position: int) -> None:
+        """The log holds no record between the last one received and ``position``."""
+        self.position = max(self.position, position)
+
+    def preview(self, offsets: Iterable[int]) -> CommitPoint:
+        """Tell what a transaction that finishes ``offsets`` has to commit."""
+        flags, origin = bytearray(self._flags), self._origin
+        for offset in offsets:
+            flags[offset - origin] = _DONE
+        base = self._lowest_open(flags)
+        start = base - origin
+        last = flags.rfind(_DONE, start)
+        return CommitPoint(base, encode_map(base, _bitmap(flags[start : last + 1])) if last >= start else "")
+
+    def finish(self, offsets: Iterable[int]) -> None:
+        """The transaction with these outcomes has committed."""
+        flags, origin = self._flags, self._origin
+        for offset in offsets:
+            flags[offset - origin] = _DONE
+        self.base = self._lowest_open(flags)
+        self._trim()
+
+    def _lowest_open(self, flags: bytearray) -> int:
+        index = flags.find(_OPEN, self.base - self._origin)
+        return self.position if index < 0 else self._origin + index
+
+    def _leap(self, offset: int) -> None:
+        """The log has a wide gap before ``offset``: with nothing open, what lies below is of no interest."""
+        if _OPEN not in self._flags:
+            self.base = self._origin = self.position = offset
+            self._flags.clear()
+
+    def _trim(self) -> None:
+        """Forget what lies below the base, now and then."""
+        below = self.base - self._origin
+        if below >= WINDOW // 2:
+            del self._flags[:below]
+            self._origin = self.base
+
+
+_DIGITS_TO_FLAGS = bytes.maketrans(b"01", bytes([_ABSENT, _DONE]))
+
+
+def _bitmap(flags: bytearray) -> bytes:
+    digits = flags.translate(_TO_DIGITS)[::-1]
+    return int(bytes(digits), 2).to_bytes((len(digits) + 7) // 8, "little")

@@ -1,0 +1,61 @@
+"""When to try again: a frozen policy, the clock and the chance are arguments."""
+
+import zlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential back-off with jitter, in seconds."""
+
+    first: float = 0.5
+    factor: float = 2.0
+    ceiling: float = 30.0
+    jitter: float = 0.25
+    """Share of the delay by which chance may shorten or lengthen it."""
+
+    def delay(self, failures: int, chance: float) -> float:
+        """Seconds to wait after the ``failures``-th failure in a row (from 1); ``chance`` lies in [0, 1)."""
+        plain = min(self.ceiling, self.first * self.factor ** min(failures - 1, 32))
+        return plain * (1 + self.jitter * (2 * chance - 1))
+
+
+def chance(*parts: object) -> float:
+    """Draw a number in [0, 1) that the parts decide: the same parts, the same number."""
+    return zlib.crc32(repr(parts).encode()) / 2**32
+
+
+class TokenBucket:
+    """Calls per hour, by the contract: capacity a minute's worth (at least 1), one token at the start."""
+
+    __slots__ = ("_at", "_tokens", "capacity", "per_hour", "rate")
+
+    def __init__(self, per_hour: int, now: float) -> None:
+        self.per_hour = per_hour
+        self.rate = per_hour / 3600
+        self.capacity = max(1.0, per_hour / 60)
+        self._tokens = 1.0
+        self._at = now
+
+    def _refill(self, now: float) -> None:
+        self._tokens = min(self.capacity, self._tokens + max(0.0, now - self._at) * self.rate)
+        self._at = max(self._at, now)
+
+    def next_at(self, now: float) -> float:
+        """When a call may start, ``now`` at the earliest."""
+        self._refill(now)
+        return now if self._tokens >= 1 - _ROUNDING else now + (1 - self._tokens) / self.rate
+
+    def take(self, now: float) -> None:
+        """Spend a token on a call that starts now."""
+        self._refill(now)
+        self._tokens = max(0.0, self._tokens - 1)
+
+    def empty(self, now: float) -> None:
+        """Mirakl says that the quota is spent."""
+        self._at = max(self._at, now)
+        self._tokens = 0.0
+
+
+_ROUNDING = 1e-9
+"""So that waiting exactly as long as ``next_at`` says is enough."""

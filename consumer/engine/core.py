@@ -1,0 +1,848 @@
+"""The engine's core: events in, commands out, on one thread, without a clock, a wait or a thread of its own.
+
+Each public method is an event; it changes the state and leaves commands in ``commands``, which the shell
+takes and carries out. Two invariants hold between events:
+
+* A record that was taken in stands in its assignment's ``open`` until a transaction with its outcome has
+  committed, and nowhere but there does ``Progress`` learn that it is finished.
+* A request with a verdict stands in its assignment's ``finished`` or in the transaction that is out.
+
+A request whose assignment ended is dropped wherever it stands; nobody publishes it.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
+from consumer.domain.model import ClientSpecification, Directory
+from consumer.domain.outcome import (
+    Code,
+    DeadLettered,
+    Failed,
+    Partial,
+    ResyncError,
+    Synchronized,
+    Verdict,
+    error,
+)
+from consumer.domain.progress import WINDOW, Progress, ProgressMapIgnoredError, decode_map
+from consumer.domain.retry import Backoff
+from consumer.engine.commands import (
+    Command,
+    Commit,
+    ConfirmDirectory,
+    Drained,
+    Instant,
+    LookUpSchema,
+    PartitionCommit,
+    Pause,
+    Reload,
+    Resume,
+    StartCall,
+    Stopped,
+    TransactionResult,
+)
+from consumer.engine.headers import read_headers
+from consumer.engine.intake import AwaitDirectory, Intake, millis
+from consumer.engine.lanes import Call, Lane
+from consumer.engine.outbox import Outbox
+from consumer.engine.ports import Decoder, SchemaNeeded
+from consumer.engine.status import EngineStatus, LaneState, LaneStatus
+from consumer.engine.work import Assignment, Part, Record, Request
+
+DIRECTORY_INTERVAL_SECONDS = 1.0
+DIRECTORY_MIN_GAP_SECONDS = 0.02
+"""Between two questions to the database, however many wait for an answer."""
+DIRECTORY_PATIENCE_SECONDS = 5.0
+"""The promise: a change counts within this time. An older snapshot closes the intake."""
+SCHEMA_RETRY_SECONDS = 2.0
+SCHEMA_CONFIRM_SECONDS = 30.0
+"""An id is unknown for good when the registry has said so twice, this far apart."""
+CALL_MARGIN_SECONDS = 5.0
+"""No call starts for a request with less than this left."""
+CALL_MARGIN_SHARE = 5 / 6
+"""With a deadline too short for that margin: this share of it."""
+ANSWER_MARGIN_SECONDS = 0.5
+"""A request in a call that is out is answered this long before its deadline."""
+SHED_FROM, SHED_TO = 0.75, 0.5
+"""Shares of a window or a budget at which impaired lanes begin, and cease, to shed."""
+RESUME_BELOW = 0.75
+"""Share of a bound below which a paused partition is resumed."""
+OVERFULL_EASE = 0.5
+"""Share of its bound below which a lane is no longer overfull."""
+FULL_PATIENCE_SECONDS = 1.0
+"""With no appetite for this long, the partitions are paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds and times of the engine; times in seconds."""
+
+    request_deadline: float = 300.0
+    max_products: int = 10_000
+    window: int = WINDOW
+    """Offsets of a partition between its lowest unfinished record and the newest one taken in."""
+    records: int = 40_000
+    """Records in flight, all partitions."""
+    brisk_records: int = 12_000
+    """Records in flight of lanes that can call: more would only wait."""
+    record_bytes: int = 64 * 1024 * 1024
+    """Bytes of the values in flight."""
+    calls: int = 256
+    """CM21 calls that are out, all lanes."""
+
+    @property
+    def call_margin(self) -> float:
+        """Seconds that must be left of a deadline for a call to start."""
+        return min(CALL_MARGIN_SECONDS, CALL_MARGIN_SHARE * self.request_deadline)
+
+
+@dataclass(slots=True)
+class _Unlearned:
+    """A writer schema that records wait for."""
+
+    waiting: list[Request]
+    ask_at: float
+    asking: bool = False
+    missing_since: float | None = None
+    trouble: str | None = None
+
+
+class Core:
+    """The state machine. ``salt`` makes the jitter of replicas differ."""
+
+    def __init__(self, decoder: Decoder, limits: Limits, salt: str = "", backoff: Backoff | None = None) -> None:
+        self.commands: list[Command] = []
+        self._limits = limits
+        self._salt = salt
+        self._backoff = backoff or Backoff()
+        self._intake = Intake(decoder, limits.max_products)
+        self._outbox = Outbox()
+        self._assignments: dict[int, Assignment] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._ready: dict[str, Lane] = {}
+        """Lanes that may be able to start a call, in the order of asking."""
+        self._call_lanes: dict[int, Lane] = {}
+        self._call_number = 0
+        self._schemas: dict[Hashable, _Unlearned] = {}
+        self._unconfirmed: list[Request] = []
+        self._asked_directory_at: float | None = None
+        self._ask_directory_from = float("-inf")
+        self._directory_trouble = "the database has not been read yet"
+        self._stood_still = 0.0
+        self._closed_since: float | None = None
+        self._closed_by: tuple[str, ...] = ()
+        self._full_since: float | None = None
+        self._overfull: set[Lane] = set()
+        self._overfed: frozenset[int] = frozenset()
+        """Partitions that feed the overfull lanes."""
+        self._joined = False
+        self._stopping = False
+        self._stopped = False
+        self._records = 0
+        self._bytes = 0
+        self._impaired_records = 0
+        self._answered: Counter[tuple[str, str]] = Counter()
+        self._dead_letters: Counter[str] = Counter()
+        self._intake_closed: Counter[str] = Counter()
+        self._discarded = self._maps_ignored = self._resets = self._pauses = self._commits = self._aborts = 0
+
+    # == events ========================================================================================
+
+    def joined(self, at: Instant) -> None:
+        """The consumer is a member of its group."""
+        self._joined = True
+        self._settle(at)
+
+    def assigned(self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None) -> None:
+        """A partition's committed offset and map were read; delivery starts at ``offset``."""
+        self._end(partition)
+        try:
+            bitmap = decode_map(offset, metadata or "")
+        except ProgressMapIgnoredError:
+            self._maps_ignored += 1
+            bitmap = b""
+        assignment = Assignment(partition, epoch, Progress(offset, bitmap))
+        assignment.committed_offset = offset
+        self._assignments[partition] = assignment
+        self._settle(at)
+
+    def reset(self, at: Instant, partition: int) -> None:
+        """A committed offset was out of the log's range; ``assigned`` follows with the log's start."""
+        self._resets += 1
+
+    def fetched(self, at: Instant, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
+        """Records were delivered, in the order of each partition."""
+        assignments = {
+            partition: assignment
+            for partition, epoch in epochs.items()
+            if (assignment := self._assignments.get(partition)) and assignment.epoch == epoch
+        }
+        for record in records:
+            assignment = assignments.get(record.partition)
+            if assignment is not None and not assignment.revoking:
+                assignment.waiting.append(record)
+        self._settle(at)
+
+    def reached(self, at: Instant, partition: int, epoch: int, position: int) -> None:
+        """The log's end was reached: no record stands before ``position`` that was not delivered."""
+        assignment = self._assignments.get(partition)
+        if assignment is not None and assignment.epoch == epoch:
+            assignment.log_end = position
+        self._settle(at)
+
+    def revoking(self, at: Instant, partitions: Iterable[int]) -> None:
+        """Partitions are to be given up: finish what is out, take nothing more in; ``Drained`` follows."""
+        for partition in partitions:
+            assignment = self._assignments.get(partition)
+            if assignment is not None:
+                self._stop_taking(assignment)
+        self._settle(at)
+
+    def ended(self, at: Instant, partitions: Iterable[int]) -> None:
+        """Partitions were given up or lost: what is unfinished there is nobody's business here."""
+        for partition in partitions:
+            self._end(partition)
+        self._settle(at)
+
+    def call_finished(self, at: Instant, call_id: int, outcome: CallOutcome) -> None:
+        """A CM21 call came back."""
+        lane = self._call_lanes.pop(call_id)
+        call = lane.finished(call_id)
+        self._touch(lane)
+        for part in call.parts:
+            part.out = False
+            part.request.calls_out -= 1
+        if isinstance(outcome, CallFailure):
+            lane.failed(call, outcome, at.mono)
+            self._answer_hopeless(lane, at)
+            self._reroute_lane(lane, at)
+        else:
+            lane.answered(call, at.mono)
+            self._answer_call(lane, call, outcome, at)
+        self._settle(at)
+
+    def transaction_finished(self, at: Instant, commit: Commit, result: TransactionResult, kept: frozenset[int]) -> None:
+        """A transaction ended; ``kept`` are the partitions that were still ours when it was made."""
+        if result is TransactionResult.COMMITTED:
+            self._commits += 1
+            self._outbox.committed(at)
+        else:
+            self._aborts += 1
+            self._outbox.aborted(at)
+        for part in commit.partitions:
+            if result is TransactionResult.COMMITTED and part.partition in kept:
+                self._finish(part)
+            else:
+                self._take_back(part)
+        if result is TransactionResult.UNKNOWN:
+            self._reload([part.partition for part in commit.partitions if self._alive(part)])
+        self._settle(at)
+
+    def directory_confirmed(self, at: Instant, asked_at: float, directory: Directory | None) -> None:
+        """The database answered the question asked at ``asked_at``; ``None``: nothing has changed."""
+        self._asked_directory_at = None
+        self._ask_directory_from = at.mono + DIRECTORY_MIN_GAP_SECONDS
+        self._intake.confirmed_at = asked_at
+        self._directory_trouble = ""
+        if directory is not None:
+            self._intake.directory = directory
+            self._reroute(at)
+        waiting, self._unconfirmed = self._unconfirmed, []
+        for request in waiting:
+            self._decide(request, at)
+        self._settle(at)
+
+    def directory_failed(self, at: Instant, message: str) -> None:
+        """The database did not answer; ``message`` says what to do."""
+        self._asked_directory_at = None
+        self._ask_directory_from = at.mono + DIRECTORY_INTERVAL_SECONDS
+        self._directory_trouble = message
+        self._settle(at)
+
+    def schema_found(self, at: Instant, reference: Hashable) -> None:
+        """The decoder has learnt a writer schema."""
+        unlearned = self._schemas.pop(reference, None)
+        for request in unlearned.waiting if unlearned else ():
+            request.deadline = self._clock(at) + self._limits.request_deadline
+            request.restarted = True
+            self._decide(request, at)
+        self._settle(at)
+
+    def schema_missing(self, at: Instant, reference: Hashable) -> None:
+        """The registry says that it has no such schema."""
+        unlearned = self._schemas[reference]
+        unlearned.asking, unlearned.trouble = False, None
+        if unlearned.missing_since is None:
+            unlearned.missing_since = at.mono
+            unlearned.ask_at = at.mono + SCHEMA_CONFIRM_SECONDS
+        elif at.mono - unlearned.missing_since >= SCHEMA_CONFIRM_SECONDS:
+            del self._schemas[reference]
+            message = f"the schema registry does not know {reference}: register the schema, then send the request again"
+            for request in unlearned.waiting:
+                self._conclude(request, self._intake.no_schema(request, message, at))
+        else:
+            unlearned.ask_at = unlearned.missing_since + SCHEMA_CONFIRM_SECONDS
+        self._settle(at)
+
+    def schema_failed(self, at: Instant, reference: Hashable, message: str) -> None:
+        """The registry is in trouble: no answer is no proof."""
+        unlearned = self._schemas[reference]
+        unlearned.asking = False
+        unlearned.trouble = message
+        unlearned.ask_at = at.mono + SCHEMA_RETRY_SECONDS
+        self._settle(at)
+
+    def tick(self, at: Instant) -> None:
+        """Time has passed."""
+        for lane in self._lanes.values():
+            lane.drop_withdrawn_head()
+            if not lane.idle:
+                self._touch(lane)
+        self._answer_overdue(at)
+        self._weigh(at)
+        self._shed(at)
+        self._settle(at)
+
+    def stop(self, at: Instant) -> None:
+        """Take nothing more in, finish what can be finished; ``Stopped`` follows."""
+        self._stopping = True
+        for assignment in self._assignments.values():
+            assignment.waiting.clear()
+        self._settle(at)
+
+    # == for the shell =================================================================================
+
+    @property
+    def appetite(self) -> int:
+        """How many more records it makes sense to fetch now."""
+        if self._stopping or self._closed_by or self._bytes >= self._limits.record_bytes:
+            return 0
+        waiting = sum(len(assignment.waiting) for assignment in self._assignments.values())
+        brisk = self._limits.brisk_records - (self._records - self._impaired_records)
+        return max(0, min(brisk, self._limits.records - self._records) - waiting)
+
+    def wake_at(self, at: Instant) -> float | None:
+        """Monotonic seconds at which something is due that no event will announce."""
+        times = [lane.wake_at(at.mono) for lane in self._lanes.values() if not lane.idle]
+        if self._outbox.out is None and any(assignment.finished for assignment in self._assignments.values()):
+            times.append(self._outbox.due_at)
+        if self._unconfirmed:
+            times.append(self._ask_directory_from)
+        return min((time for time in times if time is not None and time > at.mono), default=None)
+
+    def status(self, at: Instant) -> EngineStatus:
+        """Tell of the present moment."""
+        oldest = min(
+            (next(iter(each.open.values())).read_at for each in self._assignments.values() if each.open),
+            default=at.mono,
+        )
+        return EngineStatus(
+            taken_at=at.mono,
+            joined=self._joined,
+            stopping=self._stopping,
+            troubles=(*self._closed_by, *self._schema_troubles()),
+            intake_closed=dict(self._intake_closed),
+            oldest_unanswered_seconds=at.mono - oldest,
+            in_flight_records=self._records,
+            in_flight_bytes=self._bytes,
+            window_used={
+                each.partition: each.progress.used / self._limits.window for each in self._assignments.values()
+            },
+            paused_partitions=sum(each.paused for each in self._assignments.values()),
+            pauses=self._pauses,
+            lanes=tuple(
+                LaneStatus(id_, lane.specification.tenant, lane.depth, len(lane.calls), lane.state(at.mono))
+                for id_, lane in self._lanes.items()
+            ),
+            answered=dict(self._answered),
+            dead_letters=dict(self._dead_letters),
+            discarded=self._discarded,
+            progress_maps_ignored=self._maps_ignored,
+            offset_resets=self._resets,
+            commits=self._commits,
+            aborts=self._aborts,
+            last_commit_at=self._outbox.last_commit_at,
+        )
+
+    # == after each event ==============================================================================
+
+    def _settle(self, at: Instant) -> None:
+        """Bring everything that follows from the new state under way."""
+        self._watch_troubles(at)
+        self._ask_directory(at)
+        self._ask_schemas(at)
+        self._take_in(at)
+        self._start_calls(at)
+        self._cut_transaction(at)
+        self._pause_and_resume(at)
+        self._report_drained(at)
+
+    def _watch_troubles(self, at: Instant) -> None:
+        """Close or open the intake for troubles of our own; meanwhile the engine's clock stands still."""
+        troubles = tuple(self._troubles(at))
+        if bool(troubles) != bool(self._closed_by):
+            if troubles:
+                self._closed_since = at.mono
+            elif self._closed_since is not None:
+                self._stood_still += at.mono - self._closed_since
+                self._closed_since = None
+        for reason, message in troubles:
+            if message not in self._closed_by:
+                self._intake_closed[reason] += 1
+        self._closed_by = tuple(message for _, message in troubles)
+
+    def _troubles(self, at: Instant) -> Iterable[tuple[str, str]]:
+        if at.mono - self._intake.confirmed_at > DIRECTORY_PATIENCE_SECONDS:
+            yield "database", self._directory_trouble or "the database has not answered for 5 s"
+        elif not self._intake.directory.api_keys:
+            yield "no-api-key", "the database holds no API key: issue one with `mirakl-resync-consumer api-keys issue`"
+        if self._outbox.stuck(at.mono):
+            yield "broker", "no transaction has committed for 5 s although results wait: look at the Kafka brokers"
+
+    def _schema_troubles(self) -> Iterable[str]:
+        return (each.trouble for each in self._schemas.values() if each.trouble is not None)
+
+    def _clock(self, at: Instant) -> float:
+        """The engine's clock, which deadlines are measured by."""
+        return (self._closed_since if self._closed_since is not None else at.mono) - self._stood_still
+
+    def _ask_directory(self, at: Instant) -> None:
+        if self._asked_directory_at is not None or at.mono < self._ask_directory_from:
+            return
+        if self._unconfirmed or at.mono - self._intake.confirmed_at >= DIRECTORY_INTERVAL_SECONDS:
+            self._asked_directory_at = at.mono
+            self.commands.append(ConfirmDirectory(at.mono))
+
+    def _ask_schemas(self, at: Instant) -> None:
+        for reference, unlearned in self._schemas.items():
+            if not unlearned.asking and at.mono >= unlearned.ask_at:
+                unlearned.asking = True
+                self.commands.append(LookUpSchema(reference))
+
+    # -- taking in -------------------------------------------------------------------------------------
+
+    def _take_in(self, at: Instant) -> None:
+        """Decide about fetched records as far as the bounds allow."""
+        if self._closed_by or self._stopping:
+            return
+        for assignment in self._assignments.values():
+            waiting = assignment.waiting
+            while waiting and self._has_room(assignment, waiting[0]):
+                self._take(assignment, waiting.popleft(), at)
+            if not waiting:
+                assignment.progress.advance(assignment.log_end)
+
+    def _has_room(self, assignment: Assignment, record: Record) -> bool:
+        limits = self._limits
+        return (
+            (record.offset - assignment.progress.base < limits.window or not assignment.open)
+            and self._records < limits.records
+            and self._bytes < limits.record_bytes
+        )
+
+    def _take(self, assignment: Assignment, record: Record, at: Instant) -> None:
+        if not assignment.progress.receive(record.offset):
+            return
+        request = Request(
+            record, assignment, read_headers(record.headers), at.mono, self._clock(at) + self._limits.request_deadline
+        )
+        assignment.open[record.offset] = request
+        self._records += 1
+        self._bytes += _size(record)
+        self._decide(request, at)
+
+    def _decide(self, request: Request, at: Instant) -> None:
+        if request.dropped:
+            return
+        decision = self._intake.decide(request, at)
+        if isinstance(decision, ClientSpecification):
+            self._enqueue(request, decision, at)
+        elif isinstance(decision, AwaitDirectory):
+            self._unconfirmed.append(request)
+        elif isinstance(decision, SchemaNeeded):
+            unlearned = self._schemas.setdefault(decision.reference, _Unlearned([], at.mono))
+            unlearned.waiting.append(request)
+        else:
+            self._conclude(request, decision)
+
+    def _enqueue(self, request: Request, specification: ClientSpecification, at: Instant) -> None:
+        lane = self._lane(specification, at)
+        request.lane = lane
+        if self._hopeless(request, lane.can_call_at(at.mono), at):
+            self._give_up(request, at)
+            return
+        lane.queue.append(Part(request, request.products))
+        self._touch(lane)
+
+    def _lane(self, specification: ClientSpecification, at: Instant) -> Lane:
+        lane = self._lanes.get(specification.id)
+        if lane is None:
+            lane = self._lanes[specification.id] = Lane(specification, at.mono, self._backoff, self._salt)
+        return lane
+
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def _touch(self, lane: Lane) -> None:
+        self._ready[lane.specification.id] = lane
+
+    def _start_calls(self, at: Instant) -> None:
+        """Let lanes call in turn; a lane that must wait for a global slot keeps its place."""
+        if self._outbox.stuck(at.mono):
+            return
+        kept: dict[str, Lane] = {}
+        for id_, lane in self._ready.items():
+            while self._slot_for(lane) and (call := lane.next_call(self._call_number + 1, at.mono)):
+                self._start(lane, call)
+            if not self._slot_for(lane) and lane.queue:
+                kept[id_] = lane
+        self._ready = kept
+
+    def _slot_for(self, lane: Lane) -> bool:
+        """The last quarter of the global slots is for lanes that have no call out."""
+        out = len(self._call_lanes)
+        return out < (self._limits.calls if not lane.calls else self._limits.calls * 3 // 4)
+
+    def _start(self, lane: Lane, call: Call) -> None:
+        self._call_number = call.call_id
+        self._call_lanes[call.call_id] = lane
+        for part in call.parts:
+            part.out = True
+            part.request.calls_out += 1
+        self.commands.append(StartCall(call.call_id, lane.specification, call.products, len(call.parts)))
+
+    def _answer_call(
+        self, lane: Lane, call: Call, outcome: Receipt | Refusal | Unacknowledged, at: Instant
+    ) -> None:
+        if isinstance(outcome, Receipt):
+            self._taken_in(lane, call, outcome, at)
+        elif not (isinstance(outcome, Refusal) and outcome.blames_entries and lane.refused(call)):
+            problem = _refusal(outcome)
+            for part in call.parts:
+                part.error = problem
+                self._part_settled(part, at)
+
+    def _taken_in(self, lane: Lane, call: Call, receipt: Receipt, at: Instant) -> None:
+        shared = Synchronized(lane.specification.id, (receipt.tracking_id,), millis(at))
+        for part in call.parts:
+            request = part.request
+            if request.dropped:
+                continue
+            if request.parts is None:
+                self._conclude(request, shared)
+            else:
+                part.tracking = (call.call_id, receipt.tracking_id)
+                self._part_settled(part, at)
+
+    def _part_settled(self, part: Part, at: Instant) -> None:
+        request = part.request
+        parts = request.parts or [part]
+        if not request.dropped and all(each.settled for each in parts):
+            self._conclude(request, _verdict(request, parts, at))
+
+    # -- deadlines and shedding ------------------------------------------------------------------------
+
+    def _hopeless(self, request: Request, can_call_at: float, at: Instant) -> bool:
+        left = request.deadline - self._clock(at) - self._limits.call_margin
+        return can_call_at - at.mono > left
+
+    def _answer_hopeless(self, lane: Lane, at: Instant) -> None:
+        """The lane cannot call until a known time: answer at once what that is too late for."""
+        can_call_at = lane.can_call_at(at.mono)
+        for part in lane.waiting():
+            if not part.request.dropped and not part.request.calls_out and self._hopeless(part.request, can_call_at, at):
+                self._give_up(part.request, at)
+
+    def _answer_overdue(self, at: Instant) -> None:
+        """Decide what no call can start for any more, and what is in a call that takes too long."""
+        clock = self._clock(at)
+        for assignment in self._assignments.values():
+            for request in assignment.open.values():
+                left = request.deadline - clock
+                if left > self._limits.call_margin:
+                    if request.restarted:
+                        continue
+                    break
+                if request.lane and not request.dropped and (not request.calls_out or left <= ANSWER_MARGIN_SECONDS):
+                    self._give_up(request, at)
+
+    def _give_up(self, request: Request, at: Instant) -> None:
+        """Answer a request as it stands: taken in in part, perhaps taken in, or not."""
+        whole = Part(request, request.products, request.may_have_reached, out=request.calls_out > 0)
+        parts = request.parts or [whole]
+        for part in parts:
+            if not part.settled:
+                part.error = _given_up(part)
+        self._conclude(request, _verdict(request, parts, at))
+
+    def _shed(self, at: Instant) -> None:
+        """Lanes that cannot call must not hold up others: oldest first, down to half of what is full."""
+        limits = self._limits
+        if not self._impaired_records:
+            return
+        for assignment in self._assignments.values():
+            if assignment.progress.used >= SHED_FROM * limits.window:
+                self._shed_window(assignment, at)
+        if self._records >= SHED_FROM * limits.records or self._bytes >= SHED_FROM * limits.record_bytes:
+            self._shed_budget(at)
+
+    def _shed_window(self, assignment: Assignment, at: Instant) -> None:
+        until = assignment.progress.position - SHED_TO * self._limits.window
+        for offset, request in list(assignment.open.items()):
+            if offset >= until:
+                break
+            self._shed_request(request, at)
+
+    def _shed_budget(self, at: Instant) -> None:
+        every = [request for each in self._assignments.values() for request in each.open.values()]
+        records, size = self._records, self._bytes
+        for request in sorted(every, key=lambda each: each.read_at):
+            if records <= SHED_TO * self._limits.records and size <= SHED_TO * self._limits.record_bytes:
+                break
+            if request.verdict is not None or self._shed_request(request, at):
+                records -= 1
+                size -= _size(request.record)
+
+    def _shed_request(self, request: Request, at: Instant) -> bool:
+        if request.dropped or request.lane is None:
+            return False
+        state = request.lane.state(at.mono)
+        if state is LaneState.HEALTHY or (state is LaneState.THROTTLED and request.calls_out):
+            return False
+        self._give_up(request, at)
+        return True
+
+    def _weigh(self, at: Instant) -> None:
+        """Find the lanes that are too full, and count what stands in lanes that cannot call."""
+        busy = [lane for lane in self._lanes.values() if not lane.idle]
+        impaired = [lane for lane in busy if lane.state(at.mono) is not LaneState.HEALTHY]
+        self._impaired_records = sum(
+            lane.depth + sum(len(call.parts) for call in lane.calls.values()) for lane in impaired
+        )
+        able = [lane for lane in busy if lane not in impaired]
+        share = self._limits.brisk_records // (len(able) + 1)
+        self._overfull = {lane for lane in able if self._is_overfull(lane, share)}
+        self._overfed = frozenset(part.request.assignment.partition for lane in self._overfull for part in lane.queue)
+
+    def _is_overfull(self, lane: Lane, share: int) -> bool:
+        """A healthy lane never sheds: what feeds it is paused when it is slow, or takes more than its share."""
+        ease = OVERFULL_EASE if lane in self._overfull else 1.0
+        too_slow = lane.expected_wait() > ease * self._limits.request_deadline / 2
+        return too_slow or lane.depth > ease * share
+
+    def _reroute(self, at: Instant) -> None:
+        """The directory has changed."""
+        for id_, lane in list(self._lanes.items()):
+            specification = self._intake.directory.specifications.get(id_)
+            if specification is not None:
+                lane.update(specification, at.mono)
+                self._touch(lane)
+            self._reroute_lane(lane, at)
+            if specification is None and lane.idle:
+                del self._lanes[id_]
+
+    def _reroute_lane(self, lane: Lane, at: Instant) -> None:
+        """Where the lane's specification cannot be called any more, what waits there is resolved anew."""
+        specification = self._intake.directory.specifications.get(lane.specification.id)
+        if specification is not None and not specification.suspended and not specification.unusable:
+            return
+        for part in lane.take_all():
+            request = part.request
+            if part.withdrawn:
+                continue
+            routed = self._intake.route(request, at)
+            if request.parts is not None or request.may_have_reached or request.calls_out:
+                self._give_up(request, at)
+            elif isinstance(routed, Failed):
+                self._conclude(request, routed)
+            else:
+                self._enqueue(request, routed, at)
+
+    # -- outcomes --------------------------------------------------------------------------------------
+
+    def _conclude(self, request: Request, verdict: Verdict) -> None:
+        if not request.dropped:
+            request.verdict = verdict
+            request.assignment.finished.append(request)
+
+    def _cut_transaction(self, at: Instant) -> None:
+        hurry = self._stopping or any(each.revoking for each in self._assignments.values())
+        commit = self._outbox.cut(at, self._assignments.values(), hurry=hurry)
+        if commit is not None:
+            self.commands.append(commit)
+
+    def _finish(self, part: PartitionCommit) -> None:
+        assignment = self._alive(part)
+        for request in part.outcomes:
+            self._count(request)
+        if assignment is None:
+            return
+        assignment.progress.finish(request.record.offset for request in part.outcomes)
+        assignment.committed_offset = part.offset
+        for request in part.outcomes:
+            self._forget(assignment.open.pop(request.record.offset))
+
+    def _count(self, request: Request) -> None:
+        verdict = request.verdict
+        if isinstance(verdict, Synchronized):
+            self._answered["SYNCHRONIZED", ""] += 1
+        elif isinstance(verdict, DeadLettered):
+            self._dead_letters[verdict.reason] += 1
+        elif isinstance(verdict, Partial):
+            self._answered["PARTIALLY_SYNCHRONIZED", verdict.error.code] += 1
+        elif verdict is not None:
+            self._answered["FAILED", verdict.error.code] += 1
+
+    def _take_back(self, part: PartitionCommit) -> None:
+        """Outcomes that were not published wait again, before all others; those of an ended assignment do not."""
+        assignment = self._alive(part)
+        if assignment is not None:
+            assignment.finished[:0] = part.outcomes
+        else:
+            self._discarded += len(part.outcomes)
+
+    def _forget(self, request: Request) -> None:
+        self._records -= 1
+        self._bytes -= _size(request.record)
+
+    def _alive(self, part: PartitionCommit) -> Assignment | None:
+        assignment = self._assignments.get(part.partition)
+        return assignment if assignment is not None and assignment.epoch == part.epoch else None
+
+    # -- assignments -----------------------------------------------------------------------------------
+
+    def _end(self, partition: int) -> None:
+        assignment = self._assignments.pop(partition, None)
+        if assignment is None:
+            return
+        assignment.ended = True
+        for request in assignment.open.values():
+            self._forget(request)
+        self._discarded += len(assignment.finished)
+        for lane in self._lanes.values():
+            lane.drop_withdrawn()
+
+    def _stop_taking(self, assignment: Assignment) -> None:
+        assignment.revoking = True
+        assignment.waiting.clear()
+
+    def _reload(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._end(partition)
+        if partitions:
+            self.commands.append(Reload(partitions))
+
+    def _report_drained(self, at: Instant) -> None:
+        revoking = [each for each in self._assignments.values() if each.revoking]
+        if revoking and not any(self._busy(each) for each in revoking):
+            self.commands.append(Drained([each.partition for each in revoking]))
+            for each in revoking:
+                self._end(each.partition)
+        if self._stopping and not self._stopped and not self._unfinished(at):
+            self._stopped = True
+            self.commands.append(Stopped())
+
+    def _busy(self, assignment: Assignment) -> bool:
+        """Is something of it out, or about to be committed?"""
+        return (
+            bool(assignment.finished)
+            or self._is_committing(assignment)
+            or any(request.calls_out for request in assignment.open.values())
+        )
+
+    def _is_committing(self, assignment: Assignment) -> bool:
+        out = self._outbox.out
+        return out is not None and any(self._alive(part) is assignment for part in out.partitions)
+
+    def _unfinished(self, at: Instant) -> bool:
+        """Is there something that can still be finished before the end?"""
+        if self._outbox.out is not None or any(self._busy(each) for each in self._assignments.values()):
+            return True
+        return any(lane.queue and lane.state(at.mono) is LaneState.HEALTHY for lane in self._lanes.values())
+
+    # -- flow ------------------------------------------------------------------------------------------
+
+    def _pause_and_resume(self, at: Instant) -> None:
+        full = self._is_full(at)
+        pause = [each for each in self._assignments.values() if not each.paused and (full or self._is_brimming(each))]
+        resume = [
+            each for each in self._assignments.values() if each.paused and not full and self._has_ebbed(each)
+        ]
+        for each in pause:
+            each.paused = True
+        for each in resume:
+            each.paused = False
+        self._pauses += len(pause)
+        if pause:
+            self.commands.append(Pause([each.partition for each in pause]))
+        if resume:
+            self.commands.append(Resume([each.partition for each in resume]))
+
+    def _is_full(self, at: Instant) -> bool:
+        """Is there no appetite, and not just for a moment?"""
+        if self._closed_by:
+            return True
+        appetite = self.appetite
+        if appetite == 0 and self._full_since is None:
+            self._full_since = at.mono
+        elif appetite >= self._limits.brisk_records // 4:
+            self._full_since = None
+        return self._full_since is not None and at.mono - self._full_since > FULL_PATIENCE_SECONDS
+
+    def _is_brimming(self, assignment: Assignment) -> bool:
+        return assignment.progress.used >= self._limits.window or assignment.partition in self._overfed
+
+    def _has_ebbed(self, assignment: Assignment) -> bool:
+        return (
+            not assignment.waiting
+            and assignment.progress.used <= RESUME_BELOW * self._limits.window
+            and assignment.partition not in self._overfed
+        )
+
+
+def _size(record: Record) -> int:
+    return len(record.value) if record.value is not None else 0
+
+
+def _refusal(outcome: Refusal | Unacknowledged) -> ResyncError:
+    said = f"HTTP {outcome.status}" + (f": {outcome.excerpt}" if outcome.excerpt else "")
+    if isinstance(outcome, Unacknowledged):
+        return error(
+            Code.CM21_OUTCOME_UNKNOWN,
+            f"Mirakl answered without a tracking id ({said}): check the products in Mirakl, then ask again.",
+        )
+    if outcome.unauthorized:
+        return error(
+            Code.CM21_UNAUTHORIZED,
+            f"Mirakl refused the credential of the client specification ({said}): have an administrator renew it.",
+        )
+    return error(Code.CM21_REFUSED, f"Mirakl refused the products ({said}): correct them before asking again.")
+
+
+def _given_up(part: Part) -> ResyncError:
+    if part.out or part.may_have_reached:
+        return error(
+            Code.CM21_OUTCOME_UNKNOWN,
+            "Mirakl did not answer in time and may have taken the products in: ask again, a repetition does no harm.",
+        )
+    return error(
+        Code.CM21_UNAVAILABLE, "Mirakl could not be reached in time and has not taken the products in: ask again later."
+    )
+
+
+def _verdict(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
+    """Sum up a request all of whose parts are settled."""
+    lane = request.lane
+    specification_id = lane.specification.id if lane is not None else ""
+    failed = [each for each in parts if each.error is not None]
+    taken = sorted({each.tracking for each in parts if each.tracking is not None})
+    tracking_ids = tuple(dict.fromkeys(tracking_id for _, tracking_id in taken))
+    problem = next((each.error for each in failed if each.error is not None), None)
+    if problem is None:
+        return Synchronized(specification_id, tracking_ids, millis(at))
+    if not taken:
+        return Failed(specification_id, problem, millis(at))
+    unsynchronized = {id_: sku for each in failed for id_, sku in each.products.items()}
+    count = len(request.products) - len(unsynchronized)
+    return Partial(specification_id, tracking_ids, count, unsynchronized, problem, millis(at))

@@ -1,0 +1,231 @@
+"""The loop around the core: feeds it what happens, carries out what it asks for.
+
+All of it runs on one asyncio loop. Other threads hand events over with ``post``; the core's answers go out
+through the ports. Between two events nothing is pending in the core.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeAlias
+
+from consumer.domain.calls import CallOutcome
+from consumer.engine.commands import (
+    Command,
+    Commit,
+    ConfirmDirectory,
+    Drained,
+    Instant,
+    LookUpSchema,
+    Pause,
+    Reload,
+    Resume,
+    StartCall,
+    Stopped,
+)
+from consumer.engine.core import Core
+from consumer.engine.ports import (
+    DirectorySource,
+    MiraklCalls,
+    OutcomeSink,
+    RecordSource,
+    SchemaSource,
+    SourceTrouble,
+)
+from consumer.engine.status import EngineStatus
+
+TICK_SECONDS = 0.1
+STATUS_SECONDS = 0.25
+_SHORTEST_WAIT = 0.001
+
+Event: TypeAlias = Callable[[Core, Instant], None]
+CallObserver: TypeAlias = Callable[[CallOutcome, float, StartCall], None]
+
+_log = logging.getLogger(__name__)
+
+
+def now() -> Instant:
+    """The two clocks of this machine."""
+    return Instant(time.monotonic(), time.time())
+
+
+class Driver:
+    """Drives one core. ``post`` may be called from any thread, everything else belongs to the loop's."""
+
+    def __init__(
+        self,
+        core: Core,
+        calls: MiraklCalls,
+        directory: DirectorySource,
+        schemas: SchemaSource,
+        observe_call: CallObserver = lambda *_: None,
+    ) -> None:
+        self._core = core
+        self._calls = calls
+        self._directory = directory
+        self._schemas = schemas
+        self._observe_call = observe_call
+        self._inbox: deque[Event] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._awake = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._database_thread = ThreadPoolExecutor(1, "directory")
+        self._known_version: int | None = None
+        self._status_at = float("-inf")
+        self.source: RecordSource
+        self.sink: OutcomeSink
+        self.status: EngineStatus = core.status(now())
+        """A moment ago; for any thread."""
+        self.appetite = 0
+        """Records worth fetching now; for any thread."""
+        self.progress_at = time.monotonic()
+        """When the loop last turned, in monotonic seconds; for any thread."""
+
+    def connect(self, source: RecordSource, sink: OutcomeSink) -> None:
+        """Name the two threads that the core's commands go to."""
+        self.source, self.sink = source, sink
+
+    # -- for other threads -----------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Hand over an event; returns at once."""
+        self._inbox.append(event)
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self._awake.set)
+
+    # -- the loop --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Turn until the core has stopped."""
+        self._loop = asyncio.get_running_loop()
+        ticked_at = float("-inf")
+        try:
+            while not self._stopped.is_set():
+                await self._wait()
+                at = now()
+                self.progress_at = at.mono
+                self._awake.clear()
+                if not self._inbox or at.mono - ticked_at >= TICK_SECONDS:
+                    ticked_at = at.mono
+                    self._core.tick(at)
+                    self._carry_out()
+                self._handle_events()
+                self._publish(now())
+                await asyncio.sleep(0)  # calls and answers have their turn between two lists
+        finally:
+            await self._close()
+
+    def halt(self) -> None:
+        """Turn no further, whatever is unfinished: nothing uncommitted counts."""
+        self._stopped.set()
+        self._awake.set()
+
+    async def _wait(self) -> None:
+        """Until there is an event, or something is due."""
+        if self._inbox:
+            return
+        at = now()
+        due = self._core.wake_at(at)
+        wait = TICK_SECONDS if due is None else min(TICK_SECONDS, max(_SHORTEST_WAIT, due - at.mono))
+        try:
+            async with asyncio.timeout(wait):
+                await self._awake.wait()
+        except TimeoutError:
+            pass
+
+    def _handle_events(self) -> None:
+        """Handle what has been handed over up to now."""
+        for _ in range(len(self._inbox)):
+            self._inbox.popleft()(self._core, now())
+            self._carry_out()
+
+    def _publish(self, at: Instant) -> None:
+        self.appetite = self._core.appetite
+        if at.mono - self._status_at >= STATUS_SECONDS:
+            self._status_at = at.mono
+            self.status = self._core.status(at)
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._database_thread.shutdown(wait=False, cancel_futures=True)
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    def _carry_out(self) -> None:
+        commands, self._core.commands = self._core.commands, []
+        for command in commands:
+            self._execute(command)
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case StartCall():
+                self._spawn(self._call(command))
+            case Commit():
+                self.sink.commit(command)
+            case Pause(partitions):
+                self.source.pause(partitions)
+            case Resume(partitions):
+                self.source.resume(partitions)
+            case Drained(partitions):
+                self.source.drained(partitions)
+            case Reload(partitions):
+                self.source.reload(partitions)
+            case ConfirmDirectory(asked_at):
+                self._spawn(self._confirm_directory(asked_at))
+            case LookUpSchema(reference):
+                self._spawn(self._look_up_schema(reference))
+            case Stopped():
+                self._stopped.set()
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        """A bug in a task must not pass in silence: the loop re-raises it and the process ends."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self.post(partial(_raise, problem))
+
+    async def _call(self, command: StartCall) -> None:
+        started = time.monotonic()
+        outcome = await self._calls.synchronize(command.specification, command.products)
+        self._observe_call(outcome, time.monotonic() - started, command)
+        self.post(lambda core, at: core.call_finished(at, command.call_id, outcome))
+
+    async def _confirm_directory(self, asked_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            directory = await loop.run_in_executor(self._database_thread, self._directory.read, self._known_version)
+        except SourceTrouble as trouble:
+            message = str(trouble)
+            self.post(lambda core, at: core.directory_failed(at, message))
+            return
+        if directory is not None:
+            self._known_version = directory.version
+        self.post(lambda core, at: core.directory_confirmed(at, asked_at, directory))
+
+    async def _look_up_schema(self, reference: Hashable) -> None:
+        try:
+            found = await self._schemas.learn(reference)
+        except SourceTrouble as trouble:
+            message = str(trouble)
+            self.post(lambda core, at: core.schema_failed(at, reference, message))
+            return
+        if found:
+            self.post(lambda core, at: core.schema_found(at, reference))
+        else:
+            self.post(lambda core, at: core.schema_missing(at, reference))
+
+
+def _raise(problem: BaseException, _core: Core, _at: Instant) -> None:
+    raise problem

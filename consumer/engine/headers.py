@@ -1,0 +1,76 @@
+"""The headers of a request record: one pass, names without regard to case, the last of a name counts."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 32 * 1024
+
+_FIELDS = {
+    "dj-client": "caller",
+    "dj-api-key": "api_key",
+    "__value_schema_id": "schema_id",
+    "traceparent": "traceparent",
+    "tracestate": "tracestate",
+    "dlq.redrive-count": "redrive_count",
+}
+_CORRELATION = frozenset({"correlation-id", "kafka_correlationid"})
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_SECRET = "dj-api-key"  # noqa: S105 - the name of a header, not its value
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the headers say, as bytes; ``None`` where a header is missing or null."""
+
+    caller: bytes | None = None
+    api_key: bytes | None = None
+    schema_id: bytes | None = None
+    traceparent: bytes | None = None
+    tracestate: bytes | None = None
+    redrive_count: bytes | None = None
+    correlation: tuple[tuple[str, bytes | None], ...] = ()
+    """Repeated in the result byte for byte."""
+    unreadable: str | None = None
+    """Why the headers make the record a dead letter."""
+
+    def __repr__(self) -> str:
+        """Keys never show."""
+        return f"Facts(traceparent={self.traceparent!r}, unreadable={self.unreadable!r})"
+
+
+def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> Facts:
+    """Read what the service looks at; headers beyond the contract's bounds say so."""
+    facts = Facts()
+    if headers is None:
+        facts.unreadable = "the header names cannot be decoded as UTF-8"
+        return facts
+    size = 0
+    for name, value in headers:
+        size += len(name) + (len(value) if value is not None else 0)
+        known = _FIELDS.get(name) or _FIELDS.get(name.lower())
+        if known is not None:
+            setattr(facts, known, value)
+        elif name.lower() in _CORRELATION:
+            facts.correlation = _last_wins(facts.correlation, name, value)
+    if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+        facts.unreadable = (
+            f"the record has {len(headers)} headers of {size} bytes; "
+            f"at most {MAX_HEADERS} of {MAX_HEADER_BYTES} bytes in all are allowed"
+        )
+    if facts.traceparent is not None and not _TRACEPARENT.fullmatch(facts.traceparent):
+        facts.traceparent = None
+    return facts
+
+
+def _last_wins(
+    correlation: tuple[tuple[str, bytes | None], ...], name: str, value: bytes | None
+) -> tuple[tuple[str, bytes | None], ...]:
+    others = tuple(pair for pair in correlation if pair[0].lower() != name.lower())
+    return (*others, (name, value))
+
+
+def is_secret(name: str) -> bool:
+    """Tell the headers that are never repeated anywhere."""
+    return name.lower() == _SECRET

@@ -1,0 +1,101 @@
+"""From a record to a lane or an answer: the checks of the contract, in their order.
+
+Everything here is a decision about one record on one directory snapshot. Who waits for a schema or for a
+confirmed snapshot, and when they are asked again, is the core's business.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from consumer.domain.authorization import authorize, identify
+from consumer.domain.model import ClientSpecification, Directory
+from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, ResyncError
+from consumer.domain.resolution import resolve, unfit
+from consumer.domain.validation import canonical_uuid, validate
+from consumer.engine.commands import Instant
+from consumer.engine.ports import Decoder, NotARequest, SchemaNeeded
+from consumer.engine.work import Request
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitDirectory:
+    """A *no* that rests on the database waits for a snapshot confirmed after the record was read."""
+
+
+Routed: TypeAlias = ClientSpecification | Failed
+Decision: TypeAlias = Routed | DeadLettered | SchemaNeeded | AwaitDirectory
+
+
+class Intake:
+    """Decides about records on the newest snapshot."""
+
+    def __init__(self, decoder: Decoder, max_products: int) -> None:
+        self._decoder = decoder
+        self._max_products = max_products
+        self.directory = Directory(-1, {}, {}, {})
+        self.confirmed_at = float("-inf")
+        """Monotonic seconds at which the question was asked that ``directory`` answers."""
+
+    def decide(self, request: Request, at: Instant) -> Decision:
+        """Read a record and check it; the request's fields are filled on the way."""
+        facts = request.facts
+        if facts.unreadable is not None:
+            return self._dead_letter(request, DeadLetterReason.UNREADABLE, facts.unreadable, at)
+        body = self._decoder.decode(request.record.value, facts.schema_id)
+        if isinstance(body, SchemaNeeded):
+            return body
+        if isinstance(body, NotARequest):
+            return self._dead_letter(request, body.reason, body.message, at)
+        request.request_id = body["requestId"]
+        request.requested_at = body["requestedAt"]
+        decision = self._check(request, body, at)
+        if isinstance(decision, Failed) and decision.error.code.rests_on_directory and not self._confirmed(request):
+            return AwaitDirectory()
+        return decision
+
+    def no_schema(self, request: Request, message: str, at: Instant) -> DeadLettered:
+        """The registry has said for good that it does not know the writer schema."""
+        return self._dead_letter(request, DeadLetterReason.UNKNOWN_SCHEMA, message, at)
+
+    def route(self, request: Request, at: Instant) -> Routed:
+        """Resolve a request that has passed all other checks; again, when the directory has changed."""
+        specification = resolve(self.directory, request.tenant or "", request.given)
+        if isinstance(specification, ResyncError):
+            return _failed(specification, None, at)
+        problem = unfit(specification)
+        return specification if problem is None else _failed(problem, specification.id, at)
+
+    def _check(self, request: Request, body: dict[str, Any], at: Instant) -> Routed:
+        facts = request.facts
+        requester = authorize(self.directory, facts.api_key, facts.caller, at.wall)
+        if isinstance(requester, ResyncError):
+            request.tenant = self._tenant(request, at)
+            return _failed(requester, None, at)
+        request.tenant = requester.tenant
+        given = body["clientSpecificationId"]
+        products = validate(body["products"], given, self._max_products)
+        request.given = canonical_uuid(given) if given is not None else None
+        if isinstance(products, ResyncError):
+            return _failed(products, request.given, at)
+        request.products = products
+        return self.route(request, at)
+
+    def _dead_letter(self, request: Request, reason: DeadLetterReason, message: str, at: Instant) -> DeadLettered:
+        request.tenant = self._tenant(request, at)
+        return DeadLettered(reason, message)
+
+    def _tenant(self, request: Request, at: Instant) -> str | None:
+        known = identify(self.directory, request.facts.api_key, at.wall)
+        return None if isinstance(known, ResyncError) else known.tenant
+
+    def _confirmed(self, request: Request) -> bool:
+        return self.confirmed_at >= request.read_at
+
+
+def _failed(error: ResyncError, specification_id: str | None, at: Instant) -> Failed:
+    return Failed(specification_id, error, millis(at))
+
+
+def millis(at: Instant) -> int:
+    """Milliseconds since the epoch."""
+    return int(at.wall * 1000)

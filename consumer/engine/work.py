@@ -1,0 +1,132 @@
+"""The work under way: records of an assignment, the requests read from them, the parts they travel in."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from consumer.domain.model import Products
+from consumer.domain.outcome import ResyncError, Verdict
+from consumer.domain.progress import Progress
+
+if TYPE_CHECKING:
+    from consumer.engine.headers import Facts
+    from consumer.engine.lanes import Lane
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """A record of the requests topic as Kafka delivered it."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since the epoch; somebody else's clock; negative: none."""
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] | None
+    """``None`` where the names are no text."""
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A record that was taken in, from then until its outcome is committed.
+
+    The fields behind ``products`` are filled as the intake learns them; a record that is no request keeps
+    the defaults and gets a dead letter.
+    """
+
+    record: Record
+    assignment: "Assignment"
+    facts: "Facts"
+    read_at: float
+    """Monotonic seconds."""
+    deadline: float
+    """Seconds of the engine's clock, which stands still in our own trouble."""
+    request_id: str = ""
+    requested_at: int = 0
+    given: str | None = None
+    """The client specification asked for, lower case."""
+    tenant: str | None = None
+    products: Products = field(default_factory=dict)
+    lane: "Lane | None" = None
+    parts: "list[Part] | None" = None
+    """The parts of a request too large for one call, in its own order."""
+    calls_out: int = 0
+    may_have_reached: bool = False
+    restarted: bool = False
+    """Its deadline was set anew, so it stands out of the order of deadlines."""
+    verdict: Verdict | None = None
+
+    @property
+    def dropped(self) -> bool:
+        """Nobody waits for it any more: it is decided, or its assignment ended."""
+        return self.verdict is not None or self.assignment.ended
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """What of a request travels in one call: all of it, or a slice of a large one."""
+
+    request: Request
+    products: Products
+    may_have_reached: bool = False
+    out: bool = False
+    """It travels in a call right now."""
+    tracking: tuple[int, str] | None = None
+    """(call number, tracking id) once taken in."""
+    error: ResyncError | None = None
+    """Why it is finally not taken in."""
+
+    @property
+    def settled(self) -> bool:
+        """Taken in, or finally not."""
+        return self.tracking is not None or self.error is not None
+
+    @property
+    def withdrawn(self) -> bool:
+        """No call should start for it any more."""
+        request = self.request
+        return (
+            request.verdict is not None
+            or request.assignment.ended
+            or request.assignment.revoking
+            or self.tracking is not None
+            or self.error is not None
+        )
+
+    def split(self, limit: int) -> "list[Part]":
+        """Cut a part that is too large for one call; the slices take its place in the request."""
+        entries = list(self.products.items())
+        slices = [
+            Part(self.request, dict(entries[start : start + limit]), self.may_have_reached)
+            for start in range(0, len(entries), limit)
+        ]
+        parts = self.request.parts
+        if parts is None:
+            self.request.parts = list(slices)
+        else:
+            place = next(index for index, part in enumerate(parts) if part is self)
+            parts[place : place + 1] = slices
+        return slices
+
+
+@dataclass(slots=True, eq=False)
+class Assignment:
+    """One assignment of one partition; ``epoch`` tells it from every other one of this process."""
+
+    partition: int
+    epoch: int
+    progress: Progress
+    waiting: deque[Record] = field(default_factory=deque)
+    """Fetched, and not taken in yet."""
+    open: dict[int, Request] = field(default_factory=dict)
+    """Offset -> request not committed yet, oldest first."""
+    finished: list[Request] = field(default_factory=list)
+    """With a verdict, and in no transaction yet."""
+    log_end: int = -1
+    """No record stands before it that was not fetched."""
+    committed_offset: int = -1
+    ended: bool = False
+    revoking: bool = False
+    paused: bool = False
