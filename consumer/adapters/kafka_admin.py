@@ -69,6 +69,11 @@ class KafkaTroubleError(Exception):
 class BrokerUnreachableError(KafkaTroubleError):
     """No broker answered in time."""
 
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem} {_REMEDY_UNREACHABLE}")
+        self.problem = problem
+        self.remedy = _REMEDY_UNREACHABLE
+
 
 class BrokerRefusedError(KafkaTroubleError):
     """A broker answered, and refused."""
@@ -160,8 +165,7 @@ class TopicAdmin:
             self._admin.poll(0)
             last = self._errors[-1] if self._errors else _text(error)
             raise BrokerUnreachableError(
-                f"No broker of {self._kafka.bootstrap_servers} answered within {self._reach_timeout:g} s ({last}). "
-                + _REMEDY_UNREACHABLE
+                f"No broker of {self._kafka.bootstrap_servers} answered within {self._reach_timeout:g} s ({last})."
             ) from error
 
     def _limits(self, names: list[str]) -> dict[str, TopicLimits]:
@@ -226,9 +230,7 @@ def _answer(future: "Future[_Answer]", deed: str) -> _Answer:
         return future.result()
     except KafkaException as error:
         if error.args[0].code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001  public names of codes
-            raise BrokerUnreachableError(
-                f"The broker did not answer the order to {deed}. {_REMEDY_UNREACHABLE}"
-            ) from error
+            raise BrokerUnreachableError(f"The broker did not answer the order to {deed}.") from error
         raise BrokerRefusedError(f"The broker refused to {deed}: {_text(error)}") from error
 
 
@@ -325,7 +327,7 @@ def _left_alone(found: TopicFacts, plan: TopicPlan) -> list[str]:
 
 def check_topics(facts: Mapping[str, TopicFacts], topics: TopicSettings) -> list[Finding]:
     """Judge what ``TopicAdmin.facts`` found of the three topics; a missing one fails, all else is a risk."""
-    findings = [finding for name in _names(topics) for finding in _check_topic(name, facts.get(name))]
+    findings = [finding for name in names_of(topics) for finding in _check_topic(name, facts.get(name))]
     requests = facts.get(topics.requests)
     if requests is not None and requests.limits is not None:
         findings += _check_requests(requests.name, requests.limits)
@@ -335,7 +337,7 @@ def check_topics(facts: Mapping[str, TopicFacts], topics: TopicSettings) -> list
     return findings
 
 
-def _names(topics: TopicSettings) -> tuple[str, str, str]:
+def names_of(topics: TopicSettings) -> tuple[str, str, str]:
     return topics.requests, topics.results, topics.dead_letters
 
 

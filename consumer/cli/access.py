@@ -1,0 +1,76 @@
+# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
+"""What commands reach for: settings, database, brokers, registry; and what their troubles mean to a person.
+
+Heavy libraries are imported here only when something is reached for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from consumer.cli.failure import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from consumer.adapters.kafka_admin import TopicAdmin
+    from consumer.settings import Edge, KafkaSettings, Settings
+
+
+def read_settings(*uses: Edge, needs: Collection[str] = ()) -> Settings:
+    """Read what this command uses; everything else in the environment only has to exist by name."""
+    from consumer.settings import SettingsError, load
+
+    try:
+        return load(os.environ, uses=uses, needs=needs)
+    except SettingsError as error:
+        raise wrong_settings(error.mistakes) from None
+
+
+def wrong_settings(mistakes: Collection[str]) -> Failure:
+    return Failure("\n".join(("The settings are wrong:", *(f"  {mistake}" for mistake in mistakes))), ExitCode.USAGE)
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Engine]:
+    """Reach the stores."""
+    from consumer.adapters.stores import AdministrationError, StoreTrouble, create_engine
+
+    try:
+        engine = create_engine(settings.database_url.get_secret_value())
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+    except AdministrationError as error:
+        raise Failure(str(error), ExitCode.USAGE) from error
+    except StoreTrouble as error:
+        raise Failure(str(error), ExitCode.FAILED) from error
+
+
+@contextmanager
+def brokers(kafka: KafkaSettings) -> Iterator[TopicAdmin]:
+    """Reach Kafka."""
+    from consumer.adapters.kafka_admin import BrokerRefusedError, BrokerUnreachableError, TopicAdmin
+    from consumer.settings import SettingsError
+
+    try:
+        yield TopicAdmin(kafka)
+    except BrokerUnreachableError as error:
+        raise Failure(str(error), ExitCode.UNREACHABLE) from error
+    except BrokerRefusedError as error:
+        raise Failure(str(error), ExitCode.USAGE) from error
+    except SettingsError as error:
+        raise wrong_settings(error.mistakes) from error
+
+
+def read_all_settings() -> Settings:
+    """Read what the service uses: everything but the key that ``mirakl-resync`` sends."""
+    return read_settings(
+        *("kafka", "topics", "schema_registry", "database_url", "encryption_keys", "insecure_hosts", "admin", "log"),
+        *("request_deadline", "call_timeout", "shutdown_timeout", "max_products_per_request", "max_request_bytes"),
+        needs=["RESYNC_KAFKA__BOOTSTRAP_SERVERS", "RESYNC_ENCRYPTION_KEYS"],
+    )

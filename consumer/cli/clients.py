@@ -1,0 +1,271 @@
+# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
+"""``clients``: the Mirakl client configurations (client specifications) of the tenants."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+
+import click
+
+from consumer.cli.access import database, read_settings
+from consumer.cli.failure import ExitCode, Failure
+from consumer.cli.options import examples, row_argument, tenant_filter, tenant_of_name, tenant_option
+from consumer.cli.output import message, output_option, show
+from consumer.domain.model import AuthScheme
+
+if TYPE_CHECKING:
+    from consumer.adapters.stores import ClientSpecificationRow, ClientSpecifications, SpecificationChanges
+    from consumer.settings import Edge
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_COLUMNS = (
+    *("id", "tenant", "name", "base_url", "auth_scheme", "active", "suspended"),
+    *("products_per_call", "concurrent_calls", "calls_per_hour"),
+)
+_UNLIMITED = "unlimited"
+_STORE: tuple[Edge, ...] = ("database_url", "insecure_hosts")
+
+
+def _rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == _UNLIMITED:
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a whole number nor `{_UNLIMITED}`.") from None
+
+
+class _Given(TypedDict):
+    """The options as click hands them over; ``None``: not given."""
+
+    name: str | None
+    url: str | None
+    credential_file: str | None
+    auth: str | None
+    active: bool | None
+    id: str | None
+    products_per_call: int | None
+    concurrent_calls: int | None
+    calls_per_hour: int | str | None
+
+
+def _specification_options(*, required: bool) -> Callable[[_Command], _Command]:
+    options = (
+        click.option("--name", metavar="N", required=required, help="Its name, unique in the tenant."),
+        click.option("--url", metavar="URL", required=required, help="The base URL of its Mirakl."),
+        click.option(
+            "--credential-file",
+            metavar="F",
+            required=required,
+            help="A file with Mirakl's key or token; `-`: standard input.",
+        ),
+        click.option(
+            "--auth",
+            type=click.Choice([scheme.value for scheme in AuthScheme]),
+            help="How Mirakl wants the credential.  [default: bearer]",
+        ),
+        click.option(
+            "--active/--inactive",
+            "active",
+            default=None,
+            help="Used or not where a request names none.  [default: active]",
+        ),
+        click.option("--id", metavar="UUID", help="Its id.  [default: a new one]"),
+        click.option("--products-per-call", type=int, metavar="K", help="Most products in one CM21 call."),
+        click.option("--concurrent-calls", type=int, metavar="C", help="Most CM21 calls at a time, per replica."),
+        click.option(
+            "--calls-per-hour",
+            callback=_rate,
+            metavar="R",
+            help=f"Most CM21 calls an hour, per replica, or `{_UNLIMITED}`.  [default: {_UNLIMITED}]",
+        ),
+    )
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _changes(given: _Given) -> SpecificationChanges:
+    """Name what was given as the stores name it."""
+    from consumer.adapters.stores import read_credential
+
+    changes: dict[str, Any] = {
+        "name": given["name"],
+        "base_url": given["url"],
+        "auth_scheme": given["auth"] and AuthScheme(given["auth"]),
+        "active": given["active"],
+        "id": given["id"],
+        "products_per_call": given["products_per_call"],
+        "concurrent_calls": given["concurrent_calls"],
+        "calls_per_hour": given["calls_per_hour"],
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if changes.get("calls_per_hour") == _UNLIMITED:
+        changes["calls_per_hour"] = None
+    if given["credential_file"] is not None:
+        changes["credential"] = read_credential(_content(given["credential_file"]))
+    return changes  # type: ignore[return-value]  # the keys are those of the stores, which check the values
+
+
+def _content(file: str) -> bytes:
+    """Read the file; from a terminal, ask, and do not show what is typed."""
+    if file == "-" and sys.stdin.isatty():
+        return str(click.prompt("Credential", hide_input=True, err=True)).encode()
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Failure(f"--credential-file: cannot read {file!r} ({error.strerror}).", ExitCode.USAGE) from None
+
+
+@contextmanager
+def _specifications(*, encrypting: bool = False) -> Iterator[ClientSpecifications]:
+    from consumer.adapters.stores import ClientSpecifications, Encryption
+
+    if encrypting:
+        settings = read_settings(*_STORE, "encryption_keys", needs=["RESYNC_ENCRYPTION_KEYS"])
+    else:
+        settings = read_settings(*_STORE)
+    keys = [key.get_secret_value() for key in settings.encryption_keys]
+    with database(settings) as engine:
+        encryption = Encryption(keys) if encrypting else None
+        yield ClientSpecifications(engine, encryption, settings.insecure_hosts)
+
+
+@click.group()
+def clients() -> None:
+    """Client specifications: which Mirakl to call, and how.
+
+    A change takes effect within 5 seconds, without a restart.
+    """
+
+
+@clients.command(
+    epilog=examples(
+        "mirakl-resync-consumer clients add --name acme --url https://acme.mirakl.net --credential-file acme.key",
+        "pass mirakl/acme | mirakl-resync-consumer clients add --name acme --url https://acme.mirakl.net \\",
+        "  --credential-file - --auth api-key --products-per-call 500 --calls-per-hour 3600",
+    )
+)
+@_specification_options(required=True)
+@tenant_option
+def add(tenant: str, **given: Unpack[_Given]) -> None:
+    """Add a client specification and print its id."""
+    with _specifications(encrypting=True) as specifications:
+        row = specifications.add(tenant=tenant, **_changes(given))
+    message(f"Added client specification {row.name!r} of tenant {row.tenant!r}.")
+    click.echo(row.id)
+
+
+@clients.command(
+    "set",
+    epilog=examples(
+        "mirakl-resync-consumer clients set acme --concurrent-calls 2 --calls-per-hour unlimited",
+        "mirakl-resync-consumer clients set acme --credential-file new.key",
+    ),
+)
+@row_argument
+@_specification_options(required=False)
+@tenant_of_name
+def set_(row: str, tenant: str | None, **given: Unpack[_Given]) -> None:
+    """Change what is given of a client specification and leave the rest."""
+    changes = _changes(given)
+    if not changes:
+        raise Failure("Nothing to change: give at least one option (see --help).", ExitCode.USAGE)
+    with _specifications(encrypting="credential" in changes) as specifications:
+        changed = specifications.set(row, tenant, **changes)
+    _tell("Changed", changed)
+
+
+@clients.command(
+    "list",
+    epilog=examples(
+        "mirakl-resync-consumer clients list",
+        "mirakl-resync-consumer clients list --output json | jq -r '.[] | select(.suspended) | .name'",
+    ),
+)
+@tenant_filter
+@output_option
+def list_(tenant: str | None, output: str) -> None:
+    """List the client specifications, without their credentials."""
+    with _specifications() as specifications:
+        rows = [asdict(row) for row in specifications.list(tenant)]
+    show(rows, output, columns=_COLUMNS, empty="No client specification. Add one: `clients add`.")
+
+
+def _tell(deed: str, row: ClientSpecificationRow) -> None:
+    message(f"{deed} client specification {row.name!r} of tenant {row.tenant!r} ({row.id}).")
+
+
+@clients.command(
+    epilog=examples(
+        "mirakl-resync-consumer clients activate acme",
+    )
+)
+@row_argument
+@tenant_of_name
+def activate(row: str, tenant: str | None) -> None:
+    """Use it where a request names no client specification."""
+    with _specifications() as specifications:
+        _tell("Activated", specifications.activate(row, tenant))
+
+
+@clients.command(
+    epilog=examples(
+        "mirakl-resync-consumer clients deactivate acme",
+    )
+)
+@row_argument
+@tenant_of_name
+def deactivate(row: str, tenant: str | None) -> None:
+    """Use it only where a request names it."""
+    with _specifications() as specifications:
+        _tell("Deactivated", specifications.deactivate(row, tenant))
+
+
+@clients.command(
+    epilog=examples(
+        "mirakl-resync-consumer clients suspend acme --tenant north",
+    )
+)
+@row_argument
+@tenant_of_name
+def suspend(row: str, tenant: str | None) -> None:
+    """Call its Mirakl no more: requests for it are answered 503 until it is resumed."""
+    with _specifications() as specifications:
+        _tell("Suspended", specifications.suspend(row, tenant))
+
+
+@clients.command(
+    epilog=examples(
+        "mirakl-resync-consumer clients resume acme --tenant north",
+    )
+)
+@row_argument
+@tenant_of_name
+def resume(row: str, tenant: str | None) -> None:
+    """Call its Mirakl again."""
+    with _specifications() as specifications:
+        _tell("Resumed", specifications.resume(row, tenant))
+
+
+@clients.command(
+    epilog=examples(
+        "mirakl-resync-consumer clients remove 7d9f0c52-6c1e-4b4f-9d0f-0c7c2f2f8f11",
+    )
+)
+@row_argument
+@tenant_of_name
+def remove(row: str, tenant: str | None) -> None:
+    """Delete it, with its credential."""
+    with _specifications() as specifications:
+        _tell("Removed", specifications.remove(row, tenant))

@@ -1,0 +1,147 @@
+# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
+"""``doctor``: everything that a run needs, looked at from here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from consumer.cli.access import read_all_settings
+from consumer.cli.failure import ExitCode
+from consumer.cli.options import examples
+from consumer.cli.output import output_option, show
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from consumer.adapters.finding import Finding
+    from consumer.domain.model import Directory
+    from consumer.settings import Settings
+
+
+@click.command(
+    epilog=examples(
+        "mirakl-resync-consumer doctor",
+        "mirakl-resync-consumer doctor --output json | jq '.[] | select(.level != \"OK\")'",
+    )
+)
+@output_option
+def doctor(output: str) -> int:
+    """Check everything that a run needs.
+
+    Settings, database, keys, brokers, topics and, where set, the schema registry.
+
+    Exit code 0: nothing fails (a WARN is a risk); 6: only the brokers or the registry do not answer; else 1.
+    """
+    findings = list(_examine(read_all_settings()))
+    rows = [asdict(finding) for finding in findings]
+    show(rows, output, columns=("level", "subject", "message", "remedy"), empty="")
+    return _exit_code(findings)
+
+
+def _exit_code(findings: list[Finding]) -> int:
+    failed = [finding for finding in findings if finding.level == "FAIL"]
+    if not failed:
+        return 0
+    return ExitCode.UNREACHABLE if all(finding.unreachable for finding in failed) else ExitCode.FAILED
+
+
+def _examine(settings: Settings) -> Iterator[Finding]:
+    from consumer.adapters.finding import Finding, Level
+
+    yield Finding(Level.OK, "settings", "No mistake.")
+    yield from _examine_database(settings)
+    yield from _examine_brokers(settings)
+    yield from _examine_registry(settings)
+
+
+def _examine_database(settings: Settings) -> Iterator[Finding]:
+    from consumer.adapters.finding import Finding, Level
+    from consumer.adapters.stores import StoreTrouble, create_engine, redacted
+
+    url = settings.database_url.get_secret_value()
+    try:
+        engine = create_engine(url)
+        try:
+            findings = list(_examine_stores(engine, settings))
+        finally:
+            engine.dispose()
+    except StoreTrouble as trouble:
+        what, _, remedy = str(trouble).partition("; ")
+        yield Finding(Level.FAIL, "database", what + "." * bool(remedy), remedy.capitalize())
+        return
+    yield Finding(Level.OK, "database", f"{redacted(url)} is of this release.")
+    yield from findings
+
+
+def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
+    from consumer.adapters.finding import Finding, Level
+    from consumer.adapters.stores import DirectoryReader, Encryption
+
+    encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
+    reader = DirectoryReader(engine, encryption, settings.insecure_hosts)
+    try:
+        directory = reader.read(None)
+    finally:
+        reader.close()
+    if directory is not None:
+        yield _api_keys(directory)
+        yield _client_specifications(directory)
+    for warning in reader.warnings:
+        yield Finding(Level.FAIL, "stored row", warning, "Set it anew with `clients set`, or remove or revoke it.")
+
+
+def _api_keys(directory: Directory) -> Finding:
+    from consumer.adapters.finding import Finding, Level
+    from consumer.domain.model import Role
+
+    remedy = "Make one: `mirakl-resync-consumer api-keys issue --name N`."
+    if not directory.api_keys:
+        return Finding(Level.FAIL, "API keys", "There is none, so every request has to wait.", remedy)
+    now = time.time()
+    valid = sum(
+        key.role is Role.OPERATOR and not key.revoked and (key.expires_at is None or key.expires_at > now)
+        for key in directory.api_keys.values()
+    )
+    if not valid:
+        return Finding(Level.WARN, "API keys", "None may resynchronize: expired, revoked or no operator's.", remedy)
+    return Finding(Level.OK, "API keys", f"{valid} of {len(directory.api_keys)} may resynchronize.")
+
+
+def _client_specifications(directory: Directory) -> Finding:
+    from consumer.adapters.finding import Finding, Level
+
+    subject = "client specifications"
+    if not directory.specifications:
+        remedy = "Add one: `mirakl-resync-consumer clients add --help`."
+        return Finding(Level.WARN, subject, "There is none, so no request can succeed.", remedy)
+    active = sum(map(len, directory.active.values()))
+    return Finding(Level.OK, subject, f"{len(directory.specifications)}, {active} of them active.")
+
+
+def _examine_brokers(settings: Settings) -> Iterator[Finding]:
+    from consumer.adapters.finding import Finding, Level
+    from consumer.adapters.kafka_admin import BrokerUnreachableError, TopicAdmin, check_topics, names_of
+    from consumer.settings import SettingsError
+
+    try:
+        facts = TopicAdmin(settings.kafka).facts(names_of(settings.topics))
+    except BrokerUnreachableError as error:
+        yield Finding(Level.FAIL, "brokers", error.problem, error.remedy, unreachable=True)
+    except SettingsError as error:
+        yield Finding(Level.FAIL, "brokers", str(error), "Correct the setting.")
+    else:
+        yield Finding(Level.OK, "brokers", f"{settings.kafka.bootstrap_servers} answers.")
+        yield from check_topics(facts, settings.topics)
+
+
+def _examine_registry(settings: Settings) -> Iterator[Finding]:
+    from consumer.adapters.finding import Finding, Level
+
+    if settings.schema_registry.url is None:
+        yield Finding(Level.OK, "schema registry", "None is set: the bundled schemas are used.")
+        return

@@ -1,0 +1,84 @@
+# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
+"""Data on stdout, as a table for people or JSON for scripts; messages on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import click
+
+_STYLES = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
+
+output_option = click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or JSON for scripts.",
+)
+
+
+def message(text: str) -> None:
+    """Tell a person something that is no data."""
+    click.echo(text, err=True)
+
+
+def show(rows: Sequence[Mapping[str, object]], output: str, *, columns: Iterable[str], empty: str) -> None:
+    """Print rows: all of their fields as JSON, or these columns as a table; no rows: say ``empty`` on stderr."""
+    if output == "json":
+        click.echo(json.dumps([{name: _plain(value) for name, value in row.items()} for row in rows], indent=2))
+    elif rows:
+        _print_table(rows, tuple(columns))
+    else:
+        message(empty)
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    header = [column.replace("_", " ") for column in columns]
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    if sys.stdout.isatty():
+        _print_fitting(header, cells)
+    else:
+        _print_whole([header, *cells])
+
+
+def _print_fitting(header: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def _print_whole(lines: Sequence[Sequence[str]]) -> None:
+    """One line a row, nothing cut: in a pipe a script reads it."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None | "":
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        case _:
+            return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Show what would steer the terminal as an escape: a row can be written by hand."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
