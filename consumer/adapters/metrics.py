@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -29,7 +29,8 @@ from consumer.engine.status import EngineStatus, LaneState
 Samples: TypeAlias = Iterable[tuple[tuple[str, ...], float]]
 """Label values in the order of the row's labels, and the value."""
 
-TransactionKind: TypeAlias = Literal["commit", "abort"]
+TransactionKind: TypeAlias = Literal["commit", "abort", "unknown"]
+"""``unknown``: the producer was lost amid the commit; only the committed offsets can tell."""
 
 
 class CallLabel(StrEnum):
@@ -87,7 +88,11 @@ RESULTS: Final = (
 """Every (status, code) that a result can have."""
 
 CALL_SECONDS: Final = ObservedRow(
-    "resync_call_duration_seconds", ("outcome",), "seconds", "Duration of CM21 calls.", _CALL_SECONDS
+    "resync_call_duration_seconds",
+    ("outcome",),
+    "seconds",
+    "Duration of CM21 calls, by what they came to: " + ", ".join(CallLabel) + ".",
+    _CALL_SECONDS,
 )
 CALL_REQUESTS: Final = ObservedRow(
     "resync_call_requests", (), "requests", "Requests (or parts of large ones) that travelled in one call.", _SIZES
@@ -97,7 +102,7 @@ TRANSACTION_SECONDS: Final = ObservedRow(
     "resync_transaction_duration_seconds",
     ("kind",),
     "seconds",
-    "Duration of transactions, from begin to commit or abort.",
+    "Duration of transactions from begin to end, by how they ended: commit, abort, unknown.",
     _TRANSACTION_SECONDS,
 )
 TRANSACTION_OUTCOMES: Final = ObservedRow(
@@ -282,7 +287,7 @@ class Metrics:
         self._call_seconds = {label: calls.labels(label) for label in CallLabel}
         self._call_requests = self._histogram(CALL_REQUESTS)
         self._call_products = self._histogram(CALL_PRODUCTS)
-        self._transaction_seconds = {"commit": transactions.labels("commit"), "abort": transactions.labels("abort")}
+        self._transaction_seconds = {kind: transactions.labels(kind) for kind in get_args(TransactionKind)}
         self._transaction_outcomes = self._histogram(TRANSACTION_OUTCOMES)
         self._registry.register(_BuildInfo(__version__, platform.python_version(), librdkafka))
 

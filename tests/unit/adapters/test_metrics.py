@@ -135,10 +135,12 @@ def test_transactions_are_timed_and_only_commits_publish_outcomes() -> None:
     metrics = Metrics(lambda: IDLE)
     metrics.transaction_finished("commit", 0.008, 200)
     metrics.transaction_finished("abort", 3.0, 150)
+    metrics.transaction_finished("unknown", 60.0, 150)
     seen = Scrape(metrics)
 
     assert seen("resync_transaction_duration_seconds_count", kind="commit") == 1
     assert seen("resync_transaction_duration_seconds_sum", kind="abort") == 3.0
+    assert seen("resync_transaction_duration_seconds_sum", kind="unknown") == 60.0
     assert seen("resync_transaction_outcomes_sum") == 200
 
 
