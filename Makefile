@@ -10,6 +10,13 @@ SEEDS ?= 1000
 FAULTS ?= 100
 ARGS ?=
 
+# An environment whose interpreter is gone, or too old, is made anew.
+ifneq ($(wildcard $(VENV)),)
+ifneq ($(shell $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1 || echo broken),)
+$(shell rm -rf $(VENV))
+endif
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format types imports check simulate chaos bench lock ci clean
 
