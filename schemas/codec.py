@@ -24,6 +24,7 @@ EARLIEST_MILLIS: Final = -62_135_596_800_000
 """The beginning of the year 1, UTC, in milliseconds since the epoch."""
 LATEST_MILLIS: Final = 253_402_300_799_999
 """The end of the year 9999, UTC, in milliseconds since the epoch."""
+MESSAGE_MAX_CHARS: Final = 500
 RESULT_MAX_BYTES: Final = 16 << 20
 """Larger than any result: one names at most the products of one request."""
 
@@ -137,7 +138,8 @@ def _unanswerable(request: Record) -> Unreadable | None:
 
 
 def _unreadable(message: str) -> Unreadable:
-    return Unreadable("UNREADABLE", message)
+    """Messages may quote other people's schemas: what no terminal or log should see is escaped."""
+    return Unreadable("UNREADABLE", message.encode("unicode_escape").decode()[:MESSAGE_MAX_CHARS])
 
 
 class RecordEncoder:

@@ -1,16 +1,10 @@
 """The events as typed, frozen models: what producers build and subscribers get.
 
-Attributes are snake_case, their aliases the contract's names; either may be given. Times are aware, in UTC,
-to the millisecond.
+Attributes are snake_case, their aliases the names of the contract; both are accepted. Times are aware, in UTC,
+and exact to the millisecond.
 
->>> request = ProductResyncRequested(
-...     request_id="5b0d2c1e-9f7a-4c1d-8e55-0f6b7f7f0a11",
-...     products=[ProductReference(mirakl_product_id="MKL-001", product_sku="SKU-WIDGET-42")],
-...     requested_at=datetime(2025, 1, 31, 12, tzinfo=UTC),
-...     requested_by="stock-alert",
-... )
->>> request.to_avro()["products"]
-[{'miraklProductId': 'MKL-001', 'productSku': 'SKU-WIDGET-42'}]
+>>> ProductReference(mirakl_product_id="MKL-001", product_sku="SKU-WIDGET-42").to_record()
+{'miraklProductId': 'MKL-001', 'productSku': 'SKU-WIDGET-42'}
 """
 
 from collections.abc import Mapping
@@ -18,8 +12,126 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def _from_millis(given: object) -> object:
+    """A record's milliseconds since the epoch; pydantic itself would guess seconds below 2e10."""
+    return _EPOCH + given * _MILLISECOND if isinstance(given, int) else given
+
+
+def _to_the_millisecond(time: datetime) -> datetime:
+    time = time.astimezone(UTC)
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def millis(time: datetime) -> int:
+    """Milliseconds since the epoch of an aware time, as they stand in a record."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_from_millis), AfterValidator(_to_the_millisecond)]
+"""An aware time, kept in UTC; a number is milliseconds since the epoch."""
+
+
+class Event(BaseModel):
+    """What crosses the wire: frozen, with the names of the contract as aliases."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The model of a decoded record. Raises ``pydantic.ValidationError`` where it is none."""
+        return cls.model_validate(record)
+
+    def to_record(self) -> dict[str, Any]:
+        """The fields as they are encoded: the names of the contract, plain values, times in milliseconds."""
+        return {to_camel(name): _plain(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Event):
+        return value.to_record()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, StrEnum):
+        return value.value
+    return millis(value) if isinstance(value, datetime) else value
+
+
+class ProductReference(Event):
+    """A product pair: the product as Mirakl knows it and as the operator knows it."""
+
+    mirakl_product_id: str
+    product_sku: str
+
+
+class ProductResyncRequested(Event):
+    """Asks for product pairs to be pushed to Mirakl again."""
+
+    request_id: str
+    """1 to 255 characters; the result repeats it byte for byte."""
+    products: tuple[ProductReference, ...]
+    requested_at: Time
+    requested_by: str
+    """Who or what asked: a person, an alert, a job."""
+    client_specification_id: str | None = None
+    """The Mirakl client configuration to use, a UUID; ``None``: the tenant's only active one."""
+    reason: str | None = None
+
+
+class ResyncStatus(StrEnum):
+    """How a request ended."""
+
+    SYNCHRONIZED = "SYNCHRONIZED"
+    PARTIALLY_SYNCHRONIZED = "PARTIALLY_SYNCHRONIZED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+    """A status that is newer than this reader."""
+
+
+class FieldError(Event):
+    """One mistake in one field of the request."""
+
+    field: str
+    message: str
+
+
+class ResyncError(Event):
+    """Why a request was not, or not wholly, synchronized."""
+
+    http_status: int
+    """What the published HTTP operation would have answered with."""
+    code: str
+    """Stable, for programs; a newer service may have new ones."""
+    message: str
+    """For people: one sentence that says what to do."""
+    retryable: bool
+    """Would the same request have a chance later?"""
+    available_client_specification_ids: tuple[str, ...] = ()
+    field_errors: tuple[FieldError, ...] = ()
+
+
+class ProductResyncResult(Event):
+    """What one request came to."""
+
+    request_id: str
+    status: ResyncStatus
+    synchronized_products: int
+    """Number of products sent to Mirakl for synchronization."""
+    client_specification_id: str | None
+    """The configuration that was used; ``None``: none was resolved."""
+    tracking_ids: tuple[str, ...]
+    """The CM21 tracking ids that cover the request, in the order of sending."""
+    unsynchronized_products: tuple[ProductReference, ...] = ()
+    """With ``PARTIALLY_SYNCHRONIZED``: the pairs that were not taken in, to be asked for again."""
+    error: ResyncError | None = None
+    """``None`` exactly when ``SYNCHRONIZED``."""
+    requested_at: Time
+    completed_at: Time

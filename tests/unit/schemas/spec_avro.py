@@ -38,7 +38,7 @@ def _canonical(node: Json, namespace: str) -> Json:
     if set(node) <= {"type", "logicalType"}:
         return node["type"]
     namespace = node.get("namespace", namespace)
-    kept = {"name": f"{namespace}.{node['name']}"} if "name" in node else {}
+    kept: dict[str, Json] = {"name": f"{namespace}.{node['name']}"} if "name" in node else {}
     kept["type"] = node["type"]
     if "fields" in node:
         kept["fields"] = [{"name": f["name"], "type": _canonical(f["type"], namespace)} for f in node["fields"]]

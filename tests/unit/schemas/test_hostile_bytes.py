@@ -78,9 +78,21 @@ def test_no_schema_raises(schema: object, field: object, body: bytes) -> None:
         decoder.decode(REF.wire + body)
 
 
+def test_what_people_are_told_of_a_schema_is_printable_and_short() -> None:
+    decoder = RequestDecoder(registry=True, max_bytes=1 << 20)
+    decoder.learn(REF, json.dumps({"type": "\ud800\x1b[2J" + "x" * 10_000}))
+
+    answer = decoder.decode(REF.wire)
+
+    assert isinstance(answer, Unreadable)
+    assert answer.message.isascii()
+    assert answer.message.isprintable()
+    assert len(answer.message) <= 500
+
+
 def with_field(kind: object) -> dict[str, Any]:
     """Our schema with a field of that type in front, which only the writer knows."""
-    return REQUESTED | {"fields": [{"name": "added", "type": kind}, *REQUESTED["fields"]]}
+    return {**REQUESTED, "fields": [{"name": "added", "type": kind}, *REQUESTED["fields"]]}
 
 
 def record(name: str, *kinds: object) -> dict[str, Any]:
