@@ -1,7 +1,7 @@
 """The log's fast lane: one line per answered request and per dead letter.
 
 They are written after each commit, for thousands of outcomes at once, so a line may cost a microsecond or two and
-not the thirty that a log call costs. Their shape is that of all other lines; a test holds the two together.
+not the fifty that a log call costs. Their shape is that of all other lines; a test holds the two together.
 """
 
 import logging

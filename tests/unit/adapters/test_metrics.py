@@ -1,6 +1,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
@@ -9,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from consumer import __version__
-from consumer.adapters.metrics import TABLE, Metrics, ObservedRow
+from consumer.adapters.metrics import TABLE, Metrics, ObservedRow, markdown_table
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.outcome import Code
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
@@ -191,3 +192,25 @@ def test_services_in_one_process_do_not_share_metrics() -> None:
     one.transaction_finished("commit", 0.01, 10)
 
     assert Scrape(other)("resync_transaction_outcomes_count") == 0
+
+
+DOCUMENTS = Path(__file__).parents[3]
+
+
+def test_the_design_document_has_the_table_as_it_is() -> None:
+    design = (DOCUMENTS / "DESIGN.md").read_text(encoding="utf-8")
+
+    assert markdown_table() in design, "replace the table in DESIGN.md by what markdown_table() gives"
+
+
+def test_documents_name_no_metric_that_does_not_exist() -> None:
+    """An alert on a misspelt name never fires."""
+    known = {row.name for row in TABLE}
+    known |= {
+        f"{row.name}_{part}" for row in TABLE if isinstance(row, ObservedRow) for part in ("bucket", "sum", "count")
+    }
+    text = "".join(document.read_text(encoding="utf-8") for document in DOCUMENTS.glob("*.md"))
+    named = set(re.findall(r"\bresync_[a-z_]+[a-z]\b", text))
+
+    assert named
+    assert named <= known
