@@ -107,7 +107,7 @@ class _SinkHandler(logging.Handler):
 class RepeatLimit:
     """Lets a warning or error through once in ``REPEAT_SECONDS``; its next line says how many were ``suppressed``.
 
-    Digits do not tell two messages apart (the ports, milliseconds and counts of librdkafka), fields of ours do.
+    In texts of librdkafka digits make no difference: it numbers its instances and counts milliseconds.
     The handler's lock guards it.
     """
 
@@ -145,9 +145,8 @@ def _redacted(fields: Mapping[str, object]) -> dict[str, object]:
 
 def _identity(event: EventDict) -> str:
     """What two lines have in common that say the same."""
-    texts = _DIGITS.sub("#", f"{event['event']}\n{event.get('exception')}")
-    fields = {name: value for name, value in event.items() if name not in {"timestamp", "event", "exception"}}
-    return f"{fields}{texts}"
+    same = str({name: value for name, value in event.items() if name != "timestamp"})
+    return _DIGITS.sub("#", same) if event["logger"] == LIBRDKAFKA_LOGGER else same
 
 
 def _timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

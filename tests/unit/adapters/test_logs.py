@@ -228,7 +228,7 @@ class Repeats:
         return self.line(event, level, **fields) is not None
 
     def line(self, event: str, level: str = "warning", **fields: object) -> dict[str, object] | None:
-        line = {"timestamp": str(self.now), "level": level, "logger": "l", "event": event, **fields}
+        line = {"timestamp": str(self.now), "level": level, "logger": "consumer", "event": event, **fields}
         try:
             return dict(self._limit(None, "", line))
         except structlog.DropEvent:
@@ -240,7 +240,7 @@ def test_a_repeated_warning_passes_once_in_a_while_and_tells_how_often_it_came()
     passed = []
     for second in range(int(REPEAT_SECONDS) + 1):
         repeats.now = float(second)
-        passed.append(repeats.line(f"broker down after {second} ms"))
+        passed.append(repeats.line("database is locked"))
 
     assert [line is not None for line in passed] == [True] + [False] * (int(REPEAT_SECONDS) - 1) + [True]
     assert (passed[-1] or {})["suppressed"] == int(REPEAT_SECONDS) - 1
@@ -249,10 +249,18 @@ def test_a_repeated_warning_passes_once_in_a_while_and_tells_how_often_it_came()
 def test_different_warnings_do_not_silence_each_other() -> None:
     repeats = Repeats()
 
-    assert repeats.passes("lane sick", partition=1)
-    assert repeats.passes("lane sick", partition=2)
-    assert repeats.passes("lane sick", "error", partition=1)
-    assert not repeats.passes("lane sick", partition=1)
+    assert repeats.passes("offsets 10 to 20 are lost", partition=1)
+    assert repeats.passes("offsets 10 to 21 are lost", partition=1)
+    assert repeats.passes("offsets 10 to 20 are lost", partition=2)
+    assert repeats.passes("offsets 10 to 20 are lost", "error", partition=1)
+    assert not repeats.passes("offsets 10 to 20 are lost", partition=1)
+
+
+def test_numbers_in_texts_of_librdkafka_make_no_difference() -> None:
+    repeats = Repeats()
+
+    assert repeats.passes("rdkafka#producer-1 failed (after 3ms)", logger=LIBRDKAFKA_LOGGER)
+    assert not repeats.passes("rdkafka#producer-2 failed (after 0ms)", logger=LIBRDKAFKA_LOGGER)
 
 
 def test_information_and_the_gravest_errors_are_never_suppressed() -> None:
