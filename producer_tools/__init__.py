@@ -32,11 +32,12 @@ if TYPE_CHECKING:
         UnreachableError,
     )
     from producer_tools.products import Product
-    from producer_tools.publisher import Acknowledgement, ResyncPublisher
+    from producer_tools.publisher import ResyncPublisher, new_request
+    from producer_tools.sender import Acknowledgement
     from producer_tools.subscriber import ReceivedResult, ResyncResults, UndecodableResult
 
 _HOMES = {
-    "Acknowledgement": "publisher",
+    "Acknowledgement": "sender",
     "DeadLetter": "dead_letters",
     "DeadLetters": "dead_letters",
     "InvalidRequest": "errors",
@@ -50,9 +51,10 @@ _HOMES = {
     "ResyncToolError": "errors",
     "UndecodableResult": "subscriber",
     "UnreachableError": "errors",
+    "new_request": "publisher",
 }
 
-__all__ = (  # noqa: PLE0604  the type checker reads the imports above, the program the table
+__all__ = (
     "Acknowledgement",
     "DeadLetter",
     "DeadLetters",
@@ -67,6 +69,7 @@ __all__ = (  # noqa: PLE0604  the type checker reads the imports above, the prog
     "ResyncToolError",
     "UndecodableResult",
     "UnreachableError",
+    "new_request",
 )
 
 

@@ -11,8 +11,12 @@
 Each text is one sentence or two that say what to do, and holds no secret.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+_NUMBERS: Final = re.compile(r"([0-9]+)")
 
 
 class ResyncToolError(Exception):
@@ -31,11 +35,18 @@ class Mistake:
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
+def in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """As they stand in the input: places in alphabetical order, but their numbers by value."""
+    return sorted(
+        mistakes, key=lambda mistake: [(len(part) * part.isdigit(), part) for part in _NUMBERS.split(mistake.where)]
+    )
+
+
 class InvalidRequest(ResyncToolError, ValueError):  # noqa: N818  reads as what it says: the request is invalid
     """The input would be answered ``VALIDATION_FAILED``, or could not be read at all."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
+        self.mistakes = tuple(in_order(mistakes))
         super().__init__("\n".join(map(str, self.mistakes)))
 
 

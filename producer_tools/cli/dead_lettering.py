@@ -1,0 +1,243 @@
+"""``dlq list``, ``dlq show`` and ``dlq redrive``, at work."""
+
+import base64
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+import click
+
+from consumer.settings import Settings
+from producer_tools.cli.api_key import api_key_from
+from producer_tools.cli.exit_codes import ExitCode, code_of, foremost, say
+from producer_tools.cli.options import Output
+from producer_tools.cli.presentation import JsonObject, Stream, Table, iso, printable, progress, streaming, write_json
+from producer_tools.connection import Connection
+from producer_tools.dead_letters import (
+    API_KEY_HEADER,
+    DeadLetter,
+    DeadLetters,
+    Redrive,
+    plan_redrive,
+    redriven,
+)
+from producer_tools.environment import READING, SENDING, tool_settings
+from producer_tools.errors import InvalidRequest, Mistake, UnreachableError
+from producer_tools.publisher import operator_headers
+from producer_tools.sender import RecordSender
+
+SHOWN_BYTES = 512
+"""Of a value, as a hex dump for people; ``--output json`` has it whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveOptions:
+    """What ``dlq redrive`` is asked for; no ``coordinates``: all."""
+
+    coordinates: tuple[tuple[int, int], ...]
+    reason: str | None
+    again: bool
+    dry_run: bool
+    yes: bool
+    api_key_file: str | None
+
+
+def run_list(since: datetime | None, reason: str | None, limit: int | None, output: Output) -> int:
+    letters = DeadLetters(tool_settings(READING), since or "beginning")
+    found = 0
+    with (
+        streaming(Stream(output, Table("at", "reason", "dead-lettered", "came from", "message"), _list_row)) as stream,
+        progress("reading dead letters", enabled=output is Output.TABLE) as advance,
+    ):
+        for found, letter in enumerate(islice(_of_reason(letters, reason), limit), 1):
+            stream.add(_list_json(letter))
+            advance(found)
+    if not found:
+        say("no dead letters")
+    return ExitCode.DONE
+
+
+def run_show(coordinates: tuple[int, int], output: Output) -> int:
+    ((_, letter),) = DeadLetters(tool_settings(READING)).find([coordinates])
+    if letter is None:
+        raise InvalidRequest([_not_there(coordinates)])
+    if output is Output.JSON:
+        write_json(_show_json(letter))
+    else:
+        _show(letter)
+    return ExitCode.DONE
+
+
+def run_redrive(options: RedriveOptions) -> int:
+    settings = tool_settings(READING if options.dry_run else SENDING)
+    api_key = None if options.dry_run else _checked_api_key(settings, options.api_key_file)
+    with progress("reading dead letters"):
+        plan = plan_redrive(settings, _chosen(settings, options), again=options.again)
+    sendable = [redrive for redrive in plan if redrive.obstacle is None]
+    _show_plan(plan, to_stdout=options.dry_run)
+    say(f"{len(sendable)} of {len(plan)} dead letters to send to {settings.topics.requests}")
+    codes = _obstacle_codes(plan)
+    if api_key is not None and sendable:
+        _confirm(options)
+        codes |= _send(settings, [redrive.letter for redrive in sendable], api_key)
+    return foremost(codes)
+
+
+def _checked_api_key(settings: Settings, file: str | None) -> str:
+    (_, key) = operator_headers(settings, api_key_from(file))[1]
+    return key.decode()
+
+
+def _chosen(settings: Settings, options: RedriveOptions) -> list[DeadLetter]:
+    letters = DeadLetters(settings)
+    if not options.coordinates:
+        return list(_of_reason(letters, options.reason))
+    found = dict(letters.find(dict.fromkeys(options.coordinates)))
+    missing = [_not_there(coordinates) for coordinates, letter in found.items() if letter is None]
+    if missing:
+        raise InvalidRequest(missing)
+    return list(_of_reason((letter for letter in found.values() if letter), options.reason))
+
+
+def _of_reason(letters: Iterable[DeadLetter], reason: str | None) -> Iterator[DeadLetter]:
+    return (letter for letter in letters if reason is None or letter.reason == reason)
+
+
+def _not_there(coordinates: tuple[int, int]) -> Mistake:
+    partition, offset = coordinates
+    return Mistake(f"{partition}:{offset}", "there is no dead letter, or no longer; `dlq list` shows those there are")
+
+
+def _show_plan(plan: list[Redrive], *, to_stdout: bool) -> None:
+    table = Table(
+        "at", "reason", "goes to", "redriven so far", "instead", stream=sys.stdout if to_stdout else sys.stderr
+    )
+    table.write(
+        (
+            redrive.letter.coordinates,
+            redrive.letter.reason or "-",
+            "-" if redrive.obstacle else f"partition {redrive.letter.request_partition}",
+            str(redrive.letter.redrive_count),
+            f"not sent: {redrive.obstacle}" if redrive.obstacle else "",
+        )
+        for redrive in plan
+    )
+
+
+def _obstacle_codes(plan: list[Redrive]) -> set[ExitCode]:
+    """What was redriven before is as it should be; what cannot be is a failure."""
+    stuck = [redrive for redrive in plan if redrive.obstacle and not redrive.done]
+    if not stuck:
+        return set()
+    return {ExitCode.ALL_FAILED if len(stuck) == len(plan) else ExitCode.SOME_FAILED}
+
+
+def _confirm(options: RedriveOptions) -> None:
+    if options.yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError("There is no terminal to ask on: add --yes to send these, or --dry-run to look only.")
+    click.confirm("Send them?", abort=True, err=True)
+
+
+def _send(settings: Settings, letters: Sequence[DeadLetter], api_key: str) -> set[ExitCode]:
+    largest = max(len(letter.value or b"") for letter in letters)
+    table = Table("dead letter", "partition", "offset")
+    sender = RecordSender(
+        Connection(settings.kafka), settings.topics.requests, max(largest, settings.max_request_bytes)
+    )
+    with sender, progress("sending", len(letters)) as advance:
+        deliveries = [(letter, sender.send(redriven(letter, api_key))) for letter in letters]
+        for done, (_, delivery) in enumerate(deliveries, 1):
+            delivery.exception()
+            advance(done)
+    failures = [failure for _, delivery in deliveries if (failure := delivery.exception())]
+    for letter, delivery in deliveries:
+        if failure := delivery.exception():
+            say(f"error: {letter.coordinates} was not acknowledged: {failure}")
+    table.write(
+        (letter.coordinates, str(delivery.result().partition), str(delivery.result().offset))
+        for letter, delivery in deliveries
+        if not delivery.exception()
+    )
+    if any(isinstance(failure, UnreachableError) for failure in failures):
+        return {ExitCode.UNREACHABLE}
+    return {code_of(failures[0]) or ExitCode.UNEXPECTED} if failures else set()
+
+
+def _list_json(letter: DeadLetter) -> JsonObject:
+    return {
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason,
+        "message": letter.message,
+        "topic": letter.topic,
+        "request_partition": letter.request_partition,
+        "request_offset": letter.request_offset,
+        "tenant": letter.tenant,
+        "redrive_count": letter.redrive_count,
+        "dead_lettered_at": iso(letter.dead_lettered_at),
+    }
+
+
+def _list_row(item: JsonObject) -> Sequence[str]:
+    return (
+        f"{item['partition']}:{item['offset']}",
+        item["reason"] or "-",
+        item["dead_lettered_at"],
+        f"{item['request_partition']}:{item['request_offset']}" if item["topic"] else "-",
+        item["message"] or "",
+    )
+
+
+def _show_json(letter: DeadLetter) -> JsonObject:
+    return {
+        **_list_json(letter),
+        "key_base64": _base64(letter.key),
+        "value_base64": _base64(letter.value),
+        "value_bytes": None if letter.value is None else len(letter.value),
+        "headers": [[name, _header_text(name, value)] for name, value in letter.headers],
+    }
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
+
+
+def _header_text(name: str, value: bytes | None) -> str | None:
+    """Never a key, whoever wrote the record."""
+    if name.lower() == API_KEY_HEADER:
+        return "***"
+    return None if value is None else value.decode(errors="backslashreplace")
+
+
+def _show(letter: DeadLetter) -> None:
+    click.echo(f"dead letter {letter.coordinates}, {iso(letter.dead_lettered_at)}")
+    click.echo(f"{letter.reason}: {printable(letter.message or '')}")
+    if letter.topic is not None:
+        origin = f"{letter.topic}, partition {letter.request_partition}, offset {letter.request_offset}"
+        click.echo(f"read from {printable(origin)}; redriven {letter.redrive_count} times before")
+    click.echo("\nheaders")
+    for name, value in letter.headers:
+        click.echo(f"  {printable(name)}: {printable(_header_text(name, value) or '')}")
+    click.echo(f"\nkey: {_described(letter.key)}")
+    _dump(letter.key or b"")
+    omitted = " (omitted: it did not fit the dead-letter topic)" if letter.value_omitted else ""
+    click.echo(f"value: {_described(letter.value)}{omitted}")
+    _dump(letter.value or b"")
+
+
+def _described(value: bytes | None) -> str:
+    return "null" if value is None else f"{len(value):,} bytes"
+
+
+def _dump(value: bytes) -> None:
+    """Offset, 16 bytes in hexadecimal, and what of them is readable."""
+    for at in range(0, min(len(value), SHOWN_BYTES), 16):
+        row = value[at : at + 16]
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)  # noqa: PLR2004  printable ASCII
+        click.echo(f"  {at:06x}  {row.hex(' '):<47}  {text}")
+    if len(value) > SHOWN_BYTES:
+        click.echo(f"  ... {len(value) - SHOWN_BYTES:,} more; --output json has all")

@@ -1,0 +1,75 @@
+"""What the shell is told."""
+
+import os
+import sys
+from collections.abc import Callable, Collection
+from enum import IntEnum
+
+import click
+
+
+class ExitCode(IntEnum):
+    """The contract's exit codes."""
+
+    DONE = 0
+    """All synchronized; without ``--wait``: all acknowledged by the broker."""
+    UNEXPECTED = 1
+    WRONG_INPUT = 2
+    SOME_FAILED = 3
+    ALL_FAILED = 4
+    NO_RESULT_IN_TIME = 5
+    UNREACHABLE = 6
+    INTERRUPTED = 130
+
+
+_PRECEDENCE = (
+    ExitCode.INTERRUPTED,
+    ExitCode.UNEXPECTED,
+    ExitCode.UNREACHABLE,
+    ExitCode.NO_RESULT_IN_TIME,
+    ExitCode.ALL_FAILED,
+    ExitCode.SOME_FAILED,
+)
+
+
+def foremost(codes: Collection[ExitCode]) -> ExitCode:
+    """The one to leave with, where several hold."""
+    return next((code for code in _PRECEDENCE if code in codes), ExitCode.DONE)
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """Do it; an expected trouble is said on stderr and becomes its exit code."""
+    try:
+        return action()
+    except click.Abort:
+        say("interrupted")
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.WRONG_INPUT
+    except BrokenPipeError:
+        # Whoever reads our output has had enough; what is still buffered must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.UNEXPECTED
+    except Exception as error:
+        code = code_of(error)
+        if code is None:
+            raise
+        say(f"error: {error}")
+        return code
+
+
+def code_of(error: BaseException) -> ExitCode | None:
+    """The exit code of an expected trouble; ``None``: it is a bug, to be seen with its stack."""
+    from producer_tools import errors  # noqa: PLC0415  not for --help
+
+    if isinstance(error, errors.UnreachableError):
+        return ExitCode.UNREACHABLE
+    if isinstance(error, errors.InvalidRequest | errors.MisconfiguredError):
+        return ExitCode.WRONG_INPUT
+    return ExitCode.UNEXPECTED if isinstance(error, errors.ResyncToolError) else None
+
+
+def say(message: str) -> None:
+    """For people, on stderr."""
+    click.echo(message, err=True)

@@ -1,0 +1,129 @@
+"""From the options of ``send`` to requests: everything is checked, every mistake named, nothing sent."""
+
+import getpass
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from producer_tools.errors import InvalidRequest, Mistake
+from producer_tools.product_files import ProductFile, read_product_file
+from producer_tools.products import LocatedProduct, Product, canonical_uuid, distinct_products
+from producer_tools.publisher import new_request, text_mistakes
+from schemas.events import ProductResyncRequested
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the options of ``send`` ask for."""
+
+    products: tuple[str, ...]
+    """``MIRAKL_ID:SKU`` each."""
+    file: str | None
+    client_specification: str | None
+    reason: str | None
+    requested_by: str | None
+    batch_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOrder:
+    """An order without mistakes, as requests that are ready to be sent."""
+
+    requests: list[ProductResyncRequested]
+    notes: list[str]
+
+    @property
+    def product_count(self) -> int:
+        return sum(len(request.products) for request in self.requests)
+
+
+def check_order(order: Order, max_products: int) -> CheckedOrder:
+    """Read and check everything; raises ``InvalidRequest`` with every mistake."""
+    file = _read_file(order.file)
+    flags, mistakes = _from_flags(order.products)
+    mistakes += file.mistakes
+    located = flags + file.products
+    products, product_mistakes = distinct_products(located)
+    mistakes += product_mistakes
+    if not located and not mistakes:
+        mistakes.append(Mistake("", "no products: give --product MIRAKL_ID:SKU or --file FILE"))
+    specification = _specification(order.client_specification, file, mistakes)
+    mistakes += _text_mistakes(order, specification)
+    if mistakes:
+        raise InvalidRequest(mistakes)
+    notes = file.notes + _repeats_note(len(located) - len(products))
+    size = min(order.batch_size or max_products, max_products)
+    requested_by = order.requested_by or default_requester()
+    return CheckedOrder(
+        [
+            new_request(
+                products[first : first + size],
+                requested_by=requested_by,
+                client_specification_id=specification,
+                reason=order.reason,
+                max_products=max_products,
+            )
+            for first in range(0, len(products), size)
+        ],
+        notes,
+    )
+
+
+def default_requester() -> str:
+    """``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no name for this user id, as in some containers
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _read_file(name: str | None) -> ProductFile:
+    if name is None:
+        return ProductFile("")
+    if name == "-":
+        return read_product_file("standard input", sys.stdin.buffer.read())
+    try:
+        return read_product_file(name, Path(name).read_bytes())
+    except OSError as error:
+        raise InvalidRequest([Mistake(name, f"cannot be read ({error.strerror})")]) from None
+
+
+def _from_flags(given: tuple[str, ...]) -> tuple[list[LocatedProduct], list[Mistake]]:
+    located: list[LocatedProduct] = []
+    mistakes: list[Mistake] = []
+    for number, text in enumerate(given, 1):
+        where = f"--product {number}"
+        mirakl_id, colon, sku = text.partition(":")
+        if colon:
+            located.append(LocatedProduct(where, Product(mirakl_id, sku)))
+        else:
+            mistakes.append(Mistake(where, f"{text!r} is not MIRAKL_ID:SKU"))
+    return located, mistakes
+
+
+def _specification(flag: str | None, file: ProductFile, mistakes: list[Mistake]) -> str | None:
+    """The client specification that is asked for, by the flag or by the file, not by both in different words."""
+    if flag is not None and file.client_specification_id is not None:
+        given = (canonical_uuid(flag) or flag, canonical_uuid(file.client_specification_id))
+        if given[0] != given[1]:
+            message = (
+                f"asks for client specification {file.client_specification_id!r}, --client-specification for {flag!r}"
+            )
+            mistakes.append(Mistake(file.name, message))
+    return flag if flag is not None else file.client_specification_id
+
+
+def _text_mistakes(order: Order, specification: str | None) -> list[Mistake]:
+    texts = {"--requested-by": order.requested_by or "", "--reason": order.reason or ""}
+    where = "--client-specification" if order.client_specification is not None else f"{order.file}"
+    return [
+        Mistake(where, mistake.message) if mistake.where == "clientSpecificationId" else mistake
+        for mistake in text_mistakes(specification, texts)
+    ]
+
+
+def _repeats_note(repeats: int) -> list[str]:
+    return [f"{repeats} exact repeat{'s' if repeats > 1 else ''} of a product will be sent once"] if repeats else []

@@ -1,0 +1,167 @@
+# ruff: noqa: SLF001  librdkafka's local error codes begin with an underscore
+"""How the tools speak with the brokers: configuration, a first answer in good time, and errors that say what to do."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+
+from consumer.settings import KafkaSettings
+from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
+
+CONNECT_SECONDS = 10.0
+"""How long the brokers have for their first answer."""
+
+ATTEMPT_SECONDS = 1.0
+"""One question to the brokers: short, since Ctrl-C is only seen between two."""
+
+UNKNOWN_TOPIC_SECONDS = 2.0
+"""How long a topic may be unknown: one that was just made is not known to every broker at once."""
+
+kafka_log = logging.getLogger("producer_tools.kafka")
+"""Where librdkafka's own lines go, instead of to stderr."""
+
+logging.getLogger("producer_tools").addHandler(logging.NullHandler())
+
+PARTITION_EOF: int = KafkaError._PARTITION_EOF
+UNCONFIRMED = {KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
+
+_NETWORK = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._RESOLVE,
+    KafkaError._SSL,
+}
+_CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
+_PERMISSIONS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}
+_NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+_CONFIGURATION = {
+    KafkaError._INVALID_ARG,
+    KafkaError._UNSUPPORTED_FEATURE,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+}
+
+Answer = TypeVar("Answer")
+
+
+class Connection:
+    """What is known of the way to the brokers: the settings, and the last trouble that librdkafka reported."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        if not settings.bootstrap_servers:
+            raise MisconfiguredError("RESYNC_KAFKA__BOOTSTRAP_SERVERS is not set: name the brokers, host:port.")
+        self._settings = settings
+        self._trouble: KafkaError | None = None
+
+    def producer(self, max_message_bytes: int) -> Producer:
+        """Make an idempotent producer, which writes each record once although it may send it several times."""
+        return self._made(
+            Producer,
+            self._settings.producer_properties()
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                # Where Java producers put the same key, so that a client specification keeps its partition.
+                "partitioner": self._settings.properties.get("partitioner", "murmur2_random"),
+                "message.max.bytes": max_message_bytes,
+            },
+        )
+
+    def consumer(self, *, read_committed: bool = True) -> Consumer:
+        """Make a consumer that joins no group and commits nothing; the group id is a formality of the library."""
+        return self._made(
+            Consumer,
+            self._settings.consumer_properties()
+            | {
+                "group.id": "mirakl-resync-tools",
+                "isolation.level": "read_committed" if read_committed else "read_uncommitted",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",  # what expired while we read is gone for everybody
+            },
+        )
+
+    def partitions(self, handle: Producer | Consumer, topic: str) -> list[int]:
+        """Ask for the partitions of ``topic``.
+
+        Raises ``UnreachableError`` where no broker answers within ``CONNECT_SECONDS``, ``MisconfiguredError`` where
+        the topic is missing or the credentials do not suffice.
+        """
+        self._trouble = None
+        unknown_until = time.monotonic() + UNKNOWN_TOPIC_SECONDS
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            found = self.ask(lambda: handle.list_topics(topic, timeout=ATTEMPT_SECONDS), handle, deadline).topics[topic]
+            if found.error is None and found.partitions:
+                return sorted(found.partitions)
+            give_up = unknown_until if found.error and found.error.code() in _NO_TOPIC else deadline
+            if time.monotonic() > give_up or (found.error and found.error.code() in _PERMISSIONS):
+                raise self.explain(found.error, topic)
+            time.sleep(0.1)
+
+    def ask(self, question: Callable[[], Answer], handle: Producer | Consumer, deadline: float) -> Answer:
+        """Repeat a short blocking question to the brokers until it is answered or the ``deadline`` is over."""
+        while True:
+            try:
+                return question()
+            except KafkaException as exception:
+                error: KafkaError = exception.args[0]
+                handle.poll(0)  # collects what was reported meanwhile
+                refused = self._trouble is not None and self._trouble.code() in _CREDENTIALS
+                if refused or time.monotonic() > deadline or (not error.retriable() and error.code() not in _NETWORK):
+                    raise self.explain(error) from exception
+
+    def explain(self, error: KafkaError | None, topic: str | None = None) -> ResyncToolError:
+        """Say what a librdkafka error means and what to do about it."""
+        trouble = (
+            error if self._trouble is None or (error is not None and error.code() not in _NETWORK) else self._trouble
+        )
+        code = trouble.code() if trouble else None
+        said = trouble.str() if trouble else "no leader"
+        if code in _CREDENTIALS:
+            return MisconfiguredError(
+                f"Kafka refuses our credentials ({said}). Check sasl.* and ssl.* in RESYNC_KAFKA__PROPERTIES."
+            )
+        if code in _PERMISSIONS:
+            what = f"topic {topic}" if topic else "the cluster"
+            return MisconfiguredError(f"Kafka does not allow us to use {what} ({said}). Ask for the permission (ACL).")
+        if code in _NO_TOPIC:
+            return MisconfiguredError(
+                f"There is no topic {topic}. Make it with `mirakl-resync-consumer topics ensure`, "
+                "or correct the names in RESYNC_TOPICS__REQUESTS, __RESULTS and __DEAD_LETTERS."
+            )
+        if code in _CONFIGURATION:
+            return MisconfiguredError(
+                f"Kafka cannot be used with these settings ({said}). See RESYNC_KAFKA__PROPERTIES."
+            )
+        if trouble and not trouble.retriable() and trouble.code() not in _NETWORK:
+            return ResyncToolError(f"Kafka refuses: {said}.")
+        return UnreachableError(
+            f"Cannot reach Kafka at {self._settings.bootstrap_servers} ({said}). "
+            "Check that the brokers run, RESYNC_KAFKA__BOOTSTRAP_SERVERS, and TLS in RESYNC_KAFKA__PROPERTIES."
+        )
+
+    def _made(self, kind: Callable[..., Answer], properties: dict[str, object]) -> Answer:
+        own = {
+            "log_level": 3,  # errors: what librdkafka tells while it is taken down passes by the logger, to stderr
+            "allow.auto.create.topics": False,
+            "client.id": "mirakl-resync",
+            "error_cb": self._note,
+        }
+        try:
+            return kind(own | properties, logger=kafka_log)
+        except KafkaException as exception:
+            raise self.explain(exception.args[0]) from exception
+
+    def _note(self, error: KafkaError) -> None:
+        """Keep the trouble that says most: "all brokers down" follows each of them and explains nothing."""
+        if self._trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._trouble = error

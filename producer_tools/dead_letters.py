@@ -1,0 +1,253 @@
+"""Records that could not be read as a request, and sending them once more.
+
+A dead letter is redriven to the partition of the requests topic that it came from, with the header ``dlq.redrive-of``
+naming it. So whether it was redriven before can be read there: between the original record and the end of that one
+partition. Limits: what the requests topic no longer keeps (3 days by default) cannot be ruled out, so such dead letters
+are sent only ``again``; and two redrives at the same moment do not see each other.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from confluent_kafka import Message
+
+from consumer.settings import Settings
+from producer_tools.connection import Connection
+from producer_tools.sender import OutgoingRecord
+from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
+
+API_KEY_HEADER = "dj-api-key"
+CLIENT_HEADER = "dj-client"
+OPERATOR = b"OPERATOR"
+
+REDRIVE_COUNT = "dlq.redrive-count"
+REDRIVE_OF = "dlq.redrive-of"
+
+MAX_HEADERS = 64
+"""A request with more is dead-lettered (contract, Headers)."""
+
+_OWN = "dlq."
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A record of the dead-letter topic, as the service wrote it."""
+
+    partition: int
+    offset: int
+    dead_lettered_at: datetime
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    """As they are, repeated ones included; empty where they cannot be read."""
+
+    def __repr__(self) -> str:
+        return f"DeadLetter({self.coordinates}, {self.reason})"
+
+    @property
+    def coordinates(self) -> str:
+        """``PARTITION:OFFSET`` in the dead-letter topic."""
+        return f"{self.partition}:{self.offset}"
+
+    @property
+    def reason(self) -> str | None:
+        """``UNREADABLE`` or ``UNKNOWN_SCHEMA``; ``None``: the service did not write this record."""
+        return self.text("dlq.reason")
+
+    @property
+    def message(self) -> str | None:
+        return self.text("dlq.message")
+
+    @property
+    def tenant(self) -> str | None:
+        return self.text("dlq.tenant")
+
+    @property
+    def topic(self) -> str | None:
+        """Where the original record was read."""
+        return self.text("dlq.topic")
+
+    @property
+    def request_partition(self) -> int | None:
+        return self._number("dlq.partition")
+
+    @property
+    def request_offset(self) -> int | None:
+        return self._number("dlq.offset")
+
+    @property
+    def redrive_count(self) -> int:
+        """How often it had been redriven when it was dead-lettered."""
+        return self._number(REDRIVE_COUNT) or 0
+
+    @property
+    def value_omitted(self) -> bool:
+        """The original value did not fit the dead-letter topic: it is gone."""
+        return "dlq.value-omitted" in self._own
+
+    def text(self, name: str) -> str | None:
+        """The last header of this name."""
+        value = self._own.get(name)
+        return None if value is None else value.decode(errors="replace")
+
+    @cached_property
+    def _own(self) -> Mapping[str, bytes | None]:
+        return dict(self.headers)
+
+    def _number(self, name: str) -> int | None:
+        text = self.text(name)
+        return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+class DeadLetters:
+    """The dead letters from ``start`` on, up to the end of the topic as of now."""
+
+    def __init__(self, settings: Settings, start: Start = "beginning") -> None:
+        self._settings = settings
+        self._start = start
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        reader = self._reader(self._start)
+        try:
+            yield from map(_dead_letter, reader.to_end())
+        finally:
+            reader.close()
+
+    def find(self, coordinates: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], DeadLetter | None]]:
+        """Look up each (partition, offset); ``None``: there is none, or no longer."""
+        reader = self._reader("end")
+        try:
+            for partition, offset in coordinates:
+                yield (partition, offset), _find(reader, partition, offset)
+        finally:
+            reader.close()
+
+    def _reader(self, start: Start) -> TopicReader:
+        return TopicReader(Connection(self._settings.kafka), self._settings.topics.dead_letters, start)
+
+
+def _find(reader: TopicReader, partition: int, offset: int) -> DeadLetter | None:
+    first, end = reader.bounds.get(partition, (0, 0))
+    if not first <= offset < end:
+        return None
+    reader.seek(partition, offset)
+    message = next(reader.to_end(), None)
+    return _dead_letter(message) if message is not None and message.offset() == offset else None
+
+
+def _dead_letter(message: Message) -> DeadLetter:
+    _, milliseconds = message.timestamp()
+    return DeadLetter(
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        dead_lettered_at=datetime.fromtimestamp(max(milliseconds, 0) / 1000, UTC),
+        key=message.key(),
+        value=message.value(),
+        headers=headers_of(message) or (),
+    )
+
+
+# --- redriving -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """What redriving one dead letter would come to."""
+
+    letter: DeadLetter
+    obstacle: str | None
+    """Why it is not sent, for people; ``None``: it will be."""
+    done: bool = False
+    """It was redriven before, which is why it is not sent."""
+
+
+def plan_redrive(settings: Settings, letters: Iterable[DeadLetter], *, again: bool) -> list[Redrive]:
+    """Decide for each dead letter whether it may be sent: at most once each, unless ``again``."""
+    letters = list(letters)
+    obstacles = {letter.coordinates: _obstacle(letter, settings.topics.requests) for letter in letters}
+    possible = [letter for letter in letters if not obstacles[letter.coordinates]]
+    earlier = {} if again or not possible else _earlier_redrives(settings, possible)
+    return [
+        Redrive(
+            letter,
+            obstacles[letter.coordinates] or earlier.get(letter.coordinates),
+            done=earlier.get(letter.coordinates) == _DONE,
+        )
+        for letter in letters
+    ]
+
+
+def redriven(letter: DeadLetter, api_key: str) -> OutgoingRecord:
+    """Make the request of a dead letter anew, under the caller's key; our own headers are replaced, not stacked."""
+    kept = tuple(
+        (name, value)
+        for name, value in letter.headers
+        if not name.startswith(_OWN) and name.lower() not in (API_KEY_HEADER, CLIENT_HEADER)
+    )
+    own = (
+        (CLIENT_HEADER, OPERATOR),
+        (API_KEY_HEADER, api_key.encode()),
+        (REDRIVE_COUNT, str(letter.redrive_count + 1).encode()),
+        (REDRIVE_OF, letter.coordinates.encode()),
+    )
+    return OutgoingRecord(letter.value, letter.key, kept + own, letter.request_partition)
+
+
+def _obstacle(letter: DeadLetter, requests_topic: str) -> str | None:
+    if letter.reason is None or letter.request_partition is None or letter.request_offset is None:
+        return "it does not say where it came from: the service did not write it"
+    if letter.value_omitted:
+        return "its value was too large for the dead-letter topic and is gone: ask for the products anew with `send`"
+    if letter.topic != requests_topic:
+        return f"it came from topic {letter.topic}: set RESYNC_TOPICS__REQUESTS={letter.topic} to send it there"
+    if len(redriven(letter, "").headers) > MAX_HEADERS:
+        return f"with ours it would have more than {MAX_HEADERS} headers, and be dead-lettered again"
+    return None
+
+
+_DONE = "it was redriven before; --again sends it once more"
+_EXPIRED = "the requests topic no longer keeps all that came after it, so it may have been redriven; --again sends it"
+_NO_PARTITION = "the requests topic has no such partition any more"
+
+
+def _earlier_redrives(settings: Settings, letters: list[DeadLetter]) -> dict[str, str]:
+    """Coordinates -> obstacle, from what stands in the requests topic behind each original record."""
+    by_partition: dict[int, list[DeadLetter]] = {}
+    for letter in letters:
+        by_partition.setdefault(letter.request_partition or 0, []).append(letter)
+    # Uncommitted, too: a record in somebody's open transaction must not hide those behind it.
+    reader = TopicReader(
+        Connection(settings.kafka), settings.topics.requests, "end", read_committed=False, partitions=by_partition
+    )
+    try:
+        found = [_earlier_in(reader, partition, own) for partition, own in by_partition.items()]
+    finally:
+        reader.close()
+    return {coordinates: obstacle for each in found for coordinates, obstacle in each.items()}
+
+
+def _earlier_in(reader: TopicReader, partition: int, letters: list[DeadLetter]) -> dict[str, str]:
+    if partition not in reader.bounds:
+        return {letter.coordinates: _NO_PARTITION for letter in letters}
+    first, end = reader.bounds[partition]
+    begins = {letter.coordinates: _begin((letter.request_offset or 0) + 1, end) for letter in letters}
+    reader.seek(partition, max(first, min(begins.values())))
+    seen = {mark for message in reader.to_end() if (mark := _redrive_mark(message))}
+    return {
+        coordinates: _DONE if coordinates in seen else _EXPIRED
+        for coordinates, begin in begins.items()
+        if coordinates in seen or begin < first
+    }
+
+
+def _begin(behind: int, end: int) -> int:
+    """Where redrives of a record may stand: behind it; anywhere, where the topic was made anew since."""
+    return behind if behind <= end else 0
+
+
+def _redrive_mark(message: Message) -> str | None:
+    headers = headers_of(message)
+    mark = dict(headers).get(REDRIVE_OF) if headers else None
+    return mark.decode(errors="replace") if mark else None

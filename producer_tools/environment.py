@@ -1,0 +1,22 @@
+"""The tools' settings, from the environment."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from consumer.settings import Edge, Settings, SettingsError, load
+from producer_tools.errors import MisconfiguredError
+
+READING: Final[tuple[Edge, ...]] = ("kafka", "topics", "schema_registry")
+SENDING: Final[tuple[Edge, ...]] = (*READING, "max_products_per_request", "max_request_bytes", "api_key")
+BROKERS: Final = "RESYNC_KAFKA__BOOTSTRAP_SERVERS"
+
+
+def tool_settings(
+    uses: tuple[Edge, ...], *, needs: tuple[str, ...] = (BROKERS,), environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read what the caller uses; raises ``MisconfiguredError`` with every mistake, a line each."""
+    try:
+        return load(os.environ if environ is None else environ, uses=uses, needs=needs)
+    except SettingsError as error:
+        raise MisconfiguredError(str(error)) from error

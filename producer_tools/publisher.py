@@ -1,0 +1,202 @@
+"""Sends resync requests."""
+
+import re
+import threading
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from consumer.settings import Settings
+from producer_tools.connection import Connection
+from producer_tools.environment import SENDING, tool_settings
+from producer_tools.errors import InvalidRequest, MisconfiguredError, Mistake
+from producer_tools.products import LocatedProduct, Product, canonical_uuid, distinct_products
+from producer_tools.registry_access import request_encoder
+from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
+from schemas.codec import RequestEncoder
+from schemas.events import ProductReference, ProductResyncRequested
+
+CLIENT_HEADER = "dj-client"
+API_KEY_HEADER = "dj-api-key"
+CORRELATION_HEADER = "correlation-id"
+TRACE_HEADER = "traceparent"
+
+MAX_REQUEST_ID_CHARACTERS = 255
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, version 00 and what later ones have in common."""
+
+
+class ResyncPublisher:
+    """Asks for products to be pushed to Mirakl again.
+
+    ::
+
+        with ResyncPublisher() as publisher:
+            request_id = publisher.send([("MKL-001", "SKU-42")], requested_by="stock-monitor")
+
+    ``settings`` and ``api_key`` come from the environment unless given. Nothing connects before ``open`` or the first
+    request. May be used from several threads. All trouble is a ``ResyncToolError``.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, api_key: str | None = None) -> None:
+        self.settings = tool_settings(SENDING) if settings is None else settings
+        self._headers = operator_headers(self.settings, api_key)
+        self._lock = threading.Lock()
+        self._sender: RecordSender | None = None
+        self._encoder: RequestEncoder | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close(wait=kind is None)
+
+    def open(self) -> None:
+        """Reach the brokers, and the schema registry where one is set.
+
+        Raises ``UnreachableError`` or ``MisconfiguredError``; the brokers have 10 s for their first answer.
+        """
+        with self._lock:
+            if self._encoder is None:
+                topic = self.settings.topics.requests
+                self._encoder = request_encoder(self.settings.schema_registry, topic)
+            if self._sender is None:
+                topic = self.settings.topics.requests
+                self._sender = RecordSender(Connection(self.settings.kafka), topic, self.settings.max_request_bytes)
+
+    def close(self, *, wait: bool = True) -> None:
+        """End; with ``wait`` after everything sent is acknowledged or given up (15 s)."""
+        if self._sender is not None:
+            self._sender.close(wait=wait)
+
+    def send(
+        self,
+        products: Iterable[tuple[str, str]],
+        *,
+        requested_by: str,
+        client_specification_id: str | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        traceparent: str | None = None,
+    ) -> str:
+        """Ask for these ``(miraklProductId, productSku)`` pairs; the request id, once the brokers have acknowledged it.
+
+        Raises ``InvalidRequest`` with every mistake before anything is sent, ``NotAcknowledgedError`` where the brokers
+        do not confirm in time.
+        """
+        request = new_request(
+            products,
+            requested_by=requested_by,
+            client_specification_id=client_specification_id,
+            reason=reason,
+            request_id=request_id,
+            max_products=self.settings.max_products_per_request,
+        )
+        self.submit(request, correlation_id=correlation_id, traceparent=traceparent).result()
+        return request.request_id
+
+    def submit(
+        self, request: ProductResyncRequested, *, correlation_id: str | None = None, traceparent: str | None = None
+    ) -> Future[Acknowledgement]:
+        """Send a request made by ``new_request``; does not wait. In a coroutine: ``await asyncio.wrap_future(...)``."""
+        return self.submit_record(self.prepare(request, correlation_id=correlation_id, traceparent=traceparent))
+
+    def prepare(
+        self, request: ProductResyncRequested, *, correlation_id: str | None = None, traceparent: str | None = None
+    ) -> OutgoingRecord:
+        """Make the record of a request; raises ``InvalidRequest`` where the service would not read it."""
+        self.open()
+        assert self._encoder is not None  # noqa: S101  open() made it
+        value = encoded(request, self._encoder, self.settings.max_request_bytes)
+        headers = self._headers + _tracing(correlation_id, traceparent)
+        return OutgoingRecord(value, request_key(request), headers)
+
+    def submit_record(self, record: OutgoingRecord) -> Future[Acknowledgement]:
+        """Send what ``prepare`` made."""
+        self.open()
+        assert self._sender is not None  # noqa: S101  open() made it
+        return self._sender.send(record)
+
+
+def new_request(
+    products: Iterable[tuple[str, str]],
+    *,
+    requested_by: str,
+    client_specification_id: str | None = None,
+    reason: str | None = None,
+    request_id: str | None = None,
+    max_products: int = 10_000,
+) -> ProductResyncRequested:
+    """Make a request, with an id of its own unless one is given; raises ``InvalidRequest`` with every mistake."""
+    located = [LocatedProduct(f"products[{index}]", Product(*pair)) for index, pair in enumerate(products)]
+    distinct, mistakes = distinct_products(located)
+    if not located:
+        mistakes.append(Mistake("products", "is empty; name at least one"))
+    if len(distinct) > max_products:
+        mistakes.append(Mistake("products", f"has {len(distinct)} products; at most {max_products} go into a request"))
+    mistakes += text_mistakes(client_specification_id, {"requestedBy": requested_by, "reason": reason or ""})
+    if request_id is not None and not (request_id.strip() and len(request_id) <= MAX_REQUEST_ID_CHARACTERS):
+        mistakes.append(Mistake("requestId", f"must have 1 to {MAX_REQUEST_ID_CHARACTERS} characters, not all blank"))
+    if mistakes:
+        raise InvalidRequest(mistakes)
+    return ProductResyncRequested(
+        request_id=request_id or str(uuid.uuid4()),
+        client_specification_id=client_specification_id and canonical_uuid(client_specification_id),
+        products=tuple(ProductReference(mirakl_product_id=mirakl_id, product_sku=sku) for mirakl_id, sku in distinct),
+        requested_at=datetime.now(UTC),
+        requested_by=requested_by,
+        reason=reason,
+    )
+
+
+def text_mistakes(client_specification_id: str | None, texts: dict[str, str]) -> list[Mistake]:
+    """What is wrong with a request besides its products."""
+    mistakes = [Mistake(name, "is not valid Unicode text") for name, text in texts.items() if not _encodable(text)]
+    if client_specification_id is not None and canonical_uuid(client_specification_id) is None:
+        message = f"{client_specification_id!r} is not a UUID in its 36-character form"
+        mistakes.append(Mistake("clientSpecificationId", message))
+    return mistakes
+
+
+def request_key(request: ProductResyncRequested) -> bytes | None:
+    """The client specification, so that its requests share a partition; without one any partition will do."""
+    return request.client_specification_id.encode() if request.client_specification_id else None
+
+
+def encoded(request: ProductResyncRequested, encoder: RequestEncoder, max_bytes: int) -> bytes:
+    """Give the Kafka value; raises ``InvalidRequest`` where it is larger than the service reads."""
+    value = encoder.encode(request.to_record())
+    if len(value) > max_bytes:
+        message = f"has {len(value)} bytes, more than RESYNC_MAX_REQUEST_BYTES ({max_bytes})"
+        raise InvalidRequest([Mistake("the request", f"{message}; ask for fewer products at once (--batch-size)")])
+    return value
+
+
+def operator_headers(settings: Settings, api_key: str | None = None) -> tuple[tuple[str, bytes], ...]:
+    """The headers that say who asks; raises ``MisconfiguredError`` without a usable API key."""
+    configured = settings.api_key.get_secret_value() if settings.api_key else ""
+    key = configured if api_key is None else api_key
+    if not key.strip():
+        raise MisconfiguredError(
+            "No API key: set RESYNC_API_KEY (or RESYNC_API_KEY_FILE), or give --api-key-file FILE."
+        )
+    if not _encodable(key) or any(character in key for character in "\r\n\0"):
+        raise MisconfiguredError("The API key is no single line of UTF-8 text: give the key alone.")
+    return ((CLIENT_HEADER, b"OPERATOR"), (API_KEY_HEADER, key.encode()))
+
+
+def _tracing(correlation_id: str | None, traceparent: str | None) -> tuple[tuple[str, bytes], ...]:
+    if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
+        message = "is no W3C traceparent, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        raise InvalidRequest([Mistake("traceparent", message)])
+    given = ((CORRELATION_HEADER, correlation_id), (TRACE_HEADER, traceparent))
+    return tuple((name, text.encode()) for name, text in given if text is not None)
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,124 @@
+"""Writes records so that each is written once, and tells of each when the broker has acknowledged it."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from producer_tools.connection import UNCONFIRMED, Connection
+from producer_tools.errors import InvalidRequest, Mistake, NotAcknowledgedError, ResyncToolError
+
+HEADROOM_BYTES = 64 * 1024
+"""What headers, key and the batch around a record may add to its value."""
+
+POLL_SECONDS = 0.1
+
+DeliveryReport: TypeAlias = Callable[[KafkaError | None, Message | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Where the brokers keep a record, on all in-sync replicas."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRecord:
+    """A record to send; ``partition`` of ``None`` leaves the choice to the key."""
+
+    value: bytes | None
+    key: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    partition: int | None = None
+
+    def __repr__(self) -> str:
+        # headers hold an API key
+        return f"OutgoingRecord({len(self.value or b'')} bytes)"
+
+
+class RecordSender:
+    """An idempotent producer for one topic, with a thread that waits for its acknowledgements.
+
+    Making one asks the brokers for the topic and raises what ``Connection.partitions`` raises.
+    """
+
+    def __init__(self, connection: Connection, topic: str, max_value_bytes: int) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._producer: Producer = connection.producer(max_value_bytes + HEADROOM_BYTES)
+        self.partitions = connection.partitions(self._producer, topic)
+        self._closing = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="resync-acknowledgements", daemon=True)
+        self._poller.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close(wait=kind is None)
+
+    def send(self, record: OutgoingRecord) -> Future[Acknowledgement]:
+        """Hand a record to the library; the future ends with the broker's word, or with a ``ResyncToolError``.
+
+        Waits while the library's queue is full.
+        """
+        if self._closing.is_set():
+            raise ResyncToolError("This publisher is closed: make a new one.")
+        acknowledged: Future[Acknowledgement] = Future()
+
+        def report(error: KafkaError | None, message: Message | None) -> None:
+            if error is None and message is not None:
+                acknowledged.set_result(Acknowledgement(self._topic, message.partition() or 0, message.offset() or 0))
+            elif error is not None:
+                acknowledged.set_exception(self._explain(error))
+
+        while True:
+            with suppress(BufferError):
+                self._produce(record, report)
+                return acknowledged
+            self._closing.wait(POLL_SECONDS)
+
+    def close(self, *, wait: bool = True) -> None:
+        """End; with ``wait`` after what was sent is acknowledged or given up, else what waits is dropped."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._poller.join()
+        if not wait:
+            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._producer.flush()
+
+    def _produce(self, record: OutgoingRecord, report: DeliveryReport) -> None:
+        try:
+            self._producer.produce(
+                self._topic,
+                record.value,
+                record.key,
+                partition=-1 if record.partition is None else record.partition,
+                headers=list(record.headers),
+                on_delivery=report,
+            )
+        except KafkaException as exception:
+            report(exception.args[0], None)
+
+    def _explain(self, error: KafkaError) -> ResyncToolError:
+        if error.code() in UNCONFIRMED:
+            return NotAcknowledgedError(
+                "Kafka did not confirm the record in time: it may have been taken in or not. Sending again is harmless."
+            )
+        if error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE):
+            message = f"is larger than topic {self._topic} takes; ask for fewer products at once (--batch-size)"
+            return InvalidRequest([Mistake("the request", message)])
+        return self._connection.explain(error, self._topic)
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            self._producer.poll(POLL_SECONDS)
