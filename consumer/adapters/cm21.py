@@ -4,10 +4,12 @@ The body is an array of entries with exactly two keys, which confirms pairs and 
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as json_string
+from socket import gaierror
 from ssl import SSLCertVerificationError, SSLError
 from typing import Final
 
@@ -156,7 +158,11 @@ def _cause(error: BaseException) -> str:
             return f"the certificate is not accepted: {cause.verify_message}"
         case SSLError() as cause:
             return f"TLS failed: {cause.reason}"
-        case OSError() as cause:
-            return cause.strerror or "no address of the host answered"
-        case _:
+        case gaierror():
             return "the host name cannot be looked up"
+        case OSError(errno=int() as number):
+            return os.strerror(number).lower()
+        case OSError():
+            return "none of the addresses of the host answered"
+        case _:
+            return "the host name is none"

@@ -59,6 +59,7 @@ class Control:
         simulator = self._simulator
         return {
             "base_url": simulator.base_url,
+            "accepted_connections": simulator.accepted_connections,
             "violation_count": simulator.violation_count,
             "violations": list(simulator.violations),
             "faults": simulator.scripted_faults,

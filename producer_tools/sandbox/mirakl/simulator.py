@@ -54,6 +54,7 @@ class MiraklSimulator:
         self.violations: deque[str] = deque(maxlen=_KEPT_VIOLATIONS)
         """The latest; ``violation_count`` counts all."""
         self.violation_count = 0
+        self.accepted_connections = 0
         self.base_url = ""
         """Of the instance ``default``; set while serving."""
         self._shout = shout
@@ -114,7 +115,7 @@ class MiraklSimulator:
         self.clear_faults()
         self.journal.clear()
         self.violations.clear()
-        self.violation_count = 0
+        self.violation_count = self.accepted_connections = 0
         for each in self._instances.values():
             each.counters = Counters(concurrent_calls=each.counters.concurrent_calls)
 
@@ -126,9 +127,13 @@ class MiraklSimulator:
     ) -> AsyncIterator[Self]:
         """Serve on ``host`` and ``port`` (0: any free one) until the block ends."""
         connections: set[ServerConnection] = set()
-        server = await asyncio.get_running_loop().create_server(
-            lambda: ServerConnection(self.answer, connections), host, port, ssl=ssl_context, backlog=1024
-        )
+
+        def accept() -> ServerConnection:
+            self.accepted_connections += 1
+            return ServerConnection(self.answer, connections)
+
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(accept, host, port, ssl=ssl_context, backlog=1024)
         bound_port = server.sockets[0].getsockname()[1]
         self.base_url = f"{'https' if ssl_context else 'http'}://{_reachable(host)}:{bound_port}"
         try:

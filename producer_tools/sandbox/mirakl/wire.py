@@ -126,6 +126,8 @@ class ServerConnection(asyncio.Protocol):
     def _take_head(self) -> tuple[str, str, dict[str, str]] | None:
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
+            if self._received and not self._received[:1].isalpha():
+                raise _NotServedError(HTTPStatus.BAD_REQUEST)  # another protocol, TLS for one
             if len(self._received) > _MAX_HEAD_BYTES:
                 raise _NotServedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return None

@@ -116,7 +116,7 @@ def test_the_headers_say_json_and_ask_for_no_compression() -> None:
 @pytest.mark.parametrize(
     ("error", "written", "reason"),
     [
-        (httpx.ConnectError("x"), False, "no connection: the host name cannot be looked up"),
+        (httpx.ConnectError("x"), False, "no connection: the host name is none"),
         (httpx.ConnectTimeout("x"), False, "no connection within 10 s"),
         (httpx.PoolTimeout("x"), False, "no connection of our own was free within 10 s"),
         (httpx.LocalProtocolError("x"), False, "the credential cannot travel in an HTTP header"),
