@@ -41,7 +41,7 @@ class StoreTrouble(Exception):  # noqa: N818 - no mistake of a program: a state 
         self.missing_or_old = missing_or_old
 
 
-def create_engine(url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> Engine:
+def create_engine(url: str | URL, *, statement_seconds: float = STATEMENT_SECONDS) -> Engine:
     """Prepare connections to ``RESYNC_DATABASE_URL``; none is made yet. Raises :class:`StoreTrouble`.
 
     There is no pool: the service holds one connection of its own, a command needs one. A SQLite file is opened,
@@ -116,7 +116,7 @@ def sqlite_file(engine: Engine) -> Path | None:
     return Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
 
 
-def _parsed(url: str) -> URL:
+def _parsed(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -144,7 +144,9 @@ def _url_problem(url: URL) -> str | None:
 
 
 def _shown(url: URL) -> str:
-    if url.get_backend_name() != "sqlite" and "@" in (url.host or "") + (url.database or "") + repr(dict(url.query)):
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    if "@" in (url.host or "") + (url.database or "") + repr(dict(url.query)):
         return f"{url.drivername}://***"  # a password with a raw @: its end stands where the host should
     return url.set(query={}).render_as_string(hide_password=True)
 

@@ -51,20 +51,16 @@ class DirectoryReader:
     def read(self, known_version: int | None) -> Directory | None:
         """Give the snapshot, or ``None`` while it is still the one of ``known_version``.
 
-        Unchanged, it costs one query by primary key. Over a new connection the snapshot is always read: the same
+        Unchanged, it costs one query of one row. Over a new connection the snapshot is always read: the same
         number may belong to another database, restored from a backup. Raises :class:`StoreTrouble`.
         """
         reused = self._keep_connection()
         try:
-            try:
-                return self._read(known_version if reused else None)
-            except DBAPIError as error:
-                if not (reused and went_away(error)):
-                    raise
-            self.close()
-            return self._read(None)
+            return self._read(known_version if reused else None)
         except DBAPIError as error:
             self.close()
+            if reused and went_away(error):
+                return self.read(None)  # once: the next connection is not a reused one
             raise trouble(error, self._engine) from error
         except StoreTrouble:
             self.close()

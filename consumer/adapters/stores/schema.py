@@ -24,7 +24,7 @@ def upgrade(engine: Engine) -> bool:
     Raises :class:`~consumer.adapters.stores.StoreTrouble`.
     """
     _make_file(sqlite_file(engine))
-    patient = create_engine(engine.url.render_as_string(hide_password=False), statement_seconds=UPGRADE_SECONDS)
+    patient = create_engine(engine.url, statement_seconds=UPGRADE_SECONDS)
     with troubles(engine), patient.execution_options(writes=True).begin() as connection:
         return _upgrade(connection)
 
