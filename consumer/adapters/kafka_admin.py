@@ -123,9 +123,9 @@ class TopicReport:
 class TopicAdmin:
     """Asks and tells the brokers about topics. Use it on one thread."""
 
-    def __init__(self, kafka: KafkaSettings, *, reach_timeout: float = REACH_TIMEOUT_SECONDS) -> None:
+    def __init__(self, kafka: KafkaSettings, *, reach_timeout: float | None = None) -> None:
         self._kafka = kafka
-        self._reach_timeout = reach_timeout
+        self._reach_timeout = REACH_TIMEOUT_SECONDS if reach_timeout is None else reach_timeout
         self._errors: list[str] = []
         self._admin = self._connect()
 

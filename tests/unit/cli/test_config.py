@@ -1,0 +1,45 @@
+"""``config show``, ``encryption-key`` and ``db upgrade``."""
+
+import json
+
+import pytest
+from cryptography.fernet import Fernet
+
+from consumer.settings import SETTINGS
+from tests.unit.cli.conftest import Run
+
+
+def test_all_settings_are_shown_with_their_source_and_without_secrets(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESYNC_API_KEY", "hunter2")
+    monkeypatch.setenv("RESYNC_KAFKA__PROPERTIES", '{"sasl.password": "hunter2"}')
+    ran = run("config", "show", "--output", "json")
+    rows = {row["name"]: row for row in json.loads(ran.out)}
+    assert [setting.name for setting in SETTINGS] == list(rows)
+    assert ("***", "environment") == (rows["RESYNC_API_KEY"]["value"], rows["RESYNC_API_KEY"]["source"])
+    assert "hunter2" not in ran.out + run("config", "show").out
+
+
+def test_all_mistakes_are_shown_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESYNC_CALL_TIMEOUT", "soon")
+    monkeypatch.setenv("RESYNC_ADMIN__PORT", "http")
+    ran = run("config", "show")
+    assert (2, "") == (ran.code, ran.out)
+    assert "RESYNC_CALL_TIMEOUT: " in ran.err
+    assert "RESYNC_ADMIN__PORT: " in ran.err
+
+
+def test_an_encryption_key_works_and_is_new_each_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESYNC_ENCRYPTION_KEYS_FILE", "/not/there/yet")
+    keys = [run("encryption-key").out.strip() for _ in range(2)]
+    assert 2 == len(set(keys))
+    for key in keys:
+        Fernet(key)
+
+
+def test_an_upgrade_makes_the_tables_once(run: Run) -> None:
+    first, second = run("db", "upgrade"), run("db", "upgrade")
+    assert (0, 0) == (first.code, second.code)
+    assert "upgraded to this release" in first.err
+    assert "already of this release" in second.err
