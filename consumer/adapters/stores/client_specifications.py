@@ -190,7 +190,7 @@ def _row(stored: RowMapping) -> ClientSpecificationRow:
         id=stored["id"],
         tenant=stored["tenant"],
         name=stored["name"],
-        base_url=_WRITTEN_INTO_URL.sub("//***@", stored["base_url"]),
+        base_url=_WRITTEN_INTO_URL.sub("//***@", str(stored["base_url"])),
         auth_scheme=stored["auth_scheme"],
         active=bool(stored["active"]),
         suspended=bool(stored["suspended"]),
