@@ -383,8 +383,8 @@ class TestDirectory:
         specifications.add("bad", URL, SECRET)
         unchecked(
             engine,
-            "UPDATE client_specifications SET active = 'yes', base_url = x'00', concurrent_calls = x'ff', created_at = 7, "
-            "credential = CAST(x'ff' AS TEXT), updated_at = 'now' WHERE name = 'bad'",
+            "UPDATE client_specifications SET active = 'yes', base_url = x'00', concurrent_calls = x'ff', "
+            "created_at = 7, credential = CAST(x'ff' AS TEXT), updated_at = 'now' WHERE name = 'bad'",
         )
         with closing(DirectoryReader(engine, ENCRYPTION)) as reader:
             assert snapshot(reader).specifications[good.id].unusable is None
