@@ -27,7 +27,7 @@ from consumer.adapters.kafka_admin import KafkaTroubleError, TopicAdmin, TopicFa
 from consumer.adapters.kafka_in import KafkaSource
 from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, TransactionalSink
 from consumer.adapters.logs import Logs
-from consumer.adapters.metrics import Metrics
+from consumer.adapters.metrics import Metrics, TransactionKind
 from consumer.adapters.publications import Publications, Topics
 from consumer.adapters.registry import RegistrySchemas
 from consumer.adapters.request_log import AnsweredRequest, DeadLetteredRecord, RequestLog
@@ -61,6 +61,11 @@ DEFAULT_MESSAGE_BYTES: Final = 1_048_588
 OWNER_LIMIT_SECONDS: Final = 60.0
 CORE_LIMIT_SECONDS: Final = 30.0
 PRODUCER_LIMIT_SECONDS: Final = 120.0
+_TRANSACTION_KINDS: Final[dict[TransactionResult, TransactionKind]] = {
+    TransactionResult.COMMITTED: "commit",
+    TransactionResult.ABORTED: "abort",
+    TransactionResult.UNKNOWN: "unknown",
+}
 EXIT_STOPPED, EXIT_BROKEN = 0, 1
 
 _log = logging.getLogger(__name__)
@@ -218,7 +223,7 @@ class _Service:
             if part.partition in finished.kept
             for request in part.outcomes
         ]
-        self._metrics.transaction_finished("commit" if committed else "abort", finished.seconds, len(outcomes))
+        self._metrics.transaction_finished(_TRANSACTION_KINDS[finished.result], finished.seconds, len(outcomes))
         if committed:
             self._outcome_log.write(outcomes)
 

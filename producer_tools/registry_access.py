@@ -1,33 +1,100 @@
-"""Encoding requests and decoding results, with the schema registry where one is set and without it where none is."""
+"""Encoding requests and decoding results: with the schema registry where one is set, without it where none is."""
 
+import time
 
 from pydantic import ValidationError
 
 from consumer.settings import SchemaRegistrySettings
+from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
 from producer_tools.topic_reader import Headers
 from schemas.codec import RequestEncoder, ResultDecoder, UnknownSchema, Unreadable
 from schemas.events import ProductResyncResult
-from schemas.framing import SCHEMA_ID_HEADER
+from schemas.framing import SCHEMA_ID_HEADER, SchemaRef
+from schemas.registry import Missing, RegistryAddress, RegistryTroubleError, SchemaRegistry, registered_id
+from schemas.released import requests
+
+ASK_AGAIN_SECONDS = 30.0
+"""How long "no such schema" is believed: a replica of the registry may lag behind."""
+
+_SERVER_ERRORS = 500
 
 
 def request_encoder(settings: SchemaRegistrySettings, topic: str) -> RequestEncoder:
-    return RequestEncoder()
+    """Encode for ``topic``: in the Confluent wire format with a registry, in single-object encoding without.
+
+    Raises ``UnreachableError``, or ``MisconfiguredError`` where the schema is not registered.
+    """
+    address = _address(settings)
+    if address is None:
+        return RequestEncoder()
+    subject = f"{topic}-value"
+    try:
+        with SchemaRegistry(address) as registry:
+            schema_id = registry.ask(registered_id(subject, requests()[-1].text))
+    except RegistryTroubleError as error:
+        raise _explained(error) from error
+    if isinstance(schema_id, Missing):
+        raise MisconfiguredError(
+            f"The schema of requests is not registered under {subject}. "
+            "Register it with `mirakl-resync-consumer schemas register`."
+        )
+    return RequestEncoder(schema_id)
 
 
 class ResultReader:
     """Decodes results in either framing, whatever compatible schema they were written with."""
 
     def __init__(self, settings: SchemaRegistrySettings) -> None:
-        self._decoder = ResultDecoder(registry=settings.url is not None)
+        self._address = _address(settings)
+        self._decoder = ResultDecoder(registry=self._address is not None)
+        self._registry: SchemaRegistry | None = None
+        self._missing: dict[SchemaRef, float] = {}
 
     def decode(self, value: bytes | None, headers: Headers) -> ProductResyncResult | str:
-        """The result, or why these bytes are none. Raises ``UnreachableError`` where the registry has to be asked and is down."""
-        decoded = self._decoder.decode(value, dict(headers).get(SCHEMA_ID_HEADER))
+        """Give the result, or why these bytes are none.
+
+        Raises ``UnreachableError`` or ``MisconfiguredError`` where the registry has to be asked and does not answer.
+        """
+        header = dict(headers).get(SCHEMA_ID_HEADER)
+        decoded = self._decoder.decode(value, header)
         if isinstance(decoded, UnknownSchema):
-            return "x"
-        if isinstance(decoded, Unreadable):
-            return decoded.message
+            if not self._learn(decoded.ref):
+                return f"the schema registry does not have {decoded.ref}"
+            decoded = self._decoder.decode(value, header)
+        if not isinstance(decoded, dict):
+            return decoded.message if isinstance(decoded, Unreadable) else "its schema is unknown"
         try:
             return ProductResyncResult.from_record(decoded)
-        except (ValidationError, OverflowError) as error:
-            return f"its fields are not those of a result ({error})"
+        except (ValidationError, OverflowError):
+            return "its fields are not those of a result"
+
+    def close(self) -> None:
+        if self._registry is not None:
+            self._registry.close()
+            self._registry = None
+
+    def _learn(self, ref: SchemaRef) -> bool:
+        if self._address is None or time.monotonic() < self._missing.get(ref, 0.0):
+            return False
+        try:
+            self._registry = self._registry or SchemaRegistry(self._address)
+            found = self._registry.schema(ref)
+        except RegistryTroubleError as error:
+            raise _explained(error) from error
+        if isinstance(found, Missing):
+            self._missing[ref] = time.monotonic() + ASK_AGAIN_SECONDS
+            return False
+        self._decoder.learn(ref, found)
+        return True
+
+
+def _address(settings: SchemaRegistrySettings) -> RegistryAddress | None:
+    if settings.url is None:
+        return None
+    password = settings.password.get_secret_value() if settings.password else None
+    return RegistryAddress(settings.url, settings.username, password, settings.ca_file)
+
+
+def _explained(error: RegistryTroubleError) -> ResyncToolError:
+    later = error.status is None or error.status >= _SERVER_ERRORS
+    return UnreachableError(str(error)) if later else MisconfiguredError(str(error))

@@ -139,6 +139,7 @@ class ResyncResults:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        self._decoder.close()
 
     def read(self, timeout: float) -> ReceivedResult | None:
         """Give the next result, or ``None`` where none was read within ``timeout`` seconds; needs ``open``."""

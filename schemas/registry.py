@@ -118,6 +118,8 @@ class RegistryAddress:
 
 # What is asked
 
+_GUIDS: Final = "schemas/guids/"
+
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[Answer]):
@@ -136,7 +138,7 @@ class Question(Generic[Answer]):
 
 def schema_named(ref: SchemaRef) -> Question[RegisteredSchema | Missing]:
     """The schema with this id or GUID."""
-    path = f"schemas/ids/{ref.id}" if ref.guid is None else f"schemas/guids/{ref.guid}"
+    path = f"schemas/ids/{ref.id}" if ref.guid is None else f"{_GUIDS}{ref.guid}"
     return Question(str(ref), "GET", path, _registered_schema, said_no={SCHEMA_NOT_FOUND: Missing()})
 
 
@@ -226,7 +228,13 @@ def interpret(question: Question[Answer], address: RegistryAddress, status: int,
     code = answer.get("error_code") if isinstance(answer, dict) else None
     if status == HTTPStatus.NOT_FOUND and isinstance(code, int) and code in question.said_no:
         return question.said_no[code]
-    raise _trouble(question, address, status, _words(answer), _REMEDIES.get(status, "see its log, and ask again"))
+    raise _trouble(question, address, status, _words(answer), _remedy(question, status))
+
+
+def _remedy(question: Question[Any], status: int) -> str:
+    if status == HTTPStatus.NOT_FOUND and question.path.startswith(_GUIDS):
+        return f"either it keeps no GUIDs, then producers must send ids, or {_CHECK_URL}"
+    return _REMEDIES.get(status, "see its log, and ask again")
 
 
 _CHECK_URL: Final = "check RESYNC_SCHEMA_REGISTRY__URL, its path included"

@@ -52,6 +52,8 @@ def read_answer(
             status=status,
             retry_after=retry_after(headers.get("retry-after"), wall_time),
         )
+    if status < HTTPStatus.BAD_REQUEST and (destination := _destination(headers)):
+        return Refusal(status, _line(_redacted(f"redirect to {destination}", credential)))
     return Refusal(status, _excerpt(body, credential))
 
 
@@ -102,8 +104,17 @@ def _excerpt(body: bytes, credential: str) -> str:
     text = _redacted(text, credential)[:_ENOUGH_TEXT]
     if not words:
         text = _redacted(_without_markup(text), credential)
+    return _line(text)
+
+
+def _line(text: str) -> str:
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= MAX_EXCERPT else line[: MAX_EXCERPT - 1] + "…"
+
+
+def _destination(headers: Mapping[str, str]) -> str:
+    """Name where a redirect leads: what shows a wrong base URL. Its query may hold somebody's session."""
+    return re.split(r"[?#]", headers.get("location", ""), maxsplit=1)[0]
 
 
 def _messages(answer: object) -> Iterator[str]:

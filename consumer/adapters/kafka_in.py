@@ -44,6 +44,8 @@ COMMITTED_TIMEOUT_SECONDS: Final = 0.5
 """For one question; it is asked again until it is answered."""
 WATERMARK_TIMEOUT_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 0.2
+METADATA_SECONDS: Final = 0.1
+"""The group's metadata is read as often, and at every change of assignments: each time costs 50 us and more."""
 FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - librdkafka's own names for its codes
 
 _headers = methodcaller("headers")  # called directly, an error inside it can surface in a later, unrelated call
@@ -89,6 +91,7 @@ class KafkaSource:
         self._last_epoch = 0
         self._draining: set[int] = set()
         self._member = False
+        self._published_at = float("-inf")
         self.membership = Membership()
         """The latest; for any thread."""
         self.progress_at = time.monotonic()
@@ -151,7 +154,8 @@ class KafkaSource:
         messages = self._fetch()
         if messages:
             self._hand_over(messages, before)
-        self._publish()
+        if self.progress_at - self._published_at > METADATA_SECONDS:
+            self._publish()
 
     def _carry_out(self) -> None:
         while self._requests:
@@ -333,6 +337,7 @@ class KafkaSource:
     def _publish(self) -> None:
         metadata = self._consumer.consumer_group_metadata() if self._member else None
         self.membership = Membership(metadata, dict(self._epochs))
+        self._published_at = time.monotonic()
 
 
 def _record(message: Message) -> Record:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from consumer.cli.failure import ExitCode, Failure
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from consumer.adapters.kafka_admin import TopicAdmin
-    from consumer.settings import Edge, KafkaSettings, Settings
+    from consumer.settings import Edge, KafkaSettings, SchemaRegistrySettings, Settings
+    from schemas.registry import RegistryTroubleError, SchemaRegistry
 
 
 def read_settings(*uses: Edge, needs: Collection[str] = ()) -> Settings:
@@ -65,6 +67,26 @@ def brokers(kafka: KafkaSettings) -> Iterator[TopicAdmin]:
         raise Failure(str(error), ExitCode.USAGE) from error
     except SettingsError as error:
         raise wrong_settings(error.mistakes) from error
+
+
+@contextmanager
+def schema_registry(settings: SchemaRegistrySettings) -> Iterator[SchemaRegistry]:
+    """Reach the schema registry."""
+    from schemas.registry import RegistryAddress, RegistryTroubleError, SchemaRegistry
+
+    password = settings.password and settings.password.get_secret_value()
+    try:
+        with SchemaRegistry(
+            RegistryAddress(str(settings.url), settings.username, password, settings.ca_file)
+        ) as registry:
+            yield registry
+    except RegistryTroubleError as error:
+        raise Failure(str(error), ExitCode.UNREACHABLE if unreachable(error) else ExitCode.USAGE) from error
+
+
+def unreachable(error: RegistryTroubleError) -> bool:
+    """Whether nobody answered, or nobody who could; another refusal is about what we asked, or who we are."""
+    return error.status is None or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def read_all_settings() -> Settings:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from consumer.cli.access import read_all_settings
-from consumer.cli.failure import ExitCode
+from consumer.cli.access import read_all_settings, schema_registry
+from consumer.cli.failure import ExitCode, Failure
 from consumer.cli.options import examples
 from consumer.cli.output import output_option, show
 
@@ -141,7 +141,24 @@ def _examine_brokers(settings: Settings) -> Iterator[Finding]:
 
 def _examine_registry(settings: Settings) -> Iterator[Finding]:
     from consumer.adapters.finding import Finding, Level
+    from schemas.registration import check, subjects
 
+    subject = "schema registry"
     if settings.schema_registry.url is None:
-        yield Finding(Level.OK, "schema registry", "None is set: the bundled schemas are used.")
+        yield Finding(Level.OK, subject, "None is set: the bundled schemas are used.")
         return
+    wanted = subjects(settings.topics.requests, settings.topics.results)
+    try:
+        with schema_registry(settings.schema_registry) as registry:
+            problems = [problem for report in check(registry, wanted) for problem in report.problems]
+    except Failure as failure:
+        what, _, remedy = str(failure).partition("): ")
+        unreachable = failure.exit_code == ExitCode.UNREACHABLE
+        yield Finding(Level.FAIL, subject, f"{what}).", remedy.capitalize(), unreachable=unreachable)
+        return
+    yield Finding(Level.OK, subject, f"{settings.schema_registry.url} answers.")
+    for problem in problems:
+        what, _, remedy = problem.partition("; ")
+        yield Finding(
+            Level.FAIL, subject, f"{what}.", f"{remedy.capitalize()}." if remedy else "Release another version."
+        )

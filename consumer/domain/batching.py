@@ -6,7 +6,7 @@ reason also holds back everything later that names one of its ids, so the order 
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from consumer.domain.model import Products
@@ -29,11 +29,11 @@ PartT = TypeVar("PartT", bound=Travels)
 
 
 def cut_batch(
-    queue: deque[PartT], limit: int, in_flight: Sequence[Products], held: Iterable[str] = ()
+    queue: deque[PartT], limit: int, in_flight: Products, held: Iterable[str] = ()
 ) -> tuple[list[PartT], dict[str, str]]:
     """Take the parts of the next call off the queue; parts that nobody waits for any more fall away.
 
-    ``in_flight`` are the products of the calls that are out, ``held`` Mirakl ids that something older waits
+    ``in_flight`` are the products of all calls that are out, ``held`` Mirakl ids that something older waits
     with. A part larger than the limit travels alone: cutting it up is the caller's business.
     """
     parts: list[PartT] = []
@@ -56,16 +56,12 @@ def cut_batch(
     return parts, products
 
 
-def _conflicts(wanted: Products, batch: Products, in_flight: Sequence[Products], blocked: set[str]) -> bool:
+def _conflicts(wanted: Products, batch: Products, in_flight: Products, blocked: set[str]) -> bool:
+    """Is an id blocked, or present with another SKU? On the hot path."""
     if blocked and not blocked.isdisjoint(wanted):
         return True
-    return _differs(wanted, batch) or any(_differs(wanted, products) for products in in_flight)
-
-
-def _differs(wanted: Products, present: Products) -> bool:
-    """Does an id stand in both with different SKUs?"""
     for mirakl_id, sku in wanted.items():
-        if present.get(mirakl_id, sku) != sku:
+        if batch.get(mirakl_id, sku) != sku or in_flight.get(mirakl_id, sku) != sku:
             return True
     return False
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypedDict
 
 from consumer.domain.model import Products
@@ -20,6 +21,7 @@ class ProductReference(TypedDict):
     productSku: str
 
 
+@lru_cache(maxsize=4096)
 def canonical_uuid(text: str) -> str | None:
     """Give a UUID in its 36-character form in lower case; ``None`` for anything else."""
     return text.lower() if _UUID.fullmatch(text) else None

@@ -5,6 +5,7 @@ through the ports. Between two events nothing is pending in the core.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -97,7 +98,8 @@ class Driver:
         self._inbox.append(event)
         loop = self._loop
         if loop is not None:
-            loop.call_soon_threadsafe(self._awake.set)
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits for events any more
+                loop.call_soon_threadsafe(self._awake.set)
 
     # -- the loop --------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ confirmed snapshot, and when they are asked again, is the core's business.
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from consumer.domain.authorization import authorize, identify
+from consumer.domain.authorization import identify, refuse
 from consumer.domain.model import ClientSpecification, Directory
 from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, ResyncError
 from consumer.domain.resolution import resolve, unfit
@@ -67,11 +67,13 @@ class Intake:
 
     def _check(self, request: Request, body: dict[str, Any], at: Instant) -> Routed:
         facts = request.facts
-        requester = authorize(self.directory, facts.api_key, facts.caller, at.wall)
-        if isinstance(requester, ResyncError):
-            request.tenant = self._tenant(request, at)
-            return _failed(requester, None, at)
-        request.tenant = requester.tenant
+        known = identify(self.directory, facts.api_key, at.wall)
+        if isinstance(known, ResyncError):
+            return _failed(known, None, at)
+        request.tenant = known.tenant
+        refusal = refuse(known, facts.caller)
+        if refusal is not None:
+            return _failed(refusal, None, at)
         given = body["clientSpecificationId"]
         products = validate(body["products"], given, self._max_products)
         request.given = canonical_uuid(given) if given is not None else None

@@ -67,6 +67,8 @@ class Lane:
         self.specification = specification
         self.queue: deque[Part] = deque()
         self.calls: dict[int, Call] = {}
+        self._in_flight: dict[str, str] = {}
+        """The products of all calls that are out."""
         self.typical: float | None = None
         self.sick_until: float | None = None
         self._failures = 0
@@ -164,6 +166,7 @@ class Lane:
         if call is None:
             return None
         self.calls[call_id] = call
+        self._in_flight.update(call.products)
         if self._bucket:
             self._bucket.take(now)
         return call
@@ -179,7 +182,11 @@ class Lane:
 
     def finished(self, call_id: int) -> Call:
         """A call came back."""
-        return self.calls.pop(call_id)
+        call = self.calls.pop(call_id)
+        self._in_flight = {}
+        for other in self.calls.values():
+            self._in_flight.update(other.products)
+        return call
 
     def answered(self, call: Call, now: float) -> None:
         """Mirakl answered, whatever it said: the lane is well, unless Mirakl asked for a pause since."""
@@ -246,9 +253,8 @@ class Lane:
 
     def _next_batch(self, call_id: int, now: float) -> Call | None:
         self._split_head()
-        in_flight = [call.products for call in self.calls.values()]
         limit = self.specification.products_per_call
-        parts, products = cut_batch(self.queue, limit, in_flight, self._suspect_ids)
+        parts, products = cut_batch(self.queue, limit, self._in_flight, self._suspect_ids)
         self._suspects_turn = True
         return Call(call_id, parts, products, now) if parts else None
 
@@ -263,7 +269,7 @@ class Lane:
         while self._suspects and self._suspects_turn:
             group = self._suspects.popleft()
             self._suspect_ids -= Counter(id_ for part in group.parts for id_ in part.products)
-            parts, products = cut_batch(deque(group.parts), _NO_LIMIT, [call.products for call in self.calls.values()])
+            parts, products = cut_batch(deque(group.parts), _NO_LIMIT, self._in_flight)
             alive = [part for part in group.parts if not part.withdrawn]
             if alive and len(parts) < len(alive):
                 self._suspect(group)

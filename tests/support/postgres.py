@@ -72,16 +72,23 @@ class PostgresProcess:
 
     def pause(self) -> None:
         """Freeze the server and the processes that serve its connections."""
-        os.killpg(self._server.pid, signal.SIGSTOP)
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Go on."""
-        os.killpg(self._server.pid, signal.SIGCONT)
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
 
     def remove(self) -> None:
         """End it and delete its data."""
         self._server.end(signal.SIGQUIT)
         shutil.rmtree(self._folder)
+
+    def _pids(self) -> list[int]:
+        """The server, and its children: each serves one connection, in a process group of its own."""
+        pid = self._server.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def _initialize(self) -> None:
         password = self._folder / "password"

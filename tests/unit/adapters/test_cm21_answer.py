@@ -83,7 +83,9 @@ def test_a_4xx_that_no_repetition_heals_is_a_refusal(status: int) -> None:
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
 def test_a_redirect_is_a_refusal(status: int) -> None:
-    assert Refusal(status, "") == read(status, location="https://elsewhere.example/")
+    assert Refusal(status, "moved") == read(status, b"moved")
+    destination = "https://elsewhere.example/login"
+    assert Refusal(status, f"redirect to {destination}") == read(status, b"moved", location=f"{destination}?s=1#x")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 505, 507, 599, 600, 999])
@@ -158,6 +160,10 @@ def test_no_retry_after_breaks_the_reading(value: str) -> None:
 )
 def test_an_excerpt_is_what_mirakl_says_to_people(body: bytes, words: str) -> None:
     assert words == excerpt(body)
+
+
+def test_a_redirect_with_the_credential_in_it_does_not_show_it() -> None:
+    assert Refusal(302, "redirect to /[credential]/x") == read(302, location=f"/{CREDENTIAL}/x")
 
 
 @pytest.mark.parametrize(
