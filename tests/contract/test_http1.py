@@ -231,6 +231,27 @@ def test_a_cancelled_call_frees_its_connection_for_others() -> None:
     assert isinstance(with_mirakl(story, connections=1), Receipt)
 
 
+def test_a_call_that_ends_after_the_closing_leaves_no_connection_open() -> None:
+    closed = asyncio.Event()
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await asyncio.sleep(0.05)
+        writer.write(ACCEPTED)
+        assert await reader.read() == b""
+        closed.set()
+
+    async def story() -> None:
+        async with listening(peer) as base_url:
+            async with calling() as cm21:
+                late = asyncio.create_task(cm21.synchronize(specification(base_url), PRODUCTS))
+                await asyncio.sleep(0.02)
+            assert Receipt("t-1") == await late
+            await asyncio.wait_for(closed.wait(), 1)
+
+    asyncio.run(story())
+
+
 def failure_at(base_url: str, call_timeout: float = 2.0) -> CallFailure:
     async def story() -> CallOutcome:
         async with calling(call_timeout) as cm21:
