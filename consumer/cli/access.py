@@ -74,7 +74,7 @@ def schema_registry(settings: SchemaRegistrySettings) -> Iterator[SchemaRegistry
     """Reach the schema registry."""
     from schemas.registry import RegistryAddress, RegistryTroubleError, SchemaRegistry
 
-    password = settings.password and settings.password.get_secret_value()
+    password = settings.password.get_secret_value() if settings.password else None
     try:
         with SchemaRegistry(
             RegistryAddress(str(settings.url), settings.username, password, settings.ca_file)

@@ -71,8 +71,7 @@ def _examine_database(settings: Settings) -> Iterator[Finding]:
         finally:
             engine.dispose()
     except StoreTrouble as trouble:
-        what, _, remedy = str(trouble).partition("; ")
-        yield Finding(Level.FAIL, "database", what + "." * bool(remedy), remedy.capitalize())
+        yield Finding(Level.FAIL, "database", *_problem_and_remedy(str(trouble), "; "))
         return
     yield Finding(Level.OK, "database", f"{redacted(url)} is of this release.")
     yield from findings
@@ -152,13 +151,15 @@ def _examine_registry(settings: Settings) -> Iterator[Finding]:
         with schema_registry(settings.schema_registry) as registry:
             problems = [problem for report in check(registry, wanted) for problem in report.problems]
     except Failure as failure:
-        what, _, remedy = str(failure).partition("): ")
         unreachable = failure.exit_code == ExitCode.UNREACHABLE
-        yield Finding(Level.FAIL, subject, f"{what}).", remedy.capitalize(), unreachable=unreachable)
+        yield Finding(Level.FAIL, subject, *_problem_and_remedy(str(failure), ": "), unreachable=unreachable)
         return
     yield Finding(Level.OK, subject, f"{settings.schema_registry.url} answers.")
     for problem in problems:
-        what, _, remedy = problem.partition("; ")
-        yield Finding(
-            Level.FAIL, subject, f"{what}.", f"{remedy.capitalize()}." if remedy else "Release another version."
-        )
+        yield Finding(Level.FAIL, subject, *_problem_and_remedy(f"{problem}.", "; "))
+
+
+def _problem_and_remedy(text: str, separator: str) -> tuple[str, str]:
+    """Two sentences of one that has the remedy at its end."""
+    problem, _, remedy = text.rpartition(separator)
+    return (f"{problem}.", remedy[:1].upper() + remedy[1:]) if problem else (text, "")

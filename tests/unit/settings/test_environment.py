@@ -23,10 +23,10 @@ def test_nothing_has_to_be_set_for_a_command_that_needs_nothing() -> None:
         settings.topics.requests,
         settings.topics.results,
     ) == ("mirakl.product-resync.requests.v1", "mirakl.product-resync.results.v1")
-    assert settings.topics.dead_letters == "mirakl.product-resync.requests.v1.dlq"
-    assert settings.database_url.get_secret_value() == "sqlite:///mirakl-resync.db"
-    assert (settings.request_deadline, settings.call_timeout, settings.shutdown_timeout) == (300, 60, 25)
-    assert (settings.max_products_per_request, settings.max_request_bytes) == (10_000, 1_048_576)
+    assert "mirakl.product-resync.requests.v1.dlq" == settings.topics.dead_letters
+    assert "sqlite:///mirakl-resync.db" == settings.database_url.get_secret_value()
+    assert (300, 60, 25) == (settings.request_deadline, settings.call_timeout, settings.shutdown_timeout)
+    assert (10_000, 1_048_576) == (settings.max_products_per_request, settings.max_request_bytes)
 
 
 def test_names_follow_the_models() -> None:
@@ -57,11 +57,11 @@ def test_a_value_comes_from_its_variable() -> None:
             "RESYNC_ENCRYPTION_KEYS": f"{KEY}, {KEY}",
         }
     )
-    assert settings.kafka.bootstrap_servers == "a:9092,[::1]:9092,b"
+    assert "a:9092,[::1]:9092,b" == settings.kafka.bootstrap_servers
     assert Delivery.AT_LEAST_ONCE is settings.kafka.delivery
-    assert settings.request_deadline == 120
+    assert 120 == settings.request_deadline
     assert {"mirakl", "simulator"} == settings.insecure_hosts
-    assert [key.get_secret_value() for key in settings.encryption_keys] == [KEY, KEY]
+    assert [KEY, KEY] == [key.get_secret_value() for key in settings.encryption_keys]
 
 
 def test_an_empty_value_counts_as_unset() -> None:
@@ -148,7 +148,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
         RESYNC_KAFKA__GROUP_ID="two words",
         RESYNC_NONSENSE="",
     )
-    assert len(found) == 14
+    assert 14 == len(found)
     assert all(mistake.startswith("RESYNC_") and mistake.endswith(".") for mistake in found)
     assert "RESYNC_REQUEST_DEADLINE: must be at least 1s, not 500ms." in found
     assert "RESYNC_KAFKA__DELIVERY: must be 'exactly-once' or 'at-least-once', not 'sometimes'." in found
@@ -198,8 +198,8 @@ def test_settings_are_listed_as_one_would_write_them_with_their_source(tmp_path:
         "RESYNC_API_KEY_FILE": str(tmp_path / "key"),
     }
     rows = {row.name: (row.value, row.source) for row in describe(load(environ), environ)}
-    assert rows["RESYNC_REQUEST_DEADLINE"] == ("5m", Source.DEFAULT)
-    assert rows["RESYNC_API_KEY"] == ("***", Source.FILE)
+    assert ("5m", Source.DEFAULT) == rows["RESYNC_REQUEST_DEADLINE"]
+    assert ("***", Source.FILE) == rows["RESYNC_API_KEY"]
     assert rows["RESYNC_DATABASE_URL"] == (
         "postgresql+psycopg://user:***@host/name?sslmode=require&sslpassword=***",
         Source.ENVIRONMENT,
