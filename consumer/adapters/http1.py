@@ -21,7 +21,8 @@ import h11
 import httpx
 
 WRITTEN: Final = "written"
-"""Key in ``request.extensions``: there once the operating system has the request to its last byte."""
+"""Key in ``request.extensions``: there once the operating system has the request to its last byte (with TLS: once
+the TLS layer has, which may be a moment earlier)."""
 
 IDLE_SECONDS: Final = 4.0
 """Common servers close idle connections after 5 s at the earliest (Node.js). Leaving before they do avoids
@@ -48,6 +49,7 @@ class LeasedConnections(httpx.AsyncBaseTransport):
         self._idle: dict[_Origin, deque[_Connection]] = {}
         """By origin, the longest idle first."""
         self._sweep_timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         timeouts: _Timeouts = request.extensions.get("timeout", {})
@@ -64,6 +66,7 @@ class LeasedConnections(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the idle connections; a leased one closes when its call ends."""
+        self._closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         for connection in (connection for connections in self._idle.values() for connection in connections):
@@ -106,19 +109,28 @@ class LeasedConnections(httpx.AsyncBaseTransport):
     def _end(self, connection: "_Connection | None") -> None:
         """End a lease; keep the connection if the exchange on it ended cleanly."""
         self._leases.release()
-        if connection is not None and connection.recycle():
+        if connection is None or not connection.recycle():
+            return
+        if self._closed:
+            connection.close()
+        else:
             self._idle.setdefault(connection.origin, deque()).append(connection)
-            if self._sweep_timer is None:
-                self._sweep_timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._sweep_timer is None:
+            self._sweep_timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
         """Close what nobody reused, so that a quiet origin holds no sockets."""
+        self._sweep_timer = None
         for origin, connections in list(self._idle.items()):
             while connections and not connections[0].fresh():
                 connections.popleft().close()
             if not connections:
                 del self._idle[origin]
-        self._sweep_timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep) if self._idle else None
+        if self._idle:
+            self._sweep_later()
 
 
 class _Connection(asyncio.Protocol):
