@@ -17,6 +17,9 @@ CONNECT_SECONDS = 10.0
 ATTEMPT_SECONDS = 1.0
 """One question to the brokers: short, since Ctrl-C is only seen between two."""
 
+RETRY_SECONDS = 0.1
+"""Between two questions, where the first was answered at once, but with an error."""
+
 UNKNOWN_TOPIC_SECONDS = 2.0
 """How long a topic may be unknown: one that was just made is not known to every broker at once."""
 
@@ -25,6 +28,15 @@ kafka_log = logging.getLogger("producer_tools.kafka")
 
 logging.getLogger("producer_tools").addHandler(logging.NullHandler())
 
+_TRANSIENT = {
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.KAFKA_STORAGE_ERROR,
+}
+"""A partition that is new or moves; ``KafkaError.retriable()`` is false for all of them."""
 PARTITION_EOF: int = KafkaError._PARTITION_EOF
 UNCONFIRMED = {KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
 
@@ -99,16 +111,18 @@ class Connection:
         unknown_until = time.monotonic() + UNKNOWN_TOPIC_SECONDS
         deadline = time.monotonic() + CONNECT_SECONDS
         while True:
-            found = self.ask(lambda: handle.list_topics(topic, timeout=ATTEMPT_SECONDS), handle, deadline).topics[topic]
+            found = self.ask(
+                lambda: handle.list_topics(topic, timeout=ATTEMPT_SECONDS), handle, topic, deadline
+            ).topics[topic]
             if found.error is None and found.partitions:
                 return sorted(found.partitions)
             give_up = unknown_until if found.error and found.error.code() in _NO_TOPIC else deadline
             if time.monotonic() > give_up or (found.error and found.error.code() in _PERMISSIONS):
                 raise self.explain(found.error, topic)
-            time.sleep(0.1)
+            time.sleep(RETRY_SECONDS)
 
-    def ask(self, question: Callable[[], Answer], handle: Producer | Consumer, deadline: float) -> Answer:
-        """Repeat a short blocking question to the brokers until it is answered or the ``deadline`` is over."""
+    def ask(self, question: Callable[[], Answer], handle: Producer | Consumer, topic: str, deadline: float) -> Answer:
+        """Repeat a short blocking question about ``topic`` until it is answered or the ``deadline`` is over."""
         while True:
             try:
                 return question()
@@ -116,8 +130,9 @@ class Connection:
                 error: KafkaError = exception.args[0]
                 handle.poll(0)  # collects what was reported meanwhile
                 refused = self._trouble is not None and self._trouble.code() in _CREDENTIALS
-                if refused or time.monotonic() > deadline or (not error.retriable() and error.code() not in _NETWORK):
-                    raise self.explain(error) from exception
+                if refused or time.monotonic() > deadline or not _may_pass(error):
+                    raise self.explain(error, topic) from exception
+                time.sleep(RETRY_SECONDS)
 
     def explain(self, error: KafkaError | None, topic: str | None = None) -> ResyncToolError:
         """Say what a librdkafka error means and what to do about it."""
@@ -142,7 +157,7 @@ class Connection:
             return MisconfiguredError(
                 f"Kafka cannot be used with these settings ({said}). See RESYNC_KAFKA__PROPERTIES."
             )
-        if trouble and not trouble.retriable() and trouble.code() not in _NETWORK:
+        if trouble and not _may_pass(trouble):
             return ResyncToolError(f"Kafka refuses: {said}.")
         return UnreachableError(
             f"Cannot reach Kafka at {self._settings.bootstrap_servers} ({said}). "
@@ -165,3 +180,7 @@ class Connection:
         """Keep the trouble that says most: "all brokers down" follows each of them and explains nothing."""
         if self._trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
             self._trouble = error
+
+
+def _may_pass(error: KafkaError) -> bool:
+    return error.retriable() or error.code() in _NETWORK | _TRANSIENT

@@ -146,7 +146,7 @@ class ResyncResults:
         deadline = time.monotonic() + timeout
         while True:
             message = self._opened().read(max(0.0, deadline - time.monotonic()), follow=self._follow)
-            if message and (result := self._received(message)):
+            if message is not None and (result := self._received(message)):
                 return result
             if message is None or time.monotonic() > deadline:
                 return None

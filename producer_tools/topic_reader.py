@@ -88,7 +88,8 @@ class TopicReader:
     def to_end(self) -> Iterator[Message]:
         """Everything up to the end as of the start."""
         while not self.finished:
-            if message := self.read(0.2, follow=False):
+            message = self.read(0.2, follow=False)
+            if message is not None:  # a message without value is falsy
                 yield message
 
     def close(self) -> None:
@@ -128,7 +129,7 @@ class TopicReader:
         place = TopicPartition(self._topic, partition)
         consumer = self._consumer
         return self._connection.ask(
-            lambda: consumer.get_watermark_offsets(place, timeout=ATTEMPT_SECONDS), consumer, _deadline()
+            lambda: consumer.get_watermark_offsets(place, timeout=ATTEMPT_SECONDS), consumer, self._topic, _deadline()
         )
 
     def _positions(self, start: Start) -> dict[int, int]:
@@ -140,7 +141,7 @@ class TopicReader:
         times = [TopicPartition(self._topic, partition, milliseconds) for partition in self._known]
         consumer = self._consumer
         found = self._connection.ask(
-            lambda: consumer.offsets_for_times(times, timeout=ATTEMPT_SECONDS), consumer, _deadline()
+            lambda: consumer.offsets_for_times(times, timeout=ATTEMPT_SECONDS), consumer, self._topic, _deadline()
         )
         # A negative offset: nothing that young in this partition.
         return {at.partition: at.offset if at.offset >= 0 else self.bounds[at.partition][1] for at in found}
