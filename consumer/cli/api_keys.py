@@ -20,6 +20,16 @@ from consumer.domain.model import Role
 if TYPE_CHECKING:
     from consumer.adapters.stores import ApiKeys
 
+_COLUMNS = {
+    "id": "id",
+    "tenant": "tenant",
+    "name": "name",
+    "role": "role",
+    "created_at": "created",
+    "expires_at": "expires",
+    "revoked": "revoked",
+}
+
 
 @contextmanager
 def _api_keys() -> Iterator[ApiKeys]:
@@ -88,8 +98,7 @@ def list_(tenant: str | None, output: str) -> None:
     """List the API keys: everything but the keys themselves."""
     with _api_keys() as keys:
         rows = [asdict(row) for row in keys.list(tenant)]
-    columns = ("id", "tenant", "name", "role", "created_at", "expires_at", "revoked")
-    show(rows, output, columns=columns, empty="No API key. Make one: `api-keys issue`.")
+    show(rows, output, columns=_COLUMNS, empty="No API key. Make one: `api-keys issue`.")
 
 
 @api_keys.command(

@@ -24,10 +24,18 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_COLUMNS = (
-    *("id", "tenant", "name", "base_url", "auth_scheme", "active", "suspended"),
-    *("products_per_call", "concurrent_calls", "calls_per_hour"),
-)
+_COLUMNS = {
+    "id": "id",
+    "tenant": "tenant",
+    "name": "name",
+    "base_url": "url",
+    "auth_scheme": "auth",
+    "active": "active",
+    "suspended": "suspended",
+    "products_per_call": "per call",
+    "concurrent_calls": "at once",
+    "calls_per_hour": "per hour",
+}
 _UNLIMITED = "unlimited"
 _STORE: tuple[Edge, ...] = ("database_url", "insecure_hosts")
 

@@ -32,8 +32,7 @@ def show_(output: str) -> None:
         rows = describe(load(os.environ), os.environ)
     except SettingsError as error:
         raise wrong_settings(error.mistakes) from None
-    columns = ("name", "value", "source")
-    show([asdict(row) for row in rows], output, columns=columns, empty="")
+    show([asdict(row) for row in rows], output, columns={"name": "name", "value": "value", "source": "source"})
 
 
 @click.command(

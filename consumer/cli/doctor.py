@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from consumer.domain.model import Directory
     from consumer.settings import Settings
 
+_COLUMNS = {"level": "", "subject": "subject", "message": "found", "remedy": "remedy"}
+
 
 @click.command(
     epilog=examples(
@@ -39,7 +41,7 @@ def doctor(output: str) -> int:
     """
     findings = list(_examine(read_all_settings()))
     rows = [asdict(finding) for finding in findings]
-    show(rows, output, columns=("level", "subject", "message", "remedy"), empty="")
+    show(rows, output, columns=_COLUMNS)
     return _exit_code(findings)
 
 
@@ -91,7 +93,7 @@ def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
         yield _api_keys(directory)
         yield _client_specifications(directory)
     for warning in reader.warnings:
-        yield Finding(Level.FAIL, "stored row", warning, "Set it anew with `clients set`, or remove or revoke it.")
+        yield Finding(Level.FAIL, "stored row", warning, "Correct it, or remove or revoke it.")
 
 
 def _api_keys(directory: Directory) -> Finding:

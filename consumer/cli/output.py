@@ -24,12 +24,15 @@ def message(text: str) -> None:
     click.echo(text, err=True)
 
 
-def show(rows: Sequence[Mapping[str, object]], output: str, *, columns: Iterable[str], empty: str) -> None:
-    """Print rows: all of their fields as JSON, or these columns as a table; no rows: say ``empty`` on stderr."""
+def show(rows: Sequence[Mapping[str, object]], output: str, *, columns: Mapping[str, str], empty: str = "") -> None:
+    """Print rows: as JSON with all of their fields, or as a table.
+
+    ``columns``: field -> heading. Where there are no rows for a table, ``empty`` says so on stderr.
+    """
     if output == "json":
         click.echo(json.dumps([{name: _plain(value) for name, value in row.items()} for row in rows], indent=2))
     elif rows:
-        _print_table(rows, tuple(columns))
+        _print_table(rows, columns)
     else:
         message(empty)
 
@@ -38,9 +41,9 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
-    header = [column.replace("_", " ") for column in columns]
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
+def _print_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> None:
+    header = list(columns.values())
+    cells = [[_cell(row[field]) for field in columns] for row in rows]
     if sys.stdout.isatty():
         _print_fitting(header, cells)
     else:
@@ -54,7 +57,7 @@ def _print_fitting(header: Sequence[str], cells: Iterable[Sequence[str]]) -> Non
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "id")
     for row in cells:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     Console(file=sys.stdout, highlight=False).print(table)

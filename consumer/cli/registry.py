@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from schemas.registration import Subject
     from schemas.registry import SchemaRegistry
 
-_COLUMNS = ("subject", "version", "id")
+_COLUMNS = {"subject": "subject", "version": "version", "id": "id"}
 _EMPTY = "None of our schemas is registered. Register them: `schemas register`."
 
 

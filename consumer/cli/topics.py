@@ -9,6 +9,8 @@ from consumer.cli.access import brokers, read_settings
 from consumer.cli.options import examples
 from consumer.cli.output import message, output_option, show
 
+_COLUMNS = {"topic": "topic", "outcome": "outcome", "details": "details"}
+
 
 @click.group()
 def topics() -> None:
@@ -52,7 +54,7 @@ def ensure(partitions: int | None, replication_factor: int | None, retention_day
         reports = ensure_topics(admin, settings.topics, TopicPlan(partitions, replication_factor, retention_days))
         findings = check_topics(admin.facts(names_of(settings.topics)), settings.topics)
     rows = [asdict(report) | {"details": "; ".join(report.details)} for report in reports]
-    show(rows, output, columns=("topic", "outcome", "details"), empty="")
+    show(rows, output, columns=_COLUMNS)
     for finding in findings:
         if finding.remedy:
             message(f"{finding.level}: {finding.subject}: {finding.message} {finding.remedy}")

@@ -43,8 +43,9 @@ def test_names_follow_the_models() -> None:
     } == names
 
 
-def test_every_setting_is_documented() -> None:
+def test_every_setting_is_documented_with_its_default() -> None:
     assert all(setting.description.endswith(".") for setting in SETTINGS)
+    assert [row.value for row in describe(load({}), {})] == [setting.default for setting in SETTINGS]
 
 
 def test_a_value_comes_from_its_variable() -> None:
