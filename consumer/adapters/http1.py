@@ -1,8 +1,9 @@
 """An httpx transport for many short calls: HTTP/1.1 connections, each leased to one call at a time.
 
-A call through an ``AsyncClient`` on httpx's own pool costs three times the CPU of one through this transport, and at
-tens of requests a call that is most of what a request costs (DESIGN.md has the figures). The protocol is h11's, as it is there; this file moves the bytes, and says what only the mover of bytes
-knows: whether the whole request was handed to the operating system.
+A call through an ``AsyncClient`` on httpx's own pool costs three times the CPU of one through this transport, and
+with tens of requests in a call that is most of what a request costs (DESIGN.md has the figures). The protocol is
+h11's, as it is there; this file moves the bytes, and says what only the mover of bytes knows: whether the whole
+request was handed to the operating system.
 
 Used without an ``AsyncClient``, so that nothing follows a redirect, keeps a cookie, looks at proxy variables,
 decompresses or logs. Errors are httpx's:
