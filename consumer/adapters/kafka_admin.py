@@ -8,7 +8,7 @@
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -87,6 +87,10 @@ class TopicLimits:
     retention_ms: int
     """-1: for ever."""
     compacted: bool
+
+    def entries(self) -> dict[str, str]:
+        """Return what can be changed, as the broker's configuration names it."""
+        return {"max.message.bytes": str(self.max_message_bytes), "retention.ms": str(self.retention_ms)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,25 +200,31 @@ class TopicAdmin:
         except BrokerRefusedError as refusal:
             if not _already_exists(refusal):
                 raise
-        self._await(name)
+        self._settle(name, lambda _: True)
 
-    def _await(self, name: str) -> None:
+    def _settle(self, name: str, settled: Callable[[TopicFacts], bool]) -> None:
+        """Wait until the brokers show what they agreed to: they tell each other in their own time."""
         give_up_at = time.monotonic() + PROPAGATION_SECONDS
-        while name not in self.facts([name]) and time.monotonic() < give_up_at:
+        while time.monotonic() < give_up_at:
+            found = self.facts([name]).get(name)
+            if found is not None and settled(found):
+                return
             time.sleep(0.1)
 
     def add_partitions(self, name: str, total: int) -> None:
         futures = self._admin.create_partitions([NewPartitions(name, total)], request_timeout=PROPAGATION_SECONDS)
         _answer(futures[name], f"add partitions to {name}")
+        self._settle(name, lambda found: found.partitions >= total)
 
     def configure(self, name: str, config: Mapping[str, str]) -> None:
-        """Set these entries and leave all others alone."""
+        """Set these of ``TopicLimits.entries`` and leave all others alone."""
         entries = [
             ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()
         ]
         resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
         futures = self._admin.incremental_alter_configs([resource], request_timeout=PROPAGATION_SECONDS)
         _answer(futures[resource], f"configure the topic {name}")
+        self._settle(name, lambda found: found.limits is None or config.items() <= found.limits.entries().items())
 
 
 def _limits_of(config: Mapping[str, ConfigEntry]) -> TopicLimits:
@@ -306,10 +316,7 @@ def _amend(admin: TopicAdmin, wanted: _Wanted, found: TopicFacts, plan: TopicPla
     amendments = wanted.amendments(found.limits, retention_asked=plan.retention_days is not None)
     if amendments:
         admin.configure(wanted.name, amendments)
-    before = {
-        "max.message.bytes": found.limits.max_message_bytes,
-        "retention.ms": found.limits.retention_ms,
-    }
+    before = found.limits.entries()
     return [f"{key} changed from {before[key]} to {value}" for key, value in amendments.items()]
 
 

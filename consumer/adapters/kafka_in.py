@@ -34,6 +34,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from consumer.engine.commands import Instant
+from consumer.engine.core import Core
 from consumer.engine.driver import Event
 from consumer.engine.work import Record
 
@@ -89,6 +91,10 @@ class KafkaSource:
         self._unread: dict[int, float] = {}
         """Partitions whose progress is not known yet, and when to ask next."""
         self._last_epoch = 0
+        self._handed_over = 0
+        """Records, ever; counted on the owner thread."""
+        self._taken_over = 0
+        """Records, ever; counted on the loop's thread."""
         self._draining: set[int] = set()
         self._member = False
         self._published_at = float("-inf")
@@ -166,7 +172,8 @@ class KafkaSource:
         first = self._consumer.poll(POLL_SECONDS)
         if first is None:
             return []
-        most = min(LIST_MOST, self._appetite()) - 1
+        under_way = self._handed_over - self._taken_over
+        most = min(LIST_MOST, self._appetite() - under_way) - 1
         return [first, *self._consumer.consume(most, 0)] if most > 0 else [first]
 
     def _hand_over(self, messages: Sequence[Message], before: Mapping[int, int]) -> None:
@@ -184,8 +191,15 @@ class KafkaSource:
         self._post_records(epochs, records)
 
     def _post_records(self, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
-        if records:
-            self._post(lambda core, at: core.fetched(at, epochs, records))
+        if not records:
+            return
+        self._handed_over += len(records)
+
+        def deliver(core: Core, at: Instant) -> None:
+            self._taken_over += len(records)
+            core.fetched(at, epochs, records)
+
+        self._post(deliver)
 
     def _on_error(self, error: KafkaError, message: Message, epochs: Mapping[int, int]) -> None:
         """Errors arrive as messages, and are told apart by their code."""
