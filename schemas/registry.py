@@ -328,7 +328,7 @@ class _Asker:
         self._address = address
         self._found: dict[SchemaRef, str] = {}
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, transport: object) -> dict[str, Any]:
         return {
             "auth": self._address.credentials,
             "base_url": f"{self._address}/",
@@ -338,7 +338,7 @@ class _Asker:
                 "accept-encoding": "identity",
             },
             "timeout": self._address.timeout,
-            "verify": self._address.trust(),
+            **({"verify": self._address.trust()} if transport is None else {"transport": transport}),
         }
 
 
@@ -347,7 +347,7 @@ class SchemaRegistry(_Asker):
 
     def __init__(self, address: RegistryAddress, transport: httpx.BaseTransport | None = None) -> None:
         super().__init__(address)
-        self._http = httpx.Client(transport=transport, **self._options())
+        self._http = httpx.Client(**self._options(transport))
 
     def ask(self, question: Question[Answer]) -> Answer:
         """The answer. Raises `RegistryTroubleError`."""
@@ -398,7 +398,7 @@ class AsyncSchemaRegistry(_Asker):
 
     def __init__(self, address: RegistryAddress, transport: httpx.AsyncBaseTransport | None = None) -> None:
         super().__init__(address)
-        self._http = httpx.AsyncClient(transport=transport, **self._options())
+        self._http = httpx.AsyncClient(**self._options(transport))
 
     async def ask(self, question: Question[Answer]) -> Answer:
         """The answer. Raises `RegistryTroubleError`."""

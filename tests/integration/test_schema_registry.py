@@ -1,0 +1,48 @@
+"""A real registry that wants to know who asks."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from schemas.framing import SchemaRef
+from schemas.registration import check, register, subjects
+from schemas.registry import RegistryAddress, RegistryTroubleError, SchemaRegistry
+from tests.support.parts import PartMissing
+from tests.support.registry import RegistryProcess
+
+PASSWORD = "s3cret-of-a-test"  # noqa: S105 - of a registry that lives for this test
+
+
+@pytest.fixture(scope="module")
+def guarded_url() -> Iterator[str]:
+    try:
+        process = RegistryProcess(user="alice", password=PASSWORD)
+    except PartMissing as missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
+    try:
+        process.start()
+        yield process.url
+    finally:
+        process.remove()
+
+
+@pytest.mark.registry
+def test_who_has_the_password_registers_checks_and_reads(guarded_url: str) -> None:
+    ours = subjects("requests", "results")
+    with SchemaRegistry(RegistryAddress(guarded_url, username="alice", password=PASSWORD)) as registry:
+        ids = [registered.id for registered in register(registry, ours)]
+
+        assert [()] * 2 == [report.problems for report in check(registry, ours)]
+        assert all(isinstance(registry.schema(SchemaRef.from_id(schema_id)), str) for schema_id in ids)
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("credentials", [{}, {"username": "alice", "password": "wrong"}], ids=["none", "wrong"])
+def test_who_has_not_is_told_which_settings_to_check(guarded_url: str, credentials: dict[str, str]) -> None:
+    with (
+        SchemaRegistry(RegistryAddress(guarded_url, **credentials)) as registry,  # type: ignore[arg-type] # only texts
+        pytest.raises(RegistryTroubleError, match="RESYNC_SCHEMA_REGISTRY__USERNAME and __PASSWORD") as refused,
+    ):
+        registry.schema(SchemaRef.from_id(1))
+    assert refused.value.status == 401
