@@ -39,14 +39,23 @@ def wrong_settings(mistakes: Collection[str]) -> Failure:
 @contextmanager
 def database(settings: Settings) -> Iterator[Engine]:
     """Reach the stores."""
-    from consumer.adapters.stores import AdministrationError, StoreTrouble, create_engine
+    from consumer.adapters.stores import create_engine
 
-    try:
+    with store_troubles():
         engine = create_engine(settings.database_url.get_secret_value())
         try:
             yield engine
         finally:
             engine.dispose()
+
+
+@contextmanager
+def store_troubles() -> Iterator[None]:
+    """Say what is wrong with the database, or with what was asked of it."""
+    from consumer.adapters.stores import AdministrationError, StoreTrouble
+
+    try:
+        yield
     except AdministrationError as error:
         raise Failure(str(error), ExitCode.USAGE) from error
     except StoreTrouble as error:
@@ -56,15 +65,26 @@ def database(settings: Settings) -> Iterator[Engine]:
 @contextmanager
 def brokers(kafka: KafkaSettings) -> Iterator[TopicAdmin]:
     """Reach Kafka."""
-    from consumer.adapters.kafka_admin import BrokerRefusedError, BrokerUnreachableError, TopicAdmin
+    from consumer.adapters.kafka_admin import TopicAdmin
+
+    with broker_troubles():
+        yield TopicAdmin(kafka)
+
+
+@contextmanager
+def broker_troubles() -> Iterator[None]:
+    """Say what is wrong with the brokers, the topics, or with what was asked of them."""
+    from consumer.adapters.kafka_admin import BrokerRefusedError, BrokerUnreachableError, KafkaTroubleError
     from consumer.settings import SettingsError
 
     try:
-        yield TopicAdmin(kafka)
+        yield
     except BrokerUnreachableError as error:
         raise Failure(str(error), ExitCode.UNREACHABLE) from error
     except BrokerRefusedError as error:
         raise Failure(str(error), ExitCode.USAGE) from error
+    except KafkaTroubleError as error:
+        raise Failure(str(error), ExitCode.FAILED) from error
     except SettingsError as error:
         raise wrong_settings(error.mistakes) from error
 

@@ -3,7 +3,8 @@
 
 import click
 
-from consumer.cli.access import read_all_settings
+from consumer.cli.access import broker_troubles, read_all_settings, store_troubles
+from consumer.cli.failure import ExitCode, Failure
 from consumer.cli.options import examples
 
 
@@ -20,7 +21,11 @@ def run() -> int:
     Nothing is created or migrated on the way: `doctor` says what is missing.
     """
     settings = read_all_settings()
+    from consumer.adapters.health import AdminAddressError
     from consumer.bootstrap import run as serve
 
-    code: int = serve(settings)
-    return code
+    with store_troubles(), broker_troubles():
+        try:
+            return serve(settings)
+        except AdminAddressError as error:
+            raise Failure(str(error), ExitCode.FAILED) from error
