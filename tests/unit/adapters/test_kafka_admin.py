@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from confluent_kafka import Producer
 
 from consumer.adapters.finding import Level
 from consumer.adapters.kafka_admin import (
@@ -65,6 +66,17 @@ def test_results_that_may_not_fit_are_a_risk() -> None:
 def test_limits_that_are_not_told_are_a_risk() -> None:
     found = facts() | {TOPICS.requests: TopicFacts(TOPICS.requests, 4, 1, limits=None)}
     assert Level.WARN == worst(found)[TOPICS.requests]
+
+
+def test_the_embedded_broker_is_not_asked_what_it_never_answers() -> None:
+    producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    brokers = ",".join(f"{broker.host}:{broker.port}" for broker in producer.list_topics(timeout=10).brokers.values())
+    producer.produce("topic", b"")
+    producer.flush(10)
+    began = time.monotonic()
+    found = TopicAdmin(KafkaSettings(bootstrap_servers=brokers)).facts(["topic"])
+    assert time.monotonic() - began < 3
+    assert [None] == [fact.limits for fact in found.values()]
 
 
 @pytest.mark.parametrize(("brokers", "reason"), [("127.0.0.1:1", "refused"), ("no.such.invalid:9092", "resolve")])
