@@ -1,0 +1,151 @@
+"""``python -m tests.bench``: speed and size of the service, beside the bare loop that bounds it."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import click
+from rich.console import Console
+
+from tests.bench.profiler import Profiler, find_profiler
+from tests.bench.report import Report
+from tests.bench.runs import Run, Runner
+from tests.bench.stage import Limits, Mirakl, prepared
+from tests.bench.workload import Workload
+from tests.support.parts import PartMissing
+
+BARE, BARE_WITH_HEADERS, SERVICE = "bare loop", "bare with our headers", "service"
+TAIL = "0.03:2s"
+"""That share of the calls is this much slower."""
+
+
+class _Options(TypedDict):
+    requests: int
+    clients: int
+    partitions: int
+    rounds: int
+    no_key: bool
+    tail: bool
+    dead: bool
+    latency: str
+    products_per_call: int
+    concurrent_calls: int
+    log: str
+    bare: bool
+    json_file: Path | None
+    profile: Path | None
+    breakdown: bool
+
+
+_POSITIVE = click.IntRange(min=1)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(name="python -m tests.bench", context_settings={"show_default": True})
+@click.option("--requests", default=100_000, type=_POSITIVE, help="Requests of two products each, preloaded.")
+@click.option("--clients", default=8, type=_POSITIVE, help="Client specifications that they are for, in turn.")
+@click.option("--partitions", default=8, type=_POSITIVE, help="Of the requests topic and of the results topic.")
+@click.option("--rounds", default=3, type=_POSITIVE, help="Each runs everything once; medians are reported.")
+@click.option("--no-key", is_flag=True, help="Spread each client specification's requests over all partitions.")
+@click.option("--tail", is_flag=True, help="3 % of the CM21 calls are 2 s slower; measured to 95 % of the results.")
+@click.option("--dead", is_flag=True, help="One client specification's Mirakl never answers; the others are measured.")
+@click.option("--latency", default="50ms", help="Of a CM21 call.")
+@click.option("--products-per-call", default=200, type=_POSITIVE, help="Limit of each client specification.")
+@click.option("--concurrent-calls", default=8, type=_POSITIVE, help="Limit of each client specification.")
+@click.option("--log", default="failed", type=click.Choice(["all", "failed"]), help="Which requests get a log line.")
+@click.option("--bare/--no-bare", default=True, help="Run the bare loops as well.")
+@click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
+@click.option("--profile", type=_FILE, help="Gets the service's stacks by py-spy, which costs speed.")
+@click.option("--breakdown", is_flag=True, help="Instead: microseconds of each step of a request, in one process.")
+def main(**options: Unpack[_Options]) -> None:
+    """Measure the service on a real broker, in turn with a bare loop of the same libraries.
+
+    The broker is that of TEST_KAFKA_BOOTSTRAP, or one of its own.
+    """
+    console = Console(width=None if Console().is_terminal else 200)
+    try:
+        if options["breakdown"]:
+            _break_down(console, options)
+        else:
+            _measure(console, options)
+    except PartMissing as missing:
+        raise click.ClickException(str(missing)) from missing
+
+
+def _measure(console: Console, options: _Options) -> None:
+    profiler = _profiler(options["profile"])
+    workload = Workload(options["requests"], options["clients"], keyed=not options["no_key"])
+    limits = Limits(options["products_per_call"], options["concurrent_calls"])
+    settings = {"RESYNC_LOG__REQUESTS": options["log"]}
+    with prepared(workload, options["partitions"], limits, settings) as stage:
+        runner = Runner(stage, profiler)
+        empty_start_cpu = runner.empty_start()
+        runs = _rounds(_programs(runner, options, empty_start_cpu), options["rounds"])
+    report = Report(runs, to_95=options["tail"])
+    report.show(console, _note(options, runs))
+    if options["json_file"]:
+        options["json_file"].write_text(
+            json.dumps({"options": options, "report": report.as_json()}, indent=2, default=str)
+        )
+    if profiler:
+        _show_profile(console, profiler)
+
+
+def _programs(runner: Runner, options: _Options, empty_start_cpu: float) -> dict[str, Callable[[], Run]]:
+    """What runs in each round. Trouble is compared with the same without it, in the same round."""
+    programs: dict[str, Callable[[], Run]] = {}
+    if options["bare"]:
+        programs[BARE] = lambda: runner.bare(headers=False)
+        programs[BARE_WITH_HEADERS] = lambda: runner.bare(headers=True)
+    well = Mirakl(options["latency"])
+    programs[SERVICE] = lambda: runner.service(well, empty_start_cpu)
+    if options["tail"]:
+        programs["service, slow tail"] = lambda: runner.service(Mirakl(well.latency, tail=TAIL), empty_start_cpu)
+    if options["dead"]:
+        sick = Mirakl(well.latency, dead=frozenset({0}))
+        programs["service, one dead"] = lambda: runner.service(sick, empty_start_cpu)
+    return programs
+
+
+def _rounds(programs: dict[str, Callable[[], Run]], rounds: int) -> dict[str, Sequence[Run]]:
+    runs: dict[str, list[Run]] = {name: [] for name in programs}
+    for number in range(rounds):
+        for name, program in programs.items():
+            click.echo(f"round {number + 1} of {rounds}: {name}", err=True)
+            runs[name].append(program())
+    return dict(runs.items())
+
+
+def _note(options: _Options, runs: dict[str, Sequence[Run]]) -> str:
+    spread = "spread over all partitions" if options["no_key"] else "keyed by client specification"
+    given_up = [run.given_up for each in runs.values() for run in each if run.given_up]
+    return (
+        f"{options['requests']:,} requests for {options['clients']} client specifications, {spread}, "
+        f"{options['partitions']} partitions; CM21 takes {options['latency']}, "
+        f"at most {options['products_per_call']} products a call and {options['concurrent_calls']} calls at once each; log lines: {options['log']}."
+        + (f" Answered of the dead one's: {given_up}." if given_up else "")
+    )
+
+
+def _profiler(file: Path | None) -> Profiler | None:
+    if file is None:
+        return None
+    profiler = find_profiler(file)
+    if profiler is None:
+        raise click.UsageError("--profile needs py-spy: pip install py-spy")
+    return profiler
+
+
+def _show_profile(console: Console, profiler: Profiler) -> None:
+    console.print(f"Of the last run, stacks in {profiler.file}; share in the function alone, and with what it called:")
+    for frame, own, whole in profiler.busiest(40):
+        console.print(f"  {own:6.1%} {whole:6.1%}  {frame}", highlight=False, markup=False)
+
+
+def _break_down(console: Console, options: _Options) -> None:
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""One run: start a program on a preloaded log, watch it to the end, hold its results against what was asked.
+
+The clock runs **from the sample that first shows a result to a ``read_committed`` reader to the one that shows
+95 % or 100 % of them**; the results of that first sample do not count. So it tells the pace at which results become
+readable; start and joining the group stand apart.
+
+CPU a request: user and system time of a process over that span, by the results that appeared in it. A service has
+read ahead when its first result appears, so the same is also given for its whole life, less an empty start.
+"""
+
+import http.client
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from tests.bench.procfs import broker_pid, cpu_seconds, peak_megabytes
+from tests.bench.profiler import Profiler
+from tests.bench.stage import Mirakl, Stage
+from tests.bench.watch import EVERY_SECONDS, Results, Sample, Watch, WrongResultsError
+from tests.support.process import ChildProcess
+from tests.support.records import read_topic
+from tests.support.service import Service, environment
+from tests.support.topics import Topics
+
+LONGEST_SECONDS = 240.0
+QUIET_SECONDS = 1.0
+"""Nothing new for so long, and all may be there: worth reading the topic."""
+READ_SECONDS = 120.0
+SETTLED_SECONDS = 1.5
+"""After being ready, for a start on an empty log to be over."""
+PROBE_SECONDS = 0.2
+MICROSECONDS = 1e6
+PROGRAM, BROKER, MIRAKL, HARNESS = "program", "broker", "simulated Mirakl", "harness"
+
+
+class Program(Protocol):
+    """What is measured."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def running(self) -> bool: ...
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def output(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run showed."""
+
+    results: int
+    """Those that count."""
+    ready_seconds: float | None
+    """From the start of the process to its first 200 on ``/readyz``."""
+    first_seconds: float
+    """From the start of the process to the first result."""
+    seconds_95: float
+    seconds_100: float
+    per_second_95: float
+    per_second_100: float
+    cpu_us: Mapping[str, float]
+    """Microseconds of each process that takes part, per result of the span."""
+    cpu_us_whole: float
+    """Microseconds of the program, per result, over its whole life less an empty start."""
+    others_share: float | None
+    """Of all processors over the span: what processes took that do not take part. ``None``: not known."""
+    peak_megabytes: float
+    requests_per_call: float | None = None
+    given_up: int = 0
+    """Requests of a dead client specification that were answered meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A program that is about to run, and what belongs to it."""
+
+    program: Program
+    topics: Topics
+    others: Mapping[str, int] = field(default_factory=dict)
+    """Processes that take part, by name."""
+    dead: frozenset[int] = frozenset()
+    is_ready: Callable[[], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    started_at: float
+    ready_at: float | None
+    samples: Sequence[Sample]
+    results: Results
+    peak_megabytes: float
+
+
+class Runner:
+    """Runs programs on one stage."""
+
+    def __init__(self, stage: Stage, profiler: Profiler | None = None) -> None:
+        self._stage = stage
+        self._profiler = profiler
+        broker = broker_pid(stage.bootstrap)
+        self._always = {HARNESS: os.getpid(), **({} if broker is None else {BROKER: broker})}
+
+    def bare(self, *, headers: bool) -> Run:
+        """The bare loop."""
+        with self._stage.topics() as topics:
+            return self._summary(self._observe(_Target(self._bare_loop(topics, headers=headers), topics)), 0.0)
+
+    def service(self, behaviour: Mirakl, empty_start_cpu: float) -> Run:
+        """The service with a simulated Mirakl; ``empty_start_cpu`` as :meth:`empty_start` gives it."""
+        with self._stage.topics() as topics, self._stage.mirakl(behaviour) as mirakl:
+            service = self._service(topics)
+            ready = _Ready(service.admin_port)
+            observed = self._observe(_Target(service, topics, {MIRAKL: mirakl.pid}, behaviour.dead, ready))
+            if letters := read_topic(self._stage.bootstrap, topics.dead_letters):
+                raise WrongResultsError(f"{len(letters)} dead letters, the first: {letters[0].headers}")
+            run = self._summary(observed, empty_start_cpu)
+            return replace(run, requests_per_call=run.results / mirakl.calls(), given_up=observed.results.given_up)
+
+    def empty_start(self) -> float:
+        """CPU seconds of a service that starts and finds nothing to do."""
+        with self._stage.topics(preloaded=False) as topics, self._service(topics) as service:
+            time.sleep(SETTLED_SECONDS)
+            return cpu_seconds(service.pid)
+
+    def _service(self, topics: Topics) -> Service:
+        return Service({**self._stage.settings, **topics.environment}, self._stage.folder, topics.group)
+
+    def _bare_loop(self, topics: Topics, *, headers: bool) -> "_BareLoop":
+        arguments = [sys.executable, "-m", "tests.bench.bare", "--bootstrap", self._stage.bootstrap]
+        arguments += ["--group", topics.group, "--requests", topics.requests, "--results", topics.results]
+        arguments += ["--headers"] if headers else []
+        return _BareLoop(arguments, log=self._stage.folder / f"{topics.group}.log", environment=environment({}))
+
+    # -- observing -------------------------------------------------------------------------------------
+
+    def _observe(self, target: _Target) -> _Observed:
+        watch = Watch(self._stage.bootstrap, target.topics.results, self._stage.partitions)
+        started_at = time.monotonic()
+        target.program.start()
+        try:
+            with self._profiler.attached(target.program.pid) if self._profiler and target.is_ready else nullcontext():
+                ready_at, samples, results = self._follow(target, watch)
+            return _Observed(started_at, ready_at, samples, results, peak_megabytes(target.program.pid))
+        finally:
+            target.program.kill()
+
+    def _follow(self, target: _Target, watch: Watch) -> tuple[float | None, Sequence[Sample], Results]:
+        """Take samples until every request that counts has its result."""
+        pids = {PROGRAM: target.program.pid, **target.others, **self._always}
+        expected = Results([], self._stage.workload, target.dead).expected
+        samples: list[Sample] = []
+        ready_at: float | None = None
+        seen, seen_at, quiet = 0, time.monotonic(), QUIET_SECONDS
+        deadline = seen_at + LONGEST_SECONDS
+        while True:
+            sample = watch.sample(pids)
+            samples.append(sample)
+            if ready_at is None and target.is_ready and target.is_ready():
+                ready_at = time.monotonic()
+            if sum(sample.ends) != seen:
+                seen, seen_at = sum(sample.ends), sample.at
+            elif seen >= expected and sample.at - seen_at >= quiet:
+                results = self._read(target)
+                if results.complete:
+                    results.check()
+                    return ready_at, samples, results
+                quiet *= 2
+            self._hold_alive(target.program, sample.at < deadline, seen)
+            time.sleep(max(0.0, sample.at + EVERY_SECONDS - time.monotonic()))
+
+    def _read(self, target: _Target) -> Results:
+        records = read_topic(self._stage.bootstrap, target.topics.results, timeout=READ_SECONDS)
+        return Results(records, self._stage.workload, target.dead)
+
+    @staticmethod
+    def _hold_alive(program: Program, in_time: bool, seen: int) -> None:  # noqa: FBT001 - one caller
+        if not program.running or not in_time:
+            trouble = "did not finish in time" if program.running else "has ended"
+            raise WrongResultsError(f"the program {trouble}, with about {seen} results:\n{program.output()[-3000:]}")
+
+    # -- summing up ------------------------------------------------------------------------------------
+
+    def _summary(self, observed: _Observed, empty_start_cpu: float) -> Run:
+        results, samples = observed.results, observed.samples
+        first, most, end = (results.reached(samples, share) for share in (0.0, 0.95, 1.0))
+        head_start = results.visible(first)
+        counted = results.visible(end) - head_start
+        spent = {name: end.cpu[name] - first.cpu[name] for name in end.cpu}
+        seconds = end.at - first.at
+        busy = end.busy - first.busy - sum(spent.values())
+        return Run(
+            results=results.expected,
+            ready_seconds=observed.ready_at and observed.ready_at - observed.started_at,
+            first_seconds=first.at - observed.started_at,
+            seconds_95=most.at - first.at,
+            seconds_100=seconds,
+            per_second_95=_rate(results.visible(most) - head_start, most.at - first.at),
+            per_second_100=_rate(counted, seconds),
+            cpu_us={name: _rate(MICROSECONDS * cpu, counted) for name, cpu in spent.items()},
+            cpu_us_whole=MICROSECONDS * (end.cpu[PROGRAM] - empty_start_cpu) / results.expected,
+            others_share=_rate(busy, seconds * (os.cpu_count() or 1)) if BROKER in spent else None,
+            peak_megabytes=observed.peak_megabytes,
+        )
+
+
+def _rate(amount: float, per: float) -> float:
+    return amount / per if per > 0 else float("nan")
+
+
+class _BareLoop(ChildProcess):
+    def kill(self) -> None:
+        self.end(signal.SIGKILL)
+
+
+class _Ready:
+    """Asks ``/readyz``, at less cost than an HTTP library that is made for more."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def __call__(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PROBE_SECONDS)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

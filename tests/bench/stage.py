@@ -1,0 +1,156 @@
+"""All that a run needs around it: broker, preloaded topic, database, simulated Mirakl."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+
+from consumer.adapters.stores import ApiKeys, ClientSpecifications, Encryption, create_engine, new_key
+from consumer.adapters.stores.schema import upgrade
+from tests.bench.workload import Workload, preload
+from tests.support.kafka import BROKER_SETTINGS, Kafka, KafkaProcess, given_bootstrap, real_kafka
+from tests.support.parts import PartMissing, answers, free_port
+from tests.support.process import ChildProcess
+from tests.support.service import environment
+from tests.support.topics import Topics, create_topics, delete_topics
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of each client specification."""
+
+    products_per_call: int
+    concurrent_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mirakl:
+    """How the simulated Mirakl behaves; durations as its command line takes them."""
+
+    latency: str
+    tail: str = "0:0s"
+    dead: frozenset[int] = frozenset()
+    """Client specifications whose instance never answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is the same in all runs of one benchmark."""
+
+    bootstrap: str
+    partitions: int
+    workload: Workload
+    requests: str
+    """The topic that holds the workload."""
+    mirakl_port: int
+    settings: dict[str, str]
+    """Of the service."""
+    folder: Path
+
+    @contextmanager
+    def topics(self, *, preloaded: bool = True) -> Iterator[Topics]:
+        """Results and dead letters of one run, and a group that has read nothing."""
+        made = create_topics(self.bootstrap, partitions=self.partitions)
+        try:
+            yield replace(made, requests=self.requests) if preloaded else made
+        finally:
+            delete_topics(self.bootstrap, made)
+
+    @contextmanager
+    def mirakl(self, behaviour: Mirakl) -> Iterator["RunningMirakl"]:
+        """The simulated Mirakl as a process of its own."""
+        arguments = ["--port", str(self.mirakl_port), "--seed", "1"]
+        arguments += ["--latency", behaviour.latency, "--tail", behaviour.tail]
+        for specification in sorted(behaviour.dead):
+            arguments += ["--dead", self.workload.name(specification)]
+        process = ChildProcess(
+            [sys.executable, "-m", "producer_tools.sandbox.mirakl", *arguments],
+            log=self.folder / "mirakl.log",
+            environment=environment({}),
+        )
+        process.start()
+        try:
+            process.wait_ready(lambda: answers(self.mirakl_port), timeout=START_SECONDS)
+            yield RunningMirakl(process.pid, self.mirakl_port)
+        finally:
+            process.end()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningMirakl:
+    """The simulated Mirakl, and what it counted."""
+
+    pid: int
+    port: int
+
+    def calls(self) -> int:
+        """CM21 calls that were taken in."""
+        state = httpx.get(f"http://127.0.0.1:{self.port}/_control/state", timeout=10).json()
+        if state["violation_count"]:
+            raise RuntimeError(f"the simulated Mirakl saw calls that must never be made: {state['violations'][:3]}")
+        return sum(instance["counters"]["taken_in_calls"] for instance in state["instances"].values())
+
+
+@contextmanager
+def prepared(workload: Workload, partitions: int, limits: Limits, settings: dict[str, str]) -> Iterator[Stage]:
+    """Start a broker unless one is given, fill the database and the topic."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, _broker() as bootstrap:
+        folder, mirakl_port = Path(name), free_port()
+        own = {"RESYNC_DATABASE_URL": f"sqlite:///{folder}/bench.db", "RESYNC_ENCRYPTION_KEYS": new_key()}
+        api_key = _fill_database(own, workload, limits, mirakl_port)
+        topics = create_topics(bootstrap, partitions=partitions)
+        try:
+            preload(bootstrap, topics.requests, partitions, workload, api_key)
+            own |= {"RESYNC_KAFKA__BOOTSTRAP_SERVERS": bootstrap, "RESYNC_LOG__FORMAT": "json", **settings}
+            yield Stage(bootstrap, partitions, workload, topics.requests, mirakl_port, own, folder)
+        finally:
+            delete_topics(bootstrap, topics)
+
+
+def _fill_database(settings: dict[str, str], workload: Workload, limits: Limits, mirakl_port: int) -> str:
+    """Make the tables, the client specifications and an API key, which is returned."""
+    engine = create_engine(settings["RESYNC_DATABASE_URL"])
+    try:
+        upgrade(engine)
+        specifications = ClientSpecifications(engine, Encryption([settings["RESYNC_ENCRYPTION_KEYS"]]))
+        for number in range(workload.specifications):
+            name = workload.name(number)
+            specifications.add(
+                name,
+                f"http://127.0.0.1:{mirakl_port}/c/{name}",
+                "bench-credential",
+                id=workload.specification_id(number),
+                products_per_call=limits.products_per_call,
+                concurrent_calls=limits.concurrent_calls,
+            )
+        return ApiKeys(engine).issue("bench").key
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _broker() -> Iterator[str]:
+    given = given_bootstrap()
+    if given:
+        yield given
+        return
+    broker = _own_broker()
+    try:
+        broker.start()
+        yield broker.bootstrap
+    finally:
+        broker.remove()
+
+
+def _own_broker() -> Kafka:
+    """A process rather than a container, whose proxy would take its share of the processors."""
+    try:
+        return KafkaProcess(BROKER_SETTINGS, java_options=())
+    except PartMissing:
+        return real_kafka()

@@ -1,0 +1,80 @@
+"""The job: requests of two products each, for some client specifications, preloaded into one topic."""
+
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from confluent_kafka import Producer
+
+from schemas.codec import RequestEncoder
+
+ACKNOWLEDGED_SECONDS = 60
+PRODUCTS_PER_REQUEST = 2
+NAMESPACE = uuid.UUID("5f0c1d5e-2a53-4f0e-9d3c-0a4c5b1f7d10")
+"""Makes the ids of the client specifications, and so their partitions, the same in every run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is asked for. A request's number gives its id and its client specification, and is read off its id."""
+
+    requests: int
+    specifications: int
+    keyed: bool
+    """By client specification; else the requests of each are spread over all partitions."""
+
+    def name(self, specification: int) -> str:
+        """Of a client specification, and of its instance of the simulated Mirakl."""
+        return f"bench-{specification:02d}"
+
+    def specification_id(self, specification: int) -> str:
+        """Of the client specification of this number."""
+        return str(uuid.uuid5(NAMESPACE, self.name(specification)))
+
+    def specification_of(self, number: int) -> int:
+        """Requests of all client specifications take turns."""
+        return number % self.specifications
+
+    def request_id(self, number: int) -> str:
+        """36 characters, as those of our own tools."""
+        return f"{number:08x}-0000-4000-8000-000000000000"
+
+    def number(self, request_id: str) -> int:
+        """The inverse. Raises :class:`ValueError` where it is no id of this workload."""
+        number = int(request_id[:8], 16)
+        if not 0 <= number < self.requests or request_id != self.request_id(number):
+            raise ValueError(f"{request_id!r} was never asked for")
+        return number
+
+    def values(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Value and key of each record."""
+        encoder = RequestEncoder()
+        ids = [self.specification_id(each) for each in range(self.specifications)]
+        now = int(time.time() * 1000)
+        for number in range(self.requests):
+            specification_id = ids[self.specification_of(number)]
+            pairs = range(number * PRODUCTS_PER_REQUEST, (number + 1) * PRODUCTS_PER_REQUEST)
+            request = {
+                "requestId": self.request_id(number),
+                "clientSpecificationId": specification_id,
+                "products": [{"miraklProductId": f"MKL-{n:09d}", "productSku": f"SKU-WIDGET-{n:09d}"} for n in pairs],
+                "requestedAt": now,
+                "requestedBy": "bench",
+                "reason": None,
+            }
+            yield encoder.encode(request), specification_id.encode() if self.keyed else None
+
+
+def preload(bootstrap: str, topic: str, partitions: int, workload: Workload, api_key: str) -> None:
+    """Write the whole workload; raises :class:`RuntimeError` where a record was not acknowledged."""
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 500_000})
+    headers: list[tuple[str, str | bytes | None]] = [("dj-client", b"OPERATOR"), ("dj-api-key", api_key.encode())]
+    spread = random.Random(1)
+    for value, key in workload.values():
+        partition = -1 if key is not None else spread.randrange(partitions)
+        producer.produce(topic, value, key, partition=partition, headers=headers)
+        producer.poll(0)
+    if producer.flush(ACKNOWLEDGED_SECONDS):
+        raise RuntimeError("the broker did not acknowledge all requests")
