@@ -21,7 +21,12 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 def _from_millis(given: object) -> object:
     """A record's milliseconds since the epoch; pydantic itself would guess seconds below 2e10."""
-    return _EPOCH + given * _MILLISECOND if isinstance(given, int) else given
+    if not isinstance(given, int):
+        return given
+    try:
+        return _EPOCH + given * _MILLISECOND
+    except OverflowError as error:
+        raise ValueError("a time outside the years 1 to 9999") from error
 
 
 def _to_the_millisecond(time: datetime) -> datetime:
