@@ -168,13 +168,19 @@ class KafkaSource:
             self._requests.popleft()()
 
     def _fetch(self) -> list[Message]:
-        """Poll for one message, then take what is there already, up to the core's appetite."""
+        """Poll for one message, then take what is there already, up to the core's appetite.
+
+        Without appetite the poll, which has to go on, brings one message each time: so it goes slowly.
+        """
         first = self._consumer.poll(POLL_SECONDS)
         if first is None:
             return []
         under_way = self._handed_over - self._taken_over
         most = min(LIST_MOST, self._appetite() - under_way) - 1
-        return [first, *self._consumer.consume(most, 0)] if most > 0 else [first]
+        if most > 0:
+            return [first, *self._consumer.consume(most, 0)]
+        time.sleep(POLL_SECONDS)
+        return [first]
 
     def _hand_over(self, messages: Sequence[Message], before: Mapping[int, int]) -> None:
         """Pass on what belongs to assignments that lasted through the whole poll."""

@@ -110,16 +110,17 @@ class Driver:
         try:
             while not self._stopped.is_set():
                 await self._wait()
+                self._awake.clear()
                 at = now()
                 self.progress_at = at.mono
-                self._awake.clear()
                 if not self._inbox or at.mono - ticked_at >= TICK_SECONDS:
                     ticked_at = at.mono
                     self._core.tick(at)
-                    self._carry_out()
-                self._handle_events()
-                self._publish(now())
-                await asyncio.sleep(0)  # calls and answers have their turn between two lists
+                else:
+                    self._inbox.popleft()(self._core, at)
+                self._carry_out()
+                self._publish(at)
+                await asyncio.sleep(0)  # calls and answers have their turn between two lists of records
         finally:
             await self._close()
 
@@ -140,12 +141,6 @@ class Driver:
                 await self._awake.wait()
         except TimeoutError:
             pass
-
-    def _handle_events(self) -> None:
-        """Handle what has been handed over up to now."""
-        for _ in range(len(self._inbox)):
-            self._inbox.popleft()(self._core, now())
-            self._carry_out()
 
     def _publish(self, at: Instant) -> None:
         self.appetite = self._core.appetite
