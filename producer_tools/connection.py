@@ -3,7 +3,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -19,6 +19,12 @@ ATTEMPT_SECONDS = 1.0
 
 RETRY_SECONDS = 0.1
 """Between two questions, where the first was answered at once, but with an error."""
+
+DELIVERY_MILLISECONDS = 15_000
+"""How long the brokers have to acknowledge a record."""
+
+END_SEEN_MILLISECONDS = 100
+"""How long a broker waits for more before it says that a partition is at its end."""
 
 UNKNOWN_TOPIC_SECONDS = 2.0
 """How long a topic may be unknown: one that was just made is not known to every broker at once."""
@@ -76,7 +82,8 @@ class Connection:
         """Make an idempotent producer, which writes each record once although it may send it several times."""
         return self._made(
             Producer,
-            self._settings.producer_properties()
+            {"delivery.timeout.ms": DELIVERY_MILLISECONDS}
+            | self._settings.producer_properties()
             | {
                 "enable.idempotence": True,
                 "acks": "all",
@@ -90,7 +97,8 @@ class Connection:
         """Make a consumer that joins no group and commits nothing; the group id is a formality of the library."""
         return self._made(
             Consumer,
-            self._settings.consumer_properties()
+            {"fetch.wait.max.ms": END_SEEN_MILLISECONDS}
+            | self._settings.consumer_properties()
             | {
                 "group.id": "mirakl-resync-tools",
                 "isolation.level": "read_committed" if read_committed else "read_uncommitted",
@@ -164,7 +172,7 @@ class Connection:
             "Check that the brokers run, RESYNC_KAFKA__BOOTSTRAP_SERVERS, and TLS in RESYNC_KAFKA__PROPERTIES."
         )
 
-    def _made(self, kind: Callable[..., Answer], properties: dict[str, object]) -> Answer:
+    def _made(self, kind: Callable[..., Answer], properties: Mapping[str, object]) -> Answer:
         own = {
             "log_level": 3,  # errors: what librdkafka tells while it is taken down passes by the logger, to stderr
             "allow.auto.create.topics": False,
@@ -172,7 +180,7 @@ class Connection:
             "error_cb": self._note,
         }
         try:
-            return kind(own | properties, logger=kafka_log)
+            return kind(own | dict(properties), logger=kafka_log)
         except KafkaException as exception:
             raise self.explain(exception.args[0]) from exception
 

@@ -36,6 +36,8 @@ from tests.support.topics import Topics
 API_KEY = "a-key-that-must-never-be-shown"
 SPECIFICATION = "0B6FF0DD-6E62-4F9F-8C6B-0F2E5A4E9D11"
 
+ENCODER = ResultEncoder()
+
 Answer = dict[str, Any]
 
 
@@ -115,18 +117,18 @@ class Responder:
         self._consumer.close()
 
     def _run(self) -> None:
-        decoder, encoder = RequestDecoder(registry=False, max_bytes=1 << 20), ResultEncoder()
+        decoder = RequestDecoder(registry=False, max_bytes=1 << 20)
         while not self._stop.is_set():
             message = self._consumer.poll(0.05)
             if message is None or message.error():
                 continue
-            request: object = decoder.decode(message.value())
+            request = decoder.decode(message.value())
             answer = self._answer(request) if isinstance(request, dict) else None
             if answer:
                 self._producer.begin_transaction()
                 self._producer.produce(
                     self._topics.results,
-                    encoder.encode(answer),
+                    ENCODER.encode(answer),
                     answer["requestId"].encode(),
                     headers=[("resync-tenant", b"acme")],
                 )
@@ -140,13 +142,13 @@ def responder(kafka_bootstrap: str, topics: Topics) -> Iterator[Responder]:
 
 
 def result_record(request_id: str, status: str = "SYNCHRONIZED") -> RawRecord:
-    request = {
+    request: Answer = {
         "requestId": request_id,
         "products": [{}],
         "clientSpecificationId": None,
         "requestedAt": 1_700_000_000_000,
     }
-    return RawRecord(ResultEncoder().encode(synchronized(request) | {"status": status}), request_id.encode())
+    return RawRecord(ENCODER.encode(synchronized(request) | {"status": status}), request_id.encode())
 
 
 def tool(setup: dict[str, str], *arguments: str) -> subprocess.Popen[str]:

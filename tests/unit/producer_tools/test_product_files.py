@@ -107,7 +107,7 @@ class TestJson:
     def test_a_list_of_objects_is_read_with_the_lines_in_which_they_begin(self) -> None:
         file = read(
             "p.json",
-            '[\n {"miraklProductId": "M1", "productSku": "S1"},\n\n {\n"miraklProductId": "M2",\n"productSku": "S2"}\n]',
+            '[\n{"miraklProductId": "M1", "productSku": "S1"},\n\n{\n"miraklProductId": "M2",\n"productSku": "S2"}\n]',
         )
 
         assert [("M1", "S1"), ("M2", "S2")] == products(file)
