@@ -103,18 +103,18 @@ class _Service:
         directory = _DirectorySource(DirectoryReader(engine, encryption, settings.insecure_hosts))
         sizes = _topic_sizes(settings)
         reader = RequestReader(registry=bool(settings.schema_registry.url), max_bytes=settings.max_request_bytes)
-        schemas = RegistrySchemas(settings.schema_registry, reader)
+        self._schemas = RegistrySchemas(settings.schema_registry, reader)
         topics = Topics(settings.topics.requests, settings.topics.results, settings.topics.dead_letters)
         publications = Publications(
             topics,
             settings.kafka.group_id,
-            schemas.result_encoder(settings.topics.results),
+            self._schemas.result_encoder(settings.topics.results),
             sizes.dead_letters - DEAD_LETTER_OWN_BYTES,
         )
         limits = Limits(request_deadline=settings.request_deadline, max_products=settings.max_products_per_request)
         core = Core(reader, limits, salt=uuid.uuid4().hex)
         self._cm21 = Cm21(settings.call_timeout)
-        self._driver = Driver(core, self._cm21, directory, schemas, self._observe_call)
+        self._driver = Driver(core, self._cm21, directory, self._schemas, self._observe_call)
         self._metrics = Metrics(lambda: self._driver.status, librdkafka=confluent_kafka.libversion()[0])
         self._source = KafkaSource(
             _consumer_properties(settings),
@@ -161,6 +161,7 @@ class _Service:
             await self._driver.run()
         finally:
             await self._cm21.aclose()
+            await self._schemas.aclose()
 
     def _on_signal(self, loop: asyncio.AbstractEventLoop, number: int, _frame: FrameType | None) -> None:
         """First: finish. Second: leave at once, which loses nothing, since nothing uncommitted counts."""

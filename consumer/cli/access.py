@@ -92,14 +92,23 @@ def broker_troubles() -> Iterator[None]:
 @contextmanager
 def schema_registry(settings: SchemaRegistrySettings) -> Iterator[SchemaRegistry]:
     """Reach the schema registry."""
-    from schemas.registry import RegistryAddress, RegistryTroubleError, SchemaRegistry
+    from schemas.registry import RegistryAddress, SchemaRegistry
 
     password = settings.password.get_secret_value() if settings.password else None
+    with (
+        registry_troubles(),
+        SchemaRegistry(RegistryAddress(str(settings.url), settings.username, password, settings.ca_file)) as registry,
+    ):
+        yield registry
+
+
+@contextmanager
+def registry_troubles() -> Iterator[None]:
+    """Say what is wrong with the schema registry."""
+    from schemas.registry import RegistryTroubleError
+
     try:
-        with SchemaRegistry(
-            RegistryAddress(str(settings.url), settings.username, password, settings.ca_file)
-        ) as registry:
-            yield registry
+        yield
     except RegistryTroubleError as error:
         raise Failure(str(error), ExitCode.UNREACHABLE if unreachable(error) else ExitCode.USAGE) from error
 

@@ -3,7 +3,7 @@
 
 import click
 
-from consumer.cli.access import broker_troubles, read_all_settings, store_troubles
+from consumer.cli.access import broker_troubles, read_all_settings, registry_troubles, store_troubles
 from consumer.cli.failure import ExitCode, Failure
 from consumer.cli.options import examples
 
@@ -22,10 +22,11 @@ def run() -> int:
     """
     settings = read_all_settings()
     from consumer.adapters.health import AdminAddressError
+    from consumer.adapters.registry import SchemaNotRegisteredError
     from consumer.bootstrap import run as serve
 
-    with store_troubles(), broker_troubles():
+    with store_troubles(), broker_troubles(), registry_troubles():
         try:
             return serve(settings)
-        except AdminAddressError as error:
+        except (AdminAddressError, SchemaNotRegisteredError) as error:
             raise Failure(str(error), ExitCode.FAILED) from error
