@@ -47,8 +47,8 @@ _NOT_A_SCHEMA: Final = (
     *(SchemaParseException, UnknownType, AttributeError, IndexError),
     *(KeyError, RecursionError, TypeError, ValueError),
 )
-_LONG_GROUPS: Final = 10
-"""Ten groups of seven bits hold 64."""
+_SHIFTS: Final = tuple(range(7, 70, 7))
+"""Of the groups that follow the first: ten of seven bits hold 64."""
 _INTS: Final = range(-(2**31), 2**31)
 _SKIPPED: Final = ""
 """Where values go that only the writer knows; no field of Avro has this name."""
@@ -219,16 +219,18 @@ def read_long(body: bytes, at: int) -> tuple[int, int]:
     """A variable-length zig-zag number of at most 64 bits: groups of seven, lowest first, all but the last marked."""
     byte = body[at]
     at += 1
-    number, shift = byte & 0x7F, 7
-    while byte & 0x80:
-        if shift == _LONG_GROUPS * 7:
+    number = byte & 0x7F
+    if byte & 0x80:
+        for shift in _SHIFTS:
+            byte = body[at]
+            at += 1
+            number |= (byte & 0x7F) << shift
+            if not byte & 0x80:
+                break
+        else:
             raise MalformedError("a number of more than ten bytes")
-        byte = body[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        shift += 7
-    if number >> 64:
-        raise MalformedError("a number of more than 64 bits")
+        if number >> 64:
+            raise MalformedError("a number of more than 64 bits")
     return (number >> 1) ^ -(number & 1), at
 
 
@@ -244,6 +246,15 @@ def _read_size(body: bytes, at: int) -> tuple[int, int]:
     if size < 0:
         raise MalformedError("a negative length")
     return size, at
+
+
+def _read_count(body: bytes, at: int) -> tuple[int, int]:
+    """Of the items in a block; where it is negative, the block's size in bytes follows."""
+    count = body[at]
+    if not count & 0x81:
+        return count >> 1, at + 1
+    count, at = read_long(body, at)
+    return (count, at) if count >= 0 else (-count, _read_size(body, at)[1])
 
 
 def _read_string(body: bytes, at: int) -> tuple[str, int]:
@@ -313,15 +324,12 @@ def _read_array(read_item: Read) -> Read:
 
     def read_array(body: bytes, at: int) -> tuple[list[Any], int]:
         items: list[Any] = []
-        count, at = read_long(body, at)
+        count, at = _read_count(body, at)
         while count:
-            if count < 0:
-                count = -count
-                _, at = _read_size(body, at)
             for _ in range(count):
                 item, at = read_item(body, at)
                 items.append(item)
-            count, at = read_long(body, at)
+            count, at = _read_count(body, at)
         return items, at
 
     return read_array

@@ -365,6 +365,13 @@ class TestOtherTeams:
 
         assert REQUEST == decoder().decode(value.replace(write_long(2) + products + b"\x00", blocks))
 
+    def test_numbers_written_longer_than_they_need_be_are_read(self) -> None:
+        """Some encoders reserve room for a length and fill it in later."""
+        value = RequestEncoder().encode(REQUEST | {"products": []})
+        at = value.index(b"\x00", value.index(REQUEST["clientSpecificationId"].encode()))
+
+        assert REQUEST | {"products": []} == decoder().decode(value[:at] + b"\x80\x80\x00" + value[at + 1 :])
+
 
 def string(text: str) -> bytes:
     return write_long(len(text.encode())) + text.encode()

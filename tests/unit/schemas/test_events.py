@@ -82,7 +82,9 @@ def test_small_numbers_are_milliseconds_too() -> None:
     assert request(requestedAt=1000).requested_at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("change", [{"requestedAt": datetime(2025, 1, 1)}, {"products": None}, {"nosuch": 1}])  # noqa: DTZ001 - that is the mistake
+@pytest.mark.parametrize(
+    "change", [{"requestedAt": datetime(2025, 1, 1)}, {"products": None}, {"requestedAt": 2**62}, {"nosuch": 1}]
+)  # noqa: DTZ001 - that is the mistake
 def test_a_mistake_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         request(**change)
