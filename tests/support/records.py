@@ -113,14 +113,15 @@ def _read(consumer: Consumer, partitions: int, count: int | None, deadline: floa
             error = message.error()
             if error is None:
                 seen += 1
-                yield _record(message)
+                yield read_message(message)
             elif error.code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition())
             else:
                 raise KafkaException(error)
 
 
-def _record(message: Message) -> ReadRecord:
+def read_message(message: Message) -> ReadRecord:
+    """The record that a consumer gave."""
     partition, offset = _coordinates(message)
     headers = tuple(cast(Headers, message.headers() or []))
     return ReadRecord(partition, offset, message.key(), message.value(), headers, message.timestamp()[1])
