@@ -85,7 +85,8 @@ class RecordDecoder:
         try:
             record, at = read(value, at)
         except MALFORMED as error:
-            return _unreadable(f"the body is not what its schema says: {error}")
+            problem = "it ends too early, or has what the schema has not" if isinstance(error, IndexError) else error
+            return _unreadable(f"the body is not what its schema says: {problem}")
         if at != len(value):
             return _unreadable(f"the body ends at byte {len(value)} where its schema ends it at {at}")
         return cast("Record", record)

@@ -83,8 +83,14 @@ def test_small_numbers_are_milliseconds_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"requestedAt": datetime(2025, 1, 1)}, {"products": None}, {"requestedAt": 2**62}, {"nosuch": 1}]
-)  # noqa: DTZ001 - that is the mistake
+    "change",
+    [
+        {"requestedAt": datetime(2025, 1, 1)},  # noqa: DTZ001 - that is the mistake
+        {"requestedAt": 2**62},
+        {"products": None},
+        {"nosuch": 1},
+    ],
+)
 def test_a_mistake_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         request(**change)
