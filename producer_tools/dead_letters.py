@@ -9,7 +9,6 @@ are sent only ``again``; and two redrives at the same moment do not see each oth
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 
 from confluent_kafka import Message
 
@@ -31,7 +30,7 @@ MAX_HEADERS = 64
 _OWN = "dlq."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record of the dead-letter topic, as the service wrote it."""
 
@@ -92,7 +91,7 @@ class DeadLetter:
         value = self._own.get(name)
         return None if value is None else value.decode(errors="replace")
 
-    @cached_property
+    @property
     def _own(self) -> Mapping[str, bytes | None]:
         return dict(self.headers)
 

@@ -70,8 +70,6 @@ class RecordSender:
 
         Waits while the library's queue is full.
         """
-        if self._closing.is_set():
-            raise ResyncToolError("This publisher is closed: make a new one.")
         acknowledged: Future[Acknowledgement] = Future()
 
         def report(error: KafkaError | None, message: Message | None) -> None:
@@ -80,11 +78,12 @@ class RecordSender:
             elif error is not None:
                 acknowledged.set_exception(self._explain(error))
 
-        while True:
+        while not self._closing.is_set():
             with suppress(BufferError):
                 self._produce(record, report)
                 return acknowledged
             self._closing.wait(POLL_SECONDS)
+        raise ResyncToolError("This publisher is closed: make a new one.")
 
     def close(self, *, wait: bool = True) -> None:
         """End; with ``wait`` after what was sent is acknowledged or given up, else what waits is dropped."""

@@ -1,5 +1,6 @@
 """Reads a whole topic without a group: every partition, nothing committed, nobody else disturbed."""
 
+import logging
 import time
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from producer_tools.connection import ATTEMPT_SECONDS, CONNECT_SECONDS, PARTITION_EOF, Connection, kafka_log
+from producer_tools.connection import ATTEMPT_SECONDS, CONNECT_SECONDS, PARTITION_EOF, Connection
 
 Start: TypeAlias = Literal["beginning", "end"] | datetime
 """Where reading begins; a ``datetime`` (aware): with the first record of that time or later."""
@@ -20,6 +21,8 @@ GROWTH_SECONDS = 5.0
 
 STALL_SECONDS = 10.0
 """Silence after which a reader that is not at the end asks whether the brokers still answer."""
+
+_log = logging.getLogger(__name__)
 
 _headers_of = methodcaller("headers")
 """A name that is no UTF-8 makes ``Message.headers()`` raise ``SystemError``; called this way, at once and not later."""
@@ -56,6 +59,7 @@ class TopicReader:
         self._consumer.assign([TopicPartition(topic, partition, at) for partition, at in positions.items()])
         self._unfinished = {partition for partition, at in positions.items() if at < self.bounds[partition][1]}
         self._progress_at = self._growth_at = time.monotonic()
+        self._silent = False
 
     @property
     def finished(self) -> bool:
@@ -113,7 +117,7 @@ class TopicReader:
         ):
             raise self._connection.explain(error, self._topic)
         else:
-            kafka_log.warning("%s", error.str())
+            _log.debug("%s", error.str())
 
     def _check_life(self, *, follow: bool) -> None:
         """Waiting for the rest of what is known to be there makes sense only while the brokers answer."""
@@ -124,6 +128,14 @@ class TopicReader:
     def check_reachable(self) -> None:
         """Raise ``UnreachableError`` where no broker answers any more."""
         self._connection.partitions(self._consumer, self._topic)
+
+    def _note_silence(self, error: KafkaError | None) -> None:
+        """Tell once that the brokers do not answer, and once that they do again."""
+        if error is not None and not self._silent:
+            _log.warning("no answer from the brokers (%s); waiting for them", error.str())
+        elif error is None and self._silent:
+            _log.warning("the brokers answer again")
+        self._silent = error is not None
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         place = TopicPartition(self._topic, partition)
@@ -153,8 +165,9 @@ class TopicReader:
         try:
             topic = self._consumer.list_topics(self._topic, timeout=ATTEMPT_SECONDS).topics[self._topic]
         except KafkaException as exception:
-            kafka_log.warning("no answer from the brokers (%s); waiting for them", exception.args[0].str())
+            self._note_silence(exception.args[0])
             return
+        self._note_silence(None)
         new = sorted(set(topic.partitions) - set(self._known))
         if new:
             self._known += new

@@ -77,7 +77,7 @@ def run_redrive(options: RedriveOptions) -> int:
         plan = plan_redrive(settings, _chosen(settings, options), again=options.again)
     sendable = [redrive for redrive in plan if redrive.obstacle is None]
     _show_plan(plan, to_stdout=options.dry_run)
-    say(f"{len(sendable)} of {len(plan)} dead letters to send to {settings.topics.requests}")
+    say(f"{len(sendable)} of {len(plan)} dead letters can be sent to {settings.topics.requests}")
     codes = _obstacle_codes(plan)
     if api_key is not None and sendable:
         _confirm(options)
@@ -111,16 +111,16 @@ def _not_there(coordinates: tuple[int, int]) -> Mistake:
 
 
 def _show_plan(plan: list[Redrive], *, to_stdout: bool) -> None:
-    table = Table(
-        "at", "reason", "goes to", "redriven so far", "instead", stream=sys.stdout if to_stdout else sys.stderr
-    )
+    stream = sys.stdout if to_stdout else sys.stderr
+    table = Table("at", "reason", "redriven so far", "what happens", stream=stream)
     table.write(
         (
             redrive.letter.coordinates,
             redrive.letter.reason or "-",
-            "-" if redrive.obstacle else f"partition {redrive.letter.request_partition}",
             str(redrive.letter.redrive_count),
-            f"not sent: {redrive.obstacle}" if redrive.obstacle else "",
+            f"stays: {redrive.obstacle}"
+            if redrive.obstacle
+            else f"goes to partition {redrive.letter.request_partition}",
         )
         for redrive in plan
     )

@@ -80,6 +80,8 @@ def redrive(
 
     Each is sent at most once, unless --again. That is known from the requests topic itself, as far back as it is kept:
     what is older is only sent --again. A value too large for the dead-letter topic is gone and cannot be sent.
+
+    Exit code 3 where some could not be sent, 4 where none could; what was redriven before does not count as such.
     """
     from producer_tools.cli.dead_lettering import RedriveOptions, run_redrive  # noqa: PLC0415  heavy: Kafka
 

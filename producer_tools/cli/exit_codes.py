@@ -1,5 +1,6 @@
 """What the shell is told."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Collection
@@ -68,6 +69,18 @@ def code_of(error: BaseException) -> ExitCode | None:
     if isinstance(error, errors.InvalidRequest | errors.MisconfiguredError):
         return ExitCode.WRONG_INPUT
     return ExitCode.UNEXPECTED if isinstance(error, errors.ResyncToolError) else None
+
+
+class _ToPeople(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"warning: {record.getMessage()}")
+
+
+def show_warnings() -> None:
+    """Put the library's own warnings on stderr; librdkafka's lines stay unseen."""
+    log = logging.getLogger("producer_tools.topic_reader")
+    if not log.handlers:
+        log.addHandler(_ToPeople())
 
 
 def say(message: str) -> None:

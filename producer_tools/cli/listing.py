@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from producer_tools.cli.exit_codes import ExitCode, say
+from producer_tools.cli.exit_codes import ExitCode, say, show_warnings
 from producer_tools.cli.options import Output
 from producer_tools.cli.presentation import Stream, progress, streaming
 from producer_tools.cli.result_rows import result_json, result_row, result_table
@@ -18,6 +18,7 @@ def run_results(
         follow=follow,
         on_undecodable=warn_undecodable,
     )
+    show_warnings()
     stream = Stream(output, result_table(), result_row, flush_rows=follow)
     with results, streaming(stream):
         found = _copy(results, stream, limit, show_progress=not follow and output is Output.TABLE)

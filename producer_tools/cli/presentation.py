@@ -15,6 +15,10 @@ from producer_tools.cli.options import Output
 JsonObject: TypeAlias = Mapping[str, Any]
 
 _STYLES = {"SYNCHRONIZED": "green", "PARTIALLY_SYNCHRONIZED": "yellow", "FAILED": "red", "no result": "yellow"}
+_WHOLE = {"request", "status", "at"}
+"""Columns whose cells are copied: not broken over two lines."""
+WHOLE_UP_TO = 36
+"""Characters: a UUID."""
 _INVISIBLE = {"Cc", "Cf", "Cs"}
 
 
@@ -48,6 +52,9 @@ class Table:
         cells = [[printable(cell) for cell in row] for row in rows]
         if not cells:
             return
+        self._widths = [
+            max(width, *map(len, column)) for width, column in zip(self._widths, zip(*cells, strict=True), strict=True)
+        ]
         if self._stream.isatty():
             self._write_fitting(cells)
         else:
@@ -55,9 +62,6 @@ class Table:
         self._header_due = False
 
     def _write_plain(self, rows: list[list[str]]) -> None:
-        self._widths = [
-            max(width, *map(len, column)) for width, column in zip(self._widths, zip(*rows, strict=True), strict=True)
-        ]
         lines = [self._columns, *rows] if self._header_due else rows
         for line in lines:
             click.echo(
@@ -66,11 +70,12 @@ class Table:
             )
 
     def _write_fitting(self, rows: list[list[str]]) -> None:
-        from rich import box, console, table, text  # noqa: PLC0415  for terminals alone
+        from rich import console, table, text  # noqa: PLC0415  for terminals alone
 
-        fitting = table.Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=self._header_due, header_style="bold")
+        fitting = table.Table(box=None, padding=(0, 2, 0, 0), show_header=self._header_due, header_style="bold")
         for column, width in zip(self._columns, self._widths, strict=True):
-            fitting.add_column(column, overflow="fold", min_width=min(width, 8))
+            whole = column in _WHOLE and width <= WHOLE_UP_TO
+            fitting.add_column(column, overflow="fold", no_wrap=whole, min_width=width if whole else None)
         for row in rows:
             fitting.add_row(*(text.Text(cell, style=_STYLES.get(cell, "")) for cell in row))
         console.Console(file=self._stream, highlight=False).print(fitting)

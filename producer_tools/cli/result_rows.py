@@ -8,8 +8,14 @@ from producer_tools.subscriber import ReceivedResult
 from schemas.events import ProductResyncRequested, ProductResyncResult
 
 
+def answer_table() -> Table:
+    """For ``answer_row``."""
+    return Table("request", "status", "products", "answer")
+
+
 def result_table() -> Table:
-    return Table("request", "status", "products", "completed", "answer")
+    """For ``result_row``."""
+    return Table("request", "status", "completed", "answer")
 
 
 def event_json(event: ProductResyncRequested | ProductResyncResult) -> dict[str, Any]:
@@ -31,14 +37,18 @@ def result_json(result: ReceivedResult) -> JsonObject:
     }
 
 
+def answer_row(item: JsonObject) -> Sequence[str]:
+    """What came of a request that was just sent; without a result ``status`` is null."""
+    products = str(item.get("synchronizedProducts", ""))
+    return item["requestId"], item["status"] or "no result", products, _answer(item)
+
+
 def result_row(item: JsonObject) -> Sequence[str]:
-    """Tell in one line what came of a request; ``item`` as ``result_json`` makes it, or without a result."""
+    """A result among many; ``item`` as ``result_json`` makes it."""
+    completed = item["completedAt"].partition(".")[0].replace("T", " ") + "Z"
+    return item["requestId"], item["status"], completed, _answer(item)
+
+
+def _answer(item: JsonObject) -> str:
     error = item.get("error")
-    answer = f"{error['code']}: {error['message']}" if error else ", ".join(item.get("trackingIds", ()))
-    return (
-        item["requestId"],
-        item["status"] or "no result",
-        str(item.get("synchronizedProducts", "")),
-        str(item.get("completedAt", "")),
-        answer,
-    )
+    return f"{error['code']}: {error['message']}" if error else ", ".join(item.get("trackingIds", ()))

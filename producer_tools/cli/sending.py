@@ -16,7 +16,7 @@ from producer_tools.cli.listing import warn_undecodable
 from producer_tools.cli.options import Output
 from producer_tools.cli.ordering import CheckedOrder, Order, check_order
 from producer_tools.cli.presentation import JsonObject, Stream, Table, progress, streaming
-from producer_tools.cli.result_rows import event_json, result_json, result_row, result_table
+from producer_tools.cli.result_rows import answer_row, answer_table, event_json, result_json
 from producer_tools.environment import SENDING, tool_settings
 from producer_tools.errors import ResyncToolError, UnreachableError
 from producer_tools.publisher import ResyncPublisher, encoded
@@ -93,7 +93,7 @@ def _send_and_wait(
 ) -> int:
     codes = _deliver(publisher, dispatches)
     acknowledged = [dispatch for dispatch in dispatches if dispatch.acknowledgement]
-    with streaming(Stream(output, result_table(), result_row)) as stream:
+    with streaming(Stream(output, answer_table(), answer_row)) as stream:
         if output is Output.IDS:
             for dispatch in acknowledged:
                 stream.add({"requestId": dispatch.request_id})

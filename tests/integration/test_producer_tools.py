@@ -20,6 +20,7 @@ from confluent_kafka.cimpl import NewPartitions
 
 from producer_tools import (
     MisconfiguredError,
+    NotAcknowledgedError,
     ReceivedResult,
     ResyncPublisher,
     ResyncResults,
@@ -29,9 +30,10 @@ from producer_tools import (
 )
 from producer_tools.cli import run
 from schemas.codec import RequestDecoder, ResultEncoder
+from tests.support.kafka import Kafka
 from tests.support.records import RawRecord, read_topic, send_raw
 from tests.support.service import environment
-from tests.support.topics import Topics
+from tests.support.topics import Topics, create_topics
 
 API_KEY = "a-key-that-must-never-be-shown"
 SPECIFICATION = "0B6FF0DD-6E62-4F9F-8C6B-0F2E5A4E9D11"
@@ -504,6 +506,32 @@ class TestLibrary:
             sent = threads.map(lambda n: publisher.send([(f"M{n}", "S")], requested_by="job"), range(40))
             assert len(set(sent)) == 40
         assert len(read_topic(kafka_bootstrap, topics.requests)) == 40
+
+
+class TestBrokerInTrouble:
+    def test_a_broker_that_falls_silent_is_unreachable_for_sender_and_reader(
+        self, own_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        topics = create_topics(own_kafka.bootstrap)
+        one_by_one = {"queued.min.messages": 1, "max.partition.fetch.bytes": 1}
+        monkeypatch.setenv("RESYNC_KAFKA__PROPERTIES", json.dumps(one_by_one))
+        monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", own_kafka.bootstrap)
+        for name, value in topics.environment.items():
+            monkeypatch.setenv(name, value)
+        for name in ("connection.CONNECT_SECONDS", "topic_reader.STALL_SECONDS"):
+            monkeypatch.setattr(f"producer_tools.{name}", 1.0)
+        monkeypatch.setattr("producer_tools.connection.DELIVERY_MILLISECONDS", 2_000)
+        for _ in range(5):
+            send_raw(own_kafka.bootstrap, topics.results, [result_record("r")])
+
+        with ResyncPublisher(api_key=API_KEY) as publisher, ResyncResults() as results:
+            publisher.open()
+            own_kafka.pause()
+            with pytest.raises(NotAcknowledgedError, match="it may have been taken in or not"):
+                publisher.send([("M", "S")], requested_by="job")
+            with pytest.raises(UnreachableError):
+                list(results)
+            own_kafka.resume()
 
 
 @pytest.mark.usefixtures("setup")

@@ -62,10 +62,11 @@ def test_on_a_terminal_a_table_fits_and_still_tells_all(monkeypatch: pytest.Monk
     terminal = Terminal()
     message = " ".join(f"word{n}" for n in range(40))
 
-    Table("id", "message", stream=terminal).write([("0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11", message)])
+    Table("request", "message", stream=terminal).write([("0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11", message)])
 
     lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
     assert max(map(len, lines)) <= 60
+    assert "0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11" in lines[1]
     assert set(message.split()) <= set(" ".join(lines).split())
 
 
