@@ -18,6 +18,8 @@ from tests.support.parts import PartMissing
 BARE, BARE_WITH_HEADERS, SERVICE = "bare loop", "bare with our headers", "service"
 TAIL = "0.03:2s"
 """That share of the calls is this much slower."""
+BREAKDOWN_REQUESTS = 20_000
+"""Enough to time, few enough to repeat."""
 
 
 class _Options(TypedDict):
@@ -63,7 +65,7 @@ def main(**options: Unpack[_Options]) -> None:
 
     The broker is that of TEST_KAFKA_BOOTSTRAP, or one of its own.
     """
-    console = Console(width=None if Console().is_terminal else 200)
+    console = Console(soft_wrap=True, highlight=False)
     try:
         if options["breakdown"]:
             _break_down(console, options)
@@ -122,9 +124,9 @@ def _note(options: _Options, runs: dict[str, Sequence[Run]]) -> str:
     given_up = [run.given_up for each in runs.values() for run in each if run.given_up]
     return (
         f"{options['requests']:,} requests for {options['clients']} client specifications, {spread}, "
-        f"{options['partitions']} partitions; CM21 takes {options['latency']}, "
-        f"at most {options['products_per_call']} products a call and {options['concurrent_calls']} calls at once each; log lines: {options['log']}."
-        + (f" Answered of the dead one's: {given_up}." if given_up else "")
+        f"{options['partitions']} partitions. CM21 takes {options['latency']}; at most {options['products_per_call']} "
+        f"products a call, and {options['concurrent_calls']} calls at once for each client specification. "
+        f"Log lines: {options['log']}." + (f" Answered of the dead one's: {given_up}." if given_up else "")
     )
 
 
@@ -140,11 +142,16 @@ def _profiler(file: Path | None) -> Profiler | None:
 def _show_profile(console: Console, profiler: Profiler) -> None:
     console.print(f"Of the last run, stacks in {profiler.file}; share in the function alone, and with what it called:")
     for frame, own, whole in profiler.busiest(40):
-        console.print(f"  {own:6.1%} {whole:6.1%}  {frame}", highlight=False, markup=False)
+        console.print(f"  {own:6.1%} {whole:6.1%}  {frame}", markup=False)
 
 
 def _break_down(console: Console, options: _Options) -> None:
-    raise NotImplementedError
+    from tests.bench.breakdown import break_down, show
+
+    workload = Workload(min(options["requests"], BREAKDOWN_REQUESTS), options["clients"], keyed=not options["no_key"])
+    limits = Limits(options["products_per_call"], options["concurrent_calls"])
+    with prepared(workload, options["partitions"], limits, {}) as stage:
+        show(break_down(stage), console)
 
 
 if __name__ == "__main__":

@@ -66,9 +66,10 @@ class Run:
     """From the start of the process to the first result."""
     seconds_95: float
     seconds_100: float
-    per_second_95: float
-    per_second_100: float
-    cpu_us: Mapping[str, float]
+    per_second_95: float | None
+    per_second_100: float | None
+    """``None``: all were there at the first look."""
+    cpu_us: Mapping[str, float | None]
     """Microseconds of each process that takes part, per result of the span."""
     cpu_us_whole: float
     """Microseconds of the program, per result, over its whole life less an empty start."""
@@ -197,7 +198,7 @@ class Runner:
         counted = results.visible(end) - head_start
         spent = {name: end.cpu[name] - first.cpu[name] for name in end.cpu}
         seconds = end.at - first.at
-        busy = end.busy - first.busy - sum(spent.values())
+        busy = max(0.0, end.busy - first.busy - sum(spent.values()))
         return Run(
             results=results.expected,
             ready_seconds=observed.ready_at and observed.ready_at - observed.started_at,
@@ -213,8 +214,9 @@ class Runner:
         )
 
 
-def _rate(amount: float, per: float) -> float:
-    return amount / per if per > 0 else float("nan")
+def _rate(amount: float, per: float) -> float | None:
+    """``None`` where the span was too short to be timed."""
+    return amount / per if per > 0 else None
 
 
 class _BareLoop(ChildProcess):
