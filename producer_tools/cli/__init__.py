@@ -5,10 +5,10 @@ This module declares the commands and imports nothing heavy: ``--help`` and shel
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
+from producer_tools.cli.demo import demo
 from producer_tools.cli.dlq import dlq
 from producer_tools.cli.exit_codes import ExitCode, guarded
 from producer_tools.cli.results import results
@@ -55,18 +55,6 @@ def cli() -> None:
     """Ask Mirakl to take in products anew, and see what came of it."""
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def demo(arguments: tuple[str, ...]) -> int:
-    """See the whole system at work, on embedded parts.
-
-    Runs an embedded broker, SQLite and a simulated Mirakl in one process tree and sends real requests through it;
-    nothing has to be installed. The embedded broker has no transactions, so it runs `at-least-once`.
-    """
-    status: int = import_module("producer_tools.sandbox.demo").main(list(arguments))
-    return status
-
-
 @cli.command(epilog="\b\n" + "\n".join(f"{shell}: {how}" for shell, how in _SETUP.items()))
 @click.argument("shell", type=click.Choice(sorted(_SETUP)))
 def completion(shell: str) -> None:
@@ -78,7 +66,7 @@ def completion(shell: str) -> None:
         click.echo(script(cli, {}, PROGRAM, _COMPLETE_VARIABLE).source())
 
 
-for command in (send, results, dlq):
+for command in (send, results, dlq, demo):
     cli.add_command(command)
 
 

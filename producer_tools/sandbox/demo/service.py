@@ -1,0 +1,114 @@
+"""The service as its users run it: a process of its own, administered by its commands."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Final
+
+from producer_tools.errors import ResyncToolError
+
+COMMAND_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 15.0
+LAST_WORDS: Final = 30
+"""Lines of a log that are shown when something went wrong."""
+
+
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Give a child what we have ourselves, and of our settings only its ``own``: nobody's real Kafka is touched."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RESYNC_")}
+    return inherited | dict(own)
+
+
+class Service:
+    """``python -m consumer``, in ``folder``; what it logs goes to ``folder``/service.log, and to ``echo``."""
+
+    def __init__(self, settings: Mapping[str, str], folder: Path, echo: Callable[[str], None] | None = None) -> None:
+        self._environment = environment(settings)
+        self._folder = folder
+        self._echo = echo
+        self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    def administer(self, *arguments: str, given: str = "") -> str:
+        """Run one of the administration's commands, with ``given`` as its input; what it prints."""
+        named = f"`mirakl-resync-consumer {' '.join(arguments)}`"
+        try:
+            done = subprocess.run(  # noqa: S603  our own program, our own arguments
+                [sys.executable, "-m", "consumer", *arguments],
+                input=given,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_SECONDS,
+                check=False,
+                env=self._environment,
+                cwd=self._folder,
+                process_group=0,  # Ctrl-C reaches the demo alone, which ends the others in order
+            )
+        except subprocess.TimeoutExpired:
+            raise ResyncToolError(f"{named} did not end within {COMMAND_SECONDS:g} s.") from None
+        if done.returncode:
+            raise ResyncToolError(f"{named} ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "consumer", "run"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=self._environment,
+            cwd=self._folder,
+            process_group=0,
+        )
+        self._reader = threading.Thread(
+            target=self._keep_log, args=(self._process.stdout,), name="service-log", daemon=True
+        )
+        self._reader.start()
+
+    def check(self) -> None:
+        """Raise ``ResyncToolError``, with its last words, where it has ended."""
+        if self._process is not None and (code := self._process.poll()) is not None:
+            raise ResyncToolError(f"The service ended with {code}. {self.last_words()}")
+
+    def stop(self) -> int:
+        """Ask it to end in order (SIGTERM); its exit code."""
+        if self._process is None:
+            raise RuntimeError("the service was never started")
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise ResyncToolError(f"The service did not end within {STOP_SECONDS:g} s. {self.last_words()}") from None
+
+    def kill(self) -> None:
+        """End it at once, if it still runs: nothing in it is worth keeping."""
+        if self._process is None or self._reader is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+    def last_words(self) -> str:
+        """The end of its log, for people."""
+        if self._reader is not None:
+            self._reader.join(1.0)  # an ended process leaves some lines in the pipe
+        words = "".join(f"  {line}\n" for line in self._last_words)
+        return f"The end of its log:\n{words or '  (nothing)'}".rstrip()
+
+    def _keep_log(self, lines: IO[str]) -> None:
+        with (self._folder / "service.log").open("a", encoding="utf-8") as log, lines:
+            for line in lines:
+                log.write(line)
+                log.flush()
+                self._last_words.append(line.rstrip())
+                if self._echo:
+                    self._echo(line.rstrip())
