@@ -1,0 +1,96 @@
+"""The benchmark runs, and believes no result that is missing, repeated or wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas.codec import ResultEncoder
+from tests.bench.watch import Results, Sample, WrongResultsError
+from tests.bench.workload import Workload
+from tests.support.records import ReadRecord
+from tests.support.service import ROOT
+
+FEW = Workload(requests=3, specifications=3, keyed=True)
+
+
+@pytest.mark.slow
+def test_service_and_bare_loops_answer_each_request_once_and_are_timed(kafka_bootstrap: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    arguments = ["--requests", "500", "--rounds", "1", "--dead", "--latency", "5ms", "--json", str(figures)]
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.bench", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TEST_KAFKA_BOOTSTRAP": kafka_bootstrap},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+    assert 0 == ran.returncode, ran.stderr
+    runs = {name: run for name, [run] in json.loads(figures.read_text())["report"]["runs"].items()}
+    assert ["bare loop", "bare with our headers", "service", "service, one dead"] == list(runs)
+    assert [500, 500, 500, 437] == [run["results"] for run in runs.values()]
+    assert runs["service"]["requests_per_call"] > 1
+    assert all(run["peak_megabytes"] > 10 for run in runs.values())
+    assert all(run["first_seconds"] > 0 for run in runs.values())
+
+
+def test_results_count_from_the_moment_that_a_committed_reader_sees_them() -> None:
+    results = Results([_result(0, offset=0), _result(1, offset=1), _result(2, offset=3)], FEW, frozenset())
+    samples = [Sample(float(end), (end,), {}, 0.0) for end in range(5)]  # offset 2 is a transaction marker
+
+    results.check()
+
+    assert [0, 1, 2, 2, 3] == [results.visible(sample) for sample in samples]
+    assert [1.0, 2.0, 4.0] == [results.reached(samples, share).at for share in (0.0, 0.5, 1.0)]
+
+
+def test_requests_of_a_dead_client_specification_do_not_count() -> None:
+    results = Results([_result(0), _result(1), _result(2, status="FAILED")], FEW, frozenset({2}))
+
+    results.check()
+
+    assert (2, 1) == (results.expected, results.given_up)
+    assert 2 == results.visible(Sample(0.0, (3,), {}, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("found", "trouble"),
+    [
+        ([0, 1], "1 requests got no result"),
+        ([0, 1, 2, 1], "1 requests got more than one"),
+        ([0, 1, 3], "was never asked for"),
+    ],
+)
+def test_a_missing_or_repeated_or_unasked_result_is_an_error(found: list[int], trouble: str) -> None:
+    with pytest.raises((WrongResultsError, ValueError), match=trouble):
+        Results([_result(number) for number in found], FEW, frozenset()).check()
+
+
+def test_a_failed_result_is_an_error() -> None:
+    with pytest.raises(WrongResultsError, match="is not what was asked for"):
+        Results([_result(0), _result(1), _result(2, status="FAILED")], FEW, frozenset()).check()
+
+
+def _result(number: int, *, offset: int | None = None, status: str = "SYNCHRONIZED") -> ReadRecord:
+    value = ResultEncoder().encode(
+        {
+            "requestId": FEW.request_id(number),
+            "status": status,
+            "synchronizedProducts": 2 if status == "SYNCHRONIZED" else 0,
+            "clientSpecificationId": FEW.specification_id(FEW.specification_of(number)),
+            "trackingIds": [],
+            "unsynchronizedProducts": [],
+            "error": None,
+            "requestedAt": 0,
+            "completedAt": 0,
+        }
+    )
+    at = number if offset is None else offset
+    return ReadRecord(0, at, FEW.request_id(number).encode(), value, (), 0)
