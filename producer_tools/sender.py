@@ -71,6 +71,7 @@ class RecordSender:
         Waits while the library's queue is full.
         """
         acknowledged: Future[Acknowledgement] = Future()
+        acknowledged.set_running_or_notify_cancel()  # what is sent cannot be called back: never cancelled
 
         def report(error: KafkaError | None, message: Message | None) -> None:
             if error is None and message is not None:

@@ -463,6 +463,16 @@ class TestLibrary:
             asyncio.run(send_all(publisher))
             assert len(read_topic(kafka_bootstrap, topics.requests)) == 300
 
+    def test_a_coroutine_that_no_longer_waits_disturbs_nobody_else(self) -> None:
+        async def give_up(publisher: ResyncPublisher) -> None:
+            sent = asyncio.wrap_future(publisher.submit(new_request([("M", "S")], requested_by="job")))
+            sent.cancel()
+            await asyncio.sleep(0.1)
+
+        with ResyncPublisher() as publisher:
+            asyncio.run(give_up(publisher))
+            assert publisher.send([("M", "S")], requested_by="job")
+
     def test_correlation_and_trace_are_carried(self, topics: Topics, kafka_bootstrap: str) -> None:
         trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         with ResyncPublisher() as publisher:
