@@ -15,8 +15,8 @@ def unfit(specification: ClientSpecification) -> ResyncError | None:
     if specification.unusable is not None:
         return error(
             Code.CLIENT_SPECIFICATION_UNUSABLE,
-            f"The client specification {specification.name} cannot be used: {specification.unusable} "
-            "An administrator has to correct it; then ask again.",
+            f"The client specification {specification.name} cannot be used; have an administrator correct it, "
+            f"then ask again: {specification.unusable}",
         )
     if specification.suspended:
         return error(

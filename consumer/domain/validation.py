@@ -102,8 +102,8 @@ def _mistakes(
 def _summary(rows: Sequence[FieldError]) -> str:
     first = rows[0]
     if len(rows) == 1:
-        return f"The request is not valid: {first.field} {first.message}. Correct it and send it again."
+        return f"The request is not valid: {first.field} {first.message}; correct it and send it again."
     return (
-        f"The request has {len(rows)} mistakes, the first: {first.field} {first.message}. "
-        "Correct all that fieldErrors lists and send it again."
+        f"The request has {len(rows)} mistakes, the first: {first.field} {first.message}; "
+        "correct all that fieldErrors lists and send it again."
     )

@@ -817,7 +817,12 @@ def _refusal(outcome: Refusal | Unacknowledged) -> ResyncError:
             Code.CM21_UNAUTHORIZED,
             f"Mirakl refused the credential of the client specification ({said}): have an administrator renew it.",
         )
-    return error(Code.CM21_REFUSED, f"Mirakl refused the products ({said}): correct them before asking again.")
+    if outcome.blames_entries:
+        return error(Code.CM21_REFUSED, f"Mirakl refused the products ({said}): correct them before asking again.")
+    return error(
+        Code.CM21_REFUSED,
+        f"Mirakl refused the call ({said}): have an administrator check the client specification's base URL.",
+    )
 
 
 def _given_up(part: Part) -> ResyncError:

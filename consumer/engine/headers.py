@@ -48,7 +48,7 @@ def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> Facts:
         return facts
     size = 0
     for name, value in headers:
-        size += len(name) + (len(value) if value is not None else 0)
+        size += len(name if name.isascii() else name.encode()) + (len(value) if value is not None else 0)
         known = _FIELDS.get(name) or _FIELDS.get(name.lower())
         if known is not None:
             setattr(facts, known, value)
