@@ -39,9 +39,12 @@ class ReadRecord:
         return found[-1].decode() if found and found[-1] is not None else None
 
 
-def send_raw(bootstrap: str, topic: str, records: Iterable[RawRecord]) -> list[tuple[int, int]]:
+def send_raw(
+    bootstrap: str, topic: str, records: Iterable[RawRecord], *, compression: str = "none"
+) -> list[tuple[int, int]]:
     """Write records; their (partition, offset), in order. Returns once the broker has acknowledged all."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "message.max.bytes": 8_000_000})
+    limits = {"linger.ms": 5, "message.max.bytes": 100_000_000, "compression.type": compression}
+    producer = Producer({"bootstrap.servers": bootstrap, **limits})
     written: dict[int, tuple[int, int]] = {}
 
     def delivered(index: int) -> Callable[[KafkaError | None, Message], None]:

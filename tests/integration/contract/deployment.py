@@ -204,9 +204,9 @@ class Deployment:
         if self._outcomes is not None:
             self._outcomes.close()
 
-    def send(self, *records: RawRecord) -> list[Coordinates]:
+    def send(self, *records: RawRecord, compression: str = "none") -> list[Coordinates]:
         """Write records as they are."""
-        return send_raw(self.bootstrap, self.topics.requests, records)
+        return send_raw(self.bootstrap, self.topics.requests, records, compression=compression)
 
     def ask(self, key: str | None, *events: Event, timeout: float = 20) -> list[Event]:
         """Send requests of an operator, wait for their results."""
