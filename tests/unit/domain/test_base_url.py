@@ -118,7 +118,7 @@ def test_what_is_no_plain_https_address_is_refused(url: str) -> None:
 @given(st.text())
 def test_no_text_is_too_strange_to_judge(text: str) -> None:
     assert base_url_problem(text) is not None
-    assert base_url_problem(f"https://{text}@mirakl.example") is not None
+    assert base_url_problem(f"https://{text.replace('/', '')}@mirakl.example") is not None  # a path may hold an @
 
 
 @given(st.text(alphabet=st.characters(codec="ascii")))
