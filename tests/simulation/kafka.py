@@ -1,0 +1,486 @@
+"""What ``confluent_kafka.Consumer`` and ``Producer`` look like from inside, over the simulated broker.
+
+A method that takes time is a generator (see ``shells``). What a process has sent reaches the broker though the
+process dies or freezes meanwhile; an answer may get lost, or come too late.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from types import GeneratorType
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from tests.simulation.broker import Broker, ProducerState, Refused, Transaction, write_metadata
+from tests.simulation.loop import Signal, Steps, Wait
+
+OUT_OF_TIME = KafkaError._TIMED_OUT
+ANSWER = TypeVar("ANSWER")
+_CODES = {
+    "UNKNOWN_MEMBER_ID": KafkaError.UNKNOWN_MEMBER_ID,
+    "ILLEGAL_GENERATION": KafkaError.ILLEGAL_GENERATION,
+    "OFFSET_METADATA_TOO_LARGE": KafkaError.OFFSET_METADATA_TOO_LARGE,
+    "INVALID_TXN_STATE": KafkaError.INVALID_TXN_STATE,
+    "PRODUCER_FENCED": KafkaError._FENCED,
+}
+_ABORTABLE = frozenset({"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "OFFSET_METADATA_TOO_LARGE"})
+
+
+def timed_out() -> KafkaException:
+    """Nobody knows; may be asked again."""
+    return KafkaException(KafkaError(OUT_OF_TIME, "Local: Timed out", fatal=False, retriable=True))
+
+
+def abortable(code: int, reason: str) -> KafkaException:
+    """The transaction has to be aborted."""
+    return KafkaException(KafkaError(code, reason, fatal=False, retriable=False, txn_requires_abort=True))
+
+
+def fatal(code: int, reason: str) -> KafkaException:
+    """The producer is of no more use."""
+    return KafkaException(KafkaError(code, reason, fatal=True, retriable=False))
+
+
+def refused(problem: Refused) -> KafkaException:
+    """The broker's no, in the binding's words."""
+    code = _CODES[problem.code]
+    return abortable(code, problem.code) if problem.code in _ABORTABLE else fatal(code, problem.code)
+
+
+class Network:
+    """The way to the broker and back. ``trouble`` draws whether something goes wrong with a call."""
+
+    def __init__(self, replica: Any, broker: Broker) -> None:  # noqa: ANN401 - replica.Replica, which imports this
+        self.replica = replica
+        self.broker = broker
+        self.loop = broker.loop
+        self.rng = broker.rng
+
+    def ask(self, what: str, effect: Callable[[], ANSWER], patience: float) -> Generator[Any, Any, ANSWER]:
+        """Let ``effect`` happen at the broker; what it gives or raises comes back, or a time-out."""
+        self.replica.step(what)
+        trouble = self.replica.world.trouble(what)
+        box: list[tuple[bool, Any]] = []
+        back = Signal()
+
+        def arrive() -> None:
+            if self.broker.down:
+                self.loop.at(self.broker.down_until + self.rng.random() * 0.2, arrive)
+                return
+            try:
+                box.append((True, effect()))
+            except (Refused, KafkaException) as problem:
+                box.append((False, problem))
+            if trouble != "answer lost":
+                self.loop.after(0.0002 + self.rng.random() * 0.004, back.give)
+
+        if trouble != "request lost":
+            delay = 0.0002 + self.rng.random() * 0.004
+            if trouble == "slow":
+                delay += self.rng.random() * 2 * patience
+            self.loop.after(delay, arrive)
+        yield Wait(back, patience)
+        self.replica.step(what + ", answered")
+        if not box or trouble == "answer lost":
+            raise timed_out()
+        fine, answer = box[0]
+        if fine:
+            return answer  # type: ignore[no-any-return]  # what ``effect`` gave
+        raise answer
+
+
+class Message:
+    """A record, or an error, as the consumer hands it over."""
+
+    __slots__ = ("_error", "_offset", "_partition", "_record")
+
+    def __init__(self, partition: int, offset: int, record: Any = None, error: KafkaError | None = None) -> None:  # noqa: ANN401
+        self._partition, self._offset, self._record, self._error = partition, offset, record, error
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return (1, self._record.timestamp)
+
+    def key(self) -> bytes | None:
+        return None
+
+    def value(self) -> bytes | None:
+        return self._record.value  # type: ignore[no-any-return]  # scenario.SentRecord
+
+    def headers(self) -> Any:  # noqa: ANN401 - as the binding's
+        return self._record.headers
+
+
+class _Fetch:
+    """One assigned partition, as fetched."""
+
+    __slots__ = ("end_told", "paused", "position", "sought")
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.paused = False
+        self.end_told = -1
+        self.sought = False
+
+
+class SimulatedConsumer:
+    """A member of the group. Its background thread joins, is told of rebalances, and queues callbacks for ``poll``."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.replica = config["replica"]
+        self.network: Network = self.replica.network
+        self.broker = self.network.broker
+        self.loop = self.broker.loop
+        self.rng = self.broker.rng
+        self.instance: str | None = config.get("group.instance.id")
+        self.member_id = ""
+        self.generation = -1
+        self.wake = Signal()
+        self._fetches: dict[int, _Fetch] = {}
+        self._callbacks: deque[tuple[str, list[int]]] = deque()
+        self._in_callback = False
+        self._rejoin_wanted = False
+        self._joining = False
+        self._left = False
+        self._on: dict[str, Callable[..., Any]] = {}
+
+    # -- the background thread -------------------------------------------------------------------------
+
+    def _background(self, event: Callable[[], None]) -> bool:
+        """May the background thread act now? If it is frozen, ``event`` happens when it thaws."""
+        process = self.replica.process
+        if not process.alive or self._left:
+            return False
+        if process.frozen_until > self.loop.now:
+            self.loop.at(process.frozen_until + self.rng.random() * 0.05, event)
+            return False
+        if self.broker.down:
+            self.loop.at(self.broker.down_until + self.rng.random() * 0.5, event)
+            return False
+        return True
+
+    def check(self) -> None:
+        """A heartbeat: is it still a member?"""
+        if self._background(self.check) and self.member_id and self.member_id not in self.broker.members:
+            self._lose()
+
+    def noticed(self) -> None:
+        """A heartbeat told that the group rebalances."""
+        if not self._background(self.noticed):
+            return
+        if self.member_id not in self.broker.members:
+            self._lose()
+        elif self._in_callback or self._callbacks:
+            self._rejoin_wanted = True
+        else:
+            self._join()
+
+    def _join(self) -> None:
+        self._rejoin_wanted = False
+        if self._joining:
+            return
+        self._joining = True
+        self.loop.after(0.001 + self.rng.random() * 0.02, self._arrive)
+
+    def _arrive(self) -> None:
+        """The request to join reaches the broker (it was sent: a frozen process's too)."""
+        self._joining = False
+        if not self.replica.process.alive or self._left:
+            return
+        if self.broker.down:
+            self._joining = True
+            self.loop.at(self.broker.down_until + self.rng.random() * 0.5, self._arrive)
+            return
+        if self.member_id and self.member_id not in self.broker.members:
+            self._lose()
+            return
+        self.member_id = self.broker.join(self, self.member_id, self.instance, frozenset(self._fetches))
+
+    def synced(self, member_id: str, generation: int, assigned: frozenset[int]) -> None:
+        """The group's new assignment has come."""
+        if not self._background(lambda: self.synced(member_id, generation, assigned)):
+            return
+        if member_id != self.member_id or member_id not in self.broker.members:
+            self.check()
+            return
+        if generation < self.generation:
+            return
+        self.generation = generation
+        owned = set(self._fetches)
+        revoked, added = sorted(owned - assigned), sorted(assigned - owned)
+        if revoked:
+            self._callbacks.append(("revoke", revoked))
+        self._callbacks.append(("assign", added))
+        self._rejoin_wanted |= bool(revoked)
+        self.wake.give()
+
+    def _lose(self) -> None:
+        """The group goes on without us."""
+        self.replica.trace("is no member of the group any more")
+        self.member_id, self.generation = "", -1
+        self._callbacks.clear()
+        self._rejoin_wanted = True
+        self._callbacks.append(("lost", sorted(self._fetches)))
+        self.wake.give()
+
+    # -- for the owner thread --------------------------------------------------------------------------
+
+    def subscribe(self, _topics: Sequence[str], **callbacks: Callable[..., Any]) -> None:
+        self._on = callbacks
+        self._join()
+
+    def poll(self, seconds: float) -> Generator[Any, Any, Message | None]:
+        """Serve callbacks, then give a message. A silent poll lasts longer here than there: nothing happens in it."""
+        yield from self._serve()
+        message = self._next()
+        if message is not None:
+            return message
+        busy = any(not fetch.sought for fetch in self._fetches.values())
+        yield Wait(self.wake, seconds * (1 + self.rng.random()) if busy else 0.5)
+        yield self.rng.random() * 0.004
+        yield from self._serve()
+        return self._next()
+
+    def consume(self, most: int, _seconds: float) -> list[Message]:
+        """What is there already."""
+        found = []
+        while len(found) < most and (message := self._next()) is not None:
+            found.append(message)
+        return found
+
+    def _serve(self) -> Steps:
+        while self._callbacks:
+            what, partitions = self._callbacks.popleft()
+            if what in ("revoke", "lost"):
+                partitions = [each for each in partitions if each in self._fetches]
+                if not partitions:
+                    continue
+            self.replica.trace(f"{what} {partitions}")
+            self._in_callback = True
+            self.replica.step(f"callback {what}")
+            steps = self._on[f"on_{what}"](self, [TopicPartition("requests", each) for each in partitions])
+            if isinstance(steps, GeneratorType):
+                yield from steps
+            self._in_callback = False
+        if self._rejoin_wanted and not self._left:
+            self._join()
+
+    def _next(self) -> Message | None:
+        ready = [p for p, fetch in self._fetches.items() if not fetch.paused and self._has(p, fetch)]
+        if not ready or self.broker.down:
+            return None
+        partition = ready[0] if len(ready) == 1 else ready[int(self.rng.random() * len(ready))]
+        return self._take(partition, self._fetches[partition])
+
+    def _has(self, partition: int, fetch: _Fetch) -> bool:
+        return fetch.position < self.broker.logs[partition].end or fetch.end_told < fetch.position
+
+    def _take(self, partition: int, fetch: _Fetch) -> Message:
+        log = self.broker.logs[partition]
+        if fetch.position < log.start or fetch.position > log.end:
+            fetch.paused = True
+            return Message(partition, fetch.position, error=KafkaError(KafkaError._AUTO_OFFSET_RESET, "out of range"))
+        offset = fetch.position
+        while offset < log.end and offset not in log.records:
+            offset += 1
+        if offset >= log.end:
+            fetch.position = fetch.end_told = log.end
+            return Message(partition, log.end, error=KafkaError(KafkaError._PARTITION_EOF, "end"))
+        fetch.position = offset + 1
+        return Message(partition, offset, log.records[offset])
+
+    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            self._fetches[each.partition] = _Fetch(self.broker.logs[each.partition].start)
+
+    def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            self._fetches.pop(each.partition, None)
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            self._fetches[each.partition].paused = True
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            self._fetches[each.partition].paused = False
+
+    def seek(self, place: TopicPartition) -> None:
+        if place.partition not in self._fetches:
+            raise KafkaException(KafkaError(KafkaError._STATE, "Local: Erroneous state"))
+        fetch = self._fetches[place.partition]
+        fetch.position, fetch.end_told, fetch.sought = place.offset, -1, True
+
+    def committed(self, partitions: Sequence[TopicPartition], timeout: float) -> Generator[Any, Any, list[TopicPartition]]:
+        (partition,) = (each.partition for each in partitions)
+        process = self.replica.process
+
+        def read() -> tuple[int, str]:
+            answer = self.broker.read_progress(partition, process)
+            if answer is None:
+                raise timed_out()
+            return answer
+
+        offset, metadata = yield from self.network.ask("committed", read, timeout)
+        self.replica.trace(f"read progress of {partition}: {offset} {metadata}")
+        return [TopicPartition("requests", partition, offset, metadata)]
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> Steps:
+        log = self.broker.logs[place.partition]
+        return (yield from self.network.ask("watermarks", lambda: (log.start, log.end), timeout))
+
+    def consumer_group_metadata(self) -> bytes:
+        return write_metadata(self.generation, self.member_id)
+
+    def close(self) -> Steps:
+        """Give everything up, then leave the group."""
+        self._callbacks.clear()
+        self._callbacks.append(("revoke" if self.member_id else "lost", sorted(self._fetches)))
+        self._rejoin_wanted = False
+        yield from self._serve()
+        self._left = True
+        if self.instance is None:
+            yield self.rng.random() * 0.01
+            self.broker.leave(self.member_id)
+
+
+class SimulatedProducer:
+    """A transactional producer."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.replica = config["replica"]
+        self.network: Network = self.replica.network
+        self.broker = self.network.broker
+        self._id: str = config["transactional.id"]
+        self._state: ProducerState | None = None
+        self._transaction: Transaction | None = None
+        self._outcomes: list[Any] = []
+        self._reports: list[Callable[..., Any]] = []
+        self._failed: KafkaException | None = None
+        self._fatal: KafkaException | None = None
+
+    def init_transactions(self, timeout: float) -> Steps:
+        process = self.replica.process
+        self._state = yield from self.network.ask(
+            "init", lambda: self.broker.init_producer(self._id, process), min(timeout, 2.0)
+        )
+
+    def begin_transaction(self) -> None:
+        if self._fatal:
+            raise self._fatal
+        if self._state is None:
+            raise AssertionError("begun before it was initialized")
+        self._transaction = self.broker.begin(self._state)
+        self._outcomes, self._reports, self._failed = [], [], None
+
+    def produce(self, _topic: str, value: Any, _key: Any, headers: Any, on_delivery: Any) -> None:  # noqa: ANN401, ARG002
+        self._outcomes.append(value)
+        if on_delivery is not None:
+            self._reports.append(on_delivery)
+
+    def poll(self, _seconds: float) -> int:
+        return 0
+
+    def flush(self, timeout: float) -> Steps:
+        """Deliver what is in the queue; how many records are still in it."""
+        if not self._outcomes:
+            return 0
+        try:
+            yield from self._deliver(timeout)
+        except KafkaException as problem:
+            if problem.args[0].retriable():
+                return len(self._outcomes)
+        return 0
+
+    def _deliver(self, timeout: float) -> Steps:
+        outcomes, transaction = self._outcomes, self._transaction
+        if transaction is None:
+            raise AssertionError("no transaction")
+        if not outcomes:
+            return
+        written: list[bool] = []
+
+        def write() -> None:
+            if not written:
+                self.broker.produce(transaction, outcomes)
+                written.append(True)
+
+        while not written:
+            try:
+                yield from self.network.ask("produce", write, min(timeout, 1.0))
+            except Refused as problem:
+                self._failed = abortable(KafkaError.INVALID_PRODUCER_EPOCH, problem.code)
+                raise self._failed from problem
+            except KafkaException:
+                continue
+        self._outcomes = []
+        for report in self._reports:
+            steps = report(None, None)
+            if isinstance(steps, GeneratorType):
+                yield from steps
+        self._reports = []
+
+    def send_offsets_to_transaction(self, offsets: Sequence[TopicPartition], metadata: bytes, timeout: float) -> Steps:
+        transaction = self._usable()
+        wanted = {each.partition: (each.offset, each.metadata or "") for each in offsets}
+        yield from self._ask(
+            "send offsets", lambda: self.broker.send_offsets(transaction, wanted, metadata), min(timeout, 1.0)
+        )
+
+    def commit_transaction(self, timeout: float) -> Steps:
+        transaction = self._usable()
+        yield from self._deliver(timeout)
+        yield from self._ask("commit", lambda: self.broker.end(transaction, "committed"), min(timeout, 1.0))
+        self._transaction = None
+
+    def abort_transaction(self, timeout: float) -> Steps:
+        if self._fatal:
+            raise self._fatal
+        self._failed = None
+        transaction = self._transaction
+        if transaction is None:
+            return
+        self._outcomes = []
+        if transaction.state == "aborted" and self.network.rng.random() < 0.5:
+            self._transaction = None  # the coordinator was quicker; newer clients take that for an abort
+            return
+        yield from self._ask("abort", lambda: self.broker.end(transaction, "aborted"), min(timeout, 1.0))
+        self._transaction = None
+
+    def _usable(self) -> Transaction:
+        if self._fatal:
+            raise self._fatal
+        if self._failed:
+            raise self._failed
+        if self._transaction is None:
+            raise AssertionError("no transaction")
+        return self._transaction
+
+    def _ask(self, what: str, effect: Callable[[], None], patience: float) -> Steps:
+        """Ask, perhaps with a failure that the world has in store."""
+        failure = self.replica.world.failure(what)
+        if failure == "before":
+            raise abortable(KafkaError.NOT_COORDINATOR, f"{what} failed")
+        if failure == "fatal before":
+            self._fatal = fatal(KafkaError._FATAL, f"{what} failed")
+            raise self._fatal
+        try:
+            yield from self.network.ask(what, effect, patience)
+        except Refused as problem:
+            error = refused(problem)
+            if error.args[0].fatal():
+                self._fatal = error
+            else:
+                self._failed = error
+            raise error from problem
+        if failure == "fatal after":
+            self._fatal = fatal(KafkaError._FATAL, f"{what} happened, but the producer broke")
+            raise self._fatal

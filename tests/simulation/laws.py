@@ -1,0 +1,376 @@
+"""The oracle: what must hold whatever happens, checked while it happens and once it is over.
+
+It knows the world, which the service does not: what was sent, what Mirakl took in, what the stores held when. Of
+the service it believes only what is visible outside, but for the bounds and the clock of its core, which it reads.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from consumer.domain.calls import CallFailure, Refusal, Unacknowledged
+from consumer.domain.model import Directory
+from consumer.domain.outcome import Code, DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
+from consumer.domain.progress import decode_map
+from consumer.engine.commands import Instant, StartCall
+from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS
+from consumer.engine.work import Request
+from tests.simulation.broker import Transaction
+from tests.simulation.mirakl import SentCall
+from tests.simulation.replica import Payload, Replica
+from tests.simulation.scenario import KEYS, POISON, UNKNOWN_SCHEMA, SentRecord
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TICK_SLACK = 0.35
+"""Seconds by which something that a tick brings about may come late."""
+STALE = DIRECTORY_PATIENCE_SECONDS + 0.6
+REFUSALS_FOR_ENTRIES = (400, 413, 422)
+
+
+class ViolationError(Exception):
+    """A law is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One outcome that a ``read_committed`` subscriber sees."""
+
+    time: float
+    payload: Payload
+    transaction: int
+
+
+class Laws:
+    """All of them."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.visible: dict[tuple[int, int], Outcome] = {}
+        self._calls: dict[tuple[str, str], list[SentCall]] = {}
+        self._counted: dict[int, int] = {}
+        self._deep_at = 0.0
+        skus: dict[str, set[str]] = {}
+        for record in world.plan.records:
+            for id_, sku in record.products:
+                skus.setdefault(id_, set()).add(sku)
+        self._ambiguous = frozenset(id_ for id_, found in skus.items() if len(found) > 1)
+
+    def _broken(self, text: str) -> None:
+        self._world.violated(text)
+
+    # -- publishing ------------------------------------------------------------------------------------
+
+    def published(self, transaction: Transaction) -> None:
+        """A transaction has committed: its outcomes are visible, its offsets count."""
+        broker = self._world.broker
+        for payload in transaction.outcomes:
+            record = payload.request.record
+            place = (record.partition, record.offset)
+            if place in self.visible:
+                self._broken(f"record {place} has a second outcome, of transaction {transaction.number}")
+            self.visible[place] = Outcome(self._world.loop.now, payload, transaction.number)
+            self._check_outcome(self._world.records_at[place], payload)
+            if record.partition not in transaction.offsets:
+                self._broken(f"the outcome of {place} was published without the offset of its partition")
+        for partition, (offset, metadata) in transaction.offsets.items():
+            if broker.readers.get(partition) is not transaction.producer.process:
+                self._broken(f"partition {partition}: published after another owner could have read the progress")
+            before, _ = broker.committed.get(partition, (0, ""))
+            if offset < before:
+                self._broken(f"partition {partition}: the committed offset went back from {before} to {offset}")
+            self._check_progress(partition, before, offset, metadata)
+
+    def _check_progress(self, partition: int, before: int, offset: int, metadata: str) -> None:
+        """Offset and map say exactly which outcomes are visible."""
+        log = self._world.broker.logs[partition]
+        if offset > log.end:
+            self._broken(f"partition {partition}: committed {offset} beyond the log's end {log.end}")
+        for each in range(before, offset):
+            if each in log.records and (partition, each) not in self.visible and each >= log.start:
+                self._broken(f"partition {partition}: committed {offset}, but record {each} has no outcome")
+        bits = int.from_bytes(decode_map(offset, metadata), "little")
+        done = {offset + index for index in range(bits.bit_length()) if bits >> index & 1}
+        seen = {each for each in range(offset, log.end) if (partition, each) in self.visible}
+        if done - seen:
+            self._broken(f"partition {partition}: the map at {offset} names {sorted(done - seen)} without outcome")
+        if seen - done:
+            self._broken(f"partition {partition}: the map at {offset} forgets {sorted(seen - done)}")
+
+    # -- outcomes --------------------------------------------------------------------------------------
+
+    def _check_outcome(self, record: SentRecord, payload: Payload) -> None:
+        verdict, request = payload.verdict, payload.request
+        where = f"record {record.partition}:{record.offset} (r{record.number})"
+        if isinstance(verdict, DeadLettered):
+            self._check_dead_letter(record, verdict, where)
+            return
+        if not record.readable or (record.schema is not None and record.schema >= UNKNOWN_SCHEMA):
+            self._broken(f"{where} cannot be read, and was answered {verdict}")
+        if isinstance(verdict, Failed):
+            self._check_failure(record, request, verdict, where)
+            return
+        if not isinstance(verdict, Synchronized | Partial):
+            self._broken(f"{where} was published without a verdict")
+            return
+        self._check_specification(record, request, verdict.client_specification_id, where)
+        self._check_taken_in(record, request, verdict, payload, where)
+
+    def _check_dead_letter(self, record: SentRecord, verdict: DeadLettered, where: str) -> None:
+        unknown = record.schema is not None and record.schema >= UNKNOWN_SCHEMA
+        expected = None
+        if not record.readable:
+            expected = DeadLetterReason.UNREADABLE
+        elif unknown:
+            expected = DeadLetterReason.UNKNOWN_SCHEMA
+        if verdict.reason is not expected:
+            self._broken(f"{where} became a dead letter: {verdict}")
+
+    def _check_specification(self, record: SentRecord, request: Request, id_: str | None, where: str) -> None:
+        seen = self._world.database.between(request.read_at - STALE, self._world.loop.now)
+        if not any(judge(record, each) == id_ for each in seen):
+            self._broken(f"{where} went to {id_}, which no state of the database allows")
+
+    def _check_taken_in(
+        self, record: SentRecord, request: Request, verdict: Synchronized | Partial, payload: Payload, where: str
+    ) -> None:
+        wanted = dict(record.products)
+        missing = dict(verdict.unsynchronized) if isinstance(verdict, Partial) else {}
+        covered: dict[str, str] = {}
+        for tracking_id in verdict.tracking_ids:
+            call = self._world.mirakl.taken_in.get(tracking_id)
+            if call is None:
+                self._broken(f"{where}: Mirakl never gave tracking id {tracking_id}")
+                return
+            if call.specification.id != verdict.client_specification_id or call.owner != payload.process.name:
+                self._broken(f"{where}: tracking id {tracking_id} is of another client specification or process")
+            covered |= call.products
+        for id_, sku in wanted.items():
+            if id_ not in missing and covered.get(id_) != sku:
+                self._broken(f"{where}: {id_} was not taken in under {verdict.tracking_ids}")
+        if not missing.items() <= wanted.items():
+            self._broken(f"{where}: unsynchronized products that were not asked for")
+        count = verdict.synchronized_products if isinstance(verdict, Partial) else len(request.products)
+        if count != len(wanted) - len(missing) or (isinstance(verdict, Partial) and not 0 < count < len(wanted)):
+            self._broken(f"{where}: {count} products reported of {len(wanted)}, {len(missing)} missing")
+        if isinstance(verdict, Partial):
+            self._check_cm21_error(record, verdict, verdict.error.code, missing, where)
+
+    def _check_failure(self, record: SentRecord, request: Request, verdict: Failed, where: str) -> None:
+        code = verdict.error.code
+        if code.name.startswith("CM21"):
+            self._check_specification(record, request, verdict.client_specification_id, where)
+            self._check_cm21_error(record, verdict, code, dict(record.products), where, request)
+            return
+        seen = self._world.database.between(request.read_at, self._world.loop.now)
+        if not any(judge(record, each) is code for each in seen):
+            self._broken(f"{where} was answered {code} on no state of the database seen after it was read")
+
+    def _check_cm21_error(
+        self,
+        record: SentRecord,
+        verdict: Verdict,
+        code: Code,
+        missing: dict[str, str],
+        where: str,
+        request: Request | None = None,
+    ) -> None:
+        specification_id = getattr(verdict, "client_specification_id", None) or ""
+        shop = self._world.mirakl.shops[specification_id]
+        calls = [
+            call
+            for (_, id_), calls in self._calls.items()
+            if id_ == specification_id
+            for call in calls
+            if any(call.products.get(product) == sku for product, sku in missing.items())
+        ]
+        match code:
+            case Code.CM21_REFUSED:
+                self._check_refusal(record, missing, calls, where)
+            case Code.CM21_UNAUTHORIZED:
+                if not any(isinstance(call.outcome, Refusal) and call.outcome.unauthorized for call in calls):
+                    self._broken(f"{where}: unauthorized, but Mirakl never said so")
+            case Code.CM21_OUTCOME_UNKNOWN:
+                if not any(_unknown(call) for call in calls):
+                    self._broken(f"{where}: no call of it had an unknown outcome")
+        if code in (Code.CM21_UNAVAILABLE, Code.CM21_OUTCOME_UNKNOWN) and shop.always_well:
+            disturbed = any(replica.disturbed for replica in self._world.every)
+            if not disturbed:
+                self._broken(f"{where}: {code} though its Mirakl was always well")
+        del request
+
+    def _check_refusal(self, record: SentRecord, missing: dict[str, str], calls: list[SentCall], where: str) -> None:
+        """A request is refused for its own entries alone."""
+        statuses = {call.outcome.status for call in calls if isinstance(call.outcome, Refusal)}
+        if not statuses:
+            self._broken(f"{where}: refused, but Mirakl never refused a call of it")
+        poisoned = any(id_.startswith(POISON) for id_ in missing)
+        largest = min((shop.largest_call or 1 << 30) for shop in self._world.mirakl.shops.values())
+        too_large = 413 in statuses and len(dict(record.products)) > largest
+        if not poisoned and not too_large:
+            self._broken(f"{where}: refused for the entries of another request ({sorted(statuses)})")
+
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def call_starts(self, replica: Replica, command: StartCall, call: SentCall) -> None:
+        """Before a call leaves the process."""
+        specification, now = command.specification, self._world.loop.now
+        calls = self._calls.setdefault((replica.process.name, specification.id), [])
+        out = [each for each in calls if each.ended is None]
+        what = f"call {call.number} of {replica.process.name} to {specification.name}"
+        if not command.products or any(not id_.strip() or not sku for id_, sku in command.products.items()):
+            self._broken(f"{what}: blank entries")
+        for each in out:
+            if any(each.products.get(id_, sku) != sku for id_, sku in command.products.items()):
+                self._broken(f"{what}: an id goes out with two SKUs at once")
+        seen = [
+            each.specifications[specification.id]
+            for each in self._world.database.between(now - STALE, now)
+            if specification.id in each.specifications
+        ]
+        if seen and len(command.products) > max(each.products_per_call for each in seen):
+            self._broken(f"{what}: {len(command.products)} products in one call")
+        if seen and len(out) >= max(each.concurrent_calls for each in seen):
+            self._broken(f"{what}: more concurrent calls than allowed")
+        if not any(each.credential == specification.credential for each in seen) and seen:
+            self._broken(f"{what}: with a credential that was replaced long ago")
+        self._check_rest(calls, out, call, what)
+        self._check_requests(replica, command, what)
+        calls.append(call)
+
+    def _check_rest(self, calls: list[SentCall], out: list[SentCall], call: SentCall, what: str) -> None:
+        """A sick Mirakl is asked by one call alone, and not before it wants to be."""
+        now = self._world.loop.now
+        per_hour = call.specification.calls_per_hour
+        if per_hour and calls and len(calls) + 1 > 2.01 + per_hour / 3600 * (now - calls[0].started):
+            self._broken(f"{what}: the {len(calls) + 1}th call within {now - calls[0].started} s")
+        failed = [each for each in calls if each.ended is not None and isinstance(each.outcome, CallFailure)]
+        if not failed:
+            return
+        last = max(each.ended or 0.0 for each in failed)
+        if self._world.rotated_at.get(call.specification.id, 0.0) > last - STALE:
+            return
+        well = any(each.ended is not None and each.ended >= last and each not in failed for each in calls)
+        if not well and any(each.started >= last for each in out):
+            self._broken(f"{what}: a second probe")
+        for each in failed:
+            wanted = each.outcome.retry_after if isinstance(each.outcome, CallFailure) else None
+            if wanted is not None and now < (each.ended or 0.0) + wanted - 1e-6:
+                self._broken(f"{what}: {wanted} s of peace were asked for")
+
+    def _check_requests(self, replica: Replica, command: StartCall, what: str) -> None:
+        core, at = replica.core, replica.instant()
+        sent = core._call_lanes[command.call_id].calls[command.call_id]
+        for part in sent.parts:
+            request = part.request
+            left = request.deadline - core._clock(at)
+            if left < core._limits.call_margin - TICK_SLACK and not replica.disturbed:
+                self._broken(f"{what}: carries {request.request_id} with {left:.2f} s left")
+            for id_ in self._ambiguous.intersection(part.products):
+                self._check_order(request, id_, part.products[id_], what)
+
+    def _check_order(self, request: Request, id_: str, sku: str, what: str) -> None:
+        for offset, other in request.assignment.open.items():
+            if offset >= request.record.offset:
+                break
+            if other.verdict is not None or other.lane is not request.lane or other.products.get(id_, sku) == sku:
+                continue
+            parts = [part for part in other.parts or () if id_ in part.products]
+            if not parts or not parts[0].settled:
+                self._broken(f"{what}: {id_} of {request.request_id} overtakes {other.request_id}")
+
+    # -- the core --------------------------------------------------------------------------------------
+
+    def turned(self, replica: Replica, at: Instant) -> None:
+        """After each turn: the bounds."""
+        core, limits = replica.core, replica.core._limits
+        if core._records > limits.records:
+            self._broken(f"{replica.process.name}: {core._records} records in flight")
+        if core._bytes > limits.record_bytes + 300:
+            self._broken(f"{replica.process.name}: {core._bytes} bytes in flight")
+        if len(core._call_lanes) > limits.calls:
+            self._broken(f"{replica.process.name}: {len(core._call_lanes)} calls are out")
+        del at
+
+    def ticked(self, replica: Replica, at: Instant) -> None:
+        """After each tick: the deadlines, and that nothing is forgotten."""
+        core = replica.core
+        clock = core._clock(at)
+        queued = self._queued(replica)
+        count = 0
+        for assignment in core._assignments.values():
+            count += len(assignment.open)
+            offsets = list(assignment.open)
+            if offsets and offsets[-1] - offsets[0] >= core._limits.window:
+                self._broken(f"{replica.process.name}: the window of {assignment.partition} is exceeded")
+            for request in assignment.open.values():
+                if request.verdict is None and request.lane is not None and not assignment.revoking:
+                    if clock > request.deadline and not replica.disturbed:
+                        self._broken(f"{replica.process.name}: {request.request_id} is not decided in time")
+                    if not request.calls_out and id(request) not in queued:
+                        self._broken(f"{replica.process.name}: {request.request_id} is in no queue and no call")
+        if count != core._records:
+            self._broken(f"{replica.process.name}: {core._records} records counted, {count} are open")
+
+    @staticmethod
+    def _queued(replica: Replica) -> set[int]:
+        return {id(part.request) for lane in replica.core._lanes.values() for part in lane.waiting()}
+
+    # -- at the end ------------------------------------------------------------------------------------
+
+    def unanswered(self) -> list[SentRecord]:
+        """Records that wait for their outcome; those that were deleted unread are nobody's fault."""
+        logs = self._world.broker.logs
+        return [
+            record
+            for place, record in self._world.records_at.items()
+            if place not in self.visible and record.offset >= logs[record.partition].start
+        ]
+
+    def lagging(self) -> list[int]:
+        """Partitions whose committed offset is not the log's end."""
+        broker = self._world.broker
+        return [
+            partition
+            for partition, log in enumerate(broker.logs)
+            if log.records and broker.committed.get(partition, (0, ""))[0] < log.end
+        ]
+
+
+def _unknown(call: SentCall) -> bool:
+    outcome = call.outcome
+    return (
+        call.ended is None
+        or isinstance(outcome, Unacknowledged)
+        or (isinstance(outcome, CallFailure) and outcome.may_have_reached)
+    )
+
+
+def judge(record: SentRecord, directory: Directory) -> str | Code:
+    """What the contract's table says of a request: the specification's id, or the code."""
+    known = KEYS.get(record.api_key or b"")
+    if record.api_key is None:
+        return Code.API_KEY_MISSING
+    revoked = any(key.name.encode() == record.api_key and key.revoked for key in directory.api_keys.values())
+    if known is None or revoked:
+        return Code.API_KEY_INVALID
+    tenant, role = known
+    if record.caller != b"OPERATOR" or role.value != "OPERATOR":
+        return Code.OPERATOR_REQUIRED
+    if not record.products or len(dict(record.products)) < len(set(record.products)) or len(record.products) > 40:
+        return Code.VALIDATION_FAILED
+    return _resolve(record, directory, tenant)
+
+
+def _resolve(record: SentRecord, directory: Directory, tenant: str) -> str | Code:
+    own = {id_: each for id_, each in directory.specifications.items() if each.tenant == tenant}
+    if record.given is not None:
+        if record.given not in own:
+            return Code.CLIENT_SPECIFICATION_NOT_FOUND
+        found = own[record.given]
+    else:
+        active = [each for each in own.values() if each.active]
+        if len(active) != 1:
+            return Code.MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS if active else Code.NO_ACTIVE_CLIENT_SPECIFICATION
+        found = active[0]
+    return Code.CLIENT_SPECIFICATION_SUSPENDED if found.suspended else found.id

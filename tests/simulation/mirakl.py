@@ -1,0 +1,98 @@
+"""The simulated Mirakls: one behind each client specification, each with its moods."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
+from consumer.domain.model import ClientSpecification, Products
+from tests.simulation.scenario import POISON, Regime, Shop
+
+
+@dataclass(slots=True, eq=False)
+class SentCall:
+    """A CM21 call, as it was sent and as it ended."""
+
+    number: int
+    specification: ClientSpecification
+    products: dict[str, str]
+    owner: str
+    started: float
+    outcome: CallOutcome | None = None
+    ended: float | None = None
+    taken_in: bool = False
+
+
+@dataclass(slots=True)
+class Mirakl:
+    """All of them; what they took in is remembered by tracking id."""
+
+    shops: dict[str, Shop]
+    rng: Random
+    call_timeout: float
+    credentials: dict[str, str]
+    taken_in: dict[str, SentCall] = field(default_factory=dict)
+
+    def receive(self, call: SentCall, now: float) -> tuple[float, CallOutcome]:
+        """Decide about a call: seconds until its outcome is known, and the outcome."""
+        shop = self.shops[call.specification.id]
+        regime = next((each for each in shop.regimes if each.start <= now < each.end), None)
+        seconds = shop.pace * self.rng.choice((0.5, 1.0, 1.0, 1.5, 4.0))
+        outcome: CallOutcome | None = None
+        if regime is not None:
+            seconds, outcome = self._misbehave(call, shop, regime, seconds)
+        if outcome is None:
+            outcome = self._answer(call, shop)
+        if seconds > self.call_timeout:
+            return self.call_timeout, CallFailure("no answer in time", may_have_reached=True)
+        return seconds, outcome
+
+    def _answer(self, call: SentCall, shop: Shop) -> CallOutcome:
+        if call.specification.credential != self.credentials[call.specification.id]:
+            return Refusal(401, "wrong credential")
+        if any(id_.startswith(POISON) for id_ in call.products):
+            return Refusal(shop.refuses_with, "poisoned")
+        if shop.largest_call is not None and len(call.products) > shop.largest_call:
+            return Refusal(413, "too large")
+        return Receipt(self._take_in(call))
+
+    def _take_in(self, call: SentCall) -> str:
+        call.taken_in = True
+        tracking_id = f"t{call.number}"
+        self.taken_in[tracking_id] = call
+        return tracking_id
+
+    def _misbehave(
+        self, call: SentCall, shop: Shop, regime: Regime, seconds: float
+    ) -> tuple[float, CallOutcome | None]:
+        match regime.kind:
+            case "429":
+                return seconds, CallFailure("HTTP 429", False, 429, regime.seconds or None)  # noqa: FBT003 - as named
+            case "503":
+                return seconds, CallFailure("HTTP 503", False, 503)  # noqa: FBT003
+            case "504":
+                if self.rng.random() < 0.5:
+                    self._take_in(call)
+                return seconds, CallFailure("HTTP 504", True, 504)  # noqa: FBT003
+            case "hang":
+                if self.rng.random() < 0.5:
+                    self._take_in(call)
+                return self.call_timeout * 2, Unacknowledged(200, "never heard")
+            case "refused":
+                return 0.001, CallFailure("connection refused", may_have_reached=False)
+            case "reset":
+                return seconds, CallFailure("connection reset", may_have_reached=True)
+            case "reset after":
+                if isinstance(self._answer(call, shop), Receipt):
+                    return seconds, CallFailure("connection reset", may_have_reached=True)
+                return seconds, None
+            case "no id":
+                return seconds, Unacknowledged(200, "OK")
+            case "unauthorized":
+                return seconds, Refusal(403, "forbidden")
+            case _:
+                return seconds + 1.0, None
+
+
+def products_of(call: SentCall) -> Products:
+    """What a call carried."""
+    return call.products

@@ -1,0 +1,253 @@
+"""One process of the service in the simulated world: the real core and the real Kafka threads around it."""
+
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaException
+
+from consumer.domain.outcome import Verdict
+from consumer.engine.commands import (
+    Command,
+    Commit,
+    ConfirmDirectory,
+    Drained,
+    Instant,
+    LookUpSchema,
+    Pause,
+    Reload,
+    Resume,
+    StartCall,
+    Stopped,
+)
+from consumer.engine.core import Core
+from consumer.engine.driver import TICK_SECONDS, Event
+from consumer.engine.work import Request
+from tests.simulation.kafka import Network
+from tests.simulation.loop import Process, Steps
+from tests.simulation.shells import KAFKA_IN, KAFKA_OUT
+from tests.simulation.stores import TaughtDecoder
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+WALL = 1_700_000_000.0
+IDLE_TICK_SECONDS = 0.5
+"""A core with nothing to do is ticked less often than the driver would, for speed."""
+GRACE_SECONDS = 4.0
+CLOSING_SECONDS = 1.0
+
+
+class Died(BaseException):
+    """The process was killed in the middle of a step."""
+
+
+class Payload:
+    """A published outcome: what the request's verdict was when it was produced."""
+
+    __slots__ = ("process", "request", "verdict")
+
+    def __init__(self, request: Request, verdict: Verdict | None, process: Process) -> None:
+        self.request = request
+        self.verdict = verdict
+        self.process = process
+
+    def __len__(self) -> int:
+        return 40_000 if self.request.record.offset % 7 == 0 else 100
+
+
+class _Publisher:
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def publications(self, outcomes: Sequence[Request]) -> list[Any]:
+        return [self.reduced(request) for request in outcomes]
+
+    def reduced(self, outcome: Request) -> Any:  # noqa: ANN401 - kafka_out.Publication
+        return KAFKA_OUT.Publication("results", b"", Payload(outcome, outcome.verdict, self._process), [])
+
+
+class Replica:
+    """From start to death."""
+
+    def __init__(self, world: "World", slot: int, life: int) -> None:
+        plan = world.plan
+        self.world = world
+        self.slot = slot
+        self.process = Process(f"{slot}.{life}")
+        self.network = Network(self, world.broker)
+        self.decoder = TaughtDecoder(world.records)
+        self.core = Core(self.decoder, plan.limits, salt=f"{plan.seed}/{self.process.name}")
+        self.appetite = 0
+        self.disturbed = False
+        """It was frozen or slowed down: its own sense of time is not Mirakl's fault."""
+        self.slow_until = 0.0
+        self.lag = 0.0
+        self._inbox: deque[Event] = deque()
+        self._turn_at = float("inf")
+        self._ticked_at = float("-inf")
+        self._known_version: int | None = None
+        self._stopping = False
+        self._ended = False
+        instance = {"group.instance.id": f"i{slot}"} if plan.static else {}
+        self.source = KAFKA_IN.KafkaSource(
+            {"replica": self, **instance}, "requests", self.post, lambda: self.appetite, plan.drain
+        )
+        self.sink = KAFKA_OUT.TransactionalSink(
+            {"replica": self},
+            "requests",
+            _Publisher(self.process),
+            self.post,
+            lambda _: None,
+            membership=lambda: self.source.membership,
+            transactional_id=self._transactional_id,
+        )
+        self._producers = 0
+        world.loop.start(self.process, self.source._run())
+        world.loop.start(self.process, self.sink._run())
+        self._turn_by(world.loop.now)
+
+    def _transactional_id(self) -> str:
+        if self.world.plan.static:
+            return f"group-i{self.slot}"
+        self._producers += 1
+        return f"group-{self.process.name}-{self._producers}"
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def trace(self, text: str) -> None:
+        self.world.trace(f"{self.process.name}: {text}")
+
+    def step(self, what: str) -> None:
+        """A task is about to go on; the plan may have the process die or freeze right here."""
+        self.world.step(self, what)
+        if not self.process.alive:
+            raise Died
+
+    def terminate(self) -> None:
+        """SIGTERM, as ``bootstrap`` handles it."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.trace("SIGTERM")
+        self.post(lambda core, at: core.stop(at))
+        self.world.loop.after(GRACE_SECONDS, self._halt)
+
+    def _halt(self) -> None:
+        if self.process.alive and not self._ended:
+            self._ended = True
+            self.world.loop.start(self.process, self._close())
+
+    def _close(self) -> Steps:
+        self.trace("closes")
+        self.source._stop.set()
+        self.source._consumer.wake.give()
+        yield CLOSING_SECONDS
+        self.sink._queue.put(None)
+        yield 0.1
+        self.world.exited(self)
+
+    # -- the driver ------------------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """As ``Driver.post``."""
+        if not self.process.alive or self._ended:
+            return
+        self._inbox.append(event)
+        lag = self.world.rng.random() * 0.001
+        if self.world.loop.now < self.slow_until:
+            lag += self.lag
+        self._turn_by(self.world.loop.now + lag)
+
+    def _turn_by(self, time: float) -> None:
+        if time < self._turn_at:
+            self._turn_at = time
+            self.world.loop.at(time, partial(self._turn, time))
+
+    def _turn(self, time: float) -> None:
+        """As one turn of ``Driver.run``."""
+        if time != self._turn_at or not self.process.alive or self._ended:
+            return
+        if self.process.frozen_until > self.world.loop.now:
+            self._turn_at = self.process.frozen_until
+            self.world.loop.at(self._turn_at, partial(self._turn, self._turn_at))
+            return
+        self._turn_at = float("inf")
+        at = self.instant()
+        try:
+            if not self._inbox or at.mono - self._ticked_at >= TICK_SECONDS:
+                self._ticked_at = at.mono
+                self.core.tick(at)
+                self._carry_out()
+                self.world.laws.ticked(self, at)
+            for _ in range(len(self._inbox)):
+                self._inbox.popleft()(self.core, at)
+                self._carry_out()
+        except (KAFKA_IN.OwnerThreadError, KAFKA_OUT.ProducerLostError, KafkaException) as problem:
+            self.trace(f"ends: {problem!r}")
+            self.world.exited(self)
+            return
+        self.world.laws.turned(self, at)
+        if self._ended:
+            return
+        self.appetite = self.core.appetite
+        busy = bool(self.core._records or self.core._unconfirmed or self.core._closed_by)
+        due = at.mono + (TICK_SECONDS if busy else IDLE_TICK_SECONDS)
+        wake = self.core.wake_at(at)
+        self._turn_by(due if wake is None else min(due, max(wake, at.mono + 0.001)))
+
+    def instant(self) -> Instant:
+        """Now, for the core."""
+        return Instant(self.world.loop.now, WALL + self.world.loop.now)
+
+    def _carry_out(self) -> None:
+        commands, self.core.commands = self.core.commands, []
+        for command in commands:
+            self._execute(command)
+        if commands and self.source._requests:
+            self.source._consumer.wake.give()
+
+    def _execute(self, command: Command) -> None:
+        if self.world.tracing and not isinstance(command, ConfirmDirectory):
+            self.trace(_told(command))
+        match command:
+            case StartCall():
+                self.world.call(self, command)
+            case Commit():
+                self.sink.commit(command)
+            case Pause(partitions):
+                self.source.pause(partitions)
+            case Resume(partitions):
+                self.source.resume(partitions)
+            case Drained(partitions):
+                self.source.drained(partitions)
+            case Reload(partitions):
+                self.source.reload(partitions)
+            case ConfirmDirectory(asked_at):
+                self.world.confirm_directory(self, asked_at)
+            case LookUpSchema(reference):
+                self.world.look_up_schema(self, reference)
+            case Stopped():
+                self._halt()
+
+    @property
+    def known_version(self) -> int | None:
+        """Of the directory that was handed over last."""
+        return self._known_version
+
+    @known_version.setter
+    def known_version(self, version: int | None) -> None:
+        self._known_version = version
+
+
+def _told(command: Command) -> str:
+    if isinstance(command, Commit):
+        parts = ", ".join(
+            f"{part.partition}@{part.offset} e{part.epoch} outcomes {[each.record.offset for each in part.outcomes]}"
+            for part in command.partitions
+        )
+        return f"Commit {command.number}: {parts}"
+    if isinstance(command, StartCall):
+        return f"StartCall {command.call_id} {command.specification.name}: {dict(command.products)}"
+    return str(command)

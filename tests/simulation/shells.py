@@ -1,0 +1,136 @@
+"""The service's own Kafka threads, as tasks of the simulated world.
+
+``consumer.adapters.kafka_in`` and ``kafka_out`` are written for threads that block. Here their source is compiled
+once more, with one change: a method that calls something becomes a generator, and what a call gives is waited for
+where it is a generator itself. So every place where a thread may stand still is a place where anything else may
+happen, and the code that decides is the very code that runs in production. Line numbers stay those of the file.
+"""
+
+import ast
+import inspect
+import logging
+import queue
+from collections import deque
+from types import GeneratorType, ModuleType, SimpleNamespace
+from typing import Any
+
+from consumer.adapters import kafka_in, kafka_out
+from tests.simulation.kafka import SimulatedConsumer, SimulatedProducer
+from tests.simulation.loop import Loop, Signal, Steps, Wait
+
+_PLAIN = frozenset({"__init__", "pause", "resume", "drained", "reload", "start", "stop", "commit", "_suspicious"})
+"""Called from outside of a task, or where no task can wait."""
+_TASKS = frozenset({"KafkaSource", "_Committer", "TransactionalSink", "AtLeastOnceSink"})
+
+
+class _Waits(ast.NodeTransformer):
+    """``f(x)`` becomes ``(yield from _w) if type(_w := f(x)) is _Generator else _w``, but for what runs elsewhere."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - ast's name
+        self.generic_visit(node)
+        waited = ast.IfExp(
+            test=ast.Compare(
+                left=ast.Call(
+                    func=ast.Name("_type", ast.Load()),
+                    args=[ast.NamedExpr(target=ast.Name("_w", ast.Store()), value=node)],
+                    keywords=[],
+                ),
+                ops=[ast.Is()],
+                comparators=[ast.Name("_Generator", ast.Load())],
+            ),
+            body=ast.YieldFrom(ast.Name("_w", ast.Load())),
+            orelse=ast.Name("_w", ast.Load()),
+        )
+        return ast.copy_location(waited, node)
+
+    def _leave(self, node: ast.AST) -> ast.AST:
+        return node
+
+    visit_FunctionDef = visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _leave  # noqa: N815
+
+
+def as_tasks(module: ModuleType, **replaced: Any) -> ModuleType:  # noqa: ANN401 - whatever the module names
+    """Compile a module's threads into tasks; ``replaced`` are the names of the world that it must not touch."""
+    tree = ast.parse(inspect.getsource(module))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name in _TASKS:
+            node.body = [
+                _Waits().generic_visit(each)
+                if isinstance(each, ast.FunctionDef) and each.name not in _PLAIN
+                else each
+                for each in node.body
+            ]  # type: ignore[misc]  # a method stays a statement
+    ast.fix_missing_locations(tree)
+    copy = ModuleType(f"simulated.{module.__name__}")
+    copy.__dict__.update(_type=type, _Generator=GeneratorType)
+    exec(compile(tree, str(module.__file__), "exec"), copy.__dict__)  # noqa: S102 - our own source
+    copy.__dict__.update(replaced)
+    return copy
+
+
+class _Thread:
+    """Never started: the world runs what it would run."""
+
+    def __init__(self, **_: Any) -> None: ...  # noqa: ANN401 - threading.Thread's
+
+
+class _Flag:
+    """``threading.Event`` among tasks of one thread."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        self._set = True
+
+    def is_set(self) -> bool:
+        return self._set
+
+
+class Mailbox:
+    """``queue.SimpleQueue``; getting from it waits."""
+
+    def __init__(self) -> None:
+        self._items: deque[Any] = deque()
+        self._filled = Signal()
+
+    def put(self, item: Any) -> None:  # noqa: ANN401 - queue's
+        self._items.append(item)
+        self._filled.give()
+
+    def get(self, timeout: float = 1e9) -> Steps:
+        while not self._items:
+            yield Wait(self._filled, timeout)
+            if not self._items and timeout < NEVER:
+                raise queue.Empty
+        return self._items.popleft()
+
+
+NEVER = 1e8
+
+
+class Clock:
+    """``time`` of the simulated world that runs at the moment."""
+
+    loop: Loop
+
+    def monotonic(self) -> float:
+        return self.loop.now
+
+    def sleep(self, seconds: float) -> Steps:
+        """A little longer than asked for: nothing happens meanwhile that a poll more often would show."""
+        yield max(seconds, 0.03)
+
+
+CLOCK = Clock()
+_SILENT = logging.Logger("silent", logging.CRITICAL + 1)
+_THREADING = SimpleNamespace(Thread=_Thread, Event=_Flag)
+KAFKA_IN = as_tasks(kafka_in, time=CLOCK, threading=_THREADING, Consumer=SimulatedConsumer, _log=_SILENT)
+KAFKA_OUT = as_tasks(
+    kafka_out,
+    time=CLOCK,
+    threading=_THREADING,
+    queue=SimpleNamespace(SimpleQueue=Mailbox, Empty=queue.Empty),
+    Producer=SimulatedProducer,
+    _log=_SILENT,
+)

@@ -1,0 +1,344 @@
+"""The simulated world: parts, faults, time. One seed, one history."""
+
+from collections.abc import Hashable
+from random import Random
+
+from consumer.engine.commands import Instant, StartCall
+from consumer.engine.core import Core
+from tests.simulation.broker import Broker
+from tests.simulation.laws import Laws, ViolationError
+from tests.simulation.loop import Loop
+from tests.simulation.mirakl import Mirakl, SentCall
+from tests.simulation.replica import Replica
+from tests.simulation.scenario import Fault, Plan, SentRecord
+from tests.simulation.shells import CLOCK
+from tests.simulation.stores import Database
+
+CALM_SECONDS = 60.0
+"""Once all faults have ceased, everything must be answered within the deadline and this."""
+SCHEMA_SECONDS = 40.0
+LAG_SECONDS = 10.0
+MOST_EVENTS = 2_000_000
+
+
+class World:
+    """One run of one plan."""
+
+    def __init__(self, plan: Plan, *, tracing: bool = False) -> None:
+        self.plan = plan
+        self.tracing = tracing
+        self.told: list[str] = []
+        self.loop = Loop()
+        self.loop.now = 100.0
+        CLOCK.loop = self.loop
+        self.start = self.loop.now
+        self.rng = Random(f"{plan.seed}/world")
+        self.broker = Broker(
+            self.loop,
+            Random(f"{plan.seed}/broker"),
+            plan.partitions,
+            session=plan.session,
+            transaction_timeout=plan.transaction_timeout,
+            trace=self.trace,
+        )
+        self.database = Database([shop.specification for shop in plan.shops])
+        self.registry_down_until = 0.0
+        self.mirakl = Mirakl(
+            {shop.specification.id: shop for shop in plan.shops},
+            Random(f"{plan.seed}/mirakl"),
+            plan.call_timeout,
+            {shop.specification.id: shop.specification.credential for shop in plan.shops},
+        )
+        self.records = {record.number: record for record in plan.records}
+        self.records_at: dict[tuple[int, int], SentRecord] = {}
+        self.rotated_at: dict[str, float] = {}
+        self.laws = Laws(self)
+        self.broker.on_commit = self.laws.published
+        self.violation: ViolationError | None = None
+        self.calm = False
+        self.replicas: dict[int, Replica | None] = {}
+        self.every: list[Replica] = []
+        self._lives: dict[int, int] = {}
+        self._wanted: dict[int, bool] = {}
+        self._step_faults: list[list[object]] = []
+        self._call_number = 0
+
+    # -- the run ---------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Let the plan happen; raises ``ViolationError``."""
+        plan = self.plan
+        for slot in range(plan.replicas):
+            self._wanted[slot] = True
+            self._after(self.rng.random() * 0.5, self._boot, slot)
+        for record in plan.records:
+            self.loop.at(self.start + record.time, lambda record=record: self._send(record))  # type: ignore[misc]
+        for fault in plan.faults:
+            self.loop.at(self.start + fault.time, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
+        self._turn_until(lambda: False, plan.duration)
+        self._calm_down()
+        patience = CALM_SECONDS + plan.limits.request_deadline
+        if any(record.schema is not None for record in plan.records):
+            patience += SCHEMA_SECONDS
+        if not self._turn_until(lambda: not self.laws.unanswered(), patience):
+            left = [f"{each.partition}:{each.offset}" for each in self.laws.unanswered()]
+            self.violated(f"{patience:.0f} s after the last fault {left} have no outcome")
+        if not self._turn_until(lambda: not self.laws.lagging(), LAG_SECONDS):
+            self.violated(f"partitions {self.laws.lagging()}: the committed offset does not reach the log's end")
+
+    def _turn_until(self, done: object, seconds: float) -> bool:
+        end, look = self.loop.now + seconds, self.loop.now
+        while self.loop.now < end:
+            if self.loop.now >= look:
+                if done():  # type: ignore[operator]
+                    return True
+                look = self.loop.now + 0.2
+            self.loop.turn()
+            if self.violation is not None:
+                raise self.violation
+            if self.loop.events > MOST_EVENTS:
+                self.violated("the world turns in circles")
+        return bool(done())  # type: ignore[operator]
+
+    def _after(self, seconds: float, what: object, *args: object) -> None:
+        self.loop.after(seconds, lambda: what(*args))  # type: ignore[operator]
+
+    def _calm_down(self) -> None:
+        """All faults cease."""
+        self.trace("--- all faults cease")
+        self.calm = True
+        now = self.loop.now
+        self.database.down_until = min(self.database.down_until, now)
+        self.registry_down_until = min(self.registry_down_until, now)
+        self._step_faults.clear()
+        for slot in self._wanted:
+            self._wanted[slot] = slot < self.plan.replicas
+            if self._wanted[slot] and self.replicas.get(slot) is None:
+                self._after(0.1, self._boot, slot)
+        for shop in self.plan.shops:
+            self.database.remove(now, shop.specification.id, gone=False)
+            self.database.change(now, shop.specification.id, active=True, suspended=False)
+        for key in (b"north-operator", b"south-operator"):
+            self.database.revoke(now, key, revoked=False)
+
+    def violated(self, text: str) -> None:
+        """A law is broken: the run ends."""
+        self.trace(f"VIOLATION: {text}")
+        if self.violation is None:
+            self.violation = ViolationError(text)
+        raise self.violation
+
+    def trace(self, text: str) -> None:
+        if self.tracing:
+            self.told.append(f"{self.loop.now - self.start:9.4f}  {text}")
+
+    # -- processes -------------------------------------------------------------------------------------
+
+    def _boot(self, slot: int) -> None:
+        if self.replicas.get(slot) is None and self._wanted.get(slot):
+            life = self._lives[slot] = self._lives.get(slot, 0) + 1
+            self.trace(f"{slot}.{life}: starts")
+            replica = self.replicas[slot] = Replica(self, slot, life)
+            self.every.append(replica)
+
+    def _kill(self, replica: Replica, restart: float | None) -> None:
+        self.trace(f"{replica.process.name}: killed")
+        replica.process.alive = False
+        self._bury(replica, restart)
+
+    def _bury(self, replica: Replica, restart: float | None) -> None:
+        """What is left of a process: its session, its open transaction."""
+        self.loop.after(0.0, replica.process.kill)
+        self.replicas[replica.slot] = None
+        consumer = replica.source._consumer
+        wait = self.plan.session * (0.8 + 0.2 * self.rng.random())
+        self.loop.after(wait, lambda: self._expire(consumer.member_id, replica))
+        if restart is not None:
+            self._after(restart, self._boot, replica.slot)
+
+    def _expire(self, member_id: str, replica: Replica) -> None:
+        """A session ends, if nothing was heard in it."""
+        if self.broker.down:
+            self._after(self.broker.down_until - self.loop.now + self.plan.session, self._expire, member_id, replica)
+            return
+        silent = not replica.process.alive or replica.process.frozen_until > self.loop.now
+        if silent and member_id in self.broker.members:
+            self.trace(f"broker: the session of {member_id} ({replica.process.name}) ends")
+            self.broker.leave(member_id)
+
+    def exited(self, replica: Replica) -> None:
+        """A process ends by itself; somebody starts it again."""
+        self.trace(f"{replica.process.name}: exits")
+        replica.process.alive = False
+        self._bury(replica, 0.5 if self._wanted.get(replica.slot) else None)
+
+    def _freeze(self, replica: Replica, seconds: float) -> None:
+        self.trace(f"{replica.process.name}: frozen for {seconds} s")
+        replica.disturbed = True
+        now = self.loop.now
+        replica.process.frozen_until = now + seconds
+        consumer = replica.source._consumer
+        wait = self.plan.session * (0.8 + 0.2 * self.rng.random())
+        self.loop.after(wait, lambda: self._expire(consumer.member_id, replica))
+        self.loop.at(now + seconds + self.rng.random() * 0.3, consumer.check)
+
+    def step(self, replica: Replica, what: str) -> None:
+        """A task is about to take a step that a fault may wait for."""
+        for fault in self._step_faults:
+            if fault[0] == what:
+                fault[1] -= 1  # type: ignore[operator]
+                if fault[1] == 0:
+                    self._step_faults.remove(fault)
+                    if fault[2] == "crash at step":
+                        self._kill(replica, fault[3])  # type: ignore[arg-type]
+                    else:
+                        self._freeze(replica, fault[3])  # type: ignore[arg-type]
+                    return
+
+    def trouble(self, what: str) -> str:  # noqa: ARG002 - any call may meet it
+        """Draw what happens to a call of the broker."""
+        if self.calm or self.rng.random() >= self.plan.network_trouble:
+            return ""
+        return self.rng.choice(("request lost", "answer lost", "slow"))
+
+    def failure(self, what: str) -> str:
+        """Draw what goes wrong inside a producer."""
+        if self.calm or self.rng.random() >= self.plan.transaction_trouble:
+            return ""
+        if what == "commit":
+            return self.rng.choice(("before", "fatal before", "fatal after", "fatal after"))
+        return self.rng.choice(("before", "fatal before"))
+
+    # -- faults ----------------------------------------------------------------------------------------
+
+    def _strike(self, fault: Fault) -> None:
+        if self.calm:
+            return
+        self.trace(f"*** {fault.kind} {fault.args}")
+        now, args = self.loop.now, fault.args
+        replica = self.replicas.get(args[0]) if args and isinstance(args[0], int) else None
+        match fault.kind:
+            case "crash" if replica:
+                self._kill(replica, args[1])
+            case "terminate" if replica:
+                replica.terminate()
+            case "freeze" if replica:
+                self._freeze(replica, args[1])
+            case "slow core" if replica:
+                replica.disturbed = True
+                replica.slow_until, replica.lag = now + 2.0, args[1]
+            case "expel" if replica:
+                self.broker.leave(replica.source._consumer.member_id)
+                self._after(self.rng.random() * 0.5, replica.source._consumer.check)
+            case "crash at step" | "freeze at step":
+                self._step_faults.append([args[0], args[1], fault.kind, args[2]])
+            case "join":
+                slot = max(self._wanted) + 1
+                self._wanted[slot] = True
+                self._boot(slot)
+                self._after(args[0], self._retire, slot)
+            case "broker down":
+                self.broker.down_until = now + args[0]
+            case "database down":
+                self.database.down_until = now + args[0]
+            case "registry down":
+                self.registry_down_until = now + args[0]
+            case "trim":
+                self._trim(args[0])
+            case "revoke key":
+                self.database.revoke(now, args[0], revoked=args[1])
+            case "suspend" | "deactivate" | "remove" | "rotate" | "batch size":
+                self._change(fault, now)
+
+    def _retire(self, slot: int) -> None:
+        self._wanted[slot] = False
+        replica = self.replicas.get(slot)
+        if replica is not None:
+            replica.terminate()
+
+    def _change(self, fault: Fault, now: float) -> None:
+        id_ = self.plan.shops[fault.args[0]].specification.id
+        match fault.kind:
+            case "suspend":
+                self.database.change(now, id_, suspended=fault.args[1])
+            case "deactivate":
+                self.database.change(now, id_, active=not fault.args[1])
+            case "remove":
+                self.database.remove(now, id_, gone=fault.args[1])
+            case "batch size":
+                self.database.change(now, id_, products_per_call=fault.args[1])
+            case _:
+                self.rotated_at[id_] = now
+                self.mirakl.credentials[id_] += "+"
+                self.database.change(now, id_, credential=self.mirakl.credentials[id_])
+
+    def _trim(self, partition: int) -> None:
+        """Delete the head of a log, as retention does: what is older than anything that waits, or a little more."""
+        log = self.broker.logs[partition]
+        done = self.broker.committed.get(partition, (log.start, ""))[0]
+        log.start = max(log.start, min(log.end, done + self.rng.choice((0, 0, 3))))
+        for offset in [each for each in log.offsets if each < log.start]:
+            log.records.pop(offset, None)
+        log.offsets = [each for each in log.offsets if each >= log.start]
+        self.trace(f"broker: the log of {partition} starts at {log.start}")
+
+    # -- what the parts do -----------------------------------------------------------------------------
+
+    def _send(self, record: SentRecord) -> None:
+        log = self.broker.logs[record.partition]
+        log.end += record.gap
+        record.offset = log.append(record)
+        record.timestamp = int(self.loop.now * 1000)
+        self.records_at[record.partition, record.offset] = record
+        self.trace(
+            f"sent r{record.number} at {record.partition}:{record.offset} "
+            f"{record.api_key!r} {record.given} {record.products} schema={record.schema} readable={record.readable}"
+        )
+        for replica in self.replicas.values():
+            if replica is not None:
+                replica.source._consumer.wake.give()
+
+    def call(self, replica: Replica, command: StartCall) -> None:
+        """A call leaves a replica."""
+        self._call_number += 1
+        call = SentCall(
+            self._call_number, command.specification, dict(command.products), replica.process.name, self.loop.now
+        )
+        self.laws.call_starts(replica, command, call)
+        seconds, outcome = self.mirakl.receive(call, float("inf") if self.calm else self.loop.now - self.start)
+        call.outcome = outcome
+
+        def finished(core: Core, at: Instant) -> None:
+            call.ended = at.mono
+            self.trace(f"{replica.process.name}: call {command.call_id} {outcome}")
+            core.call_finished(at, command.call_id, outcome)
+
+        self._after(seconds, replica.post, finished)
+
+    def confirm_directory(self, replica: Replica, asked_at: float) -> None:
+        """The database is asked."""
+
+        def read() -> None:
+            if self.loop.now < self.database.down_until:
+                self._after(0.05, replica.post, lambda core, at: core.directory_failed(at, "the database is down"))
+                return
+            directory = self.database.directory
+            new = directory if directory.version != replica.known_version else None
+            replica.known_version = directory.version
+            self._after(0.002, replica.post, lambda core, at: core.directory_confirmed(at, asked_at, new))
+
+        self._after(self.rng.choice((0.001, 0.001, 0.01, 0.2)), read)
+
+    def look_up_schema(self, replica: Replica, reference: Hashable) -> None:
+        """The registry is asked."""
+
+        def answer() -> None:
+            if self.loop.now < self.registry_down_until or (not self.calm and self.rng.random() < 0.2):
+                replica.post(lambda core, at: core.schema_failed(at, reference, "the registry is down"))
+            elif replica.decoder.learn(reference):
+                replica.post(lambda core, at: core.schema_found(at, reference))
+            else:
+                replica.post(lambda core, at: core.schema_missing(at, reference))
+
+        self._after(0.01, answer)
+
