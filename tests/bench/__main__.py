@@ -18,6 +18,8 @@ from tests.support.parts import PartMissing
 BARE, BARE_WITH_HEADERS, SERVICE = "bare loop", "bare with our headers", "service"
 TAIL = "0.03:2s"
 """That share of the calls is this much slower."""
+WIDTH = 120
+"""Characters, where the output is no terminal."""
 BREAKDOWN_REQUESTS = 20_000
 """Enough to time, few enough to repeat."""
 
@@ -63,9 +65,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def main(**options: Unpack[_Options]) -> None:
     """Measure the service on a real broker, in turn with a bare loop of the same libraries.
 
-    The broker is that of TEST_KAFKA_BOOTSTRAP, or one of its own.
+    The broker is that of TEST_KAFKA_BOOTSTRAP, or one of its own; a bare loop warms it up.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
     try:
         if options["breakdown"]:
             _break_down(console, options)
@@ -82,6 +86,8 @@ def _measure(console: Console, options: _Options) -> None:
     settings = {"RESYNC_LOG__REQUESTS": options["log"]}
     with prepared(workload, options["partitions"], limits, settings) as stage:
         runner = Runner(stage, profiler)
+        click.echo("warming up", err=True)
+        runner.bare(headers=True)
         empty_start_cpu = runner.empty_start()
         runs = _rounds(_programs(runner, options, empty_start_cpu), options["rounds"])
     report = Report(runs, to_95=options["tail"])

@@ -61,7 +61,6 @@ class Report:
         """All figures of all runs."""
         return {
             "compared": "to 95 %" if self._to_95 else "to 100 %",
-            "results_per_second": {name: self._pace(name) for name in self._runs},
             "ratios": {name: {other: self._ratio(name, other) for other in self._runs} for name in self._runs},
             "runs": {name: [asdict(run) for run in runs] for name, runs in self._runs.items()},
         }
@@ -78,13 +77,13 @@ class Report:
         return table
 
     def _ratio(self, name: str, other: str) -> float | None:
-        pace, compared = self._pace(name), self._pace(other)
-        return pace / compared if pace and compared else None
+        """Of runs of one round, which met the machine in the same state; the median of the rounds."""
+        pairs = zip(map(self._pace, self._runs[name]), map(self._pace, self._runs[other]), strict=True)
+        ratios = [pace / compared for pace, compared in pairs if pace and compared]
+        return median(ratios) if ratios else None
 
-    def _pace(self, name: str) -> float | None:
-        paces = [run.per_second_95 if self._to_95 else run.per_second_100 for run in self._runs[name]]
-        timed = [pace for pace in paces if pace is not None]
-        return median(timed) if timed else None
+    def _pace(self, run: Run) -> float | None:
+        return run.per_second_95 if self._to_95 else run.per_second_100
 
 
 def _spread(runs: Sequence[Run], figure: Figure, form: str) -> str:

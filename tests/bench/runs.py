@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -149,13 +149,15 @@ class Runner:
         started_at = time.monotonic()
         target.program.start()
         try:
-            with self._profiler.attached(target.program.pid) if self._profiler and target.is_ready else nullcontext():
-                ready_at, samples, results = self._follow(target, watch)
+            with ExitStack() as stack:
+                ready_at, samples, results = self._follow(target, watch, stack)
             return _Observed(started_at, ready_at, samples, results, peak_megabytes(target.program.pid))
         finally:
             target.program.kill()
 
-    def _follow(self, target: _Target, watch: Watch) -> tuple[float | None, Sequence[Sample], Results]:
+    def _follow(
+        self, target: _Target, watch: Watch, stack: ExitStack
+    ) -> tuple[float | None, Sequence[Sample], Results]:
         """Take samples until every request that counts has its result."""
         pids = {PROGRAM: target.program.pid, **target.others, **self._always}
         expected = Results([], self._stage.workload, target.dead).expected
@@ -168,6 +170,8 @@ class Runner:
             samples.append(sample)
             if ready_at is None and target.is_ready and target.is_ready():
                 ready_at = time.monotonic()
+                if self._profiler:
+                    stack.enter_context(self._profiler.attached(target.program.pid))
             if sum(sample.ends) != seen:
                 seen, seen_at = sum(sample.ends), sample.at
             elif seen >= expected and sample.at - seen_at >= quiet:

@@ -149,8 +149,11 @@ def _broker() -> Iterator[str]:
 
 
 def _own_broker() -> Kafka:
-    """A process rather than a container, whose proxy would take its share of the processors."""
+    """A process rather than a container, whose proxy would take its share of the processors.
+
+    Its quick compiler alone, as in the tests: the thorough one would be at work through all rounds.
+    """
     try:
-        return KafkaProcess(BROKER_SETTINGS, java_options=())
+        return KafkaProcess(BROKER_SETTINGS)
     except PartMissing:
         return real_kafka()
