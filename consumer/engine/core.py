@@ -428,6 +428,8 @@ class Core:
         if self._closed_by or self._stopping:
             return
         for assignment in self._assignments.values():
+            if assignment.revoking:  # what waited was left to the next owner: the log's end lies beyond it
+                continue
             waiting = assignment.waiting
             while waiting and self._has_room(assignment, waiting[0]):
                 self._take(assignment, waiting.popleft(), at)
