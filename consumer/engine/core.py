@@ -439,10 +439,13 @@ class Core:
     def _has_room(self, assignment: Assignment, record: Record) -> bool:
         limits = self._limits
         return (
-            (record.offset - assignment.progress.base < limits.window or not assignment.open)
+            self._within_window(assignment, record)
             and self._records < limits.records
             and self._bytes < limits.record_bytes
         )
+
+    def _within_window(self, assignment: Assignment, record: Record) -> bool:
+        return record.offset - assignment.progress.base < self._limits.window or not assignment.open
 
     def _take(self, assignment: Assignment, record: Record, at: Instant) -> None:
         if not assignment.progress.receive(record.offset):
@@ -793,7 +796,11 @@ class Core:
         return self._full_since is not None and at.mono - self._full_since > FULL_PATIENCE_SECONDS
 
     def _is_brimming(self, assignment: Assignment) -> bool:
-        return assignment.progress.used >= self._limits.window or assignment.partition in self._overfed
+        return (
+            assignment.partition in self._overfed
+            or assignment.progress.used >= self._limits.window
+            or bool(assignment.waiting and not self._within_window(assignment, assignment.waiting[0]))
+        )
 
     def _has_ebbed(self, assignment: Assignment) -> bool:
         return (
