@@ -194,10 +194,15 @@ class Core:
 
     def revoking(self, at: Instant, partitions: Iterable[int]) -> None:
         """Partitions are to be given up: finish what is out, take nothing more in; ``Drained`` follows."""
+        unknown = []
         for partition in partitions:
             assignment = self._assignments.get(partition)
             if assignment is not None:
                 self._stop_taking(assignment)
+            else:
+                unknown.append(partition)
+        if unknown:  # to be read anew, which has not happened yet
+            self.commands.append(Drained(unknown))
         self._settle(at)
 
     def ended(self, at: Instant, partitions: Iterable[int]) -> None:
