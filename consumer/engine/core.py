@@ -44,7 +44,7 @@ from consumer.engine.commands import (
     TransactionResult,
 )
 from consumer.engine.headers import read_headers
-from consumer.engine.intake import AwaitDirectory, Intake, millis
+from consumer.engine.intake import AwaitDirectory, Intake, Routed, millis
 from consumer.engine.lanes import Call, Lane
 from consumer.engine.outbox import Outbox
 from consumer.engine.ports import Decoder, SchemaNeeded
@@ -222,10 +222,10 @@ class Core:
         if isinstance(outcome, CallFailure):
             lane.failed(call, outcome, at.mono)
             self._answer_hopeless(lane, at)
-            self._reroute_lane(lane, at)
         else:
             lane.answered(call, at.mono)
             self._answer_call(lane, call, outcome, at)
+        self._reroute_lane(lane, at)
         self._settle(at)
 
     def transaction_finished(self, at: Instant, commit: Commit, result: TransactionResult, kept: frozenset[int]) -> None:
@@ -661,13 +661,17 @@ class Core:
             request = part.request
             if part.withdrawn:
                 continue
-            routed = self._intake.route(request, at)
-            if request.parts is not None or request.may_have_reached or request.calls_out:
-                self._give_up(request, at)
-            elif isinstance(routed, Failed):
-                self._conclude(request, routed)
+            decision = self._intake.decide_again(request, at)
+            if request.parts is not None or request.may_have_reached:
+                part.error = _given_up(part) if part.may_have_reached else _no_longer(decision)
+                self._part_settled(part, at)
+            elif isinstance(decision, Failed):
+                self._conclude(request, decision)
+            elif isinstance(decision, AwaitDirectory):
+                request.lane = None
+                self._unconfirmed.append(request)
             else:
-                self._enqueue(request, routed, at)
+                self._enqueue(request, decision, at)
 
     # -- outcomes --------------------------------------------------------------------------------------
 
@@ -836,6 +840,15 @@ def _refusal(outcome: Refusal | Unacknowledged) -> ResyncError:
     return error(
         Code.CM21_REFUSED,
         f"Mirakl refused the call ({said}): have an administrator check the client specification's base URL.",
+    )
+
+
+def _no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
+    """Say why the rest of a large request is not sent."""
+    if isinstance(decision, Failed):
+        return decision.error
+    return error(
+        Code.CM21_UNAVAILABLE, "The client specification was removed before all products were sent: ask again later."
     )
 
 

@@ -48,17 +48,17 @@ class Intake:
             return self._dead_letter(request, body.reason, body.message, at)
         request.request_id = body["requestId"]
         request.requested_at = body["requestedAt"]
-        decision = self._check(request, body, at)
-        if isinstance(decision, Failed) and decision.error.code.rests_on_directory and not self._confirmed(request):
-            return AwaitDirectory()
-        return decision
+        return self._held(request, self._check(request, body, at))
+
+    def decide_again(self, request: Request, at: Instant) -> Routed | AwaitDirectory:
+        """Resolve a request that has passed all other checks anew: the directory has changed."""
+        return self._held(request, self._route(request, at))
 
     def no_schema(self, request: Request, message: str, at: Instant) -> DeadLettered:
         """The registry has said for good that it does not know the writer schema."""
         return self._dead_letter(request, DeadLetterReason.UNKNOWN_SCHEMA, message, at)
 
-    def route(self, request: Request, at: Instant) -> Routed:
-        """Resolve a request that has passed all other checks; again, when the directory has changed."""
+    def _route(self, request: Request, at: Instant) -> Routed:
         specification = resolve(self.directory, request.tenant or "", request.given)
         if isinstance(specification, ResyncError):
             return _failed(specification, None, at)
@@ -80,7 +80,7 @@ class Intake:
         if isinstance(products, ResyncError):
             return _failed(products, request.given, at)
         request.products = products
-        return self.route(request, at)
+        return self._route(request, at)
 
     def _dead_letter(self, request: Request, reason: DeadLetterReason, message: str, at: Instant) -> DeadLettered:
         request.tenant = self._tenant(request, at)
@@ -90,8 +90,10 @@ class Intake:
         known = identify(self.directory, request.facts.api_key, at.wall)
         return None if isinstance(known, ResyncError) else known.tenant
 
-    def _confirmed(self, request: Request) -> bool:
-        return self.confirmed_at >= request.read_at
+    def _held(self, request: Request, decision: Routed) -> Routed | AwaitDirectory:
+        """Hold back a *no* that rests on a state of the database older than the record."""
+        is_no = isinstance(decision, Failed) and decision.error.code.rests_on_directory
+        return AwaitDirectory() if is_no and self.confirmed_at < request.read_at else decision
 
 
 def _failed(error: ResyncError, specification_id: str | None, at: Instant) -> Failed:

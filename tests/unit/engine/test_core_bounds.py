@@ -1,0 +1,89 @@
+"""What was read and not decided: bounded, never lost, and passed on when a partition moves."""
+
+from consumer.domain.calls import Refusal
+from consumer.domain.outcome import Partial
+from consumer.engine.core import Limits
+from tests.unit.engine.world import FIRST, SECOND, World, body, specification
+
+
+def test_records_that_found_no_room_are_not_passed_over_when_their_partition_is_given_up() -> None:
+    """The log's end was reached behind them; they were never decided about."""
+    world = World(limits=Limits(records=2))
+    world.assign(1)
+    world.fetch([world.record(body(f"a{n}"), 0) for n in range(2)])
+    world.fetch([world.record(body(f"b{n}"), 1) for n in range(3)])
+    world.reach(1, 3)
+
+    world.do(world.core.revoking, [1])
+    world.settle()
+
+    assert [1] == world.drained
+    assert 1 not in world.offsets
+
+
+def test_a_window_that_a_gap_in_the_log_has_closed_pauses_its_partition() -> None:
+    """Transaction markers are offsets without records: the next record may lie beyond the window's edge."""
+    world = World(limits=Limits(window=10))
+    world.fetch([world.record(body("old"), 0, offset=0)])
+    world.fetch([world.record(body(f"r{n}"), 0, offset=n) for n in range(2, 12, 2)])
+    world.jump(0.1)
+
+    assert {0} == world.paused
+
+
+def test_giving_up_a_partition_that_is_being_read_anew_is_confirmed_at_once() -> None:
+    world = World()
+    world.do(world.core.ended, [0])
+    world.do(world.core.revoking, [0])
+
+    assert [0] == world.drained
+
+
+def test_a_no_is_never_given_on_a_snapshot_that_was_asked_for_before_the_record_was_read() -> None:
+    """Not even where the lane that the request waits in has lost its specification meanwhile."""
+    world = World(specification(concurrent_calls=1))
+    world.send("out")
+    world.database = False
+    world.wait(1.0)
+    asked_at = world.now
+    world.now += 0.01
+    world.send("late", given=FIRST)
+    world.change(specification(SECOND))
+    world.confirm(asked_at)
+
+    assert 0 == world.core.status(world.at).lanes[0].depth
+    assert world.transaction is None
+
+    world.change(specification(), specification(SECOND))
+    world.confirm(world.now)
+    world.answer()
+    world.answer()
+    world.settle()
+    assert "SYNCHRONIZED" == world.code("late")
+
+
+def test_suspending_a_client_stops_the_search_for_its_refused_entries() -> None:
+    world = World()
+    world.fetch([world.record(body(f"r{n}")) for n in range(4)])
+    world.change(specification(suspended=True))
+    world.wait(1.0)
+    world.answer(outcome=Refusal(422, "one is bad"))
+    world.settle()
+
+    assert not world.calls
+    assert {"CLIENT_SPECIFICATION_SUSPENDED"} == {world.code(f"r{n}") for n in range(4)}
+
+
+def test_suspending_a_client_lets_the_call_of_a_large_request_finish_and_sends_no_further_part() -> None:
+    world = World(specification(products_per_call=2, concurrent_calls=1))
+    world.send("large", {"a": "1", "b": "2", "c": "3"})
+    world.change(specification(products_per_call=2, concurrent_calls=1, suspended=True))
+    world.wait(1.0)
+    world.answer()
+    world.settle()
+
+    verdict = world.verdict("large")
+    assert isinstance(verdict, Partial)
+    assert {"c": "3"} == verdict.unsynchronized
+    assert "CLIENT_SPECIFICATION_SUSPENDED" == verdict.error.code
+    assert not world.calls

@@ -1,0 +1,324 @@
+"""A world around one core, small enough to read: its clock is a number, its answers are given by the test."""
+
+import json
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from consumer.domain.authorization import key_digest
+from consumer.domain.calls import CallFailure, CallOutcome, Receipt
+from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
+from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
+from consumer.domain.retry import Backoff
+from consumer.engine.commands import (
+    Command,
+    Commit,
+    ConfirmDirectory,
+    Drained,
+    Instant,
+    LookUpSchema,
+    Pause,
+    Reload,
+    Resume,
+    StartCall,
+    Stopped,
+    TransactionResult,
+)
+from consumer.engine.core import Core, Limits
+from consumer.engine.ports import NotARequest, SchemaNeeded
+from consumer.engine.status import EngineStatus
+from consumer.engine.work import Record, Request
+
+WALL = 1_700_000_000.0
+KEY = b"operator-key"
+FIRST = "00000000-0000-0000-0000-000000000001"
+SECOND = "00000000-0000-0000-0000-000000000002"
+TICK = 0.1
+
+CommandT = TypeVar("CommandT", bound=Command)
+
+
+def specification(id_: str = FIRST, **fields: Any) -> ClientSpecification:  # noqa: ANN401 - any of its fields
+    """An active specification of the tenant ``default`` that takes 100 products a call, two calls at once."""
+    plain = ClientSpecification(
+        id=id_,
+        tenant="default",
+        name=f"shop-{id_[-1]}",
+        base_url="https://mirakl.example",
+        credential="secret-credential",
+        auth_scheme=AuthScheme.BEARER,
+        active=True,
+        suspended=False,
+        products_per_call=100,
+        concurrent_calls=2,
+        calls_per_hour=None,
+    )
+    return replace(plain, **fields)
+
+
+def api_key(**fields: Any) -> ApiKey:  # noqa: ANN401 - any of its fields
+    """An operator's key of the tenant ``default``."""
+    return replace(ApiKey("key-1", "default", "ops", Role.OPERATOR, expires_at=None, revoked=False), **fields)
+
+
+def directory(
+    *specifications: ClientSpecification, keys: dict[bytes, ApiKey] | None = None, version: int = 1
+) -> Directory:
+    """A snapshot with these specifications and, unless told otherwise, the one key ``KEY``."""
+    known = {KEY: api_key()} if keys is None else keys
+    return build_directory(version, list(specifications), {key_digest(key): row for key, row in known.items()})
+
+
+class JsonDecoder:
+    """Records are JSON here; ``?name`` in front of it says that the writer schema ``name`` has to be learnt."""
+
+    def __init__(self) -> None:
+        self.learnt: set[str] = set()
+
+    def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
+        """Read what ``body`` has written."""
+        if schema_header is not None:
+            name = schema_header.decode()
+            if name not in self.learnt:
+                return SchemaNeeded(name)
+        try:
+            body = json.loads(value or b"")
+        except ValueError:
+            return NotARequest(DeadLetterReason.UNREADABLE, "not a request")
+        return dict(body)
+
+
+def body(request_id: str, products: dict[str, str] | None = None, given: str | None = None) -> bytes:
+    """The value of a request's record."""
+    pairs = {f"id-{request_id}": "sku"} if products is None else products
+    return json.dumps(
+        {
+            "requestId": request_id,
+            "requestedAt": 1_700_000_000_000,
+            "clientSpecificationId": given,
+            "products": [{"miraklProductId": id_, "productSku": sku} for id_, sku in pairs.items()],
+        }
+    ).encode()
+
+
+class World:
+    """One core, its clock, and what it has asked for so far.
+
+    The database answers at once with ``self.directory``, or not at all while ``database`` is off; a broker commits
+    when ``commit`` or ``settle`` is called.
+    """
+
+    def __init__(self, *specifications: ClientSpecification, limits: Limits | None = None, start: bool = True) -> None:
+        self.decoder = JsonDecoder()
+        self.limits = limits or Limits()
+        self.core = Core(self.decoder, self.limits, backoff=Backoff(first=1.0, factor=2.0, ceiling=30.0, jitter=0.0))
+        self.now = 1000.0
+        self.directory = directory(*(specifications or (specification(),)))
+        self.changed = True
+        self.database = True
+        self.questions = 0
+        self.calls: dict[int, StartCall] = {}
+        self.call_log: list[StartCall] = []
+        self.transaction: Commit | None = None
+        self.committed: list[Request] = []
+        self.offsets: dict[int, tuple[int, str]] = {}
+        self.paused: set[int] = set()
+        self.pauses = 0
+        self.drained: list[int] = []
+        self.reloads: list[int] = []
+        self.lookups: list[Hashable] = []
+        self.stopped = False
+        self.epochs: dict[int, int] = {}
+        self._next_offset: dict[int, int] = {}
+        if start:
+            self.do(self.core.joined)
+            self.assign(0)
+
+    # -- time and events -------------------------------------------------------------------------------
+
+    @property
+    def at(self) -> Instant:
+        """The two clocks, which run together."""
+        return Instant(self.now, WALL + self.now)
+
+    def do(self, event: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 - passed through
+        """Let an event happen, and carry out what follows."""
+        event(self.at, *args)
+        self._carry_out()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, tick by tick."""
+        end = self.now + seconds
+        while self.now < end - 1e-9:
+            self.now = min(end, self.now + TICK)
+            self.do(self.core.tick)
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass unnoticed, then tick once."""
+        self.now += seconds
+        self.do(self.core.tick)
+
+    def assign(self, partition: int, offset: int = 0, metadata: str | None = None) -> int:
+        """A partition is ours from ``offset`` on; gives its epoch."""
+        epoch = max(self.epochs.values(), default=0) + 1
+        self.epochs[partition] = epoch
+        self._next_offset[partition] = offset
+        self.paused.discard(partition)
+        self.do(self.core.assigned, partition, epoch, offset, metadata)
+        return epoch
+
+    def send(  # noqa: PLR0913 - what a record can carry
+        self,
+        request_id: str,
+        products: dict[str, str] | None = None,
+        *,
+        given: str | None = None,
+        key: bytes | None = KEY,
+        caller: bytes | None = b"OPERATOR",
+        partition: int = 0,
+        schema: str | None = None,
+        value: bytes | None = None,
+    ) -> None:
+        """One request arrives."""
+        self.fetch(
+            [self.record(value or body(request_id, products, given), partition, key=key, caller=caller, schema=schema)]
+        )
+
+    def record(  # noqa: PLR0913 - what a record can carry
+        self,
+        value: bytes | None,
+        partition: int = 0,
+        *,
+        key: bytes | None = KEY,
+        caller: bytes | None = b"OPERATOR",
+        schema: str | None = None,
+        offset: int | None = None,
+    ) -> Record:
+        """The next record of a partition."""
+        offset = self._next_offset[partition] if offset is None else offset
+        self._next_offset[partition] = offset + 1
+        headers = [("dj-api-key", key), ("dj-client", caller)]
+        if schema is not None:
+            headers.append(("__value_schema_id", schema.encode()))
+        return Record(partition, offset, 1_700_000_000_000, None, value, headers)
+
+    def fetch(self, records: Sequence[Record]) -> None:
+        """A list of records arrives."""
+        self.do(self.core.fetched, dict(self.epochs), records)
+
+    def reach(self, partition: int, position: int) -> None:
+        """The log's end was reached."""
+        self.do(self.core.reached, partition, self.epochs[partition], position)
+
+    # -- the parts around ------------------------------------------------------------------------------
+
+    def answer(self, call: StartCall | None = None, outcome: CallOutcome | None = None) -> StartCall:
+        """Mirakl answers a call, the oldest by default, with a receipt by default."""
+        call = next(iter(self.calls.values())) if call is None else call
+        del self.calls[call.call_id]
+        self.do(self.core.call_finished, call.call_id, outcome or Receipt(f"t-{call.call_id}"))
+        return call
+
+    def fail(self, *, reached: bool = False, status: int | None = 503, retry_after: float | None = None) -> StartCall:
+        """The oldest call fails in a way that time may heal."""
+        return self.answer(outcome=CallFailure(f"HTTP {status}", reached, status, retry_after))
+
+    def commit(self, result: TransactionResult = TransactionResult.COMMITTED, kept: frozenset[int] | None = None) -> Commit:
+        """The transaction that is out ends."""
+        commit = self.transaction
+        assert commit is not None
+        self.transaction = None
+        kept = frozenset(part.partition for part in commit.partitions) if kept is None else kept
+        if result is TransactionResult.COMMITTED:
+            for part in commit.partitions:
+                if part.partition in kept:
+                    self.committed += part.outcomes
+                    self.offsets[part.partition] = (part.offset, part.metadata)
+        self.do(self.core.transaction_finished, commit, result, kept)
+        return commit
+
+    def settle(self) -> None:
+        """Let everything that waits for a transaction only be committed."""
+        for _ in range(100):
+            if self.transaction is not None:
+                self.commit()
+            before = self.now
+            self.wait(TICK)
+            if self.transaction is None:
+                return
+            assert self.now > before
+        raise AssertionError("transactions without end")
+
+    def change(self, *specifications: ClientSpecification, keys: dict[bytes, ApiKey] | None = None) -> None:
+        """The database changes; the next question will tell."""
+        self.directory = directory(*specifications, keys=keys, version=self.directory.version + 1)
+        self.changed = True
+
+    def confirm(self, asked_at: float) -> None:
+        """The database answers."""
+        changed, self.changed = self.changed, False
+        self.do(self.core.directory_confirmed, asked_at, self.directory if changed else None)
+
+    # -- what came out ---------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> EngineStatus:
+        return self.core.status(self.at)
+
+    def verdict(self, request_id: str) -> Verdict:
+        """The committed verdict of a request."""
+        (found,) = [request for request in self.committed if request.request_id == request_id]
+        assert found.verdict is not None
+        return found.verdict
+
+    def code(self, request_id: str) -> str:
+        """Its error code, or what else became of it."""
+        verdict = self.verdict(request_id)
+        if isinstance(verdict, Failed | Partial):
+            return verdict.error.code.value
+        return "SYNCHRONIZED" if isinstance(verdict, Synchronized) else "DEAD"
+
+    @property
+    def answered(self) -> list[str]:
+        """Request ids with a committed outcome, in the order of the commits."""
+        return [request.request_id for request in self.committed]
+
+    @property
+    def dead(self) -> list[DeadLettered]:
+        return [request.verdict for request in self.committed if isinstance(request.verdict, DeadLettered)]
+
+    def batches(self) -> Iterator[list[str]]:
+        """The Mirakl ids of each call ever started."""
+        return (list(call.products) for call in self.call_log)
+
+    def _carry_out(self) -> None:
+        while self.core.commands:
+            commands, self.core.commands = self.core.commands, []
+            for command in commands:
+                self._execute(command)
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case StartCall():
+                self.calls[command.call_id] = command
+                self.call_log.append(command)
+            case Commit():
+                assert self.transaction is None, "two transactions at once"
+                self.transaction = command
+            case Pause(partitions):
+                self.paused.update(partitions)
+                self.pauses += 1
+            case Resume(partitions):
+                self.paused.difference_update(partitions)
+            case Drained(partitions):
+                self.drained += partitions
+            case Reload(partitions):
+                self.reloads += partitions
+            case ConfirmDirectory(asked_at):
+                self.questions += 1
+                if self.database:
+                    self.confirm(asked_at)
+            case LookUpSchema(reference):
+                self.lookups.append(reference)
+            case Stopped():
+                self.stopped = True
