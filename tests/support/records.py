@@ -79,7 +79,20 @@ def read_topic(
     timeout: float = 30,
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
 ) -> list[ReadRecord]:
-    """Read a topic from its beginning: ``count`` records, or all up to its present end.
+    """Read a topic as :func:`scan_topic` does; in the order of partition and offset."""
+    read = scan_topic(bootstrap, topic, count=count, timeout=timeout, isolation=isolation)
+    return sorted(read, key=lambda record: (record.partition, record.offset))
+
+
+def scan_topic(
+    bootstrap: str,
+    topic: str,
+    *,
+    count: int | None = None,
+    timeout: float = 600,
+    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
+) -> Iterator[ReadRecord]:
+    """Yield a topic's records from its beginning: ``count`` of them, or all up to its present end.
 
     Raises :class:`TimeoutError`, with the number read, where ``count`` do not arrive within ``timeout`` seconds.
     """
@@ -87,8 +100,7 @@ def read_topic(
     try:
         metadata = consumer.list_topics(topic, timeout=10).topics[topic]
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in metadata.partitions])
-        read = _read(consumer, len(metadata.partitions), count, time.monotonic() + timeout)
-        return sorted(read, key=lambda record: (record.partition, record.offset))
+        yield from _read(consumer, len(metadata.partitions), count, time.monotonic() + timeout)
     finally:
         consumer.close()
 
