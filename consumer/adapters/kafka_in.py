@@ -90,6 +90,8 @@ class KafkaSource:
         self._epochs: dict[int, int] = {}
         self._unread: dict[int, float] = {}
         """Partitions whose progress is not known yet, and when to ask next."""
+        self._out_of_range: set[int] = set()
+        """Those of them whose position was outside of the log."""
         self._last_epoch = 0
         self._handed_over = 0
         """Records, ever; counted on the owner thread."""
@@ -216,7 +218,7 @@ class KafkaSource:
                 epoch = epochs[partition]
                 self._post(lambda core, at: core.reached(at, partition, epoch, offset))
         elif code == KafkaError._AUTO_OFFSET_RESET and partition in self._epochs:  # noqa: SLF001
-            self._start_at_beginning(partition)
+            self._begin_anew(partition)
         elif code in FATAL or error.fatal():
             raise OwnerThreadError(f"the Kafka consumer cannot go on: {error.str()}. {_remedy(code)}")
         elif code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
@@ -285,40 +287,48 @@ class KafkaSource:
             )
             if committed.error is not None:
                 raise KafkaException(committed.error)
-            offset, metadata = committed.offset, committed.metadata
-            if offset < 0:
-                offset, metadata = self._log_start(partition), None
-            self._start_at(partition, offset, metadata)
+            if committed.offset < 0 or partition in self._out_of_range:
+                self._start_within_log(partition, committed.offset, committed.metadata)
+            else:
+                self._start_at(partition, committed.offset, committed.metadata, committed.offset)
         except KafkaException as problem:
             error = problem.args[0]
             _log.debug("progress of partition %d is not known yet: %s", partition, error.str())
 
-    def _log_start(self, partition: int) -> int:
-        low, _ = self._consumer.get_watermark_offsets(
+    def _start_within_log(self, partition: int, offset: int, metadata: str | None) -> None:
+        """Nothing was committed yet, or the log does not reach back to where we were.
+
+        The progress map still counts beyond the log's start; one of another log, which was longer, does not.
+        """
+        low, high = self._consumer.get_watermark_offsets(
             TopicPartition(self._topic, partition), timeout=WATERMARK_TIMEOUT_SECONDS
         )
-        return int(low)
+        if 0 <= offset < low:
+            _log.error("partition %d: records from offset %d to %d are gone unread", partition, offset, low - 1)
+        elif offset > high:
+            _log.error("partition %d: offset %d is beyond the log, which ends at %d", partition, offset, high)
+        if 0 <= offset <= high:
+            self._start_at(partition, offset, metadata, max(offset, low))
+        else:
+            self._start_at(partition, low, None, low)
 
-    def _start_at(self, partition: int, offset: int, metadata: str | None) -> None:
-        place = TopicPartition(self._topic, partition, offset)
+    def _start_at(self, partition: int, offset: int, metadata: str | None, position: int) -> None:
+        """Deliver from ``position`` on; ``offset`` and ``metadata`` are what was committed."""
+        place = TopicPartition(self._topic, partition, position)
         self._consumer.seek(place)
         del self._unread[partition]
+        self._out_of_range.discard(partition)
         self._last_epoch += 1
         epoch = self._epochs[partition] = self._last_epoch
         self._post(lambda core, at: core.assigned(at, partition, epoch, offset, metadata))
         self._consumer.resume([place])
         self._publish()
 
-    def _start_at_beginning(self, partition: int) -> None:
-        """The committed offset is outside of the log: records are gone unread, which deserves an alarm."""
+    def _begin_anew(self, partition: int) -> None:
+        """The position is outside of the log: records are gone unread, which deserves an alarm."""
+        self._out_of_range.add(partition)
         self._reload([partition])
         self._post(lambda core, at: core.reset(at, partition))
-        try:
-            low = self._log_start(partition)
-            _log.error("offset out of range in partition %d: records before offset %d are lost", partition, low)
-            self._start_at(partition, low, None)
-        except KafkaException as problem:
-            _log.warning("the log's start of partition %d is not known: %s", partition, problem)
 
     def _reload(self, partitions: Sequence[int]) -> None:
         ours = [partition for partition in partitions if partition in self._epochs]
