@@ -106,8 +106,8 @@ class Broker:
         self.down_until = 0.0
         self.committed: dict[int, tuple[int, str]] = {}
         self.pending: dict[int, dict[int, Transaction]] = {p: {} for p in range(partitions)}
-        self.readers: dict[int, Process] = {}
-        """Who was last told a partition's progress."""
+        self.owners: dict[int, Process] = {}
+        """Which rightful owner was last told a partition's progress."""
         self.members: dict[str, Member] = {}
         self.generation = 0
         self.on_commit: Callable[[Transaction], None] = lambda _: None
@@ -128,7 +128,8 @@ class Broker:
         """Tell the committed offset and metadata (-1001: none); ``None`` while a transaction is pending."""
         if self.pending[partition]:
             return None
-        self.readers[partition] = process
+        if any(each.consumer.replica.process is process and partition in each.assigned for each in self.members.values()):
+            self.owners[partition] = process
         return self.committed.get(partition, (-1001, ""))
 
     def commit_plainly(self, offsets: Mapping[int, tuple[int, str]], metadata: bytes) -> None:

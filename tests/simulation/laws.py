@@ -74,7 +74,7 @@ class Laws:
             if record.partition not in transaction.offsets:
                 self._broken(f"the outcome of {place} was published without the offset of its partition")
         for partition, (offset, metadata) in transaction.offsets.items():
-            if broker.readers.get(partition) is not transaction.producer.process:
+            if broker.owners.get(partition) is not transaction.producer.process:
                 self._broken(f"partition {partition}: published after another owner could have read the progress")
             before, _ = broker.committed.get(partition, (0, ""))
             if offset < before:
@@ -136,7 +136,7 @@ class Laws:
     ) -> None:
         wanted = dict(record.products)
         missing = dict(verdict.unsynchronized) if isinstance(verdict, Partial) else {}
-        covered: dict[str, str] = {}
+        covered: set[tuple[str, str]] = set()
         for tracking_id in verdict.tracking_ids:
             call = self._world.mirakl.taken_in.get(tracking_id)
             if call is None:
@@ -144,9 +144,9 @@ class Laws:
                 return
             if call.specification.id != verdict.client_specification_id or call.owner != payload.process.name:
                 self._broken(f"{where}: tracking id {tracking_id} is of another client specification or process")
-            covered |= call.products
+            covered |= call.products.items()
         for id_, sku in wanted.items():
-            if id_ not in missing and covered.get(id_) != sku:
+            if id_ not in missing and (id_, sku) not in covered:
                 self._broken(f"{where}: {id_} was not taken in under {verdict.tracking_ids}")
         if not missing.items() <= wanted.items():
             self._broken(f"{where}: unsynchronized products that were not asked for")
@@ -162,7 +162,8 @@ class Laws:
             self._check_specification(record, request, verdict.client_specification_id, where)
             self._check_cm21_error(record, verdict, code, dict(record.products), where, request)
             return
-        seen = self._world.database.between(request.read_at, self._world.loop.now)
+        since = request.read_at if code.rests_on_directory else request.read_at - STALE
+        seen = self._world.database.between(since, self._world.loop.now)
         if not any(judge(record, each) is code for each in seen):
             self._broken(f"{where} was answered {code} on no state of the database seen after it was read")
 
