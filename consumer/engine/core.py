@@ -254,9 +254,12 @@ class Core:
         if directory is not None:
             self._intake.directory = directory
             self._reroute(at)
-        waiting, self._unconfirmed = self._unconfirmed, []
-        for request in waiting:
-            self._decide(request, at)
+        if self._intake.directory.api_keys:
+            waiting, self._unconfirmed = self._unconfirmed, []
+            for request in waiting:
+                self._decide(request, at)
+        else:  # no answer, but a trouble of ours
+            self._ask_directory_from = at.mono + DIRECTORY_INTERVAL_SECONDS
         self._settle(at)
 
     def directory_failed(self, at: Instant, message: str) -> None:
@@ -272,7 +275,10 @@ class Core:
         for request in unlearned.waiting if unlearned else ():
             request.deadline = self._clock(at) + self._limits.request_deadline
             request.restarted = True
-            self._decide(request, at)
+            if self._closed_by:  # the snapshot may be too old
+                self._unconfirmed.append(request)
+            else:
+                self._decide(request, at)
         self._settle(at)
 
     def schema_missing(self, at: Instant, reference: Hashable) -> None:
@@ -376,9 +382,9 @@ class Core:
     def _settle(self, at: Instant) -> None:
         """Bring everything that follows from the new state under way."""
         self._watch_troubles(at)
+        self._take_in(at)
         self._ask_directory(at)
         self._ask_schemas(at)
-        self._take_in(at)
         self._start_calls(at)
         self._cut_transaction(at)
         self._pause_and_resume(at)

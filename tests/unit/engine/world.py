@@ -115,8 +115,9 @@ class World:
         self.now = 1000.0
         self.directory = directory(*(specifications or (specification(),)))
         self.changed = True
-        self.database = True
         self.questions = 0
+        self._database = True
+        self._asked_at: float | None = None
         self.calls: dict[int, StartCall] = {}
         self.call_log: list[StartCall] = []
         self.transaction: Commit | None = None
@@ -167,7 +168,7 @@ class World:
         self.do(self.core.assigned, partition, epoch, offset, metadata)
         return epoch
 
-    def send(  # noqa: PLR0913 - what a record can carry
+    def send(
         self,
         request_id: str,
         products: dict[str, str] | None = None,
@@ -184,7 +185,7 @@ class World:
             [self.record(value or body(request_id, products, given), partition, key=key, caller=caller, schema=schema)]
         )
 
-    def record(  # noqa: PLR0913 - what a record can carry
+    def record(
         self,
         value: bytes | None,
         partition: int = 0,
@@ -223,7 +224,9 @@ class World:
         """The oldest call fails in a way that time may heal."""
         return self.answer(outcome=CallFailure(f"HTTP {status}", reached, status, retry_after))
 
-    def commit(self, result: TransactionResult = TransactionResult.COMMITTED, kept: frozenset[int] | None = None) -> Commit:
+    def commit(
+        self, result: TransactionResult = TransactionResult.COMMITTED, kept: frozenset[int] | None = None
+    ) -> Commit:
         """The transaction that is out ends."""
         commit = self.transaction
         assert commit is not None
@@ -254,8 +257,20 @@ class World:
         self.directory = directory(*specifications, keys=keys, version=self.directory.version + 1)
         self.changed = True
 
+    @property
+    def database(self) -> bool:
+        """Does the database answer? Once it does again, the question that was left open is answered."""
+        return self._database
+
+    @database.setter
+    def database(self, answers: bool) -> None:
+        self._database = answers
+        if answers and self._asked_at is not None:
+            self.confirm(self._asked_at)
+
     def confirm(self, asked_at: float) -> None:
         """The database answers."""
+        self._asked_at = None
         changed, self.changed = self.changed, False
         self.do(self.core.directory_confirmed, asked_at, self.directory if changed else None)
 
@@ -296,6 +311,8 @@ class World:
             commands, self.core.commands = self.core.commands, []
             for command in commands:
                 self._execute(command)
+            if self._database and self._asked_at is not None:
+                self.confirm(self._asked_at)
 
     def _execute(self, command: Command) -> None:
         match command:
@@ -316,8 +333,7 @@ class World:
                 self.reloads += partitions
             case ConfirmDirectory(asked_at):
                 self.questions += 1
-                if self.database:
-                    self.confirm(asked_at)
+                self._asked_at = asked_at
             case LookUpSchema(reference):
                 self.lookups.append(reference)
             case Stopped():
