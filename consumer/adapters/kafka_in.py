@@ -50,6 +50,7 @@ METADATA_SECONDS: Final = 0.1
 """The group's metadata is read as often, and at every change of assignments: each time costs 50 us and more."""
 FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - librdkafka's own names for its codes
 
+_METADATA_MARK: Final = b"CGMDv2:"
 _headers = methodcaller("headers")  # called directly, an error inside it can surface in a later, unrelated call
 _log = logging.getLogger(__name__)
 
@@ -235,9 +236,7 @@ class KafkaSource:
             consumer.pause(own)
         for each in own:
             self._unread[each.partition] = 0.0
-        self._member = True
         self._publish()
-        self._post(lambda core, at: core.joined(at))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
@@ -365,8 +364,12 @@ class KafkaSource:
             done(error)
 
     def _publish(self) -> None:
-        metadata = self._consumer.consumer_group_metadata() if self._member else None
-        self.membership = Membership(metadata, dict(self._epochs))
+        metadata = self._consumer.consumer_group_metadata()
+        member = _generation(metadata) > 0
+        self.membership = Membership(metadata if member else None, dict(self._epochs))
+        if member != self._member:
+            self._member = member
+            self._post(lambda core, at: core.joined(at, member=member))
         self._published_at = time.monotonic()
 
 
@@ -384,6 +387,17 @@ def _record(message: Message) -> Record:
 def _coordinates(message: Message) -> tuple[int, int]:
     partition, offset = message.partition(), message.offset()
     return -1 if partition is None else partition, -1 if offset is None else offset
+
+
+def _generation(metadata: bytes) -> int:
+    """The generation (classic) or member epoch (KIP-848) in librdkafka's serialized group metadata.
+
+    It stands as a little-endian 32-bit number behind the mark (``rd_kafka_consumer_group_metadata_write``). 0 and less
+    is no member; brokers accept offsets under the generation -1, so it must never be sent.
+    """
+    if not metadata.startswith(_METADATA_MARK):
+        raise OwnerThreadError("this version of librdkafka writes group metadata in a form not known here: pin 2.16")
+    return int.from_bytes(metadata[len(_METADATA_MARK) : len(_METADATA_MARK) + 4], "little", signed=True)
 
 
 def _remedy(code: int) -> str:

@@ -150,9 +150,9 @@ class Core:
 
     # == events ========================================================================================
 
-    def joined(self, at: Instant) -> None:
-        """The consumer is a member of its group."""
-        self._joined = True
+    def joined(self, at: Instant, *, member: bool = True) -> None:
+        """The consumer has become a member of its group, or is none any more."""
+        self._joined = member
         self._settle(at)
 
     def assigned(self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None) -> None:
