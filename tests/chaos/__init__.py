@@ -1,0 +1,1 @@
+"""Faults on a real Kafka under load, and what they cost: ``python -m tests.chaos``."""

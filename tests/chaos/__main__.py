@@ -1,0 +1,107 @@
+"""``python -m tests.chaos``: faults on a real Kafka under load, then an account of every request."""
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import click
+from rich.console import Console
+
+from tests.chaos.faults import ALL, Fault
+from tests.chaos.report import as_json, show, show_violations
+from tests.chaos.run import Run
+from tests.chaos.stage import Plan, new_folder, prepared
+from tests.chaos.workload import clients
+from tests.support.parts import PartMissing
+
+CALL_TIMEOUT = "5s"
+"""Short, so that a hanging Mirakl is noticed while the fault lasts."""
+
+
+class _Options(TypedDict):
+    faults: int
+    seed: int | None
+    protocol: str
+    static: bool
+    database: str
+    registry: bool
+    rate: float
+    partitions: int
+    specifications: int
+    replicas: int
+    only: str
+    json_file: Path | None
+    keep: bool
+
+
+_POSITIVE = click.IntRange(min=1)
+
+
+@click.group(name="python -m tests.chaos", invoke_without_command=True, context_settings={"show_default": True})
+@click.option("--faults", default=100, type=_POSITIVE, help="How many, one after the other.")
+@click.option("--seed", type=int, help="Decides which, when and whom.  [default: a new one, printed]")
+@click.option("--protocol", default="classic", type=click.Choice(["classic", "consumer"]), help="Of the group.")
+@click.option("--static", is_flag=True, help="Replicas have group instance ids.")
+@click.option("--database", default="sqlite", type=click.Choice(["sqlite", "postgres"]))
+@click.option("--registry", is_flag=True, help="Requests and results are framed with ids of a schema registry.")
+@click.option("--rate", default=400.0, type=click.FloatRange(1), help="Requests a second.")
+@click.option("--partitions", default=6, type=_POSITIVE)
+@click.option("--specifications", default=8, type=_POSITIVE, help="Client specifications that share the load.")
+@click.option("--replicas", default=3, type=_POSITIVE)
+@click.option("--only", default="", help=f"Kinds, comma-separated: {', '.join(fault.kind for fault in ALL)}.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Gets all figures.")
+@click.option("--keep", is_flag=True, help="Keep the logs although nothing was broken.")
+@click.pass_context
+def main(context: click.Context, **options: Unpack[_Options]) -> None:
+    """Run replicas of the service on a broker of their own, under load, while faults follow each other.
+
+    At the end every request must have exactly one outcome for a read_committed subscriber. Exits with 1 where one
+    has not, and says which logs to look at.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    faults = _chosen(options)
+    seed = secrets.randbits(32) if options["seed"] is None else options["seed"]
+    folder = new_folder()
+    console.print(f"seed {seed}, {options['protocol']} protocol, logs in {folder}")
+    plan = Plan(
+        options["partitions"],
+        clients(options["specifications"]),
+        options["replicas"],
+        protocol=options["protocol"],
+        static=options["static"],
+        database=options["database"],
+        registry=options["registry"],
+        settings={"RESYNC_CALL_TIMEOUT": CALL_TIMEOUT},
+    )
+    try:
+        with prepared(plan, folder) as stage:
+            report = Run(stage, faults, seed, options["rate"], console).execute(options["faults"])
+    except PartMissing as missing:
+        raise click.ClickException(str(missing)) from missing
+    show(report, console)
+    if options["json_file"] is not None:
+        options["json_file"].write_text(as_json(report))
+    if report.violations:
+        show_violations(report, folder, console)
+        context.exit(1)
+    if not options["keep"]:
+        shutil.rmtree(folder)
+
+
+def _chosen(options: _Options) -> list[Fault]:
+    wanted = [each.strip() for each in options["only"].split(",") if each.strip()]
+    unknown = set(wanted) - {fault.kind for fault in ALL}
+    if unknown:
+        raise click.BadParameter(f"there is no fault {', '.join(sorted(unknown))}", param_hint="--only")
+    return [
+        fault
+        for fault in ALL
+        if (fault.kind in wanted or not wanted) and (fault.needs != "registry" or options["registry"])
+    ]
+
+
+if __name__ == "__main__":
+    main()
