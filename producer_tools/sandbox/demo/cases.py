@@ -6,7 +6,7 @@ counted, a case has a specification, and so a simulated Mirakl, of its own.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -123,6 +123,15 @@ def complaints(case: Case, seen: Observation) -> Iterator[str]:
         yield f"answered {seen.answers} times"
 
 
+def queue_jams(seen: Iterable[tuple[Case, Observation]]) -> Iterator[str]:
+    """Name the cases that waited for somebody else's Mirakl: none may be answered later than one that has to wait."""
+    took = [(case, observed.seconds) for case, observed in seen if observed.answer is not None]
+    soonest = min((seconds for case, seconds in took if case.least_seconds), default=float("inf"))
+    for case, seconds in took:
+        if not case.least_seconds and seconds > soonest:
+            yield f"{case.title} took {seconds:.1f} s: it waited for somebody else's Mirakl"
+
+
 def _differences(expected: Answer, got: Answer) -> Iterator[str]:
     if got.outcome != expected.outcome:
         yield f"{got.outcome} instead of {expected.outcome}"
@@ -150,12 +159,7 @@ FORGED: Final = ApiKey("forged", "acme", issued=False)
 
 ONLY: Final = Specification("only", "acme", active=True)
 EAST: Final = Specification("east", "globex", active=True)
-WEST: Final = Specification(
-    "west",
-    "globex",
-    active=True,
-    products_per_call=500,
-)
+WEST: Final = Specification("west", "globex", active=True, products_per_call=500)
 SPLIT: Final = Specification(
     "split",
     "globex",
@@ -205,13 +209,13 @@ CASES: Final = (
     ),
     Case(
         "several active",
-        "none named, two active: the answer lists them",
+        "no specification named, two active: the answer lists them",
         Answer("400 MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS", available=frozenset({EAST.id, WEST.id})),
         GLOBEX,
     ),
     Case(
         "none active",
-        "none named, none active",
+        "no specification named, and no active one",
         Answer("400 NO_ACTIVE_CLIENT_SPECIFICATION"),
         INITECH,
     ),
@@ -245,7 +249,7 @@ CASES: Final = (
     ),
     Case(
         "one bad product",
-        "Mirakl refuses one part of two: the other counts, the pairs of this one are named",
+        "Mirakl refuses one of two parts: its pairs are named, to be asked for again",
         Answer("PARTIALLY_SYNCHRONIZED 502 CM21_REFUSED", 500, SPLIT.id),
         GLOBEX,
         SPLIT.id,
@@ -255,7 +259,7 @@ CASES: Final = (
     ),
     Case(
         "no tracking id",
-        "Mirakl says 200 and no more: taken in or not, nobody knows",
+        "Mirakl answers 200 without a tracking id: taken in or not, nobody knows",
         Answer("502 CM21_OUTCOME_UNKNOWN", 0, FORGETFUL.id, retryable=True),
         GLOBEX,
         FORGETFUL.id,
@@ -303,7 +307,7 @@ CASES: Final = (
     ),
     Case(
         "stays down",
-        f"503 until the deadline ({DEADLINE_SECONDS} s) is out of reach: an answer all the same",
+        f"503 until the deadline of {DEADLINE_SECONDS} s is out of reach: answered all the same",
         Answer("503 CM21_UNAVAILABLE", 0, DOWN.id, retryable=True),
         GLOBEX,
         DOWN.id,

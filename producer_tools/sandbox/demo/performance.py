@@ -22,6 +22,7 @@ from producer_tools.sandbox.demo.cases import (
     Case,
     Observation,
     complaints,
+    queue_jams,
 )
 from producer_tools.sandbox.demo.screen import Screen
 from producer_tools.sandbox.demo.stage import POLL_SECONDS, Stage, staged
@@ -29,8 +30,8 @@ from producer_tools.sender import Acknowledgement, OutgoingRecord
 from producer_tools.topic_reader import Headers
 from schemas.events import ProductResyncRequested, ProductResyncResult, ResyncStatus
 
-PATIENCE_SECONDS: Final = DEADLINE_SECONDS + 15.0
-"""What has not been answered by then never will be."""
+PATIENCE_SECONDS: Final = DEADLINE_SECONDS + 5.0
+"""Every request is decided within the deadline; the rest is for a machine that is starved."""
 LINGER_SECONDS: Final = 0.5
 """For a second answer to the same request, which would be one too many."""
 FORGED_SECRET: Final = "mrk_forged"  # noqa: S105  a key that nobody issued
@@ -62,6 +63,7 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 
 def _complaints_as_a_whole(stage: Stage, seen: Sequence[tuple[Case, Observation]]) -> Iterator[str]:
+    yield from queue_jams(seen)
     yield from (f"CM21 was called as it must never be: {violation}" for violation in stage.mirakl.violations)
     strays = stage.mirakl.all_calls - sum(observed.calls for _, observed in seen)
     if strays:
@@ -95,7 +97,7 @@ class _Sent:
 def _play(stage: Stage, screen: Screen, cases: Sequence[Case]) -> list[tuple[Case, Observation]]:
     """Send all requests at once, and wait for what comes of them."""
     sent = dict(_send(stage, case) for case in cases)
-    with screen.waiting(f"{len(sent)} requests sent at once; their answers, as they come"):
+    with screen.waiting(f"{len(sent)} requests were sent at once. Their answers, as they come:"):
         _await_answers(stage, screen, sent)
     return [(each.case, _observation(stage, each)) for each in sent.values()]
 
@@ -174,7 +176,7 @@ def _message(answer: ProductResyncResult | DeadLetter) -> str:
     )
 
 
-def answer_of(given: ProductResyncResult | DeadLetter) -> Answer:
+def judged(given: ProductResyncResult | DeadLetter) -> Answer:
     """Reduce an answer to what is judged."""
     if isinstance(given, DeadLetter):
         return Answer(outcome(given))
@@ -195,7 +197,7 @@ def _observation(stage: Stage, sent: _Sent) -> Observation:
         return Observation(None, sent.seconds, calls, answers=0)
     first = sent.answers[0]
     missing = _missing(stage, case, first) if isinstance(first, ProductResyncResult) else 0
-    return Observation(answer_of(first), sent.seconds, calls, missing, len(sent.answers))
+    return Observation(judged(first), sent.seconds, calls, missing, len(sent.answers))
 
 
 def _missing(stage: Stage, case: Case, result: ProductResyncResult) -> int:

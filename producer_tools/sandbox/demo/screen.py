@@ -1,29 +1,34 @@
 """What the demo shows: answers as they come, and a summary; in colour on a terminal, plain lines in a pipe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
+from rich import box
 from rich.console import Console
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from producer_tools.cli.presentation import Table, printable
 from producer_tools.sandbox.demo.cases import Case, Observation
 
+Seen: TypeAlias = tuple[Case, Observation]
+
 RIGHT: Final = "right"
 WRONG: Final = "WRONG"
 
 INTRODUCTION: Final = """\
-The whole system at work on embedded parts: requests on Kafka become CM21 calls and one answer each.
-The embedded broker has no transactions, so the service runs at-least-once here. On a real Kafka it runs
-exactly-once: a read_committed subscriber sees each answer once, also across crashes and restarts.
+The whole system at work on embedded parts: requests on Kafka become CM21 calls
+and one answer each. The embedded broker has no transactions, so the service
+runs at-least-once here. On a real Kafka it runs exactly-once: a read_committed
+subscriber sees each answer once, also across crashes and restarts.
 """
 NEXT: Final = """
 Where to go next:
-  docker compose up --wait         the same on a real Kafka and PostgreSQL, with two replicas of the service
-  README.md                        the guarantees, the settings, operating it
-  mirakl-resync send --help        ask for products on a Kafka of your own
-  mirakl-resync-consumer --help    the service and its administration\
+  docker compose up --wait       on a real Kafka and PostgreSQL, with two replicas
+  README.md                      the guarantees, the settings, operating it
+  mirakl-resync send --help      ask for products on a Kafka of your own
+  mirakl-resync-consumer --help  the service and its administration\
 """
 
 
@@ -53,11 +58,11 @@ class Screen:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Say what is under way; on a terminal, show that it goes on."""
+        self.say(text)
         if not self._console.is_terminal:
-            self.say(f"{text} ...")
             yield
             return
-        with self._console.status(text):
+        with self._console.status(""):
             yield
 
     def answer(self, title: str, seconds: float, outcome: str, message: str) -> None:
@@ -68,18 +73,20 @@ class Screen:
         )
         self._console.print(line)
 
-    def conclude(
-        self, seen: Sequence[tuple[Case, Observation]], wrong: Sequence[tuple[str, str]], seconds: float
-    ) -> None:
-        """Write what each case showed, what was wrong, and where to go next."""
+    def conclude(self, seen: Sequence[Seen], wrong: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Write what each case showed, what was wrong (case or whole, and why), and where to go next."""
+        titles = {title for title, _ in wrong}
         self.say("")
-        table = Table("case", "shows", "expected", "got", "time", "CM21 calls", "answer")
-        table.write(_row(case, observed, {title for title, _ in wrong}) for case, observed in seen)
+        if self._console.is_terminal:
+            self._console.print(_fitting_table(seen, titles), soft_wrap=False)
+        else:
+            table = Table("case", "shows", "expected", "got", "time", "CM21 calls", "answer")
+            table.write(_row(case, observed, _verdict(case, titles)) for case, observed in seen)
         self.say("")
         for title, complaint in wrong:
             self.say(f"{WRONG}: {title}: {complaint}", "red")
-        good = len({case.title for case, _ in seen} - {title for title, _ in wrong})
-        self.say(f"{good} of {len(seen)} answers were right, in {seconds:.0f} s.", "red" if wrong else "green")
+        right = sum(case.title not in titles for case, _ in seen)
+        self.say(f"{right} of {len(seen)} answers were right, in {seconds:.0f} s.", "red" if wrong else "green")
         self.say(NEXT)
 
 
@@ -88,15 +95,30 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def _row(case: Case, seen: Observation, wrong: set[str]) -> tuple[str, ...]:
-    expected = case.expected.outcome
-    got = "nothing" if seen.answer is None else seen.answer.outcome
-    return (
-        case.title,
-        case.shows,
-        expected,
-        "the same" if got == expected else got,
-        f"{seen.seconds:.2f} s",
-        str(seen.calls),
-        WRONG if case.title in wrong else RIGHT,
-    )
+def _verdict(case: Case, wrong: Collection[str]) -> str:
+    return WRONG if case.title in wrong else RIGHT
+
+
+def _got(seen: Observation) -> str:
+    return "nothing" if seen.answer is None else seen.answer.outcome
+
+
+def _row(case: Case, seen: Observation, verdict: str) -> tuple[str, ...]:
+    return case.title, case.shows, case.expected.outcome, _got(seen), f"{seen.seconds:.2f} s", str(seen.calls), verdict
+
+
+def _fitting_table(seen: Sequence[Seen], wrong: Collection[str]) -> RichTable:
+    """The same for a terminal of 80 columns: what was shown, expected and got below each other."""
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("case")
+    table.add_column("shows, expected, got", overflow="fold")
+    for heading in ("time", "CM21\ncalls", "answer"):
+        table.add_column(heading, justify="right")
+    for case, observed in seen:
+        title, shows, expected, got, seconds, calls, verdict = _row(case, observed, _verdict(case, wrong))
+        colour = "green" if verdict == RIGHT else "red"
+        answer = (
+            (f"{expected}, as expected", colour) if got == expected else (f"expected {expected}, got {got}", colour)
+        )
+        table.add_row(Text(title, "bold"), Text.assemble(shows, "\n", answer), seconds, calls, Text(verdict, colour))
+    return table

@@ -14,7 +14,7 @@ from producer_tools.errors import ResyncToolError
 
 COMMAND_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
-LAST_WORDS: Final = 30
+LAST_WORDS: Final = 20
 """Lines of a log that are shown when something went wrong."""
 
 
@@ -77,7 +77,8 @@ class Service:
     def check(self) -> None:
         """Raise ``ResyncToolError``, with its last words, where it has ended."""
         if self._process is not None and (code := self._process.poll()) is not None:
-            raise ResyncToolError(f"The service ended with {code}. {self.last_words()}")
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            raise ResyncToolError(f"The service {how}. {self.last_words()}")
 
     def stop(self) -> int:
         """Ask it to end in order (SIGTERM); its exit code."""

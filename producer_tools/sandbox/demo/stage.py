@@ -64,7 +64,7 @@ def staged(screen: Screen, *, keep: bool, verbose: bool) -> Iterator[Stage]:
         service = Service(_service_settings(broker), folder, screen.log if verbose else None)
         stack.callback(service.kill)
         screen.parts(broker=broker.bootstrap_servers, mirakl=mirakl.base_url, folder=str(folder))
-        with screen.waiting("starting the service; adding client specifications and API keys"):
+        with screen.waiting("Starting the service; adding client specifications and API keys ..."):
             service.administer("db", "upgrade")
             service.start()
             api_keys = _administer(service, mirakl)
