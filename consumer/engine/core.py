@@ -59,8 +59,8 @@ DIRECTORY_PATIENCE_SECONDS = 5.0
 SCHEMA_RETRY_SECONDS = 2.0
 SCHEMA_CONFIRM_SECONDS = 30.0
 """An id is unknown for good when the registry has said so twice, this far apart."""
-CALL_MARGIN_SECONDS = 5.0
-"""No call starts for a request with less than this left."""
+CALL_MARGIN_SECONDS = 5.2
+"""No call starts for a request with less than 5 s left; the time is looked at once a tick."""
 CALL_MARGIN_SHARE = 5 / 6
 """With a deadline too short for that margin: this share of it."""
 ANSWER_MARGIN_SECONDS = 0.5
@@ -225,6 +225,7 @@ class Core:
         else:
             lane.answered(call, at.mono)
             self._answer_call(lane, call, outcome, at)
+            self._answer_late(call, at)
         self._reroute_lane(lane, at)
         self._settle(at)
 
@@ -311,6 +312,8 @@ class Core:
             lane.drop_withdrawn_head()
             if not lane.idle:
                 self._touch(lane)
+                if lane.queue and self._hopeless(lane.queue[0].request, lane.can_call_at(at.mono), at):
+                    self._answer_hopeless(lane, at)
         self._answer_overdue(at)
         self._weigh(at)
         self._shed(at)
@@ -580,8 +583,24 @@ class Core:
                     if request.restarted:
                         continue
                     break
-                if request.lane and not request.dropped and (not request.calls_out or left <= ANSWER_MARGIN_SECONDS):
-                    self._give_up(request, at)
+                if request.lane and not request.dropped:
+                    self._answer_overdue_request(request, at, wait=left > ANSWER_MARGIN_SECONDS)
+
+    def _answer_overdue_request(self, request: Request, at: Instant, *, wait: bool) -> None:
+        """No call starts for it any more; those that are out may still come back, where there is time to wait."""
+        if not (request.calls_out and wait):
+            self._give_up(request, at)
+            return
+        for part in request.parts or ():
+            if not part.settled and not part.out:
+                part.error = _given_up(part)
+
+    def _answer_late(self, call: Call, at: Instant) -> None:
+        """Parts that came back from a call and would need another one."""
+        for part in call.parts:
+            request = part.request
+            if not part.settled and not request.dropped and self._hopeless(request, at.mono, at):
+                self._answer_overdue_request(request, at, wait=True)
 
     def _give_up(self, request: Request, at: Instant) -> None:
         """Answer a request as it stands: taken in in part, perhaps taken in, or not."""
@@ -869,6 +888,14 @@ def _given_up(part: Part) -> ResyncError:
     )
 
 
+def _worst(problem: ResyncError, failed: Sequence[Part]) -> ResyncError:
+    """A request is not called unavailable where any of its parts may have reached Mirakl."""
+    if problem.code is not Code.CM21_UNAVAILABLE:
+        return problem
+    unknown = (each.error for each in failed if each.error and each.error.code is Code.CM21_OUTCOME_UNKNOWN)
+    return next(unknown, problem)
+
+
 def _verdict(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
     """Sum up a request all of whose parts are settled."""
     lane = request.lane
@@ -880,7 +907,7 @@ def _verdict(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
     if problem is None:
         return Synchronized(specification_id, tracking_ids, millis(at))
     if not taken:
-        return Failed(specification_id, problem, millis(at))
+        return Failed(specification_id, _worst(problem, failed), millis(at))
     unsynchronized = {id_: sku for each in failed for id_, sku in each.products.items()}
     count = len(request.products) - len(unsynchronized)
     return Partial(specification_id, tracking_ids, count, unsynchronized, problem, millis(at))
