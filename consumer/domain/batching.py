@@ -34,7 +34,8 @@ def cut_batch(
     """Take the parts of the next call off the queue; parts that nobody waits for any more fall away.
 
     ``in_flight`` are the products of all calls that are out, ``held`` Mirakl ids that something older waits
-    with. A part larger than the limit travels alone: cutting it up is the caller's business.
+    with. A part larger than the limit travels alone where it stands first, which is where the caller can cut it
+    up; behind others that have to wait, it waits as well.
     """
     parts: list[PartT] = []
     products: dict[str, str] = {}
@@ -44,7 +45,7 @@ def cut_batch(
         part = queue[0]
         if part.withdrawn:
             queue.popleft()
-        elif _conflicts(part.products, products, in_flight, blocked):
+        elif _conflicts(part.products, products, in_flight, blocked) or (left_behind and len(part.products) > limit):
             left_behind.append(queue.popleft())
             blocked.update(part.products)
         elif parts and not _fits(part.products, products, limit):

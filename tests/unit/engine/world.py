@@ -154,6 +154,14 @@ class World:
             self.now = min(end, self.now + TICK)
             self.do(self.core.tick)
 
+    def live(self, seconds: float) -> None:
+        """Let time pass while the broker commits what comes."""
+        end = self.now + seconds
+        while self.now < end - 1e-9:
+            self.wait(min(TICK, end - self.now))
+            if self.transaction is not None:
+                self.commit()
+
     def jump(self, seconds: float) -> None:
         """Let time pass unnoticed, then tick once."""
         self.now += seconds
@@ -214,7 +222,8 @@ class World:
     # -- the parts around ------------------------------------------------------------------------------
 
     def answer(self, call: StartCall | None = None, outcome: CallOutcome | None = None) -> StartCall:
-        """Mirakl answers a call, the oldest by default, with a receipt by default."""
+        """Mirakl answers a call, the oldest by default, with a receipt by default; that takes it a moment."""
+        self.now += 0.01
         call = next(iter(self.calls.values())) if call is None else call
         del self.calls[call.call_id]
         self.do(self.core.call_finished, call.call_id, outcome or Receipt(f"t-{call.call_id}"))

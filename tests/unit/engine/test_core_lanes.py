@@ -1,0 +1,336 @@
+"""What travels in a call, how many go at once, and how a bad request is told from its mates."""
+
+from math import ceil, log2
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.domain.calls import Receipt, Refusal
+from consumer.domain.outcome import Failed, Partial, Synchronized
+from consumer.engine.core import Limits
+from consumer.engine.status import LaneState
+from tests.unit.engine.world import FIRST, SECOND, World, body, specification
+
+
+def one_each(world: World, count: int) -> None:
+    """A list of ``count`` requests of one product each."""
+    world.fetch([world.record(body(f"r{n}", {f"p{n}": "sku"})) for n in range(count)])
+
+
+def serve(world: World, poisoned: frozenset[str] = frozenset(), status: int = 422) -> None:
+    """Mirakl refuses every call that carries a poisoned product, takes in all others; until nothing is out."""
+    for _ in range(10_000):
+        if world.transaction is not None:
+            world.commit()
+        if world.calls:
+            call = next(iter(world.calls.values()))
+            world.answer(call, Refusal(status, "bad entry") if poisoned & set(call.products) else None)
+        else:
+            world.wait(0.1)
+            if not world.calls and world.transaction is None:
+                return
+    raise AssertionError("calls without end")
+
+
+# -- natural batching ----------------------------------------------------------------------------------
+
+
+def test_an_idle_lane_sends_at_once_and_the_next_call_takes_all_that_waits() -> None:
+    world = World(specification(concurrent_calls=1))
+    world.send("first")
+    assert [["id-first"]] == list(world.batches())
+    for n in range(5):
+        world.send(f"r{n}")
+    assert 1 == len(world.calls)
+
+    world.answer()
+    assert [f"id-r{n}" for n in range(5)] == list(world.batches())[1]
+
+
+def test_a_list_that_is_handed_over_is_queued_whole_before_the_first_call_is_cut() -> None:
+    world = World()
+    one_each(world, 50)
+
+    assert [50] == [len(batch) for batch in world.batches()]
+
+
+def test_calls_hold_no_more_products_than_the_client_takes_and_no_more_go_at_once() -> None:
+    world = World(specification(products_per_call=10, concurrent_calls=3))
+    one_each(world, 100)
+
+    assert [10, 10, 10] == [len(batch) for batch in world.batches()]
+    serve(world)
+    assert {10} == {len(batch) for batch in world.batches()}
+    assert 100 == len(world.answered)
+
+
+def test_a_call_that_takes_unusually_long_does_not_hold_the_next_batch_up() -> None:
+    world = World()
+    for _ in range(3):
+        world.send("quick")
+        world.now += 0.05
+        world.answer()
+    world.send("slow")
+    world.wait(0.05)
+    world.send("waits")
+    assert 1 == len(world.calls)
+    world.wait(0.3)
+
+    assert 2 == len(world.calls)
+
+
+def test_exact_repeats_are_sent_once_and_each_request_counts_its_own() -> None:
+    world = World(specification(concurrent_calls=1))
+    world.send("busy")
+    world.send("a", {"x": "1", "y": "2"})
+    world.send("b", {"x": "1"})
+    world.answer()
+    assert ["x", "y"] == list(world.batches())[1]
+    world.answer()
+    world.settle()
+
+    assert {"SYNCHRONIZED"} == {world.code(name) for name in ("a", "b")}
+    assert world.verdict("a") is world.verdict("b")
+
+
+def test_the_same_id_with_two_skus_travels_in_two_calls_one_after_the_other() -> None:
+    world = World(specification(concurrent_calls=8, products_per_call=1))
+    world.fetch([world.record(body(name, {"x": sku})) for name, sku in (("a", "1"), ("b", "2"), ("c", "1"))])
+    assert [{"x": "1"}] == [dict(call.products) for call in world.calls.values()]
+    world.answer()
+    assert [{"x": "2"}] == [dict(call.products) for call in world.calls.values()]
+    world.answer()
+    assert [{"x": "1"}] == [dict(call.products) for call in world.calls.values()]
+
+
+def test_a_failed_call_is_repeated_before_a_later_sku_of_its_id() -> None:
+    world = World(specification(concurrent_calls=8))
+    world.send("a", {"x": "1"})
+    world.send("b", {"x": "2"})
+    world.fail()
+    world.wait(1.1)
+    assert [{"x": "1"}] == [dict(call.products) for call in world.calls.values()]
+
+
+def test_large_requests_are_split_and_answered_once_with_all_tracking_ids_in_order_of_sending() -> None:
+    world = World(specification(products_per_call=10, concurrent_calls=2))
+    world.send("large", {f"p{n}": "sku" for n in range(35)})
+    first, second = world.calls.values()
+    world.answer(second)
+    world.answer(first)
+    serve(world)
+
+    assert [10, 10, 10, 5] == [len(batch) for batch in world.batches()]
+    verdict = world.verdict("large")
+    assert isinstance(verdict, Synchronized)
+    assert ("t-1", "t-2", "t-3", "t-4") == verdict.tracking_ids
+    assert ["large"] == world.answered
+
+
+def test_a_large_request_behind_one_that_has_to_wait_is_split_all_the_same() -> None:
+    world = World(specification(products_per_call=10, concurrent_calls=4))
+    world.send("x1", {"x": "1"})
+    world.fetch(
+        [
+            world.record(body("x2", {"x": "2"})),
+            world.record(body("large", {f"p{n}": "sku" for n in range(35)})),
+        ]
+    )
+    world.wait(1.0)
+    serve(world)
+
+    assert 10 >= max(len(batch) for batch in world.batches())
+    assert {"x1", "x2", "large"} == set(world.answered)
+
+
+def test_a_partly_refused_large_request_names_what_was_not_taken_in_and_the_first_error() -> None:
+    world = World(specification(products_per_call=2, concurrent_calls=1))
+    world.send("large", {"a": "1", "b": "2", "c": "3", "d": "4", "e": "5"})
+    serve(world, frozenset({"c"}))
+
+    verdict = world.verdict("large")
+    assert isinstance(verdict, Partial)
+    assert {"c": "3", "d": "4"} == verdict.unsynchronized
+    assert 3 == verdict.synchronized_products
+    assert "CM21_REFUSED" == verdict.error.code
+    assert ("t-1", "t-3") == verdict.tracking_ids
+
+
+# -- the search ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), count=st.integers(2, 100))
+def test_one_bad_request_is_found_within_the_promised_extra_calls_and_its_mates_are_taken_in(
+    status: int, data: st.DataObject, count: int
+) -> None:
+    bad = data.draw(st.integers(0, count - 1))
+    world = World(specification(concurrent_calls=data.draw(st.integers(1, 4))))
+    one_each(world, count)
+    serve(world, frozenset({f"p{bad}"}), status)
+
+    assert "CM21_REFUSED" == world.code(f"r{bad}")
+    assert {"SYNCHRONIZED"} == {world.code(f"r{n}") for n in range(count) if n != bad}
+    assert 2 * ceil(log2(count)) + 2 >= len(world.call_log) - 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(bad=st.sets(st.integers(0, 39)), concurrent=st.integers(1, 4), shared=st.integers(1, 40))
+def test_however_many_are_bad_only_they_are_refused(bad: set[int], concurrent: int, shared: int) -> None:
+    """Requests that name the same products share their fate."""
+    world = World(specification(concurrent_calls=concurrent))
+    world.fetch([world.record(body(f"r{n}", {f"p{n % shared}": "sku"})) for n in range(40)])
+    poisoned = frozenset(f"p{n % shared}" for n in bad)
+    serve(world, poisoned)
+
+    refused = {f"r{n}" for n in range(40) if f"p{n % shared}" in poisoned}
+    assert refused == {name for name in world.answered if world.code(name) == "CM21_REFUSED"}
+    assert 40 == len(world.answered)
+
+
+def test_a_search_that_has_spent_its_budget_leaves_the_lane_to_the_others_in_turn() -> None:
+    world = World(specification(concurrent_calls=1))
+    one_each(world, 64)
+    poisoned = frozenset(f"p{n}" for n in range(64))
+    for _ in range(2 * 6 + 2 + 2):
+        world.answer(outcome=Refusal(422, "bad"))
+    one_after = len(world.call_log)
+    world.fetch([world.record(body(f"n{n}", {f"q{n}": "sku"})) for n in range(3)])
+    while not any("q0" in call.products for call in world.call_log):
+        call = next(iter(world.calls.values()))
+        world.answer(call, Refusal(422, "bad") if poisoned & set(call.products) else None)
+
+    assert 2 >= len(world.call_log) - one_after
+
+
+def test_failures_during_a_search_repeat_its_calls_and_spoil_nothing() -> None:
+    world = World(specification(concurrent_calls=1))
+    one_each(world, 16)
+    world.answer(outcome=Refusal(422, "bad"))
+    world.fail()
+    world.wait(1.5)
+    serve(world, frozenset({"p3"}))
+
+    assert "CM21_REFUSED" == world.code("r3")
+    assert 15 == sum(world.code(f"r{n}") == "SYNCHRONIZED" for n in range(16))
+
+
+# -- sick lanes ----------------------------------------------------------------------------------------
+
+
+def test_a_sick_lane_lets_a_single_probe_through_and_recovers_with_it() -> None:
+    world = World(specification(concurrent_calls=4, products_per_call=1))
+    one_each(world, 8)
+    assert 4 == len(world.calls)
+    for _ in range(4):
+        world.fail()
+    assert not world.calls
+    assert LaneState.SICK == world.status.lanes[0].state
+
+    world.wait(1.1)
+    assert 1 == len(world.calls)
+    world.answer()
+    assert 4 == len(world.calls)
+    assert LaneState.HEALTHY == world.status.lanes[0].state
+
+
+def test_failures_of_calls_that_went_out_together_count_as_one() -> None:
+    world = World(specification(concurrent_calls=4, products_per_call=1))
+    one_each(world, 4)
+    for _ in range(4):
+        world.fail()
+    world.wait(1.1)
+
+    assert 1 == len(world.calls)
+
+
+def test_the_pauses_between_probes_grow_and_are_bounded() -> None:
+    world = World(limits=Limits(request_deadline=3600.0))
+    world.send("asks")
+    starts = [world.now]
+    for _ in range(8):
+        world.fail()
+        while not world.calls:
+            world.wait(0.1)
+        starts.append(world.now)
+
+    pauses = [round(later - earlier) for earlier, later in zip(starts, starts[1:], strict=False)]
+    assert [1, 2, 4, 8, 16, 30, 30, 30] == pauses
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_honoured_even_where_another_call_succeeds_meanwhile(status: int) -> None:
+    world = World(specification(products_per_call=1))
+    one_each(world, 4)
+    world.fail(status=status, retry_after=60.0)
+    world.answer()
+    world.live(59.0)
+    assert not world.calls
+    world.live(1.5)
+    assert 1 == len(world.calls)
+
+
+def test_a_retry_after_of_nothing_is_no_reason_to_hammer() -> None:
+    world = World()
+    world.send("asks")
+    world.fail(status=429, retry_after=0.0)
+    world.wait(0.5)
+    assert not world.calls
+
+
+def test_a_client_that_was_corrected_is_called_at_once() -> None:
+    world = World()
+    world.send("asks")
+    world.fail(retry_after=200.0)
+    world.change(specification(base_url="https://right.example"))
+    world.wait(1.5)
+
+    (call,) = world.calls.values()
+    assert "https://right.example" == call.specification.base_url
+
+
+def test_calls_per_hour_are_kept_and_a_429_spends_what_is_left() -> None:
+    world = World(specification(calls_per_hour=360, products_per_call=1), limits=Limits(request_deadline=3600.0))
+    one_each(world, 100)
+    assert 1 == len(world.calls)
+    world.answer()
+    world.live(9.8)
+    assert not world.calls
+    world.live(0.3)
+    assert 1 == len(world.calls)
+
+    world.fail(status=429)
+    world.live(9.8)
+    assert not world.calls
+    world.live(0.4)
+    assert 1 == len(world.calls)
+
+
+# -- fair shares ---------------------------------------------------------------------------------------
+
+
+def test_one_client_cannot_take_the_last_quarter_of_the_global_slots() -> None:
+    many = specification(concurrent_calls=100, products_per_call=1)
+    world = World(many, specification(SECOND), limits=Limits(calls=8))
+    world.fetch([world.record(body(f"r{n}", given=FIRST)) for n in range(20)])
+    assert 6 == len(world.calls)
+    world.send("other", given=SECOND)
+
+    assert SECOND == world.call_log[-1].specification.id
+    serve(world)
+    assert 21 == len(world.answered)
+
+
+def test_calls_of_a_dead_client_cost_another_nothing() -> None:
+    world = World(specification(), specification(SECOND))
+    world.send("dead", given=FIRST)
+    world.fail()
+    for n in range(10):
+        world.send(f"r{n}", given=SECOND)
+        world.answer(world.call_log[-1], Receipt("ok"))
+    world.settle()
+
+    assert [f"r{n}" for n in range(10)] == world.answered
+    assert not any(isinstance(world.verdict(name), Failed) for name in world.answered)
