@@ -5,6 +5,7 @@ then lives until it is told to stop. Nothing is created or migrated here.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -24,8 +25,8 @@ from consumer.adapters.cm21 import Cm21
 from consumer.adapters.finding import Level
 from consumer.adapters.health import AdminServer, liveness
 from consumer.adapters.kafka_admin import KafkaTroubleError, TopicAdmin, TopicFacts, check_topics, names_of
-from consumer.adapters.kafka_in import KafkaSource
-from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, TransactionalSink
+from consumer.adapters.kafka_in import KafkaSource, OwnerThreadError
+from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, ProducerLostError, TransactionalSink
 from consumer.adapters.logs import Logs
 from consumer.adapters.metrics import Metrics, TransactionKind
 from consumer.adapters.publications import Publications, Topics
@@ -145,7 +146,10 @@ class _Service:
         self._tame_garbage_collection()
         Watchdog(self._heartbeats).start()
         self._sink.start()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            contextlib.suppress(OwnerThreadError, ProducerLostError),  # the exit tells of them, without a traceback
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             runner.run(self._live())
         self._source.stop(CLOSING_SECONDS)
         self._sink.stop(CLOSING_SECONDS)

@@ -16,6 +16,7 @@ out of the membership and gives them up. Partitions that were lost are fenced at
 """
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -221,7 +222,7 @@ class KafkaSource:
         elif code == KafkaError._AUTO_OFFSET_RESET and partition in self._epochs:  # noqa: SLF001
             self._begin_anew(partition)
         elif code in FATAL or error.fatal():
-            raise OwnerThreadError(f"the Kafka consumer cannot go on: {error.str()}. {_remedy(code)}")
+            raise OwnerThreadError(f"the Kafka consumer cannot go on: {error.str()}. {_remedy(error)}")
         elif code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
             raise OwnerThreadError(f"not authorized: {error.str()}. Grant READ on the topic and the group")
         else:
@@ -400,10 +401,14 @@ def _generation(metadata: bytes) -> int:
     return int.from_bytes(metadata[len(_METADATA_MARK) : len(_METADATA_MARK) + 4], "little", signed=True)
 
 
-def _remedy(code: int) -> str:
-    if code in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED):  # noqa: SLF001 - librdkafka's own name
-        return "Another process runs with the same RESYNC_KAFKA__GROUP_INSTANCE_ID: give each replica its own"
-    return "Restart it; if it happens again, look at the brokers"
+def _remedy(error: KafkaError) -> str:
+    """Say what to do; a fatal error names its cause in its text alone."""
+    if re.search(r"group\.instance\.id|instance ID", error.str()):
+        return (
+            "Give each replica a RESYNC_KAFKA__GROUP_INSTANCE_ID of its own; with the group protocol `consumer` that of "
+            "a killed replica is free once its session has ended (45 s), so start this one again"
+        )
+    return "Start it again; if that does not help, look at the brokers"
 
 
 def _raise(problem: BaseException, _core: object, _at: object) -> None:

@@ -1,6 +1,9 @@
 # ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
 """``run``: the service itself."""
 
+import signal
+import sys
+
 import click
 
 from consumer.cli.access import broker_troubles, read_all_settings, registry_troubles, store_troubles
@@ -20,6 +23,8 @@ def run() -> int:
     SIGTERM or SIGINT stops it once what is out has come home; a second one leaves at once, which is safe.
     Nothing is created or migrated on the way: `doctor` says what is missing.
     """
+    # before what takes time: the first process of a container would not hear a signal that it has no handler for
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = read_all_settings()
     from consumer.adapters.health import AdminAddressError
     from consumer.adapters.registry import SchemaNotRegisteredError
