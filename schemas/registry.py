@@ -193,7 +193,7 @@ def new_level(subject: str, wanted: str) -> Question[str]:
 
 def _registered_schema(answer: Json) -> RegisteredSchema:
     references = tuple(
-        Reference(str(reference["name"]), str(reference["subject"]), int(reference["version"]))
+        Reference(str(reference["name"]), _encodable(reference["subject"]), int(reference["version"]))
         for reference in answer.get("references") or ()
     )
     return RegisteredSchema(_text(answer["schema"]), references)
@@ -203,6 +203,13 @@ def _text(value: Json) -> str:
     if not isinstance(value, str):
         raise TypeError("a schema is a text")
     return value
+
+
+def _encodable(value: Json) -> str:
+    """JSON can hold halves of characters, which no URL can. Raises ValueError."""
+    text = str(value)
+    text.encode()
+    return text
 
 
 def _id(answer: Json) -> int:
@@ -223,7 +230,7 @@ def interpret(question: Question[Answer], address: RegistryAddress, status: int,
     if httpx.codes.is_success(status):
         try:
             return question.read(answer)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise _trouble(question, address, status, "that is no answer of a schema registry", _CHECK_URL) from error
     code = answer.get("error_code") if isinstance(answer, dict) else None
     if status == HTTPStatus.NOT_FOUND and isinstance(code, int) and code in question.said_no:

@@ -2,15 +2,17 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import TypedDict
 
 from consumer.domain.model import Products
-from consumer.domain.outcome import Code, FieldError, ResyncError, error
+from consumer.domain.outcome import MAX_ROWS, Code, FieldError, ResyncError, error
 
 MAX_ID_CHARACTERS = 255
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID_CHARACTERS = 36
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf"})
 
 
@@ -21,9 +23,13 @@ class ProductReference(TypedDict):
     productSku: str
 
 
-@lru_cache(maxsize=4096)
 def canonical_uuid(text: str) -> str | None:
     """Give a UUID in its 36-character form in lower case; ``None`` for anything else."""
+    return _canonical(text) if len(text) == _UUID_CHARACTERS else None
+
+
+@lru_cache(maxsize=4096)  # of one length: a memory of whatever somebody sends would have no bound in bytes
+def _canonical(text: str) -> str | None:
     return text.lower() if _UUID.fullmatch(text) else None
 
 
@@ -39,8 +45,10 @@ def validate(
         and _all_plain(products)
     ):
         return products
-    rows = _mistakes(references, client_specification_id, max_products)
-    return error(Code.VALIDATION_FAILED, _summary(rows), field_errors=rows)
+    mistakes = _mistakes(references, client_specification_id, max_products)
+    rows = [FieldError(_field(index, name), fault) for index, name, fault in islice(mistakes, MAX_ROWS)]
+    total = len(rows) + sum(1 for _ in mistakes)  # a million mistakes make no million rows
+    return error(Code.VALIDATION_FAILED, _summary(rows[0], total), field_errors=rows)
 
 
 def _distinct(references: Sequence[ProductReference]) -> dict[str, str] | None:
@@ -76,34 +84,35 @@ def _fault(text: str) -> str | None:
 
 def _mistakes(
     references: Sequence[ProductReference], client_specification_id: str | None, max_products: int
-) -> list[FieldError]:
-    rows = []
+) -> Iterator[tuple[int | None, str, str]]:
+    """Give each mistake: the product's index or ``None``, the field, what is wrong."""
     if client_specification_id is not None and not canonical_uuid(client_specification_id):
-        rows.append(FieldError("clientSpecificationId", "must be a UUID in its 36-character form, or null"))
+        yield None, "clientSpecificationId", "must be a UUID in its 36-character form, or null"
     if not references:
-        rows.append(FieldError("products", "must hold at least one product"))
+        yield None, "products", "must hold at least one product"
     if len(references) > max_products:
-        rows.append(FieldError("products", f"holds {len(references)} products; at most {max_products} are allowed"))
+        yield None, "products", f"holds {len(references)} products; at most {max_products} are allowed"
     first_sku: dict[str, tuple[int, str]] = {}
     for index, reference in enumerate(references):
         mirakl_id, sku = reference["miraklProductId"], reference["productSku"]
-        rows += [
-            FieldError(f"products[{index}].{name}", fault)
-            for name, text in (("miraklProductId", mirakl_id), ("productSku", sku))
-            if (fault := _fault(text))
-        ]
+        if fault := _fault(mirakl_id):
+            yield index, "miraklProductId", fault
+        if fault := _fault(sku):
+            yield index, "productSku", fault
         first, known = first_sku.setdefault(mirakl_id, (index, sku))
         if known != sku:
-            message = f"repeats the miraklProductId of products[{first}] with another SKU; keep one of the two"
-            rows.append(FieldError(f"products[{index}].productSku", message))
-    return rows
+            repeats = f"repeats the miraklProductId of products[{first}] with another SKU; keep one of the two"
+            yield index, "productSku", repeats
 
 
-def _summary(rows: Sequence[FieldError]) -> str:
-    first = rows[0]
-    if len(rows) == 1:
+def _field(index: int | None, name: str) -> str:
+    return name if index is None else f"products[{index}].{name}"
+
+
+def _summary(first: FieldError, total: int) -> str:
+    if total == 1:
         return f"The request is not valid: {first.field} {first.message}; correct it and send it again."
     return (
-        f"The request has {len(rows)} mistakes, the first: {first.field} {first.message}; "
+        f"The request has {total} mistakes, the first: {first.field} {first.message}; "
         "correct all that fieldErrors lists and send it again."
     )

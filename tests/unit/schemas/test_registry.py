@@ -113,6 +113,8 @@ def test_only_a_404_with_error_code_40403_says_that_a_schema_does_not_exist(aske
         (200, b"<html>login</html>", "RESYNC_SCHEMA_REGISTRY__URL"),
         (200, b'{"schema": 7}', "RESYNC_SCHEMA_REGISTRY__URL"),
         (200, b'{"schema": "x", "references": [7]}', "RESYNC_SCHEMA_REGISTRY__URL"),
+        (200, b'{"schema": "x", "references": [{"version": 1e999, "name": "a", "subject": "b"}]}', "__URL"),
+        (200, b'{"schema": "x", "references": [{"subject": "\\ud800", "name": "a", "version": 1}]}', "__URL"),
         (200, b"[" * 100_000, "RESYNC_SCHEMA_REGISTRY__URL"),
         (401, b"", "RESYNC_SCHEMA_REGISTRY__USERNAME"),
         (403, b'{"message": "no"}', "RESYNC_SCHEMA_REGISTRY__USERNAME"),
