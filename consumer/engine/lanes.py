@@ -210,10 +210,16 @@ class Lane:
         self._put_back(call, may_have_reached=failure.may_have_reached)
 
     def refused(self, call: Call) -> bool:
-        """Mirakl blames an entry of the batch: search for it. ``False`` where there is only one part to blame."""
+        """Mirakl blames an entry of the batch: search for it. ``False`` where there is only one part to blame.
+
+        Parts that no further call may start for (their partition is being given up) stay unanswered: whether they
+        are to blame is not known.
+        """
         parts = [part for part in call.parts if not part.withdrawn]
-        if len(call.parts) < 2 or not parts:
+        if len(call.parts) < 2:
             return False
+        if not parts:
+            return True
         search = call.search or Search(2 * (len(parts) - 1).bit_length() + 2)
         size = (len(parts) + 1) // 2
         if search.budget < 2:
