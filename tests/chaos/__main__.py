@@ -1,7 +1,11 @@
 """``python -m tests.chaos``: faults on a real Kafka under load, then an account of every request."""
 
+import json
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -36,6 +40,7 @@ class _Options(TypedDict):
 
 
 _POSITIVE = click.IntRange(min=1)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group(name="python -m tests.chaos", invoke_without_command=True, context_settings={"show_default": True})
@@ -50,7 +55,7 @@ _POSITIVE = click.IntRange(min=1)
 @click.option("--specifications", default=8, type=_POSITIVE, help="Client specifications that share the load.")
 @click.option("--replicas", default=3, type=_POSITIVE)
 @click.option("--only", default="", help=f"Kinds, comma-separated: {', '.join(fault.kind for fault in ALL)}.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Gets all figures.")
+@click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
 @click.option("--keep", is_flag=True, help="Keep the logs although nothing was broken.")
 @click.pass_context
 def main(context: click.Context, **options: Unpack[_Options]) -> None:
@@ -61,7 +66,7 @@ def main(context: click.Context, **options: Unpack[_Options]) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    console = Console(soft_wrap=True, highlight=False)
+    console = _console()
     faults = _chosen(options)
     seed = secrets.randbits(32) if options["seed"] is None else options["seed"]
     folder = new_folder()
@@ -89,6 +94,63 @@ def main(context: click.Context, **options: Unpack[_Options]) -> None:
         context.exit(1)
     if not options["keep"]:
         shutil.rmtree(folder)
+
+
+@main.command()
+@click.option("--protocol", default="classic", type=click.Choice(["classic", "consumer"]), help="Of the group.")
+@click.option("--rounds", default=9, type=_POSITIVE, help="Kills with each kind of membership.")
+@click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
+@click.pass_context
+def recovery(context: click.Context, protocol: str, rounds: int, json_file: Path | None) -> None:
+    """Measure how long results stand still after kill -9 and through a rolling restart."""
+    from tests.chaos.recovery import measure, table
+
+    with _folder() as folder:
+        measured = measure(folder, protocol, rounds, _console())
+    _console().print(table(measured, protocol))
+    _write(json_file, [asdict(each) for each in measured])
+    context.exit(0 if all(each.held for each in measured) else 1)
+
+
+@main.command()
+@click.option("--rounds", default=3, type=_POSITIVE, help="Of each comparison; medians count.")
+@click.option("--seconds", default=20.0, type=click.FloatRange(1), help="Of each turn.")
+@click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
+@click.pass_context
+def isolation(context: click.Context, rounds: int, seconds: float, json_file: Path | None) -> None:
+    """Measure what the trouble of some clients costs the others."""
+    from tests.chaos.isolation import measure, slow_backlog, table
+
+    with _folder() as folder:
+        codes = slow_backlog(folder, _console())
+        comparisons = measure(folder, rounds, seconds, _console())
+    _console().print(table(comparisons))
+    _write(json_file, {"backlog": codes, "comparisons": [asdict(each) for each in comparisons]})
+    held = set(codes) == {"SYNCHRONIZED"} and all(each.held for each in comparisons)
+    context.exit(0 if held else 1)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for logs, which stays where something goes wrong, and is named then."""
+    folder = new_folder()
+    try:
+        yield folder
+    except PartMissing as missing:
+        raise click.ClickException(str(missing)) from missing
+    except BaseException:
+        click.echo(f"The logs: {folder}", err=True)
+        raise
+    shutil.rmtree(folder)
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False)
+
+
+def _write(file: Path | None, figures: object) -> None:
+    if file is not None:
+        file.write_text(json.dumps(figures, indent=1))
 
 
 def _chosen(options: _Options) -> list[Fault]:

@@ -3,22 +3,17 @@
 import random
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 
 from tests.chaos.audit import Account, Trouble, take_account
 from tests.chaos.faults import Fault, From, UnexpectedExitError
-from tests.chaos.load import Load, Stream
-from tests.chaos.outcomes import Outcomes, Probe
+from tests.chaos.load import Stream
+from tests.chaos.scene import RECOVERY_SECONDS, under_load
 from tests.chaos.stage import Stage
 from tests.chaos.workload import Requests
 
-WARM_UP_SECONDS = 60.0
-RECOVERY_SECONDS = 90.0
-"""Without an outcome on every partition for so long, the run has failed."""
 DRAIN_SECONDS = 300.0
 QUIET_SECONDS = 2.0
 """After the last outcome: a second one would come now."""
@@ -70,34 +65,22 @@ class Run:
 
     def execute(self, count: int) -> Report:
         """Strike ``count`` times, then count."""
-        stage, plan = self._stage, self._stage.plan
-        with ExitStack() as stack:
-            self._outcomes = stack.enter_context(Outcomes(stage.broker.bootstrap, stage.topics))
-            partitions = range(plan.partitions)
-            streams = [Stream(client, self._rate / len(plan.clients), partitions) for client in plan.clients]
-            requests = Requests(stage.api_key, self._report.seed)
-            self._load = stack.enter_context(Load(stage.broker.bootstrap, stage.topics.requests, requests, streams))
-            self._warm_up()
+        stage, plan, report = self._stage, self._stage.plan, self._report
+        partitions = range(plan.partitions)
+        streams = [Stream(client, self._rate / len(plan.clients), partitions) for client in plan.clients]
+        with under_load(stage, Requests(stage.api_key, report.seed), streams) as self._scene:
             self._strike(count)
-            self._load.stop()
-            self._drain()
-        account = take_account(stage.broker.bootstrap, stage.topics, stage.mirakl.journal, self._troubles)
-        self._report.account = account
-        self._report.violations += account.violations
-        self._report.violations += [f"Mirakl: {each}" for each in stage.mirakl.violations()]
-        self._report.violations += [f"load: {each}" for each in self._load.failed]
-        self._report.seconds = time.monotonic() - self._started
-        return self._report
+            self._scene.drain(DRAIN_SECONDS)
+            self._look_after_replicas()
+            time.sleep(QUIET_SECONDS)
+        report.account = take_account(stage.broker.bootstrap, stage.topics, stage.mirakl.journal, self._troubles)
+        report.violations += report.account.violations
+        report.violations += [f"Mirakl: {each}" for each in stage.mirakl.violations()]
+        report.violations += [f"load: {each}" for each in self._scene.load.failed]
+        report.seconds = time.monotonic() - self._started
+        return report
 
     # -- the story -------------------------------------------------------------------------------------
-
-    def _warm_up(self) -> None:
-        deadline = time.monotonic() + WARM_UP_SECONDS
-        while len(self._load.ends) < self._stage.plan.partitions:
-            self._wait_a_moment(deadline, "no request was acknowledged")
-        probe = self._outcomes.probe(self._load.ends, time.monotonic())
-        while probe.waiting:
-            self._wait_a_moment(deadline, "there is no result without any fault")
 
     def _strike(self, count: int) -> None:
         for number in range(1, count + 1):
@@ -115,7 +98,7 @@ class Run:
                     f"after fault {number} ({recovery.kind}, {recovery.whom}) there was no outcome within "
                     f"{RECOVERY_SECONDS:g} s on every partition"
                 )
-            if self._report.violations or self._outcomes.repeated or self._outcomes.problem:
+            if self._report.violations or self._scene.outcomes.repeated:
                 return
             time.sleep(self._chance.uniform(0, LONGEST_PAUSE_SECONDS))
 
@@ -123,14 +106,14 @@ class Run:
         notes: list[str] = []
         struck_at, began = time.monotonic(), time.time()
         with fault.strike(self._stage, self._chance, notes):
-            probe = self._outcomes.probe(self._load.ends, struck_at) if fault.measured is From.STRIKE else None
+            probe = self._scene.probe(struck_at) if fault.measured is From.STRIKE else None
             disturbed = self._last(self._chance.uniform(fault.shortest, fault.longest), fault, notes)
         lasted = time.monotonic() - struck_at
         if fault.mirakl:
             client = notes[0] if notes and notes[0].startswith("client-") else None
             self._troubles.append(Trouble(client, began, time.time()))
-        probe = probe or self._outcomes.probe(self._load.ends, time.monotonic())
-        self._await(probe)
+        probe = probe or self._scene.probe(time.monotonic())
+        self._scene.wait(probe)
         return Recovery(number, fault.kind, ", ".join(notes), lasted, probe.first, probe.last, disturbed)
 
     def _last(self, seconds: float, fault: Fault, notes: list[str]) -> bool:
@@ -147,21 +130,6 @@ class Run:
         time.sleep(max(0.0, end - time.monotonic()))
         return disturbed
 
-    def _await(self, probe: Probe) -> None:
-        deadline = time.monotonic() + RECOVERY_SECONDS
-        while probe.waiting and time.monotonic() < deadline:
-            time.sleep(0.02)
-            self._look_after_replicas()
-
-    def _drain(self) -> None:
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while self._outcomes.answered < self._load.acknowledged and time.monotonic() < deadline:
-            time.sleep(0.1)
-            self._look_after_replicas()
-        time.sleep(QUIET_SECONDS)
-        if self._outcomes.problem is not None:
-            raise self._outcomes.problem
-
     # -- small things ----------------------------------------------------------------------------------
 
     def _choose(self, faults: Sequence[Fault]) -> Fault:
@@ -176,24 +144,12 @@ class Run:
                 time.sleep(RESTART_SECONDS)
                 replica.start()
 
-    def _wait_a_moment(self, deadline: float, complaint: str) -> None:
-        if self._outcomes.problem is not None:
-            raise self._outcomes.problem
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{complaint}: see {self._stage.folder}")
-        time.sleep(0.05)
-
     def _tell(self, recovery: Recovery) -> None:
         first = "never" if recovery.first is None else f"{recovery.first:.1f} s"
         last = "never" if recovery.last is None else f"{recovery.last:.1f} s"
-        waiting = self._load.acknowledged - self._outcomes.answered
+        waiting = self._scene.load.acknowledged - self._scene.outcomes.answered
         self._console.print(
             f"{time.monotonic() - self._started:6.0f} s  {recovery.number:4}  {recovery.kind:<15} "
             f"{recovery.whom:<38} lasted {recovery.lasted:4.1f} s  first result after {first:>7}, "
             f"on all partitions {last:>7}  {waiting:6} unanswered"
         )
-
-
-def logs_of(folder: Path) -> list[Path]:
-    """What the replicas said."""
-    return sorted(folder.glob("*.log"))

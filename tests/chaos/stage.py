@@ -47,7 +47,6 @@ class Database:
     def away(self) -> Iterator[None]:
         """As long as the block lasts."""
         raise NotImplementedError
-        yield
 
     def remove(self) -> None:
         """Delete it."""

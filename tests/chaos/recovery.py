@@ -1,0 +1,162 @@
+"""How long the results of a partition stand still: after kill -9, and through a rolling restart."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.load import Stream
+from tests.chaos.scene import Scene, under_load
+from tests.chaos.stage import CONSUMER_SESSION_SECONDS, Plan, Replica, Stage, prepared
+from tests.chaos.workload import Requests, clients
+
+RATE = 300.0
+PARTITIONS = 6
+STANDSTILL_SECONDS = 0.06
+"""The broker is frozen for so long before a kill, so that the transaction under way cannot end."""
+GRACE_SECONDS = 3.0
+BROKER_WAIT_SECONDS = 18.0
+"""A dead replica's open transaction: 8 s until it is overdue, and the broker looks only every 10 s."""
+SETTLED_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Measured:
+    """Times of one scenario."""
+
+    scenario: str
+    bound: float
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def held(self) -> bool:
+        """Whether all stayed within the bound."""
+        return max(self.seconds, default=0.0) <= self.bound
+
+
+def measure(folder: Path, protocol: str, rounds: int, console: Console) -> list[Measured]:
+    """All scenarios."""
+    plan = Plan(PARTITIONS, clients(8), 3, protocol=protocol, latency="30ms", jitter="40ms", tail="0:0s")
+    measured: list[Measured] = []
+    for static in (True, False):
+        own = folder / ("static" if static else "dynamic")
+        own.mkdir()
+        with prepared(replace(plan, static=static), own) as stage:
+            streams = [Stream(client, RATE / len(plan.clients), range(PARTITIONS)) for client in plan.clients]
+            with under_load(stage, Requests(stage.api_key, 1, mix=False), streams) as scene:
+                measured += _rolling_restart(scene, own.name, console)
+                measured += _killed(scene, own.name, rounds, console)
+                if not scene.drain(120):
+                    raise TimeoutError(f"some requests have no outcome: see {own}")
+                if scene.outcomes.repeated:
+                    raise AssertionError(f"requests with two outcomes: {scene.outcomes.repeated[:10]}: see {own}")
+    return measured
+
+
+def _rolling_restart(scene: Scene, members: str, console: Console) -> list[Measured]:
+    time.sleep(SETTLED_SECONDS)
+    scene.outcomes.begin_gaps()
+    for replica in scene.stage.replicas:
+        code = replica.terminate()
+        if code != 0:
+            raise AssertionError(f"{replica.name} ended with {code} after SIGTERM")
+        replica.start(wait=True)
+        scene.settle()
+    time.sleep(SETTLED_SECONDS)
+    gaps = sorted(scene.outcomes.gaps().values())
+    console.print(f"{members}: rolling restart: longest silence of each partition: {_listed(gaps)}")
+    return [Measured(f"{members}: rolling restart of three, longest silence of a partition", GRACE_SECONDS, gaps)]
+
+
+def _killed(scene: Scene, members: str, rounds: int, console: Console) -> list[Measured]:
+    """Kill -9 at moments at which a transaction is open, and at others."""
+    static = scene.stage.plan.static and scene.stage.plan.protocol == "classic"
+    bound = GRACE_SECONDS if static else CONSUMER_SESSION_SECONDS + GRACE_SECONDS
+    what = "restarted at once" if static else "taken over by others"
+    inside = Measured(
+        f"{members}: kill -9 inside a transaction, {what}", bound + (0 if static else BROKER_WAIT_SECONDS)
+    )
+    outside = Measured(f"{members}: kill -9 outside of a transaction, {what}", bound)
+    for turn in range(rounds):
+        victim = scene.stage.replicas[turn % len(scene.stage.replicas)]
+        is_inside, seconds = _kill(scene, victim, restart=static, standstill=turn % 3 != 2)
+        (inside if is_inside else outside).seconds.append(seconds)
+        console.print(
+            f"{members}: {victim.name} killed {'in' if is_inside else 'out'}side of a transaction: {seconds:.2f} s"
+        )
+        if not static:
+            victim.start(wait=True)
+        scene.settle()
+        time.sleep(SETTLED_SECONDS)
+    return [each for each in (inside, outside) if each.seconds]
+
+
+def _kill(scene: Scene, victim: Replica, *, restart: bool, standstill: bool) -> tuple[bool, float]:
+    """Kill; whether a transaction was open, and the seconds until every partition had a result again."""
+    if standstill:
+        scene.stage.broker.pause()
+        time.sleep(STANDSTILL_SECONDS)
+    victim.kill()
+    killed_at = time.monotonic()
+    if standstill:
+        scene.stage.broker.resume()
+    probe = scene.probe(killed_at)
+    if restart:
+        victim.start()
+    is_open = _stays_open(scene.stage)
+    scene.wait(probe)
+    if probe.last is None:
+        raise TimeoutError(f"no result on partitions {probe.waiting} after kill -9 of {victim.name}")
+    return is_open, probe.last
+
+
+def _stays_open(stage: Stage) -> bool:
+    """Whether a transaction on the results lasts longer than those of living replicas: their last stable offsets stand.
+
+    A living replica's transaction ends within milliseconds, so the stable offset moves on between two looks.
+    """
+    stuck: set[tuple[int, int]] | None = None
+    for _ in range(4):
+        seen = set(_unstable(stage))
+        stuck = seen if stuck is None else stuck & seen
+        time.sleep(0.08)
+    return bool(stuck)
+
+
+def _unstable(stage: Stage) -> Iterator[tuple[int, int]]:
+    """Partition and last stable offset, where records of an open transaction lie beyond it."""
+    admin = AdminClient({"bootstrap.servers": stage.broker.bootstrap, "log_level": 2})
+    latest = {
+        TopicPartition(stage.topics.results, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # theirs
+        for number in range(stage.plan.partitions)
+    }
+    stable, ends = (
+        {place.partition: answer.result(10).offset for place, answer in asked.items()}
+        for asked in (
+            admin.list_offsets(latest, isolation_level=level, request_timeout=10)
+            for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+        )
+    )
+    return ((partition, offset) for partition, offset in stable.items() if offset < ends[partition])
+
+
+def table(measured: Sequence[Measured], protocol: str) -> Table:
+    """For people."""
+    shown = Table("scenario", title=f"Seconds without a result on the worst partition, {protocol} protocol")
+    for column in ("n", "median", "max", "bound", "held"):
+        shown.add_column(column, justify="right")
+    for each in measured:
+        figures = (f"{median(each.seconds):.2f}", f"{max(each.seconds):.2f}", f"{each.bound:g}")
+        shown.add_row(each.scenario, str(len(each.seconds)), *figures, "yes" if each.held else "NO")
+    return shown
+
+
+def _listed(seconds: Sequence[float]) -> str:
+    return ", ".join(f"{each:.2f}" for each in seconds) + " s"
