@@ -80,10 +80,14 @@ def decode_map(base: int, metadata: str) -> bytes:
 
 
 def _inflate(body: bytes) -> bytes:
+    stream = zlib.decompressobj()
     try:
-        return zlib.decompressobj().decompress(body, WINDOW // 8 + 1)
+        bitmap = stream.decompress(body, WINDOW // 8 + 1)
     except zlib.error as error:
         raise ProgressMapIgnoredError("cannot be inflated") from error
+    if not stream.eof:
+        raise ProgressMapIgnoredError("wider than the window, or cut short")
+    return bitmap
 
 
 def _bounded(bitmap: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """What travels in a call, how many go at once, and how a bad request is told from its mates."""
 
+from itertools import pairwise
 from math import ceil, log2
 
 import pytest
@@ -227,13 +228,13 @@ def test_a_sick_lane_lets_a_single_probe_through_and_recovers_with_it() -> None:
     for _ in range(4):
         world.fail()
     assert not world.calls
-    assert LaneState.SICK == world.status.lanes[0].state
+    assert LaneState.SICK.value == world.status.lanes[0].state.value
 
     world.wait(1.1)
     assert 1 == len(world.calls)
     world.answer()
     assert 4 == len(world.calls)
-    assert LaneState.HEALTHY == world.status.lanes[0].state
+    assert LaneState.HEALTHY.value == world.status.lanes[0].state.value
 
 
 def test_failures_of_calls_that_went_out_together_count_as_one() -> None:
@@ -256,7 +257,7 @@ def test_the_pauses_between_probes_grow_and_are_bounded() -> None:
             world.wait(0.1)
         starts.append(world.now)
 
-    pauses = [round(later - earlier) for earlier, later in zip(starts, starts[1:], strict=False)]
+    pauses = [round(later - earlier) for earlier, later in pairwise(starts)]
     assert [1, 2, 4, 8, 16, 30, 30, 30] == pauses
 
 

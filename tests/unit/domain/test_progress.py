@@ -1,0 +1,223 @@
+"""Progress maps: whatever order records finish in, the next owner of the partition knows which are done."""
+
+import base64
+import zlib
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from consumer.domain.progress import WINDOW, Progress, ProgressMapIgnoredError, decode_map, encode_map
+
+METADATA_MOST = 4095
+"""Characters that a broker takes from this client library (ARCHITECTURE.md, law 3)."""
+
+
+@dataclass
+class Naive:
+    """The same, as one would say it: sets of offsets."""
+
+    base: int
+    position: int
+    open: set[int] = field(default_factory=set)
+    done: set[int] = field(default_factory=set)
+
+    def commit_point(self, also: set[int]) -> tuple[int, set[int]]:
+        """The lowest unfinished offset, and what is done beyond."""
+        still_open = self.open - also
+        base = min(still_open, default=self.position)
+        return base, {offset for offset in self.done | also if offset >= base}
+
+
+def offsets_of(base: int, metadata: str) -> set[int]:
+    """The offsets that a committed map calls done."""
+    bitmap = decode_map(base, metadata)
+    return {base + index for index in range(8 * len(bitmap)) if bitmap[index // 8] >> index % 8 & 1}
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("receive"), st.integers(1, 30)),
+        st.tuples(st.just("gap"), st.integers(1, 40)),
+        st.tuples(st.just("finish"), st.integers(0, 2**32)),
+        st.tuples(st.just("abort"), st.integers(0, 2**32)),
+        st.tuples(st.just("restart"), st.just(0)),
+        st.tuples(st.just("again"), st.just(0)),
+        st.tuples(st.just("leap"), st.integers(2 * WINDOW, 3 * WINDOW)),
+    ),
+    max_size=60,
+)
+
+
+def chosen(open_offsets: set[int], number: int) -> set[int]:
+    """Some of them, as the bits of a number say."""
+    return {offset for index, offset in enumerate(sorted(open_offsets)) if number >> index % 32 & 1}
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(start=st.integers(0, 2**40), steps=STEPS)
+def test_progress_says_what_a_naive_bookkeeper_says(start: int, steps: list[tuple[str, int]]) -> None:
+    """Records arrive with gaps, finish in any order, in transactions that commit or abort; the owner may restart."""
+    log: list[int] = []
+    progress, naive, committed = Progress(start), Naive(start, start), (start, "")
+    for step, number in steps:
+        if step == "receive":
+            for offset in range(naive.position, naive.position + number):
+                log.append(offset)
+                assert progress.receive(offset) is (offset not in naive.done)
+                naive.open |= {offset} - naive.done
+                naive.position = offset + 1
+        elif step == "gap":
+            progress.advance(naive.position + number)
+            naive.position += number
+        elif step == "leap" and not naive.open:
+            offset = naive.position + number
+            log.append(offset)
+            assert progress.receive(offset)
+            naive.open.add(offset)
+            naive.position = offset + 1
+        elif step in ("finish", "abort"):
+            outcomes = chosen(naive.open, number)
+            point = progress.preview(outcomes)
+            base, beyond = naive.commit_point(outcomes)
+            assert (base, beyond) == (point.offset, offsets_of(point.offset, point.metadata))
+            if step == "finish":
+                progress.finish(outcomes)
+                naive.open -= outcomes
+                naive.done |= outcomes
+                naive.base, committed = base, (point.offset, point.metadata)
+        elif step == "restart":
+            offset, metadata = committed
+            progress = Progress(offset, decode_map(offset, metadata))
+            naive.open = set()
+            naive.base = naive.position = offset
+            for known in sorted(each for each in log if each >= offset):
+                assert progress.receive(known) is (known not in naive.done)
+                naive.open |= {known} - naive.done
+                naive.position = known + 1
+        elif step == "again" and log:
+            assert not progress.receive(log[-1]) or log[-1] not in naive.open | naive.done
+        assert len(naive.open) == progress.unfinished
+        assert naive.position == progress.position
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), share=st.floats(0, 1), base=st.sampled_from([0, 1, 2**31, 2**62]))
+def test_a_full_window_always_fits_into_the_metadata_of_a_commit(seed: int, share: float, base: int) -> None:
+    chance = Random(seed)
+    progress = Progress(base)
+    for offset in range(base, base + WINDOW):
+        progress.receive(offset)
+    done = {offset for offset in range(base + 1, base + WINDOW) if chance.random() < share} | {base + WINDOW - 1}
+    point = progress.preview(done)
+
+    assert base == point.offset
+    assert METADATA_MOST >= len(point.metadata)
+    assert done == offsets_of(base, point.metadata)
+
+
+def test_a_preview_changes_nothing() -> None:
+    progress = Progress(0)
+    for offset in range(3):
+        progress.receive(offset)
+    progress.preview([0, 1])
+
+    assert 3 == progress.unfinished
+    assert 0 == progress.base
+
+
+def test_with_nothing_unfinished_the_position_is_committed() -> None:
+    """Not last + 1: transaction markers would leave a lag of one for ever."""
+    progress = Progress(10)
+    progress.receive(10)
+    progress.advance(12)
+    point = progress.preview([10])
+
+    assert (12, "") == (point.offset, point.metadata)
+
+
+def test_a_record_delivered_twice_is_taken_once() -> None:
+    progress = Progress(5)
+
+    assert progress.receive(5)
+    assert not progress.receive(5)
+    assert not progress.receive(4)
+    progress.finish([5])
+    assert not progress.receive(5)
+    assert 6 == progress.base
+
+
+def test_the_window_in_use_shrinks_when_the_lowest_record_finishes() -> None:
+    progress = Progress(0)
+    for offset in range(100):
+        progress.receive(offset)
+    progress.finish(range(1, 100))
+    assert 100 == progress.used
+    progress.finish([0])
+
+    assert 0 == progress.used
+    assert 100 == progress.base
+
+
+@settings(max_examples=200)
+@given(metadata=st.text(max_size=80) | st.binary(max_size=60).map(lambda raw: base64.b85encode(raw).decode()))
+def test_foreign_metadata_is_ignored(metadata: str) -> None:
+    if metadata:
+        with pytest.raises(ProgressMapIgnoredError):
+            decode_map(7, metadata)
+
+
+MAP = encode_map(7, b"\x02\x80")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *(MAP[:index] + ("0" if MAP[index] != "0" else "1") + MAP[index + 1 :] for index in range(len(MAP))),
+        *(MAP[:length] for length in range(1, len(MAP))),
+        MAP + "0",
+        MAP + MAP,
+        " " + MAP,
+    ],
+)
+def test_a_broken_map_is_ignored(metadata: str) -> None:
+    with pytest.raises(ProgressMapIgnoredError):
+        decode_map(7, metadata)
+
+
+@pytest.mark.parametrize("base", [0, 6, 8, 2**40])
+def test_a_map_of_another_offset_is_ignored(base: int) -> None:
+    with pytest.raises(ProgressMapIgnoredError):
+        decode_map(base, MAP)
+
+
+def forged(form: bytes, body: bytes, version: int = 1) -> str:
+    """A map with a right checksum, whatever it holds."""
+    payload = (7).to_bytes(8, "big") + body
+    blob = b"m" + bytes([version]) + form + zlib.crc32(form + payload).to_bytes(4, "big") + payload
+    return base64.b85encode(blob).decode()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        forged(b"r", bytes(WINDOW // 8 + 1)),
+        forged(b"z", zlib.compress(bytes(WINDOW))),
+        forged(b"z", zlib.compress(bytes(100_000_000))),
+        forged(b"z", b"no stream"),
+        forged(b"z", zlib.compress(b"\xff" * 500)[:-9]),
+        forged(b"x", b"\x02"),
+        forged(b"r", b"\x02", version=2),
+    ],
+    ids=["too wide", "too wide when inflated", "a bomb", "no stream", "cut short", "unknown form", "unknown version"],
+)
+def test_an_implausible_map_is_ignored(metadata: str) -> None:
+    with pytest.raises(ProgressMapIgnoredError):
+        decode_map(7, metadata)
+
+
+def test_no_metadata_is_an_empty_map() -> None:
+    assert b"" == decode_map(3, "")
+    assert "" == encode_map(3, b"")
