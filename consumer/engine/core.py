@@ -10,9 +10,11 @@ takes and carries out. Two invariants hold between events:
 A request whose assignment ended is dropped wherever it stands; nobody publishes it.
 """
 
-from collections import Counter
+import heapq
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification, Directory
@@ -59,6 +61,13 @@ DIRECTORY_PATIENCE_SECONDS = 5.0
 SCHEMA_RETRY_SECONDS = 2.0
 SCHEMA_CONFIRM_SECONDS = 30.0
 """An id is unknown for good when the registry has said so twice, this far apart."""
+SCHEMA_LOOKUPS = 8
+"""Questions to the registry that are out: anyone can make up ids. One, where the last answer was a trouble."""
+SCHEMA_TROUBLES_TOLD = 3
+EVENT_BYTES = 512 * 1024
+"""Of records that one event decides about. What a byte costs is bounded, up to a second a megabyte, so the loop
+turns, calls go out and revocations are answered whatever stands in the records."""
+EVENT_PAUSE_SECONDS = 0.001
 CALL_MARGIN_SECONDS = 5.2
 """No call starts for a request with less than 5 s left; the time is looked at once a tick."""
 CALL_MARGIN_SHARE = 5 / 6
@@ -103,8 +112,6 @@ class _Unlearned:
     """A writer schema that records wait for."""
 
     waiting: list[Request]
-    ask_at: float
-    asking: bool = False
     missing_since: float | None = None
     trouble: str | None = None
 
@@ -126,6 +133,14 @@ class Core:
         self._call_lanes: dict[int, Lane] = {}
         self._call_number = 0
         self._schemas: dict[Hashable, _Unlearned] = {}
+        self._lookups: list[tuple[float, int, Hashable]] = []
+        """Heap of (when to ask, number, reference): each schema that is not being asked for now."""
+        self._lookups_out = self._lookup_number = 0
+        self._ask_schemas_from = float("-inf")
+        self._undecided: deque[Request] = deque()
+        """Taken in, held up by a question that is answered now."""
+        self._behind = False
+        """The last event left something undecided that the next one has to go on with."""
         self._unconfirmed: list[Request] = []
         self._asked_directory_at: float | None = None
         self._ask_directory_from = float("-inf")
@@ -182,7 +197,7 @@ class Core:
         for record in records:
             assignment = assignments.get(record.partition)
             if assignment is not None and not assignment.revoking:
-                assignment.waiting.append(record)
+                assignment.fetched(record)
         self._settle(at)
 
     def reached(self, at: Instant, partition: int, epoch: int, position: int) -> None:
@@ -256,9 +271,8 @@ class Core:
             self._intake.directory = directory
             self._reroute(at)
         if self._intake.directory.api_keys:
-            waiting, self._unconfirmed = self._unconfirmed, []
-            for request in waiting:
-                self._decide(request, at)
+            self._undecided.extend(self._unconfirmed)
+            self._unconfirmed.clear()
         else:  # no answer, but a trouble of ours
             self._ask_directory_from = at.mono + DIRECTORY_INTERVAL_SECONDS
         self._settle(at)
@@ -272,38 +286,37 @@ class Core:
 
     def schema_found(self, at: Instant, reference: Hashable) -> None:
         """The decoder has learnt a writer schema."""
-        unlearned = self._schemas.pop(reference, None)
-        for request in unlearned.waiting if unlearned else ():
+        self._schema_answered()
+        for request in self._schemas.pop(reference).waiting:
             request.deadline = self._clock(at) + self._limits.request_deadline
             request.restarted = True
-            if self._closed_by:  # the snapshot may be too old
-                self._unconfirmed.append(request)
-            else:
-                self._decide(request, at)
+            # where the intake is closed, the snapshot may be too old
+            (self._unconfirmed if self._closed_by else self._undecided).append(request)
         self._settle(at)
 
     def schema_missing(self, at: Instant, reference: Hashable) -> None:
         """The registry says that it has no such schema."""
+        self._schema_answered()
         unlearned = self._schemas[reference]
-        unlearned.asking, unlearned.trouble = False, None
+        unlearned.trouble = None
         if unlearned.missing_since is None:
             unlearned.missing_since = at.mono
-            unlearned.ask_at = at.mono + SCHEMA_CONFIRM_SECONDS
-        elif at.mono - unlearned.missing_since >= SCHEMA_CONFIRM_SECONDS:
+        confirm_at = unlearned.missing_since + SCHEMA_CONFIRM_SECONDS
+        if at.mono < confirm_at:
+            self._ask_schema(reference, confirm_at)
+        else:
             del self._schemas[reference]
             message = f"the schema registry does not know {reference}: register the schema, then send the request again"
             for request in unlearned.waiting:
                 self._conclude(request, self._intake.no_schema(request, message, at))
-        else:
-            unlearned.ask_at = unlearned.missing_since + SCHEMA_CONFIRM_SECONDS
         self._settle(at)
 
     def schema_failed(self, at: Instant, reference: Hashable, message: str) -> None:
         """The registry is in trouble: no answer is no proof."""
-        unlearned = self._schemas[reference]
-        unlearned.asking = False
-        unlearned.trouble = message
-        unlearned.ask_at = at.mono + SCHEMA_RETRY_SECONDS
+        self._lookups_out -= 1
+        self._schemas[reference].trouble = message
+        self._ask_schemas_from = at.mono + SCHEMA_RETRY_SECONDS
+        self._ask_schema(reference, self._ask_schemas_from)
         self._settle(at)
 
     def tick(self, at: Instant) -> None:
@@ -323,7 +336,7 @@ class Core:
         """Take nothing more in, finish what can be finished; ``Stopped`` follows."""
         self._stopping = True
         for assignment in self._assignments.values():
-            assignment.waiting.clear()
+            assignment.forget_waiting()
         self._settle(at)
 
     # == for the shell =================================================================================
@@ -331,7 +344,9 @@ class Core:
     @property
     def appetite(self) -> int:
         """How many more records it makes sense to fetch now."""
-        if self._stopping or self._closed_by or self._bytes >= self._limits.record_bytes:
+        if self._stopping or self._closed_by:
+            return 0
+        if self._bytes + sum(each.waiting_bytes for each in self._assignments.values()) >= self._limits.record_bytes:
             return 0
         waiting = sum(len(assignment.waiting) for assignment in self._assignments.values())
         brisk = self._limits.brisk_records - (self._records - self._impaired_records)
@@ -344,6 +359,8 @@ class Core:
             times.append(self._outbox.due_at)
         if self._unconfirmed:
             times.append(self._ask_directory_from)
+        if self._behind:
+            times.append(at.mono + EVENT_PAUSE_SECONDS)
         return min((time for time in times if time is not None and time > at.mono), default=None)
 
     def status(self, at: Instant) -> EngineStatus:
@@ -416,7 +433,7 @@ class Core:
             yield "broker", "no transaction has committed for 5 s although results wait: look at the Kafka brokers"
 
     def _schema_troubles(self) -> Iterable[str]:
-        return (each.trouble for each in self._schemas.values() if each.trouble is not None)
+        return islice((each.trouble for each in self._schemas.values() if each.trouble), SCHEMA_TROUBLES_TOLD)
 
     def _clock(self, at: Instant) -> float:
         """The engine's clock, which deadlines are measured by."""
@@ -430,25 +447,65 @@ class Core:
             self.commands.append(ConfirmDirectory(at.mono))
 
     def _ask_schemas(self, at: Instant) -> None:
-        for reference, unlearned in self._schemas.items():
-            if not unlearned.asking and at.mono >= unlearned.ask_at:
-                unlearned.asking = True
-                self.commands.append(LookUpSchema(reference))
+        """Ask in the order of being due; a registry in trouble gets one question at a time."""
+        while self._lookups and max(self._lookups[0][0], self._ask_schemas_from) <= at.mono:
+            in_trouble = self._ask_schemas_from > float("-inf")
+            if self._lookups_out >= (1 if in_trouble else SCHEMA_LOOKUPS):
+                break
+            _, _, reference = heapq.heappop(self._lookups)
+            if all(request.dropped for request in self._schemas[reference].waiting):
+                del self._schemas[reference]
+                continue
+            self._lookups_out += 1
+            self.commands.append(LookUpSchema(reference))
+
+    def _ask_schema(self, reference: Hashable, ask_at: float) -> None:
+        self._lookup_number += 1
+        heapq.heappush(self._lookups, (ask_at, self._lookup_number, reference))
+
+    def _schema_answered(self) -> None:
+        self._lookups_out -= 1
+        self._ask_schemas_from = float("-inf")
 
     # -- taking in -------------------------------------------------------------------------------------
 
     def _take_in(self, at: Instant) -> None:
-        """Decide about fetched records as far as the bounds allow."""
-        if self._closed_by or self._stopping:
+        """Decide about what was held up, then about fetched records, as far as the bounds and one event allow."""
+        self._behind = False
+        if self._closed_by:
             return
-        for assignment in self._assignments.values():
-            if assignment.revoking:  # what waited was left to the next owner: the log's end lies beyond it
-                continue
-            waiting = assignment.waiting
-            while waiting and self._has_room(assignment, waiting[0]):
-                self._take(assignment, waiting.popleft(), at)
-            if not waiting:
-                assignment.progress.advance(assignment.log_end)
+        left = self._decide_held_up(at, EVENT_BYTES)
+        if self._undecided:  # which came before all that is not taken in yet
+            self._behind = True
+            return
+        for assignment in () if self._stopping else self._assignments.values():
+            left = self._take_from(assignment, at, left)
+            if self._behind:  # another partition is the first next time
+                self._assignments[assignment.partition] = self._assignments.pop(assignment.partition)
+                return
+
+    def _decide_held_up(self, at: Instant, left: int) -> int:
+        while self._undecided and left > 0:
+            request = self._undecided.popleft()
+            left -= request.record.size
+            self._decide(request, at)
+        return left
+
+    def _take_from(self, assignment: Assignment, at: Instant, left: int) -> int:
+        """Take records of one partition in; gives what is left of the bytes that one event may decide about."""
+        if assignment.revoking:  # what waited was left to the next owner: the log's end lies beyond it
+            return left
+        waiting = assignment.waiting
+        while waiting and self._has_room(assignment, waiting[0]):
+            if left <= 0:
+                self._behind = True
+                return left
+            record = assignment.next_waiting()
+            left -= record.size
+            self._take(assignment, record, at)
+        if not waiting:
+            assignment.progress.advance(assignment.log_end)
+        return left
 
     def _has_room(self, assignment: Assignment, record: Record) -> bool:
         limits = self._limits
@@ -469,7 +526,7 @@ class Core:
         )
         assignment.open[record.offset] = request
         self._records += 1
-        self._bytes += _size(record)
+        self._bytes += record.size
         self._decide(request, at)
 
     def _decide(self, request: Request, at: Instant) -> None:
@@ -481,10 +538,16 @@ class Core:
         elif isinstance(decision, AwaitDirectory):
             self._unconfirmed.append(request)
         elif isinstance(decision, SchemaNeeded):
-            unlearned = self._schemas.setdefault(decision.reference, _Unlearned([], at.mono))
-            unlearned.waiting.append(request)
+            self._await_schema(decision.reference, request, at)
         else:
             self._conclude(request, decision)
+
+    def _await_schema(self, reference: Hashable, request: Request, at: Instant) -> None:
+        unlearned = self._schemas.get(reference)
+        if unlearned is None:
+            unlearned = self._schemas[reference] = _Unlearned([])
+            self._ask_schema(reference, at.mono)
+        unlearned.waiting.append(request)
 
     def _enqueue(self, request: Request, specification: ClientSpecification, at: Instant) -> None:
         lane = self._lane(specification, at)
@@ -637,7 +700,7 @@ class Core:
                 break
             if request.verdict is not None or self._shed_request(request, at):
                 records -= 1
-                size -= _size(request.record)
+                size -= request.record.size
 
     def _shed_request(self, request: Request, at: Instant) -> bool:
         if request.dropped or request.lane is None:
@@ -743,7 +806,7 @@ class Core:
 
     def _forget(self, request: Request) -> None:
         self._records -= 1
-        self._bytes -= _size(request.record)
+        self._bytes -= request.record.size
 
     def _alive(self, part: PartitionCommit) -> Assignment | None:
         assignment = self._assignments.get(part.partition)
@@ -764,7 +827,7 @@ class Core:
 
     def _stop_taking(self, assignment: Assignment) -> None:
         assignment.revoking = True
-        assignment.waiting.clear()
+        assignment.forget_waiting()
 
     def _reload(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
@@ -842,10 +905,6 @@ class Core:
             and assignment.progress.used <= RESUME_BELOW * self._limits.window
             and assignment.partition not in self._overfed
         )
-
-
-def _size(record: Record) -> int:
-    return len(record.value) if record.value is not None else 0
 
 
 def _refusal(outcome: Refusal | Unacknowledged) -> ResyncError:

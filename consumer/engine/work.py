@@ -26,6 +26,14 @@ class Record:
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] | None
     """``None`` where the names are no text."""
+    size: int = field(init=False)
+    """Bytes of all that somebody else chose; names count as characters."""
+
+    def __post_init__(self) -> None:
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers or ():
+            size += len(name) + len(value or b"")
+        self.size = size
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +128,7 @@ class Assignment:
     progress: Progress
     waiting: deque[Record] = field(default_factory=deque)
     """Fetched, and not taken in yet."""
+    waiting_bytes: int = 0
     open: dict[int, Request] = field(default_factory=dict)
     """Offset -> request not committed yet, oldest first."""
     finished: list[Request] = field(default_factory=list)
@@ -130,3 +139,19 @@ class Assignment:
     ended: bool = False
     revoking: bool = False
     paused: bool = False
+
+    def fetched(self, record: Record) -> None:
+        """A record that was delivered waits."""
+        self.waiting.append(record)
+        self.waiting_bytes += record.size
+
+    def next_waiting(self) -> Record:
+        """Give the record that has waited longest."""
+        record = self.waiting.popleft()
+        self.waiting_bytes -= record.size
+        return record
+
+    def forget_waiting(self) -> None:
+        """What was not taken in is left to the next owner."""
+        self.waiting.clear()
+        self.waiting_bytes = 0
