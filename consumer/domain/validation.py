@@ -40,7 +40,7 @@ def validate(
     products = _distinct(references)
     if (
         products is not None
-        and 0 < len(references) <= max_products
+        and 0 < len(products) <= max_products
         and (client_specification_id is None or canonical_uuid(client_specification_id))
         and _all_plain(products)
     ):
@@ -90,8 +90,9 @@ def _mistakes(
         yield None, "clientSpecificationId", "must be a UUID in its 36-character form, or null"
     if not references:
         yield None, "products", "must hold at least one product"
-    if len(references) > max_products:
-        yield None, "products", f"holds {len(references)} products; at most {max_products} are allowed"
+    count = len(references) if len(references) <= max_products else _count(references)
+    if count > max_products:
+        yield None, "products", f"holds {count} products; at most {max_products} are allowed"
     first_sku: dict[str, tuple[int, str]] = {}
     for index, reference in enumerate(references):
         mirakl_id, sku = reference["miraklProductId"], reference["productSku"]
@@ -103,6 +104,11 @@ def _mistakes(
         if known != sku:
             repeats = f"repeats the miraklProductId of products[{first}] with another SKU; keep one of the two"
             yield index, "productSku", repeats
+
+
+def _count(references: Sequence[ProductReference]) -> int:
+    """Exact repeats count once."""
+    return len({(reference["miraklProductId"], reference["productSku"]) for reference in references})
 
 
 def _field(index: int | None, name: str) -> str:
