@@ -245,6 +245,9 @@ class Broker:
         self._member_number += 1
         member = Member(f"m{self._member_number}", consumer, known.instance, frozenset(), known.joined, known.assigned)
         self.members[member.id] = member
+        complete = sum(len(each.assigned) for each in self.members.values()) == len(self.logs)
+        if not complete and not self._preparing:
+            self._prepare()  # its predecessor died before it could ask for that
         if self._preparing:
             member.joined = True
             self._complete_if_all_joined()
@@ -260,6 +263,10 @@ class Broker:
         if self.members and not self._preparing:
             self._prepare()
         self._complete_if_all_joined()
+
+    def awaits(self, member_id: str) -> bool:
+        """Has a member to join again, for a rebalance to get on?"""
+        return self._preparing and not self.members[member_id].joined
 
     def _prepare(self) -> None:
         self._preparing = True

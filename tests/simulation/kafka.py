@@ -178,6 +178,8 @@ class SimulatedConsumer:
             return
         if self.member_id not in self.broker.members:
             self._lose()
+        elif not self.broker.awaits(self.member_id):
+            return
         elif self._in_callback or self._callbacks:
             self._rejoin_wanted = True
         else:

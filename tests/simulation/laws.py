@@ -16,7 +16,7 @@ from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS
 from consumer.engine.work import Request
 from tests.simulation.broker import Transaction
 from tests.simulation.mirakl import SentCall
-from tests.simulation.replica import Payload, Replica
+from tests.simulation.replica import WALL, Payload, Replica
 from tests.simulation.scenario import KEYS, POISON, UNKNOWN_SCHEMA, SentRecord
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ class Laws:
                 if not any(isinstance(call.outcome, Refusal) and call.outcome.unauthorized for call in calls):
                     self._broken(f"{where}: unauthorized, but Mirakl never said so")
             case Code.CM21_OUTCOME_UNKNOWN:
-                if not any(_unknown(call) for call in calls):
+                decided = getattr(verdict, "completed_at", 0) / 1000 - WALL
+                if not any(_unknown(call, decided) for call in calls):
                     self._broken(f"{where}: no call of it had an unknown outcome")
         if code in (Code.CM21_UNAVAILABLE, Code.CM21_OUTCOME_UNKNOWN) and shop.always_well:
             disturbed = any(replica.disturbed for replica in self._world.every)
@@ -276,6 +277,8 @@ class Laws:
                 break
             if other.verdict is not None or other.lane is not request.lane or other.products.get(id_, sku) == sku:
                 continue
+            if other.restarted:  # it waited for its schema: nobody knew its products
+                continue
             parts = [part for part in other.parts or () if id_ in part.products]
             if not parts or not parts[0].settled:
                 self._broken(f"{what}: {id_} of {request.request_id} overtakes {other.request_id}")
@@ -338,10 +341,12 @@ class Laws:
         ]
 
 
-def _unknown(call: SentCall) -> bool:
+def _unknown(call: SentCall, decided: float) -> bool:
+    """Was it unknown by then what had become of a call?"""
     outcome = call.outcome
     return (
         call.ended is None
+        or call.ended > decided - 0.01
         or isinstance(outcome, Unacknowledged)
         or (isinstance(outcome, CallFailure) and outcome.may_have_reached)
     )

@@ -152,6 +152,7 @@ def make_plan(seed: int) -> Plan:
     rng = Random(seed)
     deadline = rng.choice((8.0, 12.0, 12.0, 20.0))
     window = rng.choice((16, 40, 100, 400))
+    records = rng.choice((window, 2 * window, 1000))
     session = rng.choice((2.0, 3.0, 4.0))
     duration = rng.uniform(4.0, 16.0)
     plan = Plan(
@@ -163,8 +164,8 @@ def make_plan(seed: int) -> Plan:
             request_deadline=deadline,
             max_products=40,
             window=window,
-            records=rng.choice((window, 2 * window, 1000)),
-            brisk_records=rng.choice((window, 2 * window, 600)),
+            records=records,
+            brisk_records=max(8, int(records * rng.choice((0.3, 0.5, 1.0)))),
             record_bytes=rng.choice((2_000, 100_000)),
             calls=rng.choice((4, 8, 64)),
         ),

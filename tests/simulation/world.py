@@ -80,9 +80,13 @@ class World:
         patience = CALM_SECONDS + plan.limits.request_deadline
         if any(record.schema is not None for record in plan.records):
             patience += SCHEMA_SECONDS
-        if not self._turn_until(lambda: not self.laws.unanswered(), patience):
-            left = [f"{each.partition}:{each.offset}" for each in self.laws.unanswered()]
-            self.violated(f"{patience:.0f} s after the last fault {left} have no outcome")
+        before = -1
+        while self.laws.unanswered():
+            if before == len(self.laws.visible):
+                left = [f"{each.partition}:{each.offset}" for each in self.laws.unanswered()]
+                self.violated(f"{patience:.0f} s after the last fault or outcome {left} have none")
+            before = len(self.laws.visible)
+            self._turn_until(lambda: not self.laws.unanswered(), patience)
         if not self._turn_until(lambda: not self.laws.lagging(), LAG_SECONDS):
             self.violated(f"partitions {self.laws.lagging()}: the committed offset does not reach the log's end")
 
@@ -123,10 +127,35 @@ class World:
 
     def violated(self, text: str) -> None:
         """A law is broken: the run ends."""
+        for replica in self.replicas.values():
+            if replica is not None and self.tracing:
+                self._describe(replica)
         self.trace(f"VIOLATION: {text}")
         if self.violation is None:
             self.violation = ViolationError(text)
         raise self.violation
+
+    def _describe(self, replica: Replica) -> None:
+        """What a reader of a trace wants to know of a process."""
+        core, consumer = replica.core, replica.source._consumer
+        self.trace(
+            f"{replica.process.name}: troubles {core._closed_by}, {core._records} records, {core._bytes} bytes,"
+            f" appetite {core.appetite}, overfed {sorted(core._overfed)}, stopping {core._stopping}"
+        )
+        for each in core._assignments.values():
+            fetch = consumer._fetches.get(each.partition)
+            self.trace(
+                f"    partition {each.partition} e{each.epoch}: base {each.progress.base},"
+                f" position {each.progress.position}, {len(each.waiting)} wait, open {list(each.open)[:20]},"
+                f" finished {[request.record.offset for request in each.finished][:20]},"
+                f" paused {each.paused} / {fetch.paused if fetch else None}, revoking {each.revoking},"
+                f" fetched to {fetch.position if fetch else None} of {self.broker.logs[each.partition].end}"
+            )
+        for lane in core._lanes.values():
+            self.trace(
+                f"    {lane.specification.name}: {lane.state(self.loop.now)}, {len(lane.queue)} queued,"
+                f" {len(lane._suspects)} groups, calls {list(lane.calls)}, can call at {lane.can_call_at(self.loop.now) - self.start:.2f}"
+            )
 
     def trace(self, text: str) -> None:
         if self.tracing:
