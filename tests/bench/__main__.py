@@ -12,6 +12,7 @@ from tests.bench.profiler import Profiler, find_profiler
 from tests.bench.report import Report
 from tests.bench.runs import Run, Runner
 from tests.bench.stage import Limits, Mirakl, prepared
+from tests.bench.watch import WrongResultsError
 from tests.bench.workload import Workload
 from tests.support.parts import PartMissing
 
@@ -75,8 +76,8 @@ def main(**options: Unpack[_Options]) -> None:
             _break_down(console, options)
         else:
             _measure(console, options)
-    except PartMissing as missing:
-        raise click.ClickException(str(missing)) from missing
+    except (PartMissing, WrongResultsError) as trouble:
+        raise click.ClickException(str(trouble)) from trouble
 
 
 def _measure(console: Console, options: _Options) -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -28,12 +28,14 @@ from tests.support.service import Service, environment
 from tests.support.topics import Topics
 
 LONGEST_SECONDS = 240.0
-QUIET_SECONDS = 1.0
-"""Nothing new for so long, and all may be there: worth reading the topic."""
+QUIET_SECONDS = 3.0
+"""Nothing new for so long, and all may be there: worth reading the topic. Longer than the slowest call."""
 READ_SECONDS = 120.0
 SETTLED_SECONDS = 1.5
 """After being ready, for a start on an empty log to be over."""
 PROBE_SECONDS = 0.2
+OUTPUT_SHOWN = 3_000
+"""Characters of what a program said last."""
 MICROSECONDS = 1e6
 PROGRAM, BROKER, MIRAKL, HARNESS = "program", "broker", "simulated Mirakl", "harness"
 
@@ -158,40 +160,38 @@ class Runner:
     def _follow(
         self, target: _Target, watch: Watch, stack: ExitStack
     ) -> tuple[float | None, Sequence[Sample], Results]:
-        """Take samples until every request that counts has its result."""
-        pids = {PROGRAM: target.program.pid, **target.others, **self._always}
+        """Look until every request that counts has its result, and nothing more comes."""
         expected = Results([], self._stage.workload, target.dead).expected
+        stillness = _Stillness(expected)
         samples: list[Sample] = []
         ready_at: float | None = None
-        seen, seen_at, quiet = 0, time.monotonic(), QUIET_SECONDS
-        deadline = seen_at + LONGEST_SECONDS
-        while True:
-            sample = watch.sample(pids)
+        for sample in self._looks(target, watch):
             samples.append(sample)
             if ready_at is None and target.is_ready and target.is_ready():
                 ready_at = time.monotonic()
                 if self._profiler:
                     stack.enter_context(self._profiler.attached(target.program.pid))
-            if sum(sample.ends) != seen:
-                seen, seen_at = sum(sample.ends), sample.at
-            elif seen >= expected and sample.at - seen_at >= quiet:
+            if stillness.lasts(sample):
                 results = self._read(target)
-                if results.complete:
+                if results.complete and watch.sample({}).ends == sample.ends:
                     results.check()
                     return ready_at, samples, results
-                quiet *= 2
-            self._hold_alive(target.program, sample.at < deadline, seen)
+        raise WrongResultsError(f"the program has not finished in time:\n{target.program.output()[-OUTPUT_SHOWN:]}")
+
+    def _looks(self, target: _Target, watch: Watch) -> Iterator[Sample]:
+        """Samples at their pace, while there is time. Raises :class:`WrongResultsError` where the program ends."""
+        pids = {PROGRAM: target.program.pid, **target.others, **self._always}
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while time.monotonic() < deadline:
+            if not target.program.running:
+                raise WrongResultsError(f"the program has ended:\n{target.program.output()[-OUTPUT_SHOWN:]}")
+            sample = watch.sample(pids)
+            yield sample
             time.sleep(max(0.0, sample.at + EVERY_SECONDS - time.monotonic()))
 
     def _read(self, target: _Target) -> Results:
         records = read_topic(self._stage.bootstrap, target.topics.results, timeout=READ_SECONDS)
         return Results(records, self._stage.workload, target.dead)
-
-    @staticmethod
-    def _hold_alive(program: Program, in_time: bool, seen: int) -> None:  # noqa: FBT001 - one caller
-        if not program.running or not in_time:
-            trouble = "did not finish in time" if program.running else "has ended"
-            raise WrongResultsError(f"the program {trouble}, with about {seen} results:\n{program.output()[-3000:]}")
 
     # -- summing up ------------------------------------------------------------------------------------
 
@@ -221,6 +221,26 @@ class Runner:
 def _rate(amount: float, per: float) -> float | None:
     """``None`` where the span was too short to be timed."""
     return amount / per if per > 0 else None
+
+
+class _Stillness:
+    """Tells when the topic has as many records as it must, and has not grown for a while."""
+
+    def __init__(self, expected: int) -> None:
+        self._expected = expected
+        self._quiet = QUIET_SECONDS
+        self._seen = 0
+        self._since = float("inf")
+
+    def lasts(self, sample: Sample) -> bool:
+        """Having said so once, it takes twice as long to say so again: reading the topic disturbs the run."""
+        if sum(sample.ends) != self._seen:
+            self._seen, self._since = sum(sample.ends), sample.at
+        if self._seen < self._expected or sample.at - self._since < self._quiet:
+            return False
+        self._since = sample.at
+        self._quiet *= 2
+        return True
 
 
 class _BareLoop(ChildProcess):
