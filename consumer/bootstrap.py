@@ -245,7 +245,7 @@ class _DirectorySource:
         try:
             directory = self._reader.read(known_version)
         except StoreTrouble as trouble:
-            _log.error("%s", trouble)  # noqa: TRY400 - the text says it all
+            _log.error("%s", trouble)
             raise SourceTrouble(str(trouble)) from trouble
         if self._reader.warnings != self._warned:
             self._warned = self._reader.warnings
@@ -265,7 +265,8 @@ class _OutcomeLog:
         """Log what a transaction has published."""
         now = time.monotonic()
         dead = [request for request in outcomes if isinstance(request.verdict, DeadLettered)]
-        self._log.write(self._answered(request, now) for request in outcomes if not isinstance(request.verdict, DeadLettered))
+        answered = (request for request in outcomes if not isinstance(request.verdict, DeadLettered))
+        self._log.write(self._answered(request, now) for request in answered)
         if dead:
             self._log.write_dead_letters(map(self._dead_lettered, dead))
 

@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from consumer.adapters.kafka_in import Membership
-from consumer.engine.commands import Commit, PartitionCommit, TransactionResult
+from consumer.engine.commands import Commit, Instant, PartitionCommit, TransactionResult
+from consumer.engine.core import Core
 from consumer.engine.driver import Event
 
 CALL_TIMEOUT_SECONDS: Final = 10.0
@@ -121,7 +122,7 @@ class _Committer:
                 started = time.monotonic()
                 result, kept = self._carry_out(commit)
                 finished = Finished(commit, result, time.monotonic() - started, kept)
-                self._post(lambda core, at, done=finished: core.transaction_finished(at, done.commit, done.result, done.kept))  # type: ignore[misc]
+                self._post(partial(_report, finished))
                 self._observe(finished)
         except BaseException as problem:  # noqa: BLE001 - kept for the main thread, which ends the process with it
             self.failure = problem
@@ -283,9 +284,7 @@ class TransactionalSink(_Committer):
             if membership.metadata is None or len(self._ours(parts, membership)) < len(parts):
                 self._abort(producer, None)
             try:
-                self._timed(
-                    producer.send_offsets_to_transaction, offsets, membership.metadata, CALL_TIMEOUT_SECONDS
-                )
+                self._timed(producer.send_offsets_to_transaction, offsets, membership.metadata, CALL_TIMEOUT_SECONDS)
             except KafkaException as problem:
                 if not problem.args[0].retriable():
                     raise
@@ -404,6 +403,10 @@ class AtLeastOnceSink(_Committer):
         if error is not None:
             _log.warning("offsets are not committed yet: %s", error.str())
         return error is None
+
+
+def _report(done: Finished, core: Core, at: Instant) -> None:
+    core.transaction_finished(at, done.commit, done.result, done.kept)
 
 
 def _raise(problem: BaseException, _core: object, _at: object) -> None:

@@ -46,7 +46,7 @@ class Code(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Would the same request later have a chance?"""
+        """Whether the same request would later have a chance."""
         return self in _RETRYABLE
 
     @property
@@ -139,8 +139,11 @@ def bounded(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Synchronized:
-    """Everything was taken in. One object for all requests that the same calls carried: results that share
-    it differ only in request id, number of products and time of request."""
+    """Everything was taken in.
+
+    One object for all requests that the same call carried: results that share it differ only in request id,
+    number of products and time of request.
+    """
 
     client_specification_id: str
     tracking_ids: tuple[str, ...]

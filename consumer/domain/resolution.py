@@ -6,8 +6,7 @@ from consumer.domain.outcome import MAX_ROWS, Code, ResyncError, error
 
 def resolve(directory: Directory, tenant: str, given: str | None) -> ClientSpecification | ResyncError:
     """Give the specification that was asked for (lower-case id), or the tenant's only active one."""
-    found = _given(directory, tenant, given) if given is not None else _only_active(directory, tenant)
-    return found
+    return _given(directory, tenant, given) if given is not None else _only_active(directory, tenant)
 
 
 def unfit(specification: ClientSpecification) -> ResyncError | None:

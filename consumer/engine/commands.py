@@ -108,6 +108,4 @@ class Stopped:
     """All that could be finished is committed: close the shop."""
 
 
-Command: TypeAlias = (
-    StartCall | Commit | Pause | Resume | Drained | Reload | ConfirmDirectory | LookUpSchema | Stopped
-)
+Command: TypeAlias = StartCall | Commit | Pause | Resume | Drained | Reload | ConfirmDirectory | LookUpSchema | Stopped

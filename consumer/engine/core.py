@@ -183,7 +183,7 @@ class Core:
         self._assignments[partition] = assignment
         self._settle(at)
 
-    def reset(self, at: Instant, partition: int) -> None:
+    def reset(self, _at: Instant, _partition: int) -> None:
         """A committed offset was out of the log's range; ``assigned`` follows with the log's start."""
         self._resets += 1
 
@@ -244,7 +244,9 @@ class Core:
         self._reroute_lane(lane, at)
         self._settle(at)
 
-    def transaction_finished(self, at: Instant, commit: Commit, result: TransactionResult, kept: frozenset[int]) -> None:
+    def transaction_finished(
+        self, at: Instant, commit: Commit, result: TransactionResult, kept: frozenset[int]
+    ) -> None:
         """A transaction ended; ``kept`` are the partitions that were still ours when it was made."""
         if result is TransactionResult.COMMITTED:
             self._commits += 1
@@ -594,9 +596,7 @@ class Core:
             part.request.calls_out += 1
         self.commands.append(StartCall(call.call_id, lane.specification, call.products, len(call.parts)))
 
-    def _answer_call(
-        self, lane: Lane, call: Call, outcome: Receipt | Refusal | Unacknowledged, at: Instant
-    ) -> None:
+    def _answer_call(self, lane: Lane, call: Call, outcome: Receipt | Refusal | Unacknowledged, at: Instant) -> None:
         if isinstance(outcome, Receipt):
             self._taken_in(lane, call, outcome, at)
         elif not (isinstance(outcome, Refusal) and outcome.blames_entries and lane.refused(call)):
@@ -633,8 +633,9 @@ class Core:
         """The lane cannot call until a known time: answer at once what that is too late for."""
         can_call_at = lane.can_call_at(at.mono)
         for part in lane.waiting():
-            if not part.request.dropped and not part.request.calls_out and self._hopeless(part.request, can_call_at, at):
-                self._give_up(part.request, at)
+            request = part.request
+            if not request.dropped and not request.calls_out and self._hopeless(request, can_call_at, at):
+                self._give_up(request, at)
 
     def _answer_overdue(self, at: Instant) -> None:
         """Decide what no call can start for any more, and what is in a call that takes too long."""
@@ -846,7 +847,7 @@ class Core:
             self.commands.append(Stopped())
 
     def _busy(self, assignment: Assignment) -> bool:
-        """Is something of it out, or about to be committed?"""
+        """Tell whether something of it is out, or about to be committed."""
         return (
             bool(assignment.finished)
             or self._is_committing(assignment)
@@ -858,7 +859,7 @@ class Core:
         return out is not None and any(self._alive(part) is assignment for part in out.partitions)
 
     def _unfinished(self, at: Instant) -> bool:
-        """Is there something that can still be finished before the end?"""
+        """Tell whether something can still be finished before the end."""
         if self._outbox.out is not None or any(self._busy(each) for each in self._assignments.values()):
             return True
         return any(lane.queue and lane.state(at.mono) is LaneState.HEALTHY for lane in self._lanes.values())
@@ -868,9 +869,7 @@ class Core:
     def _pause_and_resume(self, at: Instant) -> None:
         full = self._is_full(at)
         pause = [each for each in self._assignments.values() if not each.paused and (full or self._is_brimming(each))]
-        resume = [
-            each for each in self._assignments.values() if each.paused and not full and self._has_ebbed(each)
-        ]
+        resume = [each for each in self._assignments.values() if each.paused and not full and self._has_ebbed(each)]
         for each in pause:
             each.paused = True
         for each in resume:
@@ -882,7 +881,7 @@ class Core:
             self.commands.append(Resume([each.partition for each in resume]))
 
     def _is_full(self, at: Instant) -> bool:
-        """Is there no appetite, and not just for a moment?"""
+        """Tell whether there is no appetite, and not just for a moment."""
         if self._closed_by:
             return True
         appetite = self.appetite

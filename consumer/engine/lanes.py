@@ -10,6 +10,7 @@ left when the budget is spent travels in small groups, then alone, in turn with 
 
 from collections import Counter, deque
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from consumer.domain.batching import cut_batch
 from consumer.domain.calls import CallFailure
@@ -27,6 +28,8 @@ TAIL_SECONDS = 0.1
 """No call counts as slow before this."""
 THROTTLED_SECONDS = 5.0
 """A lane whose next call is further away than this has spent its quota; up to there it is merely slow."""
+HALVES = 2
+"""A refused batch is sent again in so many pieces."""
 SMALL_GROUP = 8
 """Parts that travel together when the budget of a search is spent."""
 TYPICAL_WEIGHT = 0.2
@@ -134,7 +137,7 @@ class Lane:
         return max(at, self._bucket.next_at(now)) if self._bucket else at
 
     def stalled(self, now: float) -> bool:
-        """Is a call out for so long that waiting for it would be waiting for a dead peer?"""
+        """Tell whether a call is out for so long that waiting for it would be waiting for a dead peer."""
         oldest = next(iter(self.calls.values()), None)
         return oldest is not None and now - oldest.started_at > max(STALL_SECONDS, STALL_FACTOR * (self.typical or 0.0))
 
@@ -197,7 +200,7 @@ class Lane:
 
     def failed(self, call: Call, failure: CallFailure, now: float) -> None:
         """Put the parts back where they came from and fall sick, or stay so for longer."""
-        if failure.status == 429 and self._bucket:
+        if failure.status == HTTPStatus.TOO_MANY_REQUESTS and self._bucket:
             self._bucket.empty(now)
         if call.started_at >= self._failed_at or self.sick_until is None:
             self._failures += 1
@@ -216,16 +219,16 @@ class Lane:
         are to blame is not known.
         """
         parts = [part for part in call.parts if not part.withdrawn]
-        if len(call.parts) < 2:
+        if len(call.parts) == 1:
             return False
         if not parts:
             return True
         search = call.search or Search(2 * (len(parts) - 1).bit_length() + 2)
-        size = (len(parts) + 1) // 2
-        if search.budget < 2:
+        size = (len(parts) + 1) // HALVES
+        if search.budget < HALVES:
             size = min(size, SMALL_GROUP) if len(parts) > SMALL_GROUP else 1
         else:
-            search.budget -= 2
+            search.budget -= HALVES
         groups = [Group(parts[start : start + size], search) for start in range(0, len(parts), size)]
         for group in reversed(groups):
             self._suspect(group)

@@ -52,7 +52,7 @@ class SchemaSource(Protocol):
     """The schema registry."""
 
     async def learn(self, reference: Hashable) -> bool:
-        """Teach the decoder this writer schema; ``False``: the registry says there is none. Raises ``SourceTrouble``."""
+        """Teach the decoder this writer schema; ``False``: the registry has none. Raises ``SourceTrouble``."""
         ...
 
 
