@@ -6,10 +6,9 @@ from typing import Final, TypeAlias
 
 from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
-from producer_tools.cli.presentation import Table, printable
 from producer_tools.sandbox.demo.cases import Case, Observation
 
 Seen: TypeAlias = tuple[Case, Observation]
@@ -25,7 +24,7 @@ subscriber sees each answer once, also across crashes and restarts.
 """
 NEXT: Final = """
 Where to go next:
-  docker compose up --wait       on a real Kafka and PostgreSQL, with two replicas
+  docker compose up --wait       on a real Kafka and PostgreSQL, with replicas
   README.md                      the guarantees, the settings, operating it
   mirakl-resync send --help      ask for products on a Kafka of your own
   mirakl-resync-consumer --help  the service and its administration\
@@ -49,7 +48,7 @@ class Screen:
 
     def say(self, text: str, style: str = "") -> None:
         """Write a line."""
-        self._console.print(Text(printable_lines(text), style))
+        self._console.print(Text(text, style))
 
     def log(self, line: str) -> None:
         """Write a line of somebody's log."""
@@ -69,7 +68,7 @@ class Screen:
         """Write what has just come."""
         colour = "green" if outcome == "SYNCHRONIZED" else "yellow"
         line = Text.assemble(
-            f"{seconds:8.2f} s  ", (f"{title:<16}", "bold"), (outcome, colour), (f"  {printable(message)}", "dim")
+            f"{seconds:8.2f} s  ", (f"{title:<16}", "bold"), (outcome, colour), (f"  {message}", "dim")
         )
         self._console.print(line)
 
@@ -80,19 +79,13 @@ class Screen:
         if self._console.is_terminal:
             self._console.print(_fitting_table(seen, titles), soft_wrap=False)
         else:
-            table = Table("case", "shows", "expected", "got", "time", "CM21 calls", "answer")
-            table.write(_row(case, observed, _verdict(case, titles)) for case, observed in seen)
+            self.say(_plain_table([_row(case, observed, _verdict(case, titles)) for case, observed in seen]))
         self.say("")
         for title, complaint in wrong:
             self.say(f"{WRONG}: {title}: {complaint}", "red")
         right = sum(case.title not in titles for case, _ in seen)
         self.say(f"{right} of {len(seen)} answers were right, in {seconds:.0f} s.", "red" if wrong else "green")
         self.say(NEXT)
-
-
-def printable_lines(text: str) -> str:
-    """Other people's text, line by line fit for a terminal."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def _verdict(case: Case, wrong: Collection[str]) -> str:
@@ -107,9 +100,16 @@ def _row(case: Case, seen: Observation, verdict: str) -> tuple[str, ...]:
     return case.title, case.shows, case.expected.outcome, _got(seen), f"{seen.seconds:.2f} s", str(seen.calls), verdict
 
 
-def _fitting_table(seen: Sequence[Seen], wrong: Collection[str]) -> RichTable:
-    """The same for a terminal of 80 columns: what was shown, expected and got below each other."""
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:
+    """One line a case, nothing cut off."""
+    lines = [("case", "shows", "expected", "got", "time", "CM21 calls", "answer"), *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _fitting_table(seen: Sequence[Seen], wrong: Collection[str]) -> Table:
+    """The same for a terminal of 80 columns: what was shown above what was expected and, where it differs, got."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("case")
     table.add_column("shows, expected, got", overflow="fold")
     for heading in ("time", "CM21\ncalls", "answer"):
@@ -117,8 +117,8 @@ def _fitting_table(seen: Sequence[Seen], wrong: Collection[str]) -> RichTable:
     for case, observed in seen:
         title, shows, expected, got, seconds, calls, verdict = _row(case, observed, _verdict(case, wrong))
         colour = "green" if verdict == RIGHT else "red"
-        answer = (
-            (f"{expected}, as expected", colour) if got == expected else (f"expected {expected}, got {got}", colour)
+        answer = expected if got == expected else f"expected {expected}, got {got}"
+        table.add_row(
+            Text(title, "bold"), Text.assemble(shows, "\n", (answer, colour)), seconds, calls, Text(verdict, colour)
         )
-        table.add_row(Text(title, "bold"), Text.assemble(shows, "\n", answer), seconds, calls, Text(verdict, colour))
     return table

@@ -1,21 +1,25 @@
 """The service as its users run it: a process of its own, administered by its commands."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
 from producer_tools.errors import ResyncToolError
 
-COMMAND_SECONDS: Final = 60.0
+COMMANDS_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
 LAST_WORDS: Final = 20
 """Lines of a log that are shown when something went wrong."""
+
+Command: TypeAlias = tuple[Sequence[str], str]
+"""Arguments of ``mirakl-resync-consumer``, and what stands in its input."""
 
 
 def environment(own: Mapping[str, str]) -> dict[str, str]:
@@ -35,26 +39,26 @@ class Service:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
-    def administer(self, *arguments: str, given: str = "") -> str:
-        """Run one of the administration's commands, with ``given`` as its input; what it prints."""
-        named = f"`mirakl-resync-consumer {' '.join(arguments)}`"
+    def administer(self, commands: Sequence[Command]) -> list[str]:
+        """Run commands of the administration, one after the other; what each prints."""
         try:
-            done = subprocess.run(  # noqa: S603  our own program, our own arguments
-                [sys.executable, "-m", "consumer", *arguments],
-                input=given,
+            done = subprocess.run(
+                [sys.executable, "-m", "producer_tools.sandbox.demo.administration"],
+                input=json.dumps(commands),
                 capture_output=True,
                 text=True,
-                timeout=COMMAND_SECONDS,
+                timeout=COMMANDS_SECONDS,
                 check=False,
                 env=self._environment,
                 cwd=self._folder,
                 process_group=0,  # Ctrl-C reaches the demo alone, which ends the others in order
             )
         except subprocess.TimeoutExpired:
-            raise ResyncToolError(f"{named} did not end within {COMMAND_SECONDS:g} s.") from None
+            raise ResyncToolError(f"The service's administration did not end within {COMMANDS_SECONDS:g} s.") from None
         if done.returncode:
-            raise ResyncToolError(f"{named} ended with {done.returncode}: {done.stderr.strip()}")
-        return done.stdout.strip()
+            raise ResyncToolError(f"The service's administration ended with {done.returncode}: {done.stderr.strip()}")
+        printed: list[str] = json.loads(done.stdout)
+        return printed
 
     def start(self) -> None:
         """Start it; returns at once."""

@@ -1,11 +1,9 @@
 """Building the system: a folder, a broker, a Mirakl, and the service with client specifications and API keys."""
 
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +27,7 @@ from producer_tools.sandbox.demo.cases import (
 )
 from producer_tools.sandbox.demo.mirakl import SimulatedMirakl
 from producer_tools.sandbox.demo.screen import Screen
-from producer_tools.sandbox.demo.service import Service
+from producer_tools.sandbox.demo.service import Command, Service
 from producer_tools.subscriber import ResyncResults
 
 READY_SECONDS: Final = 60.0
@@ -64,10 +62,9 @@ def staged(screen: Screen, *, keep: bool, verbose: bool) -> Iterator[Stage]:
         service = Service(_service_settings(broker), folder, screen.log if verbose else None)
         stack.callback(service.kill)
         screen.parts(broker=broker.bootstrap_servers, mirakl=mirakl.base_url, folder=str(folder))
-        with screen.waiting("Starting the service; adding client specifications and API keys ..."):
-            service.administer("db", "upgrade")
-            service.start()
+        with screen.waiting("Adding client specifications and API keys; starting the service ..."):
             api_keys = _administer(service, mirakl)
+            service.start()
             publisher = stack.enter_context(ResyncPublisher(settings, api_key=api_keys[GLOBEX]))
             results = stack.enter_context(ResyncResults(settings, start="end", follow=True))
             _await_first_answer(service, publisher, results)
@@ -95,30 +92,24 @@ def _service_settings(broker: EmbeddedBroker) -> dict[str, str]:
 
 
 def _administer(service: Service, mirakl: SimulatedMirakl) -> dict[ApiKey, str]:
-    """Add the client specifications and issue the API keys; gives the keys."""
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        try:
-            added = [workers.submit(_add, service, each, mirakl.url(each)) for each in SPECIFICATIONS]
-            issued = {key: workers.submit(_issue, service, key) for key in API_KEYS if key.issued}
-            for each in added:
-                each.result()
-            return {key: secret.result() for key, secret in issued.items()}
-        finally:
-            workers.shutdown(wait=False, cancel_futures=True)
+    """Make the tables, the client specifications and the API keys; gives the keys."""
+    additions = [_addition(each, mirakl.url(each)) for each in SPECIFICATIONS]
+    _, *printed = service.administer([(("db", "upgrade"), ""), *additions, *map(_issue, API_KEYS)])
+    return dict(zip(API_KEYS, printed[len(additions) :], strict=True))
 
 
-def _add(service: Service, specification: Specification, url: str) -> None:
-    service.administer(
+def _addition(specification: Specification, url: str) -> Command:
+    arguments = (
         *("clients", "add", "--tenant", specification.tenant, "--name", specification.name),
         *("--id", specification.id, "--url", url, "--credential-file", "-"),
         *("--products-per-call", str(specification.products_per_call)),
         "--active" if specification.active else "--inactive",
-        given=specification.credential,
     )
+    return arguments, specification.credential
 
 
-def _issue(service: Service, key: ApiKey) -> str:
-    return service.administer("api-keys", "issue", "--name", key.name, "--role", key.role, "--tenant", key.tenant)
+def _issue(key: ApiKey) -> Command:
+    return ("api-keys", "issue", "--name", key.name, "--role", key.role, "--tenant", key.tenant), ""
 
 
 def _await_first_answer(service: Service, publisher: ResyncPublisher, results: ResyncResults) -> None:
