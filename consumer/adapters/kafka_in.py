@@ -43,6 +43,12 @@ from consumer.engine.work import Record
 POLL_SECONDS: Final = 0.02
 LIST_MOST: Final = 500
 """Records handed over at once: some milliseconds of work for the core."""
+LIST_BYTES: Final = 4 * 1024 * 1024
+"""With more than this a list is full: a compressed batch of a megabyte can hold a gigabyte of records."""
+UNDER_WAY_BYTES: Final = 16 * 1024 * 1024
+"""Handed over and not yet in the core's hands."""
+TAKE_MOST: Final = 64
+"""Records taken out of the library at once, which copies them before anybody knows how large they are."""
 COMMITTED_TIMEOUT_SECONDS: Final = 0.5
 """For one question; it is asked again until it is answered."""
 WATERMARK_TIMEOUT_SECONDS: Final = 2.0
@@ -95,9 +101,9 @@ class KafkaSource:
         self._out_of_range: set[int] = set()
         """Those of them whose position was outside of the log."""
         self._last_epoch = 0
-        self._handed_over = 0
+        self._handed_over = self._handed_over_bytes = 0
         """Records, ever; counted on the owner thread."""
-        self._taken_over = 0
+        self._taken_over = self._taken_over_bytes = 0
         """Records, ever; counted on the loop's thread."""
         self._draining: set[int] = set()
         self._member = False
@@ -161,9 +167,9 @@ class KafkaSource:
         self._carry_out()
         self._read_progress()
         before = dict(self._epochs)
-        messages = self._fetch()
-        if messages:
-            self._hand_over(messages, before)
+        fetched = self._fetch()
+        if fetched:
+            self._hand_over(fetched, before)
         if self.progress_at - self._published_at > METADATA_SECONDS:
             self._publish()
 
@@ -171,7 +177,7 @@ class KafkaSource:
         while self._requests:
             self._requests.popleft()()
 
-    def _fetch(self) -> list[Message]:
+    def _fetch(self) -> list[Record | Message]:
         """Poll for one message, then take what is there already, up to the core's appetite.
 
         Without appetite the poll, which has to go on, brings one message each time: so it goes slowly.
@@ -179,40 +185,55 @@ class KafkaSource:
         first = self._consumer.poll(POLL_SECONDS)
         if first is None:
             return []
-        under_way = self._handed_over - self._taken_over
-        most = min(LIST_MOST, self._appetite() - under_way) - 1
-        if most > 0:
-            return [first, *self._consumer.consume(most, 0)]
-        time.sleep(POLL_SECONDS)
-        return [first]
+        fetched = [_read(first)]
+        most = min(LIST_MOST, self._appetite() - (self._handed_over - self._taken_over))
+        if most <= 1 or self._handed_over_bytes - self._taken_over_bytes > UNDER_WAY_BYTES:
+            time.sleep(POLL_SECONDS)
+        else:
+            self._take_more(fetched, most)
+        return fetched
 
-    def _hand_over(self, messages: Sequence[Message], before: Mapping[int, int]) -> None:
+    def _take_more(self, fetched: list[Record | Message], most: int) -> None:
+        size = 0
+        while (wanted := min(TAKE_MOST, most - len(fetched))) > 0 and size < LIST_BYTES:
+            more = [_read(message) for message in self._consumer.consume(wanted, 0)]
+            fetched += more
+            size += _bytes(more)
+            if len(more) < wanted:
+                return
+
+    def _hand_over(self, fetched: Sequence[Record | Message], before: Mapping[int, int]) -> None:
         """Pass on what belongs to assignments that lasted through the whole poll."""
         epochs = {partition: epoch for partition, epoch in before.items() if self._epochs.get(partition) == epoch}
         records: list[Record] = []
-        for message in messages:
-            error = message.error()
-            if error is None:
-                records.append(_record(message))
+        for each in fetched:
+            if isinstance(each, Record):
+                records.append(each)
             else:
                 self._post_records(epochs, records)
                 records = []
-                self._on_error(error, message, epochs)
+                self._on_error(each, epochs)
         self._post_records(epochs, records)
 
     def _post_records(self, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
         if not records:
             return
+        size = _bytes(records)
         self._handed_over += len(records)
+        self._handed_over_bytes += size
 
         def deliver(core: Core, at: Instant) -> None:
             self._taken_over += len(records)
+            self._taken_over_bytes += size
             core.fetched(at, epochs, records)
 
         self._post(deliver)
 
-    def _on_error(self, error: KafkaError, message: Message, epochs: Mapping[int, int]) -> None:
+    def _on_error(self, message: Message, epochs: Mapping[int, int]) -> None:
         """Errors arrive as messages, and are told apart by their code."""
+        error = message.error()
+        if error is None:
+            return
         partition, offset = _coordinates(message)
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
@@ -282,11 +303,7 @@ class KafkaSource:
 
     def _try_to_start(self, partition: int) -> None:
         try:
-            (committed,) = self._consumer.committed(
-                [TopicPartition(self._topic, partition)], timeout=COMMITTED_TIMEOUT_SECONDS
-            )
-            if committed.error is not None:
-                raise KafkaException(committed.error)
+            committed = self._committed(partition)
             if committed.offset < 0 or partition in self._out_of_range:
                 self._start_within_log(partition, committed.offset, committed.metadata)
             else:
@@ -294,6 +311,14 @@ class KafkaSource:
         except KafkaException as problem:
             error = problem.args[0]
             _log.debug("progress of partition %d is not known yet: %s", partition, error.str())
+
+    def _committed(self, partition: int) -> TopicPartition:
+        (committed,) = self._consumer.committed(
+            [TopicPartition(self._topic, partition)], timeout=COMMITTED_TIMEOUT_SECONDS
+        )
+        if committed.error is not None:
+            raise KafkaException(committed.error)
+        return committed
 
     def _start_within_log(self, partition: int, offset: int, metadata: str | None) -> None:
         """Nothing was committed yet, or the log does not reach back to where we were.
@@ -374,6 +399,15 @@ class KafkaSource:
         self._published_at = time.monotonic()
 
 
+def _read(message: Message) -> Record | Message:
+    """Give the record, or the message as it is where it stands for an error."""
+    return _record(message) if message.error() is None else message
+
+
+def _bytes(fetched: Sequence[Record | Message]) -> int:
+    return sum(each.size for each in fetched if isinstance(each, Record))
+
+
 def _record(message: Message) -> Record:
     try:
         headers = _headers(message)
@@ -405,8 +439,8 @@ def _remedy(error: KafkaError) -> str:
     """Say what to do; a fatal error names its cause in its text alone."""
     if re.search(r"group\.instance\.id|instance ID", error.str()):
         return (
-            "Give each replica a RESYNC_KAFKA__GROUP_INSTANCE_ID of its own; with the group protocol `consumer` that of "
-            "a killed replica is free once its session has ended (45 s), so start this one again"
+            "Give each replica a RESYNC_KAFKA__GROUP_INSTANCE_ID of its own; with the group protocol `consumer` that "
+            "of a killed replica is free once its session has ended (45 s), so start this one again"
         )
     return "Start it again; if that does not help, look at the brokers"
 
