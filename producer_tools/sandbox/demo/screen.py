@@ -109,7 +109,7 @@ def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:
 
 def _fitting_table(seen: Sequence[Seen], wrong: Collection[str]) -> Table:
     """The same for a terminal of 80 columns: what was shown above what was expected and, where it differs, got."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("case")
     table.add_column("shows, expected, got", overflow="fold")
     for heading in ("time", "CM21\ncalls", "answer"):
