@@ -5,8 +5,9 @@ The body is an array of entries with exactly two keys, which confirms pairs and 
 
 import asyncio
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as json_string
 from socket import gaierror
@@ -17,17 +18,19 @@ import httpx
 
 from consumer import __version__
 from consumer.adapters.cm21_answer import MAX_BODY_BYTES, read_answer
-from consumer.adapters.http1 import WRITTEN, LeasedConnections
+from consumer.adapters.leases import ConnectionLeases, one_connection_each
 from consumer.domain.base_url import synchronization_url
 from consumer.domain.calls import CallFailure, CallOutcome
 from consumer.domain.model import AuthScheme, ClientSpecification, Products
 
-_CONNECT_SECONDS: Final = 10.0
-"""For DNS, TCP and TLS together: one lost SYN is sent again after 1 s, a second after 3 s, a third after 7 s."""
 _POOL_SECONDS: Final = 10.0
 """For a free connection; the engine's own limits keep calls from waiting here."""
+_CONNECT_SECONDS: Final = 10.0
+"""For DNS and TCP, and as long again for TLS: a lost SYN is sent again after 1 s, a second after 3 s, a third after
+7 s. With the wait for a connection less than the whole call, since httpcore leaves a socket open when it is
+cancelled in a TLS handshake."""
 _WRITE_SECONDS: Final = 30.0
-"""Between two signs of life while the request is being written: no more than a few hundred kilobytes."""
+"""For the body of the request: no more than a few hundred kilobytes."""
 
 _LOST: Final = "the connection was lost before the answer was complete"
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -35,11 +38,39 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (httpx.ReadTimeout, "no answer within {total:g} s"),
     (httpx.PoolTimeout, "no connection of our own was free within {pool:g} s"),
     (httpx.ConnectTimeout, "no connection within {connect:g} s"),
-    (httpx.ConnectError, "no connection: {cause}"),
     (httpx.WriteTimeout, "the request could not be written within {write:g} s"),
     (httpx.LocalProtocolError, "the credential cannot travel in an HTTP header"),
     (httpx.RemoteProtocolError, "the answer is not a complete HTTP/1.1 message"),
 )
+_FAILURES: Final = (httpx.TransportError, OSError)
+"""httpx's errors; and, both OSErrors, our time-outs and the TLS errors that httpx lets through."""
+
+_FIELD_VALUE: Final = re.compile(rb"[!-~\x80-\xff]([\t -~\x80-\xff]*[!-~\x80-\xff])?")
+"""RFC 9110, 5.5."""
+
+
+class _RequestTrace:
+    """Watches one request through httpcore's ``trace`` extension (https://www.python-httpx.org/advanced/extensions/).
+
+    ``written``: the operating system has the request to its last byte (with TLS: the TLS layer has).
+    """
+
+    def __init__(self) -> None:
+        self.written = False
+        self._waited = False
+
+    async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
+        match event:
+            case "http11.send_request_body.complete":
+                self.written = True
+            case "http11.receive_response_headers.started":
+                asyncio.get_running_loop().call_soon(self._wait)
+            case "http11.receive_response_headers.complete" if not self._waited:
+                # httpcore keeps what came behind the last answer on this connection, and takes it for this one
+                raise httpx.RemoteProtocolError("an answer that was there before it was waited for")
+
+    def _wait(self) -> None:
+        self._waited = True
 
 
 class Cm21:
@@ -59,45 +90,34 @@ class Cm21:
     ) -> None:
         self._call_timeout = call_timeout
         self._wall_clock = wall_clock
-        self._transport = transport or LeasedConnections(httpx.create_ssl_context(), connections)
+        new_transport = one_connection_each() if transport is None else lambda: transport
+        self._leases = ConnectionLeases(connections, new_transport)
         self._timeouts = {
-            "pool": min(_POOL_SECONDS, call_timeout),
-            "connect": min(_CONNECT_SECONDS, call_timeout),
+            "pool": min(_POOL_SECONDS, call_timeout / 4),
+            "connect": min(_CONNECT_SECONDS, call_timeout / 4),
             "write": min(_WRITE_SECONDS, call_timeout),
             "read": call_timeout,
         }
 
     async def synchronize(self, specification: ClientSpecification, products: Products) -> CallOutcome:
         """Send one batch, at least one pair; never raises for what Mirakl or the network do."""
-        request = self._request(specification, products)
+        body = entries_json(products)
         deadline = asyncio.get_running_loop().time() + self._call_timeout
+        trace = _RequestTrace()
         try:
-            async with asyncio.timeout_at(deadline):
-                response = await self._transport.handle_async_request(request)
-        except (TimeoutError, httpx.TransportError) as error:
-            return CallFailure(self._reason(error), may_have_reached=WRITTEN in request.extensions)
-        try:
-            async with asyncio.timeout_at(deadline):
-                body = await _bounded_body(response)
-        except (TimeoutError, httpx.TransportError):
-            if response.is_success:
-                return CallFailure("the answer broke off", may_have_reached=True, status=response.status_code)
-            body = b""  # the status alone decides
-        finally:
-            await response.aclose()
-        return read_answer(
-            response.status_code,
-            response.headers,
-            body,
-            credential=specification.credential,
-            wall_time=self._wall_clock(),
-        )
+            request = self._request(specification, body, trace)
+            async with self._leases.lease(request.url, self._timeouts["pool"]) as connection:
+                async with asyncio.timeout_at(deadline):
+                    response = await connection.handle_async_request(request)
+                return await self._outcome(response, deadline, specification.credential)
+        except _FAILURES as error:
+            return CallFailure(self._reason(error), may_have_reached=trace.written)
 
     async def aclose(self) -> None:
         """Close all idle connections."""
-        await self._transport.aclose()
+        await self._leases.aclose()
 
-    def _request(self, specification: ClientSpecification, products: Products) -> httpx.Request:
+    def _request(self, specification: ClientSpecification, body: bytes, trace: _RequestTrace) -> httpx.Request:
         return httpx.Request(
             "POST",
             _url(specification.base_url),
@@ -108,13 +128,29 @@ class Cm21:
                 (b"Accept-Encoding", b"identity"),
                 (b"User-Agent", _USER_AGENT),
             ],
-            content=entries_json(products),
-            extensions={"timeout": self._timeouts},
+            content=body,
+            extensions={"timeout": self._timeouts, "trace": trace},
+        )
+
+    async def _outcome(self, response: httpx.Response, deadline: float, credential: str) -> CallOutcome:
+        try:
+            async with asyncio.timeout_at(deadline):
+                body = await _bounded_body(response)
+        except _FAILURES:
+            if response.is_success:
+                return CallFailure("the answer broke off", may_have_reached=True, status=response.status_code)
+            body = b""  # the status alone decides
+        finally:
+            await response.aclose()
+        return read_answer(
+            response.status_code, response.headers, body, credential=credential, wall_time=self._wall_clock()
         )
 
     def _reason(self, error: Exception) -> str:
+        if isinstance(error, httpx.ConnectError):
+            return f"no connection: {_cause(error)}"
         reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), _LOST)
-        return reason.format(total=self._call_timeout, cause=_cause(error), **self._timeouts)
+        return reason.format(total=self._call_timeout, **self._timeouts)
 
 
 _USER_AGENT: Final = f"mirakl-resync/{__version__}".encode()
@@ -138,7 +174,10 @@ def _url(base_url: str) -> httpx.URL:
 
 def _authorization(specification: ClientSpecification) -> bytes:
     credential = specification.credential.encode()
-    return b"Bearer " + credential if specification.auth_scheme is AuthScheme.BEARER else credential
+    value = b"Bearer " + credential if specification.auth_scheme is AuthScheme.BEARER else credential
+    if not _FIELD_VALUE.fullmatch(value):  # said here, since the error of h11 would quote it
+        raise httpx.LocalProtocolError("not the value of an HTTP header")
+    return value
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:
@@ -153,16 +192,25 @@ async def _bounded_body(response: httpx.Response) -> bytes:
 
 def _cause(error: BaseException) -> str:
     """Say why there is no connection, in the operating system's words."""
-    match error.__cause__:
-        case SSLCertVerificationError() as cause:
-            return f"the certificate is not accepted: {cause.verify_message}"
-        case SSLError() as cause:
-            return f"TLS failed: {cause.reason}"
-        case gaierror():
-            return "the host name cannot be looked up"
-        case OSError(errno=int() as number):
-            return os.strerror(number).lower()
-        case OSError():
-            return "none of the addresses of the host answered"
-        case _:
-            return "the host name is none"
+    for cause in _causes(error):
+        match cause:
+            case SSLCertVerificationError():
+                return f"the certificate is not accepted: {cause.verify_message}"
+            case SSLError():
+                return f"TLS failed: {getattr(cause, 'reason', None) or 'no reason given'}"
+            case gaierror():
+                return "the host name cannot be looked up"
+            case ExceptionGroup():
+                return "none of the addresses of the host answered"
+            case OSError(errno=int() as number):
+                return os.strerror(number).lower()
+            case _:
+                continue
+    return "the other side closed it"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was made of; httpcore hides the latter from tracebacks, not from ``__context__``."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

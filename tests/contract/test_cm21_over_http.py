@@ -134,6 +134,7 @@ def test_a_credential_of_any_characters_neither_splits_the_request_nor_shows_up(
     else:
         assert CallFailure("the credential cannot travel in an HTTP header", may_have_reached=False) == outcome
     assert credential not in caplog.text
+    assert repr(credential.encode())[2:-1] not in caplog.text
 
 
 # Refusals and redirects

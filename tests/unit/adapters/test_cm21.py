@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
+from ssl import SSLError
 from typing import TypeAlias
 
 import httpx
@@ -12,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.adapters.cm21 import Cm21, entries_json
-from consumer.adapters.http1 import WRITTEN
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.model import AuthScheme, ClientSpecification, Products
 
@@ -32,7 +32,9 @@ SPECIFICATION = ClientSpecification(
 PRODUCTS = {"MKL-1": "SKU-1", "MKL-2": "SKU-2"}
 TAKEN_IN = httpx.Response(200, json={"tracking_id": "t-1"})
 
-Peer: TypeAlias = Callable[[httpx.Request], httpx.Response]
+Peer: TypeAlias = (
+    Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
+)
 
 
 def call(
@@ -116,7 +118,7 @@ def test_the_headers_say_json_and_ask_for_no_compression() -> None:
 @pytest.mark.parametrize(
     ("error", "written", "reason"),
     [
-        (httpx.ConnectError("x"), False, "no connection: the host name is none"),
+        (httpx.ConnectError("x"), False, "no connection: the other side closed it"),
         (httpx.ConnectTimeout("x"), False, "no connection within 10 s"),
         (httpx.PoolTimeout("x"), False, "no connection of our own was free within 10 s"),
         (httpx.LocalProtocolError("x"), False, "the credential cannot travel in an HTTP header"),
@@ -124,16 +126,18 @@ def test_the_headers_say_json_and_ask_for_no_compression() -> None:
         (httpx.WriteError("x"), False, "the connection was lost before the answer was complete"),
         (httpx.ReadError("x"), False, "the connection was lost before the answer was complete"),
         (httpx.ReadError("x"), True, "the connection was lost before the answer was complete"),
+        (SSLError("x"), True, "the connection was lost before the answer was complete"),
         (httpx.ReadTimeout("x"), True, "no answer within 60 s"),
+        (TimeoutError("x"), True, "no answer within 60 s"),
         (httpx.RemoteProtocolError("x"), True, "the answer is not a complete HTTP/1.1 message"),
     ],
 )
 def test_a_call_may_have_reached_mirakl_exactly_when_its_request_was_written(
-    error: httpx.TransportError, *, written: bool, reason: str
+    error: Exception, *, written: bool, reason: str
 ) -> None:
-    def peer(request: httpx.Request) -> httpx.Response:
-        if written:
-            request.extensions[WRITTEN] = True
+    async def peer(request: httpx.Request) -> httpx.Response:
+        await request.extensions["trace"]("http11.send_request_headers.complete", {})
+        await request.extensions["trace"](f"http11.send_request_body.{'complete' if written else 'failed'}", {})
         raise error
 
     assert CallFailure(reason, may_have_reached=written) == call(peer)

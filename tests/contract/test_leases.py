@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the CM21 call speaks it, against peers that speak bytes, on both event loops that may run it."""
+"""The CM21 call on leased connections, against peers that speak bytes, on both event loops that may run it."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from consumer.adapters import http1
+from consumer.adapters import leases
 from consumer.adapters.cm21 import Cm21
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from producer_tools.sandbox.mirakl import Effect, Fault, MiraklSimulator
@@ -150,11 +150,14 @@ def test_two_answers_at_once_are_not_an_answer_to_two_calls() -> None:
         writer.write(ACCEPTED + ACCEPTED.replace(b"t-1", b"bad"))
         await read_request(reader)
 
-    assert [Receipt("t-1")] * 2 == outcomes_with(peer, calls=2)
+    first, second, third = outcomes_with(peer, calls=3)
+    assert Receipt("t-1") == first == third
+    assert isinstance(second, CallFailure)
+    assert second.may_have_reached
 
 
 def test_a_quiet_origin_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "IDLE_SECONDS", 0.05)
     closed = asyncio.Event()
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -184,6 +187,41 @@ def test_a_request_that_was_not_written_to_its_end_did_not_reach_mirakl() -> Non
     outcome = asyncio.run(story())
     assert isinstance(outcome, CallFailure)
     assert not outcome.may_have_reached
+
+
+def test_a_request_that_was_cut_off_while_being_written_did_not_reach_mirakl() -> None:
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    large = {f"{number:0255}": f"{number:0255}" for number in range(20_000)}
+
+    async def story() -> CallOutcome:
+        async with listening(reset) as base_url, calling(5) as cm21:
+            return await cm21.synchronize(specification(base_url), large)
+
+    outcome = asyncio.run(story())
+    assert isinstance(outcome, CallFailure)
+    assert not outcome.may_have_reached
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_second_call_on_a_connection_may_have_reached_mirakl_only_if_it_was_written(*, written: bool) -> None:
+    async def deaf_from_then_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(ACCEPTED)
+        await asyncio.sleep(5)
+
+    large = {f"{number:0255}": f"{number:0255}" for number in range(20_000)}
+
+    async def story() -> CallOutcome:
+        async with listening(deaf_from_then_on) as base_url, calling(0.5) as cm21:
+            assert Receipt("t-1") == await cm21.synchronize(specification(base_url), PRODUCTS)
+            return await cm21.synchronize(specification(base_url), PRODUCTS if written else large)
+
+    outcome = asyncio.run(story())
+    assert isinstance(outcome, CallFailure)
+    assert written == outcome.may_have_reached
 
 
 def test_a_large_request_to_a_slow_reader_arrives_whole() -> None:
@@ -216,19 +254,27 @@ def test_a_refusal_before_the_request_was_read_is_heard() -> None:
     assert Refusal(413, "") == asyncio.run(story())
 
 
-def test_a_cancelled_call_frees_its_connection_for_others() -> None:
-    async def story(mirakl: MiraklSimulator, cm21: Cm21) -> CallOutcome:
-        acme = specification(mirakl.url("acme"))
-        mirakl.add_fault(Fault(effect=Effect.HANG, count=1))
-        hanging = asyncio.create_task(cm21.synchronize(acme, PRODUCTS))
-        await asyncio.sleep(0.05)
-        hanging.cancel()
-        await asyncio.gather(hanging, return_exceptions=True)
-        await asyncio.sleep(0.05)
-        assert mirakl.counters("acme").concurrent_calls == 0
-        return await cm21.synchronize(acme, PRODUCTS)
+def test_a_cancelled_call_closes_its_connection_and_frees_the_place_for_others() -> None:
+    heard, left = asyncio.Event(), asyncio.Event()
 
-    assert isinstance(with_mirakl(story, connections=1), Receipt)
+    async def deaf_at_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        if heard.is_set():
+            writer.write(ACCEPTED)
+        else:
+            heard.set()
+            await reader.read(-1)
+            left.set()
+
+    async def story() -> CallOutcome:
+        async with listening(deaf_at_first) as base_url, calling(5, connections=1) as cm21:
+            hanging = asyncio.create_task(cm21.synchronize(specification(base_url), PRODUCTS))
+            await asyncio.wait_for(heard.wait(), 5)
+            hanging.cancel()
+            await asyncio.wait_for(left.wait(), 5)
+            return await cm21.synchronize(specification(base_url), PRODUCTS)
+
+    assert Receipt("t-1") == asyncio.run(story())
 
 
 def test_a_call_that_ends_after_the_closing_leaves_no_connection_open() -> None:
@@ -269,11 +315,12 @@ def test_a_refused_connection_did_not_reach_mirakl() -> None:
         assert "refused" in failure_at(f"http://127.0.0.1:{unused.getsockname()[1]}").reason
 
 
-def test_a_host_name_that_does_not_exist_did_not_reach_mirakl() -> None:
-    assert "no connection" in failure_at("http://mirakl.invalid").reason
+@pytest.mark.parametrize("host", ["mirakl.invalid", f"{'x' * 64}.example", "two..dots.example"])
+def test_a_host_name_that_does_not_exist_did_not_reach_mirakl(host: str) -> None:
+    assert failure_at(f"http://{host}").reason == "no connection: the host name cannot be looked up"
 
 
-def test_proxy_variables_and_logs_see_nothing_of_a_call(
+def test_proxy_variables_see_nothing_of_a_call_and_logs_no_credential(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
@@ -284,8 +331,8 @@ def test_proxy_variables_and_logs_see_nothing_of_a_call(
 
     with caplog.at_level(logging.DEBUG):
         assert isinstance(with_mirakl(story), Receipt)
+    assert "httpcore" in caplog.text
     assert "s3cret" not in caplog.text
-    assert [] == [record for record in caplog.records if record.name.startswith(("httpx", "httpcore", "consumer"))]
 
 
 # TLS
@@ -362,3 +409,19 @@ def test_a_server_that_does_not_speak_tls_did_not_get_the_call() -> None:
     assert isinstance(outcome, CallFailure)
     assert not outcome.may_have_reached
     assert "no connection" in outcome.reason
+
+
+def test_a_tls_handshake_that_never_ends_did_not_reach_mirakl_and_leaves_no_socket_open() -> None:
+    closed = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        closed.set()
+
+    async def story() -> CallOutcome:
+        async with listening(silent) as base_url, calling(0.4) as cm21:
+            outcome = await cm21.synchronize(specification(base_url.replace("http:", "https:")), PRODUCTS)
+            await asyncio.wait_for(closed.wait(), 1)
+            return outcome
+
+    assert CallFailure("no connection within 0.1 s", may_have_reached=False) == asyncio.run(story())

@@ -1,0 +1,120 @@
+"""Connections on lease: each call that is out has an httpx transport with one connection to itself.
+
+httpx's own pool asks each of its connections how it is, for each request: at 64 of them that costs many times what
+the call itself does, and in a pool of one there is nothing to ask. Transports are used without an ``AsyncClient``,
+so that nothing follows a redirect, keeps a cookie, reads proxy variables, decompresses or logs a call.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+
+import httpx
+
+IDLE_SECONDS: Final = 4.0
+"""Common servers close idle connections after 5 s at the earliest (Node.js). Leaving before they do avoids
+writing into a connection that is just being closed, which nobody can tell from a call that was taken in."""
+
+_SWEEPS: Final = 4
+"""Looks at the idle connections while one of them turns stale."""
+
+_Origin: TypeAlias = tuple[str, bytes]
+
+
+def one_connection_each() -> Callable[[], httpx.AsyncHTTPTransport]:
+    """Return what makes transports of one connection; all of them share one TLS context."""
+    tls = httpx.create_ssl_context()
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS)
+    return lambda: httpx.AsyncHTTPTransport(verify=tls, limits=limits)
+
+
+class ConnectionLeases:
+    """At most ``connections`` of them, leased and idle ones together, to any number of origins; for one event loop."""
+
+    def __init__(self, connections: int, new_transport: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._connections = connections
+        self._new_transport = new_transport
+        self._free = asyncio.Semaphore(connections)
+        self._leased = 0
+        self._idle: dict[httpx.AsyncBaseTransport, tuple[_Origin, float]] = {}
+        """With the time since when; the longest idle first."""
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @asynccontextmanager
+    async def lease(self, url: httpx.URL, seconds: float) -> AsyncIterator[httpx.AsyncBaseTransport]:
+        """Lend a connection to the origin of ``url``; ``httpx.PoolTimeout`` if none is free within ``seconds``.
+
+        The answer is to be closed within the lease. An exception that ends the lease ends the connection with it:
+        what a cancelled call leaves behind in httpx's pool may never become free (encode/httpcore#1093).
+        """
+        await self._wait(seconds)
+        self._leased += 1
+        try:
+            origin = url.scheme, url.netloc
+            transport = self._reuse(origin) or await self._open()
+            try:
+                yield transport
+            except BaseException:
+                await transport.aclose()
+                raise
+            await self._keep(transport, origin)
+        finally:
+            self._leased -= 1
+            self._free.release()
+
+    async def aclose(self) -> None:
+        """Close the idle connections; a leased one closes when its lease ends."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        while self._idle:
+            await self._close_longest_idle()
+
+    async def _wait(self, seconds: float) -> None:
+        if not self._free.locked():
+            await self._free.acquire()  # does not wait, so needs no timer
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise httpx.PoolTimeout("no connection became free in time") from error
+
+    def _reuse(self, origin: _Origin) -> httpx.AsyncBaseTransport | None:
+        """Take the one that was used last: it is the least likely to be closed by the server just now.
+
+        The transport itself opens a new connection where the old one is stale or closed.
+        """
+        for transport, (its_origin, _) in reversed(self._idle.items()):
+            if its_origin == origin:
+                del self._idle[transport]
+                return transport
+        return None
+
+    async def _open(self) -> httpx.AsyncBaseTransport:
+        if self._idle and self._leased + len(self._idle) > self._connections:
+            await self._close_longest_idle()
+        return self._new_transport()
+
+    async def _keep(self, transport: httpx.AsyncBaseTransport, origin: _Origin) -> None:
+        if self._closed:
+            await transport.aclose()
+            return
+        self._idle[transport] = origin, asyncio.get_running_loop().time()
+        if self._sweeper is None or self._sweeper.done():
+            self._sweeper = asyncio.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        """Close what nobody reuses, so that a quiet origin holds no sockets."""
+        while self._idle:
+            await asyncio.sleep(IDLE_SECONDS / _SWEEPS)
+            stale = asyncio.get_running_loop().time() - IDLE_SECONDS
+            while self._idle and next(iter(self._idle.values()))[1] <= stale:
+                await self._close_longest_idle()
+
+    async def _close_longest_idle(self) -> None:
+        transport = next(iter(self._idle))
+        del self._idle[transport]
+        await transport.aclose()
