@@ -3,48 +3,91 @@
 import argparse
 import sys
 import time
-import traceback
-from tests.simulation.laws import ViolationError
-from tests.simulation.scenario import make_plan
-from tests.simulation.world import World
+from collections.abc import Iterator
+from multiprocessing import get_context
 
-def run_seed(seed, tracing=False):
-    world = World(make_plan(seed), tracing=tracing)
-    try:
-        world.run()
-    except Exception as problem:
-        return world, problem
-    return world, None
+from tests.simulation.planted import BUGS, seeds_until_found
+from tests.simulation.runs import Finding, run_seeds, shrink, story
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--seeds", type=int, default=1000)
-    p.add_argument("--from", dest="start", type=int, default=0)
-    p.add_argument("--seed", type=int)
-    p.add_argument("--trace", action="store_true")
-    p.add_argument("--keep", type=int, default=1000000)
-    a = p.parse_args()
-    if a.seed is not None:
-        w, problem = run_seed(a.seed, tracing=True)
-        for line in w.told[-a.keep:]:
-            print(line)
-        print(repr(problem))
-        if problem is not None and not isinstance(problem, ViolationError):
-            traceback.print_exception(problem)
-        return
-    began = time.time()
-    bad = 0
-    events = 0
-    kinds = {}
-    for seed in range(a.start, a.start + a.seeds):
-        w, problem = run_seed(seed)
-        events += w.loop.events
-        if problem:
-            bad += 1
-            print(seed, repr(problem)[:230])
-            if not isinstance(problem, ViolationError) :
-                traceback.print_exception(problem)
-    took = time.time() - began
-    print(f"{a.seeds} seeds, {bad} bad, {a.seeds / took:.1f}/s, {events / a.seeds:.0f} events each")
+LIST = 25
+"""Seeds that one process runs before it reports."""
+TOLD = 80
+"""Lines of a trace that are printed of their own accord."""
+PLANTED_SEEDS = 400
 
-main()
+
+def main() -> int:
+    """Give the exit code: 1 where a law was broken."""
+    options = _options()
+    if options.planted:
+        return _planted()
+    if options.seed is not None:
+        return _tell(shrink(options.seed) if options.shrink else story(options.seed), options.seed, whole=options.trace)
+    return _many(options.start, options.seeds, options.seconds, options.jobs)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000, help="how many schedules")
+    parser.add_argument("--from", dest="start", type=int, default=0, help="the first of them")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="no new schedules after this time")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--seed", type=int, help="this schedule alone, told")
+    parser.add_argument("--trace", action="store_true", help="with --seed: the whole of its trace")
+    parser.add_argument("--shrink", action="store_true", help="with --seed: with as few records and faults as it takes")
+    parser.add_argument("--planted", action="store_true", help="plant bugs, and tell after how many schedules each is found")
+    return parser.parse_args()
+
+
+def _many(start: int, count: int, seconds: float, jobs: int) -> int:
+    began = time.monotonic()
+    done, bad = 0, 0
+
+    def lists() -> Iterator[range]:
+        for first in range(start, start + count, LIST):
+            if time.monotonic() - began > seconds:
+                return
+            yield range(first, min(first + LIST, start + count))
+
+    with get_context("fork").Pool(jobs) as pool:
+        for number, found in pool.imap(_run_list, lists()):
+            done += number
+            for finding in found:
+                bad += 1
+                print(f"seed {finding.seed}: {finding.text}")
+                print(f"    replay: python -m tests.simulation --seed {finding.seed} --trace", flush=True)
+                if bad == 1:
+                    _tell(story(finding.seed), finding.seed, whole=False)
+    took = time.monotonic() - began
+    print(f"{done} schedules from seed {start} on in {took:.0f} s: {done / took:.1f} a second, {bad} of them broke a law")
+    return 1 if bad else 0
+
+
+def _run_list(seeds: range) -> tuple[int, list[Finding]]:
+    return len(seeds), run_seeds(seeds)
+
+
+def _tell(finding: Finding | None, seed: int, *, whole: bool) -> int:
+    if finding is None:
+        print(f"seed {seed}: all laws hold")
+        return 0
+    told = finding.told if whole else finding.told[-TOLD:]
+    if len(told) < len(finding.told):
+        print(f"... {len(finding.told) - len(told)} lines before")
+    print("\n".join(told))
+    print(f"seed {seed}: {finding.text}")
+    return 1
+
+
+def _planted() -> int:
+    missed = 0
+    for bug in BUGS:
+        seeds, finding = seeds_until_found(bug, PLANTED_SEEDS)
+        missed += finding is None
+        what = finding.text.strip().splitlines()[-1] if finding is not None else "NOT FOUND"
+        print(f"{bug.name:56} {seeds:4}  {what[:110]}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

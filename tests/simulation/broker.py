@@ -268,6 +268,10 @@ class Broker:
         """Has a member to join again, for a rebalance to get on?"""
         return self._preparing and not self.members[member_id].joined
 
+    def awaits_nothing(self, member_id: str, generation: int) -> bool:
+        """Is this generation's assignment the last word for a member?"""
+        return generation == self.generation and not (self._preparing and self.members[member_id].joined)
+
     def _prepare(self) -> None:
         self._preparing = True
         for member in self.members.values():

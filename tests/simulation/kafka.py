@@ -213,8 +213,8 @@ class SimulatedConsumer:
         if member_id != self.member_id or member_id not in self.broker.members:
             self.check()
             return
-        if generation < self.generation:
-            return
+        if not self.broker.awaits_nothing(member_id, generation):
+            return  # it has joined again meanwhile: a newer assignment will come
         self.generation = generation
         owned = set(self._fetches)
         revoked, added = sorted(owned - assigned), sorted(assigned - owned)

@@ -1,0 +1,208 @@
+"""Classic bugs, planted one at a time: a simulation that does not find them proves nothing."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from consumer.domain.calls import CallFailure, CallOutcome, Receipt
+from consumer.domain.progress import CommitPoint, Progress
+from consumer.engine import core as engine_core
+from consumer.engine.commands import Commit, Instant, TransactionResult
+from consumer.engine.core import Core
+from consumer.engine.lanes import Call, Lane
+from consumer.engine.work import Part
+from tests.simulation.kafka import SimulatedConsumer
+from tests.simulation.loop import Steps
+from tests.simulation.runs import Finding, run_seed
+from tests.simulation.shells import KAFKA_IN, KAFKA_OUT
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One bug: which names it replaces, where."""
+
+    name: str
+    patches: tuple[tuple[object, str, object], ...]
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """Have the bug for a while."""
+        with ExitStack() as stack:
+            for owner, name, replacement in self.patches:
+                stack.enter_context(patch.object(owner, name, replacement))
+            yield
+
+
+def seeds_until_found(bug: Bug, most: int) -> tuple[int, Finding | None]:
+    """How many schedules it takes, from seed 0 on, until a law is broken."""
+    with bug.planted():
+        for seed in range(most):
+            finding = run_seed(seed)
+            if finding is not None:
+                return seed + 1, finding
+    return most, None
+
+
+# -- the engine ----------------------------------------------------------------------------------------
+
+
+def _highest_seen(self: Progress, _offsets: Iterable[int]) -> CommitPoint:
+    return CommitPoint(self.position, "")
+
+
+_preview, _decode_map = Progress.preview, engine_core.decode_map
+
+
+def _without_map(self: Progress, offsets: Iterable[int]) -> CommitPoint:
+    return CommitPoint(_preview(self, offsets).offset, "")
+
+
+class _LastMap:
+    """Where a commit carries no map, the last map of any other one is used."""
+
+    def __init__(self) -> None:
+        self._last = b""
+
+    def __call__(self, offset: int, metadata: str) -> bytes:
+        if metadata:
+            self._last = _decode_map(offset, metadata)
+        return self._last
+
+
+_call_finished, _transaction_finished = Core.call_finished, Core.transaction_finished
+
+
+def _throttled_is_success(self: Core, at: Instant, call_id: int, outcome: CallOutcome) -> None:
+    if isinstance(outcome, CallFailure) and outcome.status == 429:
+        outcome = Receipt(f"throttled {call_id}")
+    _call_finished(self, at, call_id, outcome)
+
+
+def _failure_is_success(self: Core, at: Instant, call_id: int, outcome: CallOutcome) -> None:
+    if isinstance(outcome, CallFailure):
+        outcome = Receipt(f"failed {call_id}")
+    _call_finished(self, at, call_id, outcome)
+
+
+def _taken_for(wrong: TransactionResult, right: TransactionResult) -> Callable[..., None]:
+    def finished(self: Core, at: Instant, commit: Commit, result: TransactionResult, kept: frozenset[int]) -> None:
+        _transaction_finished(self, at, commit, right if result is wrong else result, kept)
+
+    return finished
+
+
+def _dropped(self: Core, _part: object) -> None:
+    """What was not published is forgotten."""
+
+
+def _first_part(self: Core, part: Part, at: Instant) -> None:
+    if not part.request.dropped:
+        self._conclude(part.request, engine_core._verdict(part.request, [part], at))
+
+
+_may_start = Lane._may_start
+
+
+def _many_probes(self: Lane, now: float) -> bool:
+    sick, self.sick_until = self.sick_until, None if (self.sick_until or 0.0) <= now else self.sick_until
+    try:
+        return _may_start(self, now)
+    finally:
+        self.sick_until = sick
+
+
+def _nobody_to_blame(_self: Lane, _call: Call) -> bool:
+    return False
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Left out."""
+
+
+def _put_back_last(self: Lane, call: Call, *, may_have_reached: bool) -> None:
+    for part in call.parts:
+        part.may_have_reached |= may_have_reached
+        part.request.may_have_reached |= may_have_reached
+    self.queue.extend(part for part in call.parts if not part.withdrawn)
+
+
+def _any_epoch(self: Core, part: Any) -> Any:  # noqa: ANN401 - as the core's own
+    return self._assignments.get(part.partition)
+
+
+# -- the shells ----------------------------------------------------------------------------------------
+
+_SOURCE, _SINK = KAFKA_IN.KafkaSource, KAFKA_OUT.TransactionalSink
+_start_at, _publish, _committed, _seek = _SOURCE._start_at, _SOURCE._publish, SimulatedConsumer.committed, SimulatedConsumer.seek
+
+
+def _same_epoch(self: Any, *args: Any) -> Steps:  # noqa: ANN401 - kafka_in.KafkaSource
+    self._last_epoch = 0
+    yield from _start_at(self, *args)
+
+
+def _all_parts(parts: Iterable[Any], _membership: object) -> list[Any]:
+    return list(parts)
+
+
+def _old_ownership(self: Any) -> Steps:  # noqa: ANN401 - kafka_in.KafkaSource
+    before = dict(self.membership.epochs)
+    yield from _publish(self)
+    self.membership = KAFKA_IN.Membership(self.membership.metadata, before | dict(self.membership.epochs))
+
+
+def _no_answer_is_no_map(self: SimulatedConsumer, partitions: Any, timeout: float) -> Steps:  # noqa: ANN401 - the binding's
+    try:
+        return (yield from _committed(self, partitions, timeout))
+    except KafkaException:
+        return [TopicPartition("requests", each.partition, -1001) for each in partitions]
+
+
+def _seek_once(self: SimulatedConsumer, place: TopicPartition) -> None:
+    if not self._fetches[place.partition].sought:
+        _seek(self, place)
+
+
+def _any_generation(_metadata: bytes) -> int:
+    return 1
+
+
+def _unfenced(self: Any, partitions: Any) -> None:  # noqa: ANN401 - kafka_in.KafkaSource
+    """Given up, and still taken for ours."""
+    for partition in partitions:
+        self._unread.pop(partition, None)
+
+
+BUGS = (
+    Bug("commit the highest offset seen", ((Progress, "preview", _highest_seen),)),
+    Bug("forget the map", ((Progress, "preview", _without_map),)),
+    Bug("reuse a map of another base", ((engine_core, "decode_map", _LastMap()),)),
+    Bug("one epoch for all assignments", ((_SOURCE, "_start_at", _same_epoch),)),
+    Bug("finish what belongs to an older assignment", ((Core, "_alive", _any_epoch),)),
+    Bug("commit after the partition was given up", ((_SINK, "_ours", staticmethod(_all_parts)),)),
+    Bug("no fence when a partition is given up", ((_SOURCE, "_fence", _unfenced),)),
+    Bug("fresh group metadata with old ownership", ((_SOURCE, "_publish", _old_ownership),)),
+    Bug("send offsets under generation -1", ((KAFKA_IN, "_generation", _any_generation),)),
+    Bug("no answer about progress is no progress", ((SimulatedConsumer, "committed", _no_answer_is_no_map),)),
+    Bug("no seek after progress was read anew", ((SimulatedConsumer, "seek", _seek_once),)),
+    Bug(
+        "an unknown end is an abort",
+        ((Core, "transaction_finished", _taken_for(TransactionResult.UNKNOWN, TransactionResult.ABORTED)),),
+    ),
+    Bug(
+        "an abort is a commit",
+        ((Core, "transaction_finished", _taken_for(TransactionResult.ABORTED, TransactionResult.COMMITTED)),),
+    ),
+    Bug("drop the outcomes of an aborted transaction", ((Core, "_take_back", _dropped),)),
+    Bug("count 429 as success", ((Core, "call_finished", _throttled_is_success),)),
+    Bug("count what was sent as taken in", ((Core, "call_finished", _failure_is_success),)),
+    Bug("finish a large request with its first part", ((Core, "_part_settled", _first_part),)),
+    Bug("refuse the batch mates of a poisoned request", ((Lane, "refused", _nobody_to_blame),)),
+    Bug("many probes for a sick Mirakl", ((Lane, "_may_start", _many_probes),)),
+    Bug("no deadline", ((Core, "_answer_overdue", _nothing),)),
+    Bug("put a failed call back behind all others", ((Lane, "_put_back", _put_back_last),)),
+)
