@@ -1,6 +1,6 @@
 """Requests and results as somebody else's programs write and read them: by the published schemas, nothing of ours."""
 
-import datetime
+import datetime as dt
 import io
 import json
 import time
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import fastavro
-from fastavro.schema import to_parsing_canonical_form
 
 from tests.support.service import ROOT
+from tests.unit.schemas.spec_avro import canonical_form, crc64
 
 Event: TypeAlias = dict[str, Any]
 
@@ -27,25 +27,10 @@ def published(name: str) -> dict[str, Any]:
 REQUEST = published("product_resync_requested/v1.avsc")
 RESULT = published("product_resync_result/v1.avsc")
 
-EMPTY = 0xC15D213AA4D7A795
-
-
-def _table() -> list[int]:
-    table = []
-    for number in range(256):
-        fingerprint = number
-        for _ in range(8):
-            fingerprint = (fingerprint >> 1) ^ (EMPTY & -(fingerprint & 1))
-        table.append(fingerprint)
-    return table
-
 
 def fingerprint(schema: dict[str, Any]) -> bytes:
-    """CRC-64-AVRO of the parsing canonical form, little-endian, as the Avro specification words it."""
-    table, value = _table(), EMPTY
-    for byte in to_parsing_canonical_form(schema).encode():
-        value = (value >> 8) ^ table[(value ^ byte) & 0xFF]
-    return value.to_bytes(8, "little")
+    """CRC-64-AVRO of the parsing canonical form, as it stands on the wire."""
+    return crc64(canonical_form(json.dumps(schema)).encode()).to_bytes(8, "little")
 
 
 def body(event: Event, schema: dict[str, Any] = REQUEST) -> bytes:
@@ -70,7 +55,7 @@ def read_result(value: bytes | None, magic: bytes | None = None) -> Event:
     assert rest.read() == b""
     assert isinstance(event, dict)
     for name in ("requestedAt", "completedAt"):
-        event[name] = round((event[name] - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)).total_seconds() * 1000)
+        event[name] = round((event[name] - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)).total_seconds() * 1000)
     if event["clientSpecificationId"] is not None:
         event["clientSpecificationId"] = str(event["clientSpecificationId"])
     return event
@@ -81,9 +66,7 @@ def pairs(count: int, prefix: str = "MKL") -> list[Event]:
     return [{"miraklProductId": f"{prefix}-{number}", "productSku": f"SKU-{number}"} for number in range(count)]
 
 
-def request(
-    products: Sequence[Event] | None = None, specification: str | None = None, **changes: object
-) -> Event:
+def request(products: Sequence[Event] | None = None, specification: str | None = None, **changes: object) -> Event:
     """A good request."""
     event = {
         "requestId": str(uuid.uuid4()),
