@@ -33,7 +33,7 @@ def test_a_window_that_a_gap_in_the_log_has_closed_pauses_its_partition() -> Non
 
 def test_giving_up_a_partition_that_is_being_read_anew_is_confirmed_at_once() -> None:
     world = World()
-    world.do(world.core.ended, [0])
+    world.end(0)
     world.do(world.core.revoking, [0])
 
     assert [0] == world.drained

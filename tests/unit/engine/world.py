@@ -130,6 +130,7 @@ class World:
         self.lookups: list[Hashable] = []
         self.stopped = False
         self.epochs: dict[int, int] = {}
+        self._last_epoch = 0
         self._next_offset: dict[int, int] = {}
         if start:
             self.do(self.core.joined)
@@ -169,12 +170,17 @@ class World:
 
     def assign(self, partition: int, offset: int = 0, metadata: str | None = None) -> int:
         """A partition is ours from ``offset`` on; gives its epoch."""
-        epoch = max(self.epochs.values(), default=0) + 1
-        self.epochs[partition] = epoch
+        self._last_epoch += 1
+        epoch = self.epochs[partition] = self._last_epoch
         self._next_offset[partition] = offset
         self.paused.discard(partition)
         self.do(self.core.assigned, partition, epoch, offset, metadata)
         return epoch
+
+    def end(self, partition: int) -> None:
+        """A partition was lost or given up."""
+        del self.epochs[partition]
+        self.do(self.core.ended, [partition])
 
     def send(
         self,
@@ -240,7 +246,10 @@ class World:
         commit = self.transaction
         assert commit is not None
         self.transaction = None
-        kept = frozenset(part.partition for part in commit.partitions) if kept is None else kept
+        if kept is None:  # as the committer does: what is no longer ours is left out
+            kept = frozenset(
+                each.partition for each in commit.partitions if self.epochs.get(each.partition) == each.epoch
+            )
         if result is TransactionResult.COMMITTED:
             for part in commit.partitions:
                 if part.partition in kept:
