@@ -16,7 +16,9 @@ _FIELDS = {
     "dlq.redrive-count": "redrive_count",
 }
 _CORRELATION = frozenset({"correlation-id", "kafka_correlationid"})
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_TRACEPARENT = re.compile(
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)  # W3C Trace Context: only versions after 00 may have more behind the flags
 _SECRET = "dj-api-key"  # noqa: S105 - the name of a header, not its value
 
 
