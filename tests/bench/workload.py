@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from schemas.codec import RequestEncoder
 
@@ -72,9 +72,15 @@ def preload(bootstrap: str, topic: str, partitions: int, workload: Workload, api
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 500_000})
     headers: list[tuple[str, str | bytes | None]] = [("dj-client", b"OPERATOR"), ("dj-api-key", api_key.encode())]
     spread = random.Random(1)
+    failed: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failed.append(error)
+
     for value, key in workload.values():
         partition = -1 if key is not None else spread.randrange(partitions)
-        producer.produce(topic, value, key, partition=partition, headers=headers)
+        producer.produce(topic, value, key, partition=partition, headers=headers, on_delivery=delivered)
         producer.poll(0)
-    if producer.flush(ACKNOWLEDGED_SECONDS):
-        raise RuntimeError("the broker did not acknowledge all requests")
+    if producer.flush(ACKNOWLEDGED_SECONDS) or failed:
+        raise RuntimeError(f"the broker did not acknowledge all requests: {failed[:1]}")
