@@ -16,9 +16,6 @@ IDLE_SECONDS: Final = 4.0
 """Common servers close idle connections after 5 s at the earliest (Node.js). Leaving before they do avoids
 writing into a connection that is just being closed, which nobody can tell from a call that was taken in."""
 
-_SWEEPS: Final = 4
-"""Looks at the idle connections while one of them turns stale."""
-
 _Origin: TypeAlias = tuple[str, bytes]
 
 
@@ -73,9 +70,6 @@ class ConnectionLeases:
             await self._close_longest_idle()
 
     async def _wait(self, seconds: float) -> None:
-        if not self._free.locked():
-            await self._free.acquire()  # does not wait, so needs no timer
-            return
         try:
             async with asyncio.timeout(seconds):
                 await self._free.acquire()
@@ -94,6 +88,7 @@ class ConnectionLeases:
         return None
 
     async def _open(self) -> httpx.AsyncBaseTransport:
+        """Make one, and room for it: ``_leased`` counts it already."""
         if self._idle and self._leased + len(self._idle) > self._connections:
             await self._close_longest_idle()
         return self._new_transport()
@@ -109,7 +104,7 @@ class ConnectionLeases:
     async def _sweep(self) -> None:
         """Close what nobody reuses, so that a quiet origin holds no sockets."""
         while self._idle:
-            await asyncio.sleep(IDLE_SECONDS / _SWEEPS)
+            await asyncio.sleep(IDLE_SECONDS / 4)  # so none stays for much longer
             stale = asyncio.get_running_loop().time() - IDLE_SECONDS
             while self._idle and next(iter(self._idle.values()))[1] <= stale:
                 await self._close_longest_idle()
