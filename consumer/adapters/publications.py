@@ -21,6 +21,27 @@ MAX_TRACKING_IDS_REDUCED: Final = 100
 _EVENT_TYPE: Final = b"mirakl.resync.v1.ProductResyncResult"
 _CONTENT_TYPE: Final = b"application/avro"
 _SERVICE: Final = f"mirakl-resync {__version__}".encode()
+_OWN_HEADERS: Final = frozenset(
+    f"dlq.{name}"
+    for name in (
+        "reason",
+        "message",
+        "topic",
+        "partition",
+        "offset",
+        "timestamp",
+        "group",
+        "service",
+        "tenant",
+        "redrive-count",
+        "redrive-of",
+        "headers-omitted",
+        "value-omitted",
+        "value-bytes",
+        "value-sha256",
+    )
+)
+"""Those of a dead letter that was sent again are replaced, not stacked."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN_MULTIPLIER: Final = 0x9E3779B97F4A7C15
 """Odd, so that different offsets of a partition give different span ids."""
@@ -65,6 +86,8 @@ class Publications:
         """Give the smallest record that still says what happened, for one that the broker finds too large."""
         verdict = _decided(outcome)
         if isinstance(verdict, DeadLettered):
+            if _size_without_value(outcome) < self._max_dead_letter_bytes // 2 and not self._is_too_large(outcome):
+                return self._dead_letter(outcome, verdict, omit=True)
             smallest = self._dead_letter(outcome, verdict, omit=True, headers=False)
             return smallest._replace(key=None)
         fields = _fields(outcome, verdict)
@@ -121,17 +144,14 @@ class Publications:
     # -- dead letters ----------------------------------------------------------------------------------
 
     def _is_too_large(self, request: Request) -> bool:
-        record = request.record
-        size = len(record.value or b"") + len(record.key or b"")
-        size += sum(len(name) + len(value or b"") for name, value in record.headers or ())
-        return size > self._max_dead_letter_bytes
+        return _size_without_value(request) + len(request.record.value or b"") > self._max_dead_letter_bytes
 
     def _dead_letter(self, request: Request, verdict: DeadLettered, *, omit: bool, headers: bool = True) -> Publication:
         record = request.record
         kept = [
             (name, value)
             for name, value in (record.headers or () if headers else ())
-            if not is_secret(name) and not name.lower().startswith("dlq.")
+            if not is_secret(name) and name.lower() not in _OWN_HEADERS
         ]
         own = [
             ("dlq.reason", verdict.reason.encode()),
@@ -157,6 +177,12 @@ class Publications:
             ]
             value = None
         return Publication(self._topics.dead_letters, record.key, value, [*kept, *own])
+
+
+def _size_without_value(request: Request) -> int:
+    record = request.record
+    size = len(record.key or b"")
+    return size + sum(len(name.encode()) + len(value or b"") for name, value in record.headers or ())
 
 
 def _decided(request: Request) -> Verdict:
