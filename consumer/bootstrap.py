@@ -29,20 +29,18 @@ from consumer.adapters.kafka_in import KafkaSource, OwnerThreadError
 from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, ProducerLostError, TransactionalSink
 from consumer.adapters.logs import Logs
 from consumer.adapters.metrics import Metrics, TransactionKind
+from consumer.adapters.outcome_log import OutcomeLog
 from consumer.adapters.publications import Publications, Topics
 from consumer.adapters.registry import RegistrySchemas
-from consumer.adapters.request_log import AnsweredRequest, DeadLetteredRecord, RequestLog
 from consumer.adapters.stores import DirectoryReader, Encryption, StoreTrouble, check_schema, create_engine
 from consumer.adapters.watchdog import Heartbeat, Watchdog
 from consumer.adapters.wire import RequestReader
 from consumer.domain.calls import CallOutcome
 from consumer.domain.model import Directory
-from consumer.domain.outcome import DeadLettered, Failed, Partial, Synchronized
 from consumer.engine.commands import StartCall, TransactionResult
 from consumer.engine.core import Core, Limits
 from consumer.engine.driver import Driver
 from consumer.engine.ports import SourceTrouble
-from consumer.engine.work import Request
 from consumer.settings import Delivery, GroupProtocol, Settings
 
 CLOSING_SECONDS: Final = 3.0
@@ -126,7 +124,7 @@ class _Service:
         )
         self._sink = self._make_sink(publications, max(sizes.results, sizes.dead_letters))
         self._driver.connect(self._source, self._sink)
-        self._outcome_log = _OutcomeLog(logs.requests, settings.topics.requests)
+        self._outcome_log = OutcomeLog(logs.requests, settings.topics.requests)
         self._heartbeats = self._make_heartbeats()
         self._admin = AdminServer(
             settings.admin.host,
@@ -207,7 +205,7 @@ class _Service:
         return TransactionalSink(
             *common,
             membership=lambda: self._source.membership,
-            transactional_id=partial(_transactional_id, settings.kafka.group_id, settings.kafka.group_instance_id),
+            transactional_id=_transactional_id(settings.kafka.group_id, settings.kafka.group_instance_id),
         )
 
     def _make_heartbeats(self) -> Sequence[Heartbeat]:
@@ -221,16 +219,12 @@ class _Service:
         self._metrics.call_finished(outcome, seconds, call.requests, len(call.products))
 
     def _observe_transaction(self, finished: Finished) -> None:
-        committed = finished.result is TransactionResult.COMMITTED
-        outcomes = [
-            request
-            for part in finished.commit.partitions
-            if part.partition in finished.kept
-            for request in part.outcomes
-        ]
-        self._metrics.transaction_finished(_TRANSACTION_KINDS[finished.result], finished.seconds, len(outcomes))
-        if committed:
-            self._outcome_log.write(outcomes)
+        parts = [part for part in finished.commit.partitions if part.partition in finished.kept]
+        outcomes = sum(len(part.outcomes) for part in parts)
+        self._metrics.transaction_finished(_TRANSACTION_KINDS[finished.result], finished.seconds, outcomes)
+        if finished.result is TransactionResult.COMMITTED:
+            for part in parts:
+                self._outcome_log.write(part.outcomes, time.monotonic())
 
 
 class _DirectorySource:
@@ -252,50 +246,6 @@ class _DirectorySource:
             for warning in self._warned:
                 _log.warning("%s", warning)
         return directory
-
-
-class _OutcomeLog:
-    """One line per answered request, one per dead letter."""
-
-    def __init__(self, log: RequestLog, topic: str) -> None:
-        self._log = log
-        self._topic = topic
-
-    def write(self, outcomes: Sequence[Request]) -> None:
-        """Log what a transaction has published."""
-        now = time.monotonic()
-        dead = [request for request in outcomes if isinstance(request.verdict, DeadLettered)]
-        answered = (request for request in outcomes if not isinstance(request.verdict, DeadLettered))
-        self._log.write(self._answered(request, now) for request in answered)
-        if dead:
-            self._log.write_dead_letters(map(self._dead_lettered, dead))
-
-    def _answered(self, request: Request, now: float) -> AnsweredRequest:
-        verdict, record, trace = request.verdict, request.record, request.facts.traceparent
-        return AnsweredRequest(
-            request.request_id,
-            self._topic,
-            record.partition,
-            record.offset,
-            None if verdict is None or isinstance(verdict, DeadLettered) else verdict.client_specification_id,
-            "SYNCHRONIZED"
-            if isinstance(verdict, Synchronized)
-            else "PARTIALLY_SYNCHRONIZED"
-            if isinstance(verdict, Partial)
-            else "FAILED",
-            verdict.error.code if isinstance(verdict, Partial | Failed) else None,
-            now - request.read_at,
-            trace[3:35].decode() if trace else None,
-            request.tenant,
-        )
-
-    def _dead_lettered(self, request: Request) -> DeadLetteredRecord:
-        verdict, record = request.verdict, request.record
-        if not isinstance(verdict, DeadLettered):
-            raise TypeError("not a dead letter")
-        return DeadLetteredRecord(
-            verdict.reason, verdict.message, self._topic, record.partition, record.offset, request.tenant
-        )
 
 
 # -- properties of librdkafka --------------------------------------------------------------------------
@@ -367,7 +317,10 @@ def _drain_seconds(settings: Settings) -> float:
 
 
 def _transactional_id(group_id: str, instance_id: str | None) -> str:
-    """Stable where the replica has a name; else new for each producer, since metadata of the group does the fencing."""
+    """Stable where the replica has a name, else new at each start: a later producer ends what an earlier one left open.
+
+    Between replicas without names the metadata of the group does the fencing.
+    """
     return f"{group_id}-{instance_id or uuid.uuid4().hex}"
 
 

@@ -58,7 +58,7 @@ class RequestLog:
     ) -> None:
         self._write = write
         self._level = level
-        self._only_failed = only_failed
+        self.only_failed = only_failed
         self._console = console
         self._clock = clock
 
@@ -66,7 +66,7 @@ class RequestLog:
         """Log results that were published together."""
         if self._level > logging.INFO:
             return
-        if self._only_failed:
+        if self.only_failed:
             lines = [line for line in lines if line[5] != "SYNCHRONIZED"]
         if self._console:
             self._write_for_people(self._console, "info", ANSWERED, (AnsweredRequest(*line) for line in lines))
