@@ -273,3 +273,25 @@ def test_a_call_ends_at_its_time_out_however_alive_the_connection_looks(fault: F
     assert isinstance(outcome, CallFailure)
     assert outcome.may_have_reached
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(effect=Effect.RESET, count=1),
+        Fault(effect=Effect.HANG, count=1),
+        Fault(effect=Effect.NOT_HTTP, count=1),
+        Fault(effect=Effect.TRUNCATED_BODY, count=1),
+        Fault(effect=Effect.HUGE_BODY, count=1),
+        Fault(effect=Effect.DRIP, byte_interval=0.05, count=1),
+    ],
+)
+def test_what_went_wrong_with_one_call_does_not_reach_the_next(fault: Fault) -> None:
+    async def story(mirakl: MiraklSimulator, cm21: Cm21) -> CallOutcome:
+        acme = specification(mirakl.url("acme"))
+        assert isinstance(await cm21.synchronize(acme, PRODUCTS), Receipt)
+        mirakl.add_fault(fault)
+        assert not isinstance(await cm21.synchronize(acme, PRODUCTS), Receipt)
+        return await cm21.synchronize(acme, PRODUCTS)
+
+    assert isinstance(with_mirakl(story, call_timeout=1, connections=1), Receipt)
