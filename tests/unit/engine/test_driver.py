@@ -1,0 +1,280 @@
+"""The loop around the core: events in, commands carried out, troubles told, bugs raised."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from typing import Any
+
+import pytest
+
+from consumer.domain.calls import CallOutcome, Receipt
+from consumer.domain.model import ClientSpecification, Directory, Products
+from consumer.engine.commands import Commit, StartCall, TransactionResult
+from consumer.engine.core import Core, Limits
+from consumer.engine.driver import Driver, now
+from consumer.engine.ports import SourceTrouble
+from consumer.engine.work import Record
+from tests.unit.engine.world import KEY, JsonDecoder, body, directory, specification
+
+
+class Parts:
+    """Everything around a driver, all in one: Mirakl, the stores, the registry, the two Kafka threads."""
+
+    def __init__(self) -> None:
+        self.decoder = JsonDecoder()
+        self.core = Core(self.decoder, Limits())
+        self.observed: list[tuple[CallOutcome, float, StartCall]] = []
+        self.driver = Driver(self.core, self, self, self, lambda *seen: self.observed.append(seen))
+        self.driver.connect(self, self)
+        self.directory: Directory | None = directory(specification())
+        self.known_versions: list[int | None] = []
+        self.trouble: Exception | None = None
+        self.call_trouble: Exception | None = None
+        self.call_seconds = 0.001
+        self.committed: list[Commit] = []
+        self.done: list[tuple[str, tuple[int, ...]]] = []
+        self.schemas = {"v9"}
+        self.registry_troubles = 0
+
+    async def synchronize(self, specification: ClientSpecification, products: Products) -> CallOutcome:
+        assert "secret-credential" == specification.credential
+        await asyncio.sleep(self.call_seconds)
+        if self.call_trouble is not None:
+            raise self.call_trouble
+        return Receipt("t-" + "-".join(products))
+
+    def read(self, known_version: int | None) -> Directory | None:
+        assert threading.current_thread() is not threading.main_thread()
+        self.known_versions.append(known_version)
+        if self.trouble is not None:
+            raise self.trouble
+        changed, self.directory = self.directory, None
+        return changed
+
+    async def learn(self, reference: Hashable) -> bool:
+        if self.registry_troubles:
+            self.registry_troubles -= 1
+            raise SourceTrouble("the registry is away: look after it")
+        self.decoder.learnt.add(str(reference))
+        return reference in self.schemas
+
+    def commit(self, commit: Commit) -> None:
+        self.committed.append(commit)
+        kept = frozenset(part.partition for part in commit.partitions)
+        self.driver.post(lambda core, at: core.transaction_finished(at, commit, TransactionResult.COMMITTED, kept))
+
+    def pause(self, partitions: Sequence[int]) -> None:
+        self.done.append(("pause", tuple(partitions)))
+
+    def resume(self, partitions: Sequence[int]) -> None:
+        self.done.append(("resume", tuple(partitions)))
+
+    def drained(self, partitions: Sequence[int]) -> None:
+        self.done.append(("drained", tuple(partitions)))
+
+    def reload(self, partitions: Sequence[int]) -> None:
+        self.done.append(("reload", tuple(partitions)))
+
+    # -- for the tests ---------------------------------------------------------------------------------
+
+    def assign(self) -> None:
+        self.driver.post(lambda core, at: core.joined(at))
+        self.driver.post(lambda core, at: core.assigned(at, 0, 1, 0, None))
+
+    def send(self, *request_ids: str, schema: bytes | None = None) -> None:
+        headers = [("dj-api-key", KEY), ("dj-client", b"OPERATOR"), ("__value_schema_id", schema)]
+        records = [Record(0, offset, 0, None, body(name), headers) for offset, name in enumerate(request_ids)]
+        self.driver.post(lambda core, at: core.fetched(at, {0: 1}, records))
+
+    def stop(self) -> None:
+        self.driver.post(lambda core, at: core.stop(at))
+
+    @property
+    def answered(self) -> list[str]:
+        return [
+            request.request_id for commit in self.committed for each in commit.partitions for request in each.outcomes
+        ]
+
+
+async def until(what: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait for something to become true."""
+    async with asyncio.timeout(seconds):
+        while not what():  # noqa: ASYNC110 - what is waited for does not know that it is
+            await asyncio.sleep(0.002)
+
+
+def run(parts: Parts, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Turn the loop beside a story, which stops it in the end."""
+
+    async def both() -> None:
+        turning = asyncio.create_task(parts.driver.run())
+        telling = asyncio.create_task(story())
+        try:
+            await asyncio.wait({turning, telling}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+            if telling.done():
+                telling.result()
+            await asyncio.wait_for(turning, 5)
+        finally:
+            telling.cancel()
+
+    asyncio.run(both())
+
+
+def test_a_request_goes_all_the_way_and_a_stop_ends_the_loop() -> None:
+    parts = Parts()
+
+    async def story() -> None:
+        parts.assign()
+        parts.send("a", "b")
+        await until(lambda: parts.answered)
+        parts.stop()
+
+    run(parts, story)
+    assert ["a", "b"] == parts.answered
+    ((outcome, seconds, call),) = parts.observed
+    assert Receipt("t-id-a-id-b") == outcome
+    assert 0 < seconds < 5
+    assert 2 == call.requests
+
+
+def test_events_from_other_threads_are_seen_at_once() -> None:
+    parts = Parts()
+
+    async def story() -> None:
+        parts.assign()
+        await until(lambda: parts.known_versions)
+        await asyncio.sleep(0.02)
+        began = time.monotonic()
+        threading.Thread(target=parts.send, args=("a",)).start()
+        await until(lambda: parts.answered)
+        assert 0.09 > time.monotonic() - began
+        parts.stop()
+
+    run(parts, story)
+
+
+def test_the_stores_are_asked_with_the_version_that_is_known() -> None:
+    parts = Parts()
+
+    async def story() -> None:
+        await until(lambda: len(parts.known_versions) > 1)
+        parts.stop()
+
+    run(parts, story)
+    assert [None, 1] == parts.known_versions[:2]
+
+
+def test_trouble_of_the_stores_is_told_and_ends_nothing() -> None:
+    parts = Parts()
+    parts.trouble = SourceTrouble("the database is locked: wait")
+
+    async def story() -> None:
+        parts.assign()
+        parts.send("a")
+        await until(lambda: parts.driver.status.troubles == ("the database is locked: wait",))
+        assert 0 == parts.driver.appetite
+        parts.trouble = None
+        await until(lambda: parts.answered)
+        parts.stop()
+
+    run(parts, story)
+    assert ["a"] == parts.answered
+
+
+def test_a_schema_is_looked_up_and_what_waited_goes_on() -> None:
+    parts = Parts()
+
+    async def story() -> None:
+        parts.assign()
+        parts.send("a", schema=b"v9")
+        await until(lambda: parts.answered)
+        parts.stop()
+
+    run(parts, story)
+    assert ["a"] == parts.answered
+
+
+def test_pauses_and_given_up_partitions_reach_the_owner_thread() -> None:
+    parts = Parts()
+    parts.directory = directory(keys={})
+
+    async def story() -> None:
+        parts.assign()
+        await until(lambda: ("pause", (0,)) in parts.done)
+        parts.directory = directory(specification(), version=2)
+        await until(lambda: ("resume", (0,)) in parts.done)
+        parts.driver.post(lambda core, at: core.revoking(at, [0]))
+        await until(lambda: ("drained", (0,)) in parts.done)
+        parts.stop()
+
+    run(parts, story)
+
+
+@pytest.mark.parametrize("where", ["call", "stores"])
+def test_a_bug_in_a_part_ends_the_loop_with_it(where: str) -> None:
+    parts = Parts()
+    setattr(parts, "call_trouble" if where == "call" else "trouble", TypeError("a bug"))
+
+    async def story() -> None:
+        parts.assign()
+        parts.send("a")
+        await asyncio.sleep(60)
+
+    with pytest.raises(TypeError, match="a bug"):
+        run(parts, story)
+
+
+def test_a_problem_of_another_thread_ends_the_loop() -> None:
+    parts = Parts()
+
+    def broken(_core: Core, _at: object) -> None:
+        raise OSError("the owner thread has ended")
+
+    async def story() -> None:
+        parts.driver.post(broken)
+        await asyncio.sleep(60)
+
+    with pytest.raises(OSError, match="owner thread"):
+        run(parts, story)
+
+
+def test_a_halt_ends_the_loop_whatever_is_unfinished() -> None:
+    parts = Parts()
+
+    parts.call_seconds = 3600.0
+
+    async def story() -> None:
+        parts.assign()
+        parts.send("a")
+        await until(lambda: parts.known_versions)
+        parts.driver.halt()
+
+    run(parts, story)
+    assert [] == parts.answered
+
+
+def test_events_that_come_after_the_end_disturb_nobody() -> None:
+    parts = Parts()
+
+    async def story() -> None:
+        parts.stop()
+        await asyncio.sleep(0)
+
+    run(parts, story)
+    parts.assign()
+
+
+def test_progress_and_status_are_fresh_although_nothing_happens() -> None:
+    parts = Parts()
+
+    async def story() -> None:
+        await asyncio.sleep(0.5)
+        before = parts.driver.progress_at, parts.driver.status.taken_at
+        await asyncio.sleep(0.5)
+        assert before[0] < parts.driver.progress_at
+        assert before[1] < parts.driver.status.taken_at
+        assert 1.0 > now().mono - parts.driver.status.taken_at
+        parts.stop()
+
+    run(parts, story)
