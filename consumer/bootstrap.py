@@ -26,7 +26,7 @@ from consumer.adapters.finding import Level
 from consumer.adapters.health import AdminServer, liveness
 from consumer.adapters.kafka_admin import KafkaTroubleError, TopicAdmin, TopicFacts, check_topics, names_of
 from consumer.adapters.kafka_in import KafkaSource, OwnerThreadError
-from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, ProducerLostError, TransactionalSink
+from consumer.adapters.kafka_out import BATCH_BYTES, AtLeastOnceSink, Finished, ProducerLostError, TransactionalSink
 from consumer.adapters.logs import Logs
 from consumer.adapters.metrics import Metrics, TransactionKind
 from consumer.adapters.outcome_log import OutcomeLog
@@ -122,7 +122,7 @@ class _Service:
             lambda: self._driver.appetite,
             _drain_seconds(settings),
         )
-        self._sink = self._make_sink(publications, max(sizes.results, sizes.dead_letters))
+        self._sink = self._make_sink(publications, sizes)
         self._driver.connect(self._source, self._sink)
         self._outcome_log = OutcomeLog(logs.requests, settings.topics.requests)
         self._heartbeats = self._make_heartbeats()
@@ -194,9 +194,9 @@ class _Service:
 
     # -- wiring ----------------------------------------------------------------------------------------
 
-    def _make_sink(self, publications: Publications, max_message_bytes: int) -> TransactionalSink | AtLeastOnceSink:
+    def _make_sink(self, publications: Publications, sizes: _TopicSizes) -> TransactionalSink | AtLeastOnceSink:
         settings = self._settings
-        properties = _producer_properties(settings, max_message_bytes)
+        properties = _producer_properties(settings, sizes)
         common = (properties, settings.topics.requests, publications, self._driver.post, self._observe_transaction)
         if settings.kafka.delivery is Delivery.AT_LEAST_ONCE:
             return AtLeastOnceSink(
@@ -285,13 +285,13 @@ def _consumer_properties(settings: Settings) -> dict[str, Any]:
     return properties
 
 
-def _producer_properties(settings: Settings, max_message_bytes: int) -> dict[str, Any]:
+def _producer_properties(settings: Settings, sizes: _TopicSizes) -> dict[str, Any]:
     transactional = settings.kafka.delivery is Delivery.EXACTLY_ONCE
     properties: dict[str, Any] = {
         "client.id": "mirakl-resync",
         "linger.ms": 5,
         "batch.num.messages": 10_000,
-        "batch.size": 1_000_000,
+        "batch.size": min(BATCH_BYTES, sizes.results, sizes.dead_letters),
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 512 * 1024,
         "retry.backoff.ms": 5,
@@ -303,7 +303,7 @@ def _producer_properties(settings: Settings, max_message_bytes: int) -> dict[str
     properties |= {
         "enable.idempotence": True,
         "acks": "all",
-        "message.max.bytes": max(1_000_000, max_message_bytes),
+        "message.max.bytes": max(1_000_000, sizes.results, sizes.dead_letters),
     }
     return properties
 

@@ -30,6 +30,10 @@ CALL_TIMEOUT_SECONDS: Final = 10.0
 INIT_TIMEOUT_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 0.5
 FULL_QUEUE_POLL_SECONDS: Final = 0.05
+BATCH_BYTES: Final = 1_000_000
+"""Of records that travel together; librdkafka's default."""
+SMALLEST_BATCH_BYTES: Final = 1_000
+"""No two records of ours fit."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +54,8 @@ class Publisher(Protocol):
         """Give one record for each outcome, in order."""
         ...
 
-    def reduced(self, outcome: Any) -> Publication:  # noqa: ANN401 - engine.work.Request, opaque here
-        """Give the smallest record that still says what happened, for one that the broker finds too large."""
+    def reduced(self, outcome: Any, *, smallest: bool) -> Publication:  # noqa: ANN401 - engine.work.Request, opaque here
+        """Give a smaller record, or the smallest that still says what happened, for one that is too large."""
         ...
 
 
@@ -95,7 +99,8 @@ class _Committer:
         self._observe = observe
         self._queue: queue.SimpleQueue[Commit | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="kafka-committer", daemon=True)
-        self._too_large: set[tuple[int, int]] = set()
+        self._too_large: dict[tuple[int, int], bool] = {}
+        """Coordinates of requests whose outcomes have to be made smaller, and whether as small as can be."""
         self._failed: list[tuple[PartitionCommit, int, KafkaError]] = []
         self.busy_since: float | None = None
         """When the producer call that is under way began, in monotonic seconds; for the watchdog."""
@@ -140,12 +145,19 @@ class _Committer:
         for part in parts:
             publications = self._publisher.publications(part.outcomes)
             for index, publication in enumerate(publications):
-                offset = part.outcomes[index].record.offset
-                if (part.partition, offset) in self._too_large:
-                    publication = self._publisher.reduced(part.outcomes[index])  # noqa: PLW2901 - the same, smaller
-                self._produce_one(producer, publication, (part, index))
+                outcome = part.outcomes[index]
+                smallest = self._too_large.get((part.partition, outcome.record.offset)) if self._too_large else None
+                if smallest is not None:
+                    publication = self._publisher.reduced(outcome, smallest=smallest)  # noqa: PLW2901 - the same
+                for shorter in (False, True):
+                    if self._produce_one(producer, publication, (part, index)):
+                        break
+                    publication = self._publisher.reduced(outcome, smallest=shorter)  # noqa: PLW2901 - the same
+                else:
+                    self._produce_one(producer, publication, (part, index))
 
-    def _produce_one(self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]) -> None:
+    def _produce_one(self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]) -> bool:
+        """``False``: it is too large for any of the topics, as far as their limits were known at the start."""
         while True:
             try:
                 producer.produce(
@@ -160,10 +172,9 @@ class _Committer:
             except KafkaException as problem:
                 if problem.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                     raise
-                self._failed.append((*origin, problem.args[0]))
-                return
+                return False
             else:
-                return
+                return True
 
     def _suspicious(self, publication: Publication) -> bool:
         """Large records are watched one by one: a broker may find them too large."""
@@ -174,13 +185,22 @@ class _Committer:
             self._failed.append((*origin, error))
 
     def _note_too_large(self) -> bool:
-        """Remember which records have to be made smaller; ``False`` where none was the trouble."""
-        found = False
-        for part, index, error in self._failed:
-            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                self._too_large.add((part.partition, part.outcomes[index].record.offset))
-                found = True
-        return found
+        """Learn from what a broker found too large; ``False`` where that was not the trouble.
+
+        A broker refuses whole batches, so they are made smaller before what stands alone in one is.
+        """
+        found = [
+            (part.partition, part.outcomes[index].record.offset)
+            for part, index, error in self._failed
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+        ]
+        batch = int(self._properties.get("batch.size", BATCH_BYTES))
+        if found and batch > SMALLEST_BATCH_BYTES:
+            self._properties["batch.size"] = max(SMALLEST_BATCH_BYTES, batch // 10)
+            _log.warning("a broker finds batches of %d bytes too large: has max.message.bytes been lowered?", batch)
+        else:
+            self._too_large |= {coordinates: coordinates in self._too_large for coordinates in found}
+        return bool(found)
 
     def _flush(self, producer: Producer) -> None:
         """Wait for the acknowledgements, however long the brokers take."""
@@ -324,6 +344,7 @@ class TransactionalSink(_Committer):
                 self._drop(failure)
                 raise _Unknown from failure
             break
+        producer.poll(0)  # the reports of what failed
         if self._note_too_large() or self._failed or error is not None:
             self._watch_all = True
             self._drop(None)
@@ -385,7 +406,8 @@ class AtLeastOnceSink(_Committer):
         self._produce(self._producer, parts)
         self._flush(self._producer)
         if self._failed:
-            self._note_too_large()
+            if self._note_too_large():
+                self._producer = Producer(self._properties)
             return TransactionResult.ABORTED, kept
         if not parts or not self._offsets_committed(parts):
             return TransactionResult.ABORTED, kept

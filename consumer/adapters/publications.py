@@ -18,6 +18,9 @@ from schemas.codec import ResultEncoder, SharedResult
 
 MAX_TRACKING_IDS_REDUCED: Final = 100
 """Tracking ids that a result keeps when the broker found the whole of it too large."""
+MAX_TRACKING_IDS_SMALLEST: Final = 1
+MAX_HEADER_BYTES_SMALLEST: Final = 1_024
+"""Room for a request id; what is longer are headers that a result repeats."""
 _EVENT_TYPE: Final = b"mirakl.resync.v1.ProductResyncResult"
 _CONTENT_TYPE: Final = b"application/avro"
 _SERVICE: Final = f"mirakl-resync {__version__}".encode()
@@ -82,18 +85,21 @@ class Publications:
             else:
                 yield self._result(request, verdict)
 
-    def reduced(self, outcome: Request) -> Publication:
-        """Give the smallest record that still says what happened, for one that the broker finds too large."""
+    def reduced(self, outcome: Request, *, smallest: bool) -> Publication:
+        """Give a smaller record, or the smallest that still says what happened, for one that is too large."""
         verdict = _decided(outcome)
         if isinstance(verdict, DeadLettered):
-            if _size_without_value(outcome) < self._max_dead_letter_bytes // 2 and not self._is_too_large(outcome):
+            if not smallest:
                 return self._dead_letter(outcome, verdict, omit=True)
-            smallest = self._dead_letter(outcome, verdict, omit=True, headers=False)
-            return smallest._replace(key=None)
+            return self._dead_letter(outcome, verdict, omit=True, headers=False)._replace(key=None)
         fields = _fields(outcome, verdict)
-        fields["trackingIds"] = fields["trackingIds"][:MAX_TRACKING_IDS_REDUCED]
-        value = self._encoder.encode(fields)
-        return Publication(self._topics.results, outcome.request_id.encode(), value, self._headers(outcome, verdict))
+        kept = MAX_TRACKING_IDS_SMALLEST if smallest else MAX_TRACKING_IDS_REDUCED
+        fields["trackingIds"] = fields["trackingIds"][:kept]
+        headers = self._headers(outcome, verdict)
+        if smallest:
+            _shorten(fields)
+            headers = [(name, value) for name, value in headers if len(value or b"") <= MAX_HEADER_BYTES_SMALLEST]
+        return Publication(self._topics.results, outcome.request_id.encode(), self._encoder.encode(fields), headers)
 
     # -- results ---------------------------------------------------------------------------------------
 
@@ -207,6 +213,16 @@ def _fields(request: Request, verdict: Synchronized | Partial | Failed) -> dict[
         "requestedAt": request.requested_at,
         "completedAt": verdict.completed_at,
     }
+
+
+def _shorten(fields: dict[str, Any]) -> None:
+    """Leave out the lists of a result; its error says so."""
+    if fields["error"] is None:
+        return
+    error = fields["error"] = {**fields["error"], "fieldErrors": [], "availableClientSpecificationIds": []}
+    if fields["unsynchronizedProducts"]:
+        fields["unsynchronizedProducts"] = []
+        error["message"] = "Some products were not taken in, too many to list here: ask for all of them again."
 
 
 def _references(products: Mapping[str, str]) -> list[dict[str, str]]:

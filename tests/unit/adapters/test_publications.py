@@ -161,7 +161,7 @@ def test_correlation_headers_are_repeated_byte_for_byte() -> None:
 @pytest.mark.parametrize("name", ["dj-api-key", "DJ-API-KEY", "Dj-Api-Key"])
 def test_no_key_ever_comes_out(verdict: Verdict, name: str) -> None:
     made = request(verdict, [(name, b"hush-hush"), ("dj-client", b"OPERATOR"), (name, b"hush-again")])
-    for publication in (published(made), publications().reduced(made)):
+    for publication in (published(made), publications().reduced(made, smallest=False)):
         assert b"hush" not in repr(publication).encode()
         assert not any(header.lower() == "dj-api-key" for header, _ in publication.headers)
 
@@ -233,13 +233,30 @@ def test_with_a_registrys_id_results_are_framed_by_it() -> None:
 def test_a_reduced_result_keeps_everything_but_the_tail_of_its_tracking_ids() -> None:
     verdict = Synchronized(SHOP, tuple(f"t-{n}" for n in range(5000)), COMPLETED)
     made = request(verdict)
-    whole, reduced = published(made), publications().reduced(made)
+    whole, reduced = published(made), publications().reduced(made, smallest=False)
 
     assert len(reduced.value or b"") < len(whole.value or b"") / 10
     expected = decoded(whole)
     expected["trackingIds"] = expected["trackingIds"][:100]
     assert expected == decoded(reduced)
     assert (whole.topic, whole.key, sorted(whole.headers)) == (reduced.topic, reduced.key, sorted(reduced.headers))
+
+
+def test_the_smallest_result_still_says_what_happened() -> None:
+    products = {f"id-{n}": "s" * 255 for n in range(1000)}
+    problem = error(Code.CM21_UNAVAILABLE, "Not all.")
+    verdict = Partial(SHOP, tuple(f"t-{n}" * 200 for n in range(9)), 3, products, problem, COMPLETED)
+    made = request(verdict, [("correlation-id", b"x" * 8000), ("kafka_correlationId", b"1")])
+
+    smallest = publications().reduced(made, smallest=True)
+
+    assert 4096 > sum(len(name) + len(value or b"") for name, value in smallest.headers) + len(smallest.value or b"")
+    said, whole = decoded(smallest), decoded(published(made))
+    for name in ("requestId", "status", "synchronizedProducts", "clientSpecificationId", "requestedAt", "completedAt"):
+        assert said[name] == whole[name]
+    assert (whole["error"]["code"], []) == (said["error"]["code"], said["unsynchronizedProducts"])
+    assert "ask for all of them again" in said["error"]["message"]
+    assert b"1" == dict(smallest.headers)["kafka_correlationId"]
 
 
 # -- dead letters --------------------------------------------------------------------------------------
@@ -313,7 +330,7 @@ def test_headers_that_cannot_be_read_are_left_out_and_said_to_be() -> None:
 
 
 def test_a_dead_letter_that_the_broker_finds_too_large_loses_its_value_first() -> None:
-    reduced = publications().reduced(request(UNREADABLE, [("a", b"1")], value=b"x" * (MOST // 2)))
+    reduced = publications().reduced(request(UNREADABLE, [("a", b"1")], value=b"x" * (MOST // 2)), smallest=False)
 
     assert (b"key", None) == (reduced.key, reduced.value)
     assert b"1" == dict(reduced.headers)["a"]
@@ -326,7 +343,7 @@ def test_a_dead_letter_that_the_broker_finds_too_large_loses_its_value_first() -
     ids=["value", "headers", "key"],
 )
 def test_whatever_was_too_large_the_smallest_dead_letter_fits(large: dict[str, Any]) -> None:
-    reduced = publications().reduced(request(UNREADABLE, **large))
+    reduced = publications().reduced(request(UNREADABLE, **large), smallest=True)
 
     assert reduced.value is None
     assert 4096 > sum(len(name) + len(value or b"") for name, value in reduced.headers) + len(reduced.key or b"")
