@@ -7,6 +7,9 @@ still names these partitions, so a broker refuses them once the group has moved 
 A commit that timed out has an unknown outcome: it is asked for again, and again, and nothing else is produced
 meanwhile. Where the producer itself is lost in that state, the transaction's result is ``UNKNOWN`` and the core
 has the partitions read anew: only the broker's committed offsets can tell.
+
+Sending offsets may hang for ever (``bounded_call``). Then the producer is left behind: its transaction can never
+commit, since nobody will ask for that, and the successor, of the same transactional id, has the broker abort it.
 """
 
 import logging
@@ -20,6 +23,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from consumer.adapters.bounded_call import OverdueError, within
 from consumer.adapters.kafka_in import Membership
 from consumer.engine.commands import Commit, Instant, PartitionCommit, TransactionResult
 from consumer.engine.core import Core
@@ -27,6 +31,12 @@ from consumer.engine.driver import Event
 
 CALL_TIMEOUT_SECONDS: Final = 10.0
 """For one call of the producer that may be repeated; some ignore it while the coordinator is away."""
+OFFSETS_TIMEOUT_SECONDS: Final = 5.0
+"""For sending offsets once; the transaction itself lives for 8 s."""
+FIRST_PATIENCE_SECONDS: Final = OFFSETS_TIMEOUT_SECONDS + 1.0
+MOST_PATIENCE_SECONDS: Final = 60.0
+"""Until a producer that does not come back from sending offsets is left behind: twice as long each time, since it
+keeps its threads until its connections change. Well below what the watchdog allows a producer's call."""
 INIT_TIMEOUT_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 0.5
 FULL_QUEUE_POLL_SECONDS: Final = 0.05
@@ -231,11 +241,11 @@ class TransactionalSink(_Committer):
         observe: Callable[[Finished], None],
         *,
         membership: Callable[[], Membership],
-        transactional_id: Callable[[], str],
+        transactional_id: str,
     ) -> None:
-        super().__init__(properties, requests_topic, publisher, post, observe)
+        super().__init__({**properties, "transactional.id": transactional_id}, requests_topic, publisher, post, observe)
         self._membership = membership
-        self._transactional_id = transactional_id
+        self._patience = FIRST_PATIENCE_SECONDS
         self._producer: Producer | None = None
         self._watched = False
         self._watch_all = False
@@ -249,7 +259,7 @@ class TransactionalSink(_Committer):
     def _ready_producer(self) -> Producer:
         """Give a producer whose predecessor's open transaction is aborted; wait for the broker as long as needed."""
         while self._producer is None:
-            producer = Producer({**self._properties, "transactional.id": self._transactional_id()})
+            producer = Producer(self._properties)
             try:
                 self._timed(producer.init_transactions, INIT_TIMEOUT_SECONDS)
                 self._producer = producer
@@ -304,13 +314,24 @@ class TransactionalSink(_Committer):
             if membership.metadata is None or len(self._ours(parts, membership)) < len(parts):
                 self._abort(producer, None)
             try:
-                self._timed(producer.send_offsets_to_transaction, offsets, membership.metadata, CALL_TIMEOUT_SECONDS)
+                send = producer.send_offsets_to_transaction
+                self._timed(within, self._patience, send, offsets, membership.metadata, OFFSETS_TIMEOUT_SECONDS)
             except KafkaException as problem:
                 if not problem.args[0].retriable():
                     raise
                 _log.warning("offsets are not sent yet: %s", problem.args[0].str())
+            except OverdueError as overdue:
+                self._leave_behind(overdue)
             else:
+                self._patience = FIRST_PATIENCE_SECONDS
                 return
+
+    def _leave_behind(self, overdue: OverdueError) -> None:
+        """Its transaction has no effect, and ends when the next producer begins."""
+        _log.warning("the producer is left behind, it hangs while it sends offsets: %s", overdue)
+        self._patience = min(2 * self._patience, MOST_PATIENCE_SECONDS)
+        self._producer = None
+        raise _Aborted from overdue
 
     def _commit_transaction(self, producer: Producer) -> None:
         while True:

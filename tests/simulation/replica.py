@@ -101,18 +101,11 @@ class Replica:
             self.post,
             lambda _: None,
             membership=lambda: self.source.membership,
-            transactional_id=self._transactional_id,
+            transactional_id=f"group-i{slot}" if plan.static else f"group-{self.process.name}",
         )
-        self._producers = 0
         world.loop.start(self.process, self.source._run())
         world.loop.start(self.process, self.sink._run())
         self._turn_by(world.loop.now)
-
-    def _transactional_id(self) -> str:
-        if self.world.plan.static:
-            return f"group-i{self.slot}"
-        self._producers += 1
-        return f"group-{self.process.name}-{self._producers}"
 
     # -- life ------------------------------------------------------------------------------------------
 

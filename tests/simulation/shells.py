@@ -55,9 +55,7 @@ def as_tasks(module: ModuleType, **replaced: Any) -> ModuleType:  # noqa: ANN401
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name in _TASKS:
             node.body = [
-                _Waits().generic_visit(each)
-                if isinstance(each, ast.FunctionDef) and each.name not in _PLAIN
-                else each
+                _Waits().generic_visit(each) if isinstance(each, ast.FunctionDef) and each.name not in _PLAIN else each
                 for each in node.body
             ]  # type: ignore[misc]  # a method stays a statement
     ast.fix_missing_locations(tree)
@@ -132,5 +130,6 @@ KAFKA_OUT = as_tasks(
     threading=_THREADING,
     queue=SimpleNamespace(SimpleQueue=Mailbox, Empty=queue.Empty),
     Producer=SimulatedProducer,
+    within=lambda _seconds, call, *arguments: call(*arguments),
     _log=_SILENT,
 )
