@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 from math import ceil, log2
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.domain.calls import Receipt, Refusal
+from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.outcome import Failed, Partial, Synchronized
 from consumer.engine.core import Limits
 from consumer.engine.status import LaneState
@@ -335,3 +336,42 @@ def test_calls_of_a_dead_client_cost_another_nothing() -> None:
 
     assert [f"r{n}" for n in range(10)] == world.answered
     assert not any(isinstance(world.verdict(name), Failed) for name in world.answered)
+
+
+# -- the order of one id -------------------------------------------------------------------------------
+
+LATER_SKUS = st.lists(st.dictionaries(st.sampled_from("abcd"), st.booleans(), min_size=1, max_size=3), max_size=25)
+
+
+@settings(max_examples=60, deadline=None)
+@given(asked=LATER_SKUS, concurrent=st.integers(1, 4), most=st.integers(1, 6), luck=st.randoms(use_true_random=False))
+def test_no_call_carries_an_older_sku_of_an_id_after_or_beside_a_newer_one(
+    asked: list[dict[str, bool]], concurrent: int, most: int, luck: Random
+) -> None:
+    """Whatever Mirakl does: receipts, failures that are repeated, refusals that are searched."""
+    newest = dict.fromkeys("abcd", 0)
+    world = World(specification(concurrent_calls=concurrent, products_per_call=most))
+    for number, wanted in enumerate(asked):
+        newest |= {id_: newest[id_] + another for id_, another in wanted.items()}
+        world.send(f"r{number}", {id_: str(newest[id_]) for id_ in wanted})
+        if luck.random() < 0.3 and world.calls:
+            answer_somehow(world, luck)
+    for _ in range(600):
+        if world.calls:
+            answer_somehow(world, luck)
+        else:
+            world.live(0.5)
+
+    assert len(asked) == len(world.answered)
+    pushed = dict.fromkeys("abcd", 0)
+    for call in world.call_log:
+        assert all(pushed[id_] <= int(sku) for id_, sku in call.products.items())
+        pushed |= {id_: int(sku) for id_, sku in call.products.items()}
+
+
+def answer_somehow(world: World, luck: Random) -> None:
+    out = {id_: {call.products[id_] for call in world.calls.values() if id_ in call.products} for id_ in "abcd"}
+    assert all(len(skus) < 2 for skus in out.values()), "two SKUs of one id at once"
+    call = luck.choice(list(world.calls.values()))
+    outcomes: list[CallOutcome] = [Receipt("t"), CallFailure("HTTP 503", may_have_reached=False), Refusal(422, "bad")]
+    world.answer(call, luck.choices(outcomes, [4, 1, 1])[0])
