@@ -164,7 +164,16 @@ class _Committer:
                         break
                     publication = self._publisher.reduced(outcome, smallest=shorter)  # noqa: PLW2901 - the same
                 else:
-                    self._produce_one(producer, publication, (part, index))
+                    self._produce_smallest(producer, publication, (part, index))
+
+    def _produce_smallest(
+        self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]
+    ) -> None:
+        if not self._produce_one(producer, publication, origin):
+            raise ProducerLostError(
+                "an outcome cannot be published, however small: raise message.max.bytes in RESYNC_KAFKA__PROPERTIES, "
+                f"and max.message.bytes of the topic {publication.topic}"
+            )
 
     def _produce_one(self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]) -> bool:
         """``False``: it is too large for any of the topics, as far as their limits were known at the start."""
