@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.adapters import kafka_out
 from consumer.adapters.kafka_in import Membership
-from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, Publication, TransactionalSink
+from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, ProducerLostError, Publication, TransactionalSink
 from consumer.domain.outcome import DeadLettered, DeadLetterReason
 from consumer.domain.progress import Progress
 from consumer.engine.commands import Commit, PartitionCommit, TransactionResult
@@ -396,10 +396,13 @@ def test_a_record_that_the_library_finds_too_large_is_reduced_at_once_and_its_ma
 def test_an_outcome_that_does_not_fit_however_small_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather no commit at all than one without its outcome."""
     bench = Bench(monkeypatch, **{"message.max.bytes": 0})
+    bench.sink._post = lambda _: None
     bench.sink.commit(Commit(1, [part(0, SMALL)]))
-    bench.sink.stop(5)
+    assert bench.sink.stop(5)
 
     assert {} == bench.broker.offsets
+    assert isinstance(bench.sink.failure, ProducerLostError)
+    assert "message.max.bytes" in str(bench.sink.failure)
 
 
 def test_what_was_reduced_once_is_whole_again_in_a_later_record(bench: Bench) -> None:
