@@ -78,28 +78,46 @@ def _rolling_restart(scene: Scene, members: str, console: Console) -> list[Measu
 def _killed(scene: Scene, members: str, rounds: int, console: Console) -> list[Measured]:
     """Kill -9 at moments at which a transaction is open, and at others."""
     static = scene.stage.plan.static and scene.stage.plan.protocol == "classic"
-    bound = GRACE_SECONDS if static else CONSUMER_SESSION_SECONDS + GRACE_SECONDS
     what = "restarted at once" if static else "taken over by others"
+    bound = GRACE_SECONDS if static else CONSUMER_SESSION_SECONDS + GRACE_SECONDS
     inside = Measured(
         f"{members}: kill -9 inside a transaction, {what}", bound + (0 if static else BROKER_WAIT_SECONDS)
     )
     outside = Measured(f"{members}: kill -9 outside of a transaction, {what}", bound)
+    start = Measured(f"{members}: of that, until the restarted process was ready", GRACE_SECONDS)
     for turn in range(rounds):
         victim = scene.stage.replicas[turn % len(scene.stage.replicas)]
-        is_inside, seconds = _kill(scene, victim, restart=static, standstill=turn % 3 != 2)
-        (inside if is_inside else outside).seconds.append(seconds)
-        console.print(
-            f"{members}: {victim.name} killed {'in' if is_inside else 'out'}side of a transaction: {seconds:.2f} s"
-        )
-        if not static:
+        fall = kill(scene, victim, restart=static, standstill=turn % 3 != 2)
+        (inside if fall.inside else outside).seconds.append(fall.seconds)
+        console.print(f"{members}: {victim.name} killed: {fall}")
+        if fall.ready is None:
             victim.start(wait=True)
+        else:
+            start.seconds.append(fall.ready)
         scene.settle()
         time.sleep(SETTLED_SECONDS)
-    return [each for each in (inside, outside) if each.seconds]
+    return [each for each in (inside, outside, start) if each.seconds]
 
 
-def _kill(scene: Scene, victim: Replica, *, restart: bool, standstill: bool) -> tuple[bool, float]:
-    """Kill; whether a transaction was open, and the seconds until every partition had a result again."""
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """One kill; seconds from then on."""
+
+    inside: bool
+    """A transaction of the victim was open."""
+    seconds: float
+    """Until every partition had a result again."""
+    ready: float | None
+    """Until the restarted victim was ready."""
+
+    def __str__(self) -> str:
+        restarted = "" if self.ready is None else f", ready again after {self.ready:.2f} s"
+        where = "inside" if self.inside else "outside of"
+        return f"{where} a transaction, results on all partitions after {self.seconds:.2f} s{restarted}"
+
+
+def kill(scene: Scene, victim: Replica, *, restart: bool, standstill: bool) -> Fall:
+    """Kill -9, at a moment at which its transaction cannot end if there is a ``standstill``."""
     if standstill:
         scene.stage.broker.pause()
         time.sleep(STANDSTILL_SECONDS)
@@ -110,11 +128,15 @@ def _kill(scene: Scene, victim: Replica, *, restart: bool, standstill: bool) -> 
     probe = scene.probe(killed_at)
     if restart:
         victim.start()
-    is_open = _stays_open(scene.stage)
+    inside = _stays_open(scene.stage)
+    ready = None
+    if restart:
+        victim.service.wait_ready()
+        ready = time.monotonic() - killed_at
     scene.wait(probe)
     if probe.last is None:
         raise TimeoutError(f"no result on partitions {probe.waiting} after kill -9 of {victim.name}")
-    return is_open, probe.last
+    return Fall(inside, probe.last, ready)
 
 
 def _stays_open(stage: Stage) -> bool:

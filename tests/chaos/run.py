@@ -63,13 +63,13 @@ class Run:
         self._rate = rate
         self._started = time.monotonic()
 
-    def execute(self, count: int) -> Report:
-        """Strike ``count`` times, then count."""
+    def execute(self, count: int | None = None) -> Report:
+        """Strike ``count`` times by chance, or once with each fault in turn; then count."""
         stage, plan, report = self._stage, self._stage.plan, self._report
         partitions = range(plan.partitions)
         streams = [Stream(client, self._rate / len(plan.clients), partitions) for client in plan.clients]
         with under_load(stage, Requests(stage.api_key, report.seed), streams) as self._scene:
-            self._strike(count)
+            self._strike(self._faults if count is None else [self._choose(self._faults) for _ in range(count)])
             self._scene.drain(DRAIN_SECONDS)
             self._look_after_replicas()
             time.sleep(QUIET_SECONDS)
@@ -82,9 +82,8 @@ class Run:
 
     # -- the story -------------------------------------------------------------------------------------
 
-    def _strike(self, count: int) -> None:
-        for number in range(1, count + 1):
-            fault = self._choose(self._faults)
+    def _strike(self, faults: Sequence[Fault]) -> None:
+        for number, fault in enumerate(faults, 1):
             try:
                 recovery = self._one(number, fault)
             except UnexpectedExitError as problem:

@@ -1,0 +1,69 @@
+"""A short run of faults on a real broker, for every change: no request lost, none answered twice."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.chaos.audit import who_answered
+from tests.chaos.faults import ALL
+from tests.chaos.load import Stream
+from tests.chaos.recovery import kill
+from tests.chaos.run import Run
+from tests.chaos.scene import under_load
+from tests.chaos.stage import Plan, own_broker, prepared
+from tests.chaos.workload import Requests, clients
+from tests.support.parts import PartMissing
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+PLAN = Plan(4, clients(4), 2, settings={"RESYNC_CALL_TIMEOUT": "5s"})
+SHORT = {
+    "kill -9": 1.0,
+    "SIGTERM": 1.0,
+    "zombie": 12.0,
+    "freeze": 2.0,
+    "broker killed": 0.0,
+    "broker stopped": 0.0,
+    "database away": 2.0,
+    "Mirakl down": 1.0,
+    "Mirakl 503": 2.0,
+    "Mirakl resets": 1.0,
+    "join and leave": 3.0,
+}
+"""Kinds, and how many seconds each lasts."""
+
+
+@pytest.fixture(autouse=True)
+def _kafka() -> None:
+    """Skip, or fail in CI, where no broker of one's own can be had."""
+    try:
+        own_broker().remove()
+    except PartMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
+def test_every_request_has_one_outcome_whatever_fails(tmp_path: Path) -> None:
+    faults = {fault.kind: fault for fault in ALL}
+    once_each = [replace(faults[kind], shortest=seconds, longest=seconds) for kind, seconds in SHORT.items()]
+    with prepared(PLAN, tmp_path) as stage:
+        report = Run(stage, once_each, seed=1, rate=200, console=Console()).execute()
+    assert [] == report.violations, "\n".join(who_answered(tmp_path, report.account.offending))
+    assert report.account.requests > 1000
+
+
+def test_a_killed_static_member_goes_on_as_soon_as_it_runs_again(tmp_path: Path) -> None:
+    """Not after its session of 10 s, and not after the broker has timed its open transaction out."""
+    plan = replace(PLAN, static=True, tail="0:0s")
+    with prepared(plan, tmp_path) as stage:
+        streams = [Stream(client, 50, range(plan.partitions)) for client in plan.clients]
+        with under_load(stage, Requests(stage.api_key, 1, mix=False), streams) as scene:
+            fall = kill(scene, stage.replicas[0], restart=True, standstill=True)
+            assert scene.drain(60)
+            assert [] == scene.outcomes.repeated
+    assert fall.ready is not None
+    assert fall.seconds < fall.ready + 3
