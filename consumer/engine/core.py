@@ -102,6 +102,11 @@ class Limits:
     """CM21 calls that are out, all lanes."""
 
     @property
+    def longest_wait(self) -> float:
+        """Seconds that a request may be expected to wait in a healthy lane: half of those in which calls may start."""
+        return (self.request_deadline - self.call_margin) / 2
+
+    @property
     def call_margin(self) -> float:
         """Seconds that must be left of a deadline for a call to start."""
         return min(CALL_MARGIN_SECONDS, CALL_MARGIN_SHARE * self.request_deadline)
@@ -153,6 +158,7 @@ class Core:
         self._overfed: frozenset[int] = frozenset()
         """Partitions that feed the overfull lanes."""
         self._joined = False
+        self._source_trouble: str | None = None
         self._stopping = False
         self._stopped = False
         self._records = 0
@@ -168,6 +174,11 @@ class Core:
     def joined(self, at: Instant, *, member: bool = True) -> None:
         """The consumer has become a member of its group, or is none any more."""
         self._joined = member
+        self._settle(at)
+
+    def source_troubled(self, at: Instant, message: str | None) -> None:
+        """The brokers do not answer; ``message`` says what to do, and is ``None`` once they answer again."""
+        self._source_trouble = message
         self._settle(at)
 
     def assigned(self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None) -> None:
@@ -431,6 +442,8 @@ class Core:
             yield "database", self._directory_trouble or "the database has not answered for 5 s"
         elif not self._intake.directory.api_keys:
             yield "no-api-key", "the database holds no API key: issue one with `mirakl-resync-consumer api-keys issue`"
+        if self._source_trouble is not None:
+            yield "broker", self._source_trouble
         if self._outbox.stuck(at.mono):
             yield "broker", "no transaction has committed for 5 s although results wait: look at the Kafka brokers"
 
@@ -498,7 +511,7 @@ class Core:
         if assignment.revoking:  # what waited was left to the next owner: the log's end lies beyond it
             return left
         waiting = assignment.waiting
-        while waiting and self._has_room(assignment, waiting[0]):
+        while waiting and assignment.partition not in self._overfed and self._has_room(assignment, waiting[0]):
             if left <= 0:
                 self._behind = True
                 return left
@@ -557,7 +570,13 @@ class Core:
         if self._hopeless(request, lane.can_call_at(at.mono), at):
             self._give_up(request, at)
             return
+        if lane.idle:
+            lane.room = lane.spare(self._limits.longest_wait)
         lane.queue.append(Part(request, request.products))
+        lane.room -= len(request.products)
+        if lane.room < 0:
+            self._overfull.add(lane)
+            self._overfed |= {request.assignment.partition}
         self._touch(lane)
 
     def _lane(self, specification: ClientSpecification, at: Instant) -> Lane:
@@ -719,6 +738,8 @@ class Core:
         self._impaired_records = sum(
             lane.depth + sum(len(call.parts) for call in lane.calls.values()) for lane in impaired
         )
+        for lane in impaired:
+            lane.room = float("inf")
         able = [lane for lane in busy if lane not in impaired]
         share = self._limits.brisk_records // (len(able) + 1)
         self._overfull = {lane for lane in able if self._is_overfull(lane, share)}
@@ -727,8 +748,8 @@ class Core:
     def _is_overfull(self, lane: Lane, share: int) -> bool:
         """A healthy lane never sheds: what feeds it is paused when it is slow, or takes more than its share."""
         ease = OVERFULL_EASE if lane in self._overfull else 1.0
-        too_slow = lane.expected_wait() > ease * self._limits.request_deadline / 2
-        return too_slow or lane.depth > ease * share
+        lane.room = lane.spare(ease * self._limits.longest_wait)
+        return bool(lane.queue) and (lane.room < 0 or lane.depth > ease * share)
 
     def _reroute(self, at: Instant) -> None:
         """The directory has changed."""

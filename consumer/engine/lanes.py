@@ -34,6 +34,10 @@ SMALL_GROUP = 8
 """Parts that travel together when the budget of a search is spent."""
 TYPICAL_WEIGHT = 0.2
 """Weight of the newest call in the running mean of call durations."""
+UNKNOWN_SECONDS = 5.0
+"""What a call is taken to last until the first one has come back."""
+SHORTEST_SECONDS = 0.001
+"""No call is taken to last less."""
 
 
 @dataclass(slots=True)
@@ -73,6 +77,8 @@ class Lane:
         self._in_flight: dict[str, str] = {}
         """The products of all calls that are out."""
         self.typical: float | None = None
+        self.room = 0.0
+        """Products that may be queued before the lane is overfull."""
         self.sick_until: float | None = None
         self._failures = 0
         self._failed_at = 0.0
@@ -151,13 +157,13 @@ class Lane:
             return LaneState.THROTTLED
         return LaneState.HEALTHY
 
-    def expected_wait(self) -> float:
-        """Seconds until a part that is queued now would be answered, as far as the past tells."""
-        if not self.queue:
-            return 0.0
-        calls = sum(len(part.products) for part in self.queue) / self.specification.products_per_call
-        by_quota = calls / self._bucket.rate if self._bucket else 0.0
-        return max(by_quota, (calls / self.specification.concurrent_calls + 1) * (self.typical or 0.0))
+    def spare(self, seconds: float) -> float:
+        """Products that may still be queued without any of them waiting for longer, as far as the past tells."""
+        pace = UNKNOWN_SECONDS if self.typical is None else max(self.typical, SHORTEST_SECONDS)
+        calls = (seconds / pace - 1) * self.specification.concurrent_calls
+        if self._bucket:
+            calls = min(calls, seconds * self._bucket.rate)
+        return calls * self.specification.products_per_call - sum(len(part.products) for part in self.queue)
 
     # -- calls -----------------------------------------------------------------------------------------
 
