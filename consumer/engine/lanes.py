@@ -289,10 +289,26 @@ class Lane:
             if alive and len(parts) < len(alive):
                 self._suspect(group)
                 return None
+            if len(products) > self.specification.products_per_call:
+                for smaller in self._cut_again(group):
+                    self._suspect(smaller)
+                continue
             if parts:
                 self._suspects_turn = group.search.budget > 0
                 return Call(call_id, parts, products, now, group.search)
         return None
+
+    def _cut_again(self, group: Group) -> list[Group]:
+        """Cut a group that was made when a call could carry more; the last piece comes first."""
+        limit = self.specification.products_per_call
+        pieces = deque(
+            piece for part in group.parts for piece in (part.split(limit) if len(part.products) > limit else [part])
+        )
+        groups: list[Group] = []
+        while pieces:
+            parts, _ = cut_batch(pieces, limit, {})
+            groups.insert(0, Group(parts, group.search))
+        return groups
 
     def _suspect(self, group: Group) -> None:
         self._suspects.appendleft(group)
