@@ -128,9 +128,15 @@ class Broker:
         """Tell the committed offset and metadata (-1001: none); ``None`` while a transaction is pending."""
         if self.pending[partition]:
             return None
-        if any(each.consumer.replica.process is process and partition in each.assigned for each in self.members.values()):
+        if self._may_own(partition, process):
             self.owners[partition] = process
         return self.committed.get(partition, (-1001, ""))
+
+    def _may_own(self, partition: int, process: Process) -> bool:
+        """Is it a member, and does nobody else have the partition?"""
+        members = self.members.values()
+        others = any(partition in each.assigned and each.consumer.replica.process is not process for each in members)
+        return not others and any(each.consumer.replica.process is process for each in members)
 
     def commit_plainly(self, offsets: Mapping[int, tuple[int, str]], metadata: bytes) -> None:
         """Take offsets outside of a transaction."""

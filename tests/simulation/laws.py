@@ -17,13 +17,15 @@ from consumer.engine.work import Request
 from tests.simulation.broker import Transaction
 from tests.simulation.mirakl import SentCall
 from tests.simulation.replica import WALL, Payload, Replica
-from tests.simulation.scenario import KEYS, POISON, UNKNOWN_SCHEMA, SentRecord
+from tests.simulation.scenario import KEYS, MAX_PRODUCTS, POISON, UNKNOWN_SCHEMA, SentRecord, Shop
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 TICK_SLACK = 0.35
 """Seconds by which something that a tick brings about may come late."""
+LONGEST_CALLS = 12
+"""Usual calls that have to fit into the time in which calls may start, for a lane to owe an answer in time."""
 STALE = DIRECTORY_PATIENCE_SECONDS + 0.6
 REFUSALS_FOR_ENTRIES = (400, 413, 422)
 
@@ -164,8 +166,14 @@ class Laws:
             return
         since = request.read_at if code.rests_on_directory else request.read_at - STALE
         seen = self._world.database.between(since, self._world.loop.now)
-        if not any(judge(record, each) is code for each in seen):
+        if not any(judge(record, each) is code or self._resolved_again(record, code, each) for each in seen):
             self._broken(f"{where} was answered {code} on no state of the database seen after it was read")
+
+    @staticmethod
+    def _resolved_again(record: SentRecord, code: Code, directory: Directory) -> bool:
+        """A request that waits is resolved anew when its specification goes; its key is not asked for again."""
+        tenant, _ = KEYS.get(record.api_key or b"", ("", None))
+        return _resolve(record, directory, tenant) is code
 
     def _check_cm21_error(
         self,
@@ -195,11 +203,21 @@ class Laws:
                 decided = getattr(verdict, "completed_at", 0) / 1000 - WALL
                 if not any(_unknown(call, decided) for call in calls):
                     self._broken(f"{where}: no call of it had an unknown outcome")
-        if code in (Code.CM21_UNAVAILABLE, Code.CM21_OUTCOME_UNKNOWN) and shop.always_well:
-            disturbed = any(replica.disturbed for replica in self._world.every)
-            if not disturbed:
-                self._broken(f"{where}: {code} though its Mirakl was always well")
+        if code in (Code.CM21_UNAVAILABLE, Code.CM21_OUTCOME_UNKNOWN) and shop.always_well and self._plain(shop):
+            self._broken(f"{where}: {code} though its Mirakl was always well")
         del request
+
+    def _plain(self, shop: Shop) -> bool:
+        """Is a queue of this plan answered as fast as its calls are, with time to spare?"""
+        plan = self._world.plan
+        return (
+            not self._ambiguous
+            and shop.largest_call is None
+            and (shop.steady or plan.limits.request_deadline - plan.limits.call_margin >= LONGEST_CALLS * shop.pace)
+            and not any(id_.startswith(POISON) for record in plan.records for id_, _ in record.products)
+            and not any(fault.kind == "batch size" for fault in plan.faults)
+            and not any(replica.disturbed for replica in self._world.every)
+        )
 
     def _check_refusal(self, record: SentRecord, missing: dict[str, str], calls: list[SentCall], where: str) -> None:
         """A request is refused for its own entries alone."""
@@ -252,6 +270,8 @@ class Laws:
         last = max(each.ended or 0.0 for each in failed)
         if self._world.rotated_at.get(call.specification.id, 0.0) > last - STALE:
             return
+        if any(call.specification.id not in each.specifications for each in self._world.database.between(last - STALE, now)):
+            return  # it was removed meanwhile: a new one, of which nothing is known
         well = any(each.ended is not None and each.ended >= last and each not in failed for each in calls)
         if not well and any(each.started >= last for each in out):
             self._broken(f"{what}: a second probe")
@@ -269,15 +289,15 @@ class Laws:
             if left < core._limits.call_margin - TICK_SLACK and not replica.disturbed:
                 self._broken(f"{what}: carries {request.request_id} with {left:.2f} s left")
             for id_ in self._ambiguous.intersection(part.products):
-                self._check_order(request, id_, part.products[id_], what)
+                self._check_order(replica, request, id_, part.products[id_], what)
 
-    def _check_order(self, request: Request, id_: str, sku: str, what: str) -> None:
+    def _check_order(self, replica: Replica, request: Request, id_: str, sku: str, what: str) -> None:
         for offset, other in request.assignment.open.items():
             if offset >= request.record.offset:
                 break
             if other.verdict is not None or other.lane is not request.lane or other.products.get(id_, sku) == sku:
                 continue
-            if other.restarted:  # it waited for its schema: nobody knew its products
+            if replica.queued_at(other) > replica.queued_at(request):  # it waited for its schema or for the database
                 continue
             parts = [part for part in other.parts or () if id_ in part.products]
             if not parts or not parts[0].settled:
@@ -363,7 +383,8 @@ def judge(record: SentRecord, directory: Directory) -> str | Code:
     tenant, role = known
     if record.caller != b"OPERATOR" or role.value != "OPERATOR":
         return Code.OPERATOR_REQUIRED
-    if not record.products or len(dict(record.products)) < len(set(record.products)) or len(record.products) > 40:
+    distinct = set(record.products)
+    if not 0 < len(distinct) <= MAX_PRODUCTS or len(dict(record.products)) < len(distinct):
         return Code.VALIDATION_FAILED
     return _resolve(record, directory, tenant)
 

@@ -8,6 +8,10 @@ from consumer.domain.model import ClientSpecification, Products
 from tests.simulation.scenario import POISON, Regime, Shop
 
 
+_STEADY = (0.8, 1.0, 1.2)
+_UNSTEADY = (0.5, 1.0, 1.0, 1.5, 4.0)
+
+
 @dataclass(slots=True, eq=False)
 class SentCall:
     """A CM21 call, as it was sent and as it ended."""
@@ -36,7 +40,7 @@ class Mirakl:
         """Decide about a call: seconds until its outcome is known, and the outcome."""
         shop = self.shops[call.specification.id]
         regime = next((each for each in shop.regimes if each.start <= now < each.end), None)
-        seconds = shop.pace * self.rng.choice((0.5, 1.0, 1.0, 1.5, 4.0))
+        seconds = shop.pace * self.rng.choice(_STEADY if shop.steady else _UNSTEADY)
         outcome: CallOutcome | None = None
         if regime is not None:
             seconds, outcome = self._misbehave(call, shop, regime, seconds)

@@ -130,6 +130,10 @@ def _put_back_last(self: Lane, call: Call, *, may_have_reached: bool) -> None:
     self.queue.extend(part for part in call.parts if not part.withdrawn)
 
 
+def _endless(_self: Lane, _seconds: float) -> float:
+    return float("inf")
+
+
 def _any_epoch(self: Core, part: Any) -> Any:  # noqa: ANN401 - as the core's own
     return self._assignments.get(part.partition)
 
@@ -204,5 +208,6 @@ BUGS = (
     Bug("refuse the batch mates of a poisoned request", ((Lane, "refused", _nobody_to_blame),)),
     Bug("many probes for a sick Mirakl", ((Lane, "_may_start", _many_probes),)),
     Bug("no deadline", ((Core, "_answer_overdue", _nothing),)),
+    Bug("read ahead of a slow Mirakl without measure", ((Lane, "spare", _endless),)),
     Bug("put a failed call back behind all others", ((Lane, "_put_back", _put_back_last),)),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
+from consumer.domain.model import ClientSpecification
 from consumer.domain.outcome import Verdict
 from consumer.engine.commands import (
     Command,
@@ -79,6 +80,8 @@ class Replica:
         self.network = Network(self, world.broker)
         self.decoder = TaughtDecoder(world.records)
         self.core = Core(self.decoder, plan.limits, salt=f"{plan.seed}/{self.process.name}")
+        self._queued: dict[Request, int] = {}
+        self._watch_queueing()
         self.appetite = 0
         self.disturbed = False
         """It was frozen or slowed down: its own sense of time is not Mirakl's fault."""
@@ -106,6 +109,20 @@ class Replica:
         world.loop.start(self.process, self.source._run())
         world.loop.start(self.process, self.sink._run())
         self._turn_by(world.loop.now)
+
+    def _watch_queueing(self) -> None:
+        """Remember the order in which requests come to their lanes."""
+        enqueue = self.core._enqueue
+
+        def watched(request: Request, specification: ClientSpecification, at: Instant) -> None:
+            self._queued[request] = len(self._queued)
+            enqueue(request, specification, at)
+
+        self.core._enqueue = watched  # type: ignore[method-assign]
+
+    def queued_at(self, request: Request) -> int:
+        """Its place in that order."""
+        return self._queued[request]
 
     # -- life ------------------------------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ KEYS = {
 UNKNOWN_SCHEMA = 100
 """Schema ids from here on are not known to the registry."""
 POISON = "poison"
+BACKLOGS = 0.05
+"""Share of the plans that are about nothing but a backlog."""
+MAX_PRODUCTS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Shop:
     """More entries are refused with 413."""
     refuses_with: int = 400
     """What a poisoned entry gets."""
+    steady: bool = False
+    """Its calls last about as long as the ones before."""
 
     @property
     def always_well(self) -> bool:
@@ -150,7 +155,7 @@ def specification(number: int, tenant: str, rng: Random, *, per_hour: int | None
 def make_plan(seed: int) -> Plan:
     """Draw a plan. Each seed takes only some of all troubles, so that each gets room."""
     rng = Random(seed)
-    deadline = rng.choice((8.0, 12.0, 12.0, 20.0))
+    deadline = rng.choice((8.0, 12.0, 20.0, 40.0))
     window = rng.choice((16, 40, 100, 400))
     records = rng.choice((window, 2 * window, 1000))
     session = rng.choice((2.0, 3.0, 4.0))
@@ -162,7 +167,7 @@ def make_plan(seed: int) -> Plan:
         static=rng.random() < 0.3,
         limits=Limits(
             request_deadline=deadline,
-            max_products=40,
+            max_products=MAX_PRODUCTS,
             window=window,
             records=records,
             brisk_records=max(8, int(records * rng.choice((0.3, 0.5, 1.0)))),
@@ -178,8 +183,33 @@ def make_plan(seed: int) -> Plan:
         transaction_trouble=rng.choice((0.0, 0.0, 0.02, 0.15)),
         shops=_shops(rng, duration),
     )
+    if rng.random() < BACKLOGS:
+        return _backlog(rng, plan)
     plan.records = _records(rng, plan)
     plan.faults = sorted(_faults(rng, plan), key=lambda fault: fault.time)
+    return plan
+
+
+def _backlog(rng: Random, plan: Plan) -> Plan:
+    """A slow Mirakl that is well, and more requests than it answers within their deadline."""
+    shop = plan.shops[0]
+    slow = replace(specification(0, SOUTH, rng, per_hour=None), products_per_call=2, concurrent_calls=1)
+    plan.shops = (Shop(slow, pace=0.5, steady=True), *(replace(each, regimes=()) for each in plan.shops[1:]))
+    plan.limits = replace(plan.limits, request_deadline=20.0, window=400, records=1000, brisk_records=600)
+    plan.call_timeout = 30.0
+    plan.records = [
+        SentRecord(
+            number=number,
+            time=rng.uniform(0.0, 1.0) if number % 2 else rng.uniform(0.0, plan.duration),
+            partition=rng.randrange(plan.partitions),
+            gap=0,
+            api_key=b"south-operator",
+            caller=b"OPERATOR",
+            given=shop.specification.id,
+            products=((f"p{number}", f"p{number}-a"),),
+        )
+        for number in range(100)
+    ]
     return plan
 
 
@@ -195,7 +225,7 @@ def _shops(rng: Random, duration: float) -> tuple[Shop, ...]:
         per_hour = rng.choice((None, None, None, None, 3600, 20_000))
         shop = Shop(
             specification(number, tenant, rng, per_hour=per_hour),
-            pace=rng.choice((0.01, 0.05, 0.2, 0.5)),
+            pace=rng.choice((0.01, 0.05, 0.2, 0.5, 1.5)),
             regimes=_regimes(rng, duration) if rng.random() < 0.5 else (),
             largest_call=rng.choice((None, None, None, 2, 4)),
             refuses_with=rng.choice((400, 422)),
@@ -345,6 +375,10 @@ def _expel(rng: Random, plan: Plan, time: float) -> list[Fault]:
     return [Fault(time, "expel", (rng.randrange(plan.replicas),))]
 
 
+def _expel_at_step(rng: Random, plan: Plan, time: float) -> list[Fault]:  # noqa: ARG001 - one of _MAKERS
+    return [Fault(time, "expel at step", (rng.choice(_STEPS), rng.randrange(1, 4), 0.0))]
+
+
 def _broker_down(rng: Random, plan: Plan, time: float) -> list[Fault]:  # noqa: ARG001 - one of _MAKERS
     return [Fault(time, "broker down", (rng.choice((0.3, 2.0, 8.0)),))]
 
@@ -388,6 +422,7 @@ _MAKERS = {
     "freeze at step": _freeze_at_step,
     "join": _join,
     "expel": _expel,
+    "expel at step": _expel_at_step,
     "broker down": _broker_down,
     "database down": _database_down,
     "registry down": _registry_down,

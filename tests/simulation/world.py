@@ -220,6 +220,8 @@ class World:
                     self._step_faults.remove(fault)
                     if fault[2] == "crash at step":
                         self._kill(replica, fault[3])  # type: ignore[arg-type]
+                    elif fault[2] == "expel at step":
+                        self._expel(replica)
                     else:
                         self._freeze(replica, fault[3])  # type: ignore[arg-type]
                     return
@@ -257,9 +259,8 @@ class World:
                 replica.disturbed = True
                 replica.slow_until, replica.lag = now + 2.0, args[1]
             case "expel" if replica:
-                self.broker.leave(replica.source._consumer.member_id)
-                self._after(self.rng.random() * 0.5, replica.source._consumer.check)
-            case "crash at step" | "freeze at step":
+                self._expel(replica)
+            case "crash at step" | "freeze at step" | "expel at step":
                 self._step_faults.append([args[0], args[1], fault.kind, args[2]])
             case "join":
                 slot = max(self._wanted) + 1
@@ -278,6 +279,13 @@ class World:
                 self.database.revoke(now, args[0], revoked=args[1])
             case "suspend" | "deactivate" | "remove" | "rotate" | "batch size":
                 self._change(fault, now)
+
+    def _expel(self, replica: Replica) -> None:
+        """The group goes on without a member, which learns of it later."""
+        self.trace(f"broker: {replica.process.name} is no member any more")
+        consumer = replica.source._consumer
+        self.broker.leave(consumer.member_id)
+        self._after(self.rng.random() * 0.5, consumer.check)
 
     def _retire(self, slot: int) -> None:
         self._wanted[slot] = False
