@@ -251,7 +251,7 @@ class Core:
         else:
             lane.answered(call, at.mono)
             self._answer_call(lane, call, outcome, at)
-            self._answer_late(call, at)
+        self._answer_late(call, at)
         self._reroute_lane(lane, at)
         self._settle(at)
 
