@@ -53,6 +53,8 @@ COMMITTED_TIMEOUT_SECONDS: Final = 0.5
 """For one question; it is asked again until it is answered."""
 WATERMARK_TIMEOUT_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 0.2
+LOOK_INTERVAL_SECONDS: Final = 1.0
+LOOK_TIMEOUT_SECONDS: Final = 0.5
 METADATA_SECONDS: Final = 0.1
 """The group's metadata is read as often, and at every change of assignments: each time costs 50 us and more."""
 FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - librdkafka's own names for its codes
@@ -90,7 +92,7 @@ class KafkaSource:
         self._post = post
         self._appetite = appetite
         self._drain_seconds = drain_seconds
-        self._consumer = Consumer({**properties, "on_commit": self._on_commit})
+        self._consumer = Consumer({**properties, "on_commit": self._on_commit, "error_cb": self._on_trouble})
         self._commit_done: Callable[[KafkaError | None], None] | None = None
         self._thread = threading.Thread(target=self._run, name="kafka-owner", daemon=True)
         self._requests: deque[Callable[[], None]] = deque()
@@ -107,6 +109,10 @@ class KafkaSource:
         """Records, ever; counted on the loop's thread."""
         self._draining: set[int] = set()
         self._member = False
+        self._former: bytes | None = None
+        """Group metadata of a membership that was lost: librdkafka gives it until the next one begins."""
+        self._look_for_brokers_at: float | None = None
+        """All were down when last heard of."""
         self._published_at = float("-inf")
         self.membership = Membership()
         """The latest; for any thread."""
@@ -166,6 +172,7 @@ class KafkaSource:
         self.progress_at = time.monotonic()
         self._carry_out()
         self._read_progress()
+        self._look_for_brokers()
         before = dict(self._epochs)
         fetched = self._fetch()
         if fetched:
@@ -249,6 +256,68 @@ class KafkaSource:
         else:
             _log.warning("consumer: %s (%s)", error.str(), error.name())
 
+    def _on_trouble(self, error: KafkaError) -> None:
+        """Errors of no partition are healed by trying again; that nobody is left to try is news."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and self._look_for_brokers_at is None:  # noqa: SLF001
+            self._look_for_brokers_at = self.progress_at
+
+    def _look_for_brokers(self) -> None:
+        """Ask again and again, once all were down: where no record comes, nothing else tells that one is back."""
+        if self._look_for_brokers_at is None or self.progress_at < self._look_for_brokers_at:
+            return
+        try:
+            self._consumer.list_topics(self._topic, timeout=LOOK_TIMEOUT_SECONDS)
+        except KafkaException:
+            self._look_for_brokers_at = time.monotonic() + LOOK_INTERVAL_SECONDS
+            self._post(lambda core, at: core.source_troubled(at, "no Kafka broker answers: look at the brokers"))
+        else:
+            self._look_for_brokers_at = None
+            self._post(lambda core, at: core.source_troubled(at, None))
+
+    # -- unreadable batches ----------------------------------------------------------------------------
+
+    def _on_unreadable(self, partition: int, begins: int, epoch: int) -> None:
+        """A batch cannot be unpacked: find out where it ends, then give each offset of it an outcome."""
+        search = self._searches.get(partition)
+        if search is None:
+            try:
+                _, log_end = self._watermarks(partition)
+            except KafkaException as problem:
+                _log.warning("the log's end of partition %d is not known: %s", partition, problem.args[0].str())
+                return  # the error comes again
+            self._searches[partition] = BatchSearch(begins, self._next[partition], log_end)
+            return
+        if search.end is None:
+            (search.inside if begins == search.begins else search.outside)()
+        self._go_on(partition, search, epoch)
+
+    def _ends_search(self, partition: int, epochs: Mapping[int, int], sought: set[int]) -> bool:
+        """Something readable arrived: ``True`` where it is out of order, behind a batch that is unreadable."""
+        if partition in sought:
+            return True
+        search = self._searches.get(partition)
+        if search is None or partition not in epochs:
+            return False
+        if not search.confirmed:
+            del self._searches[partition]
+            return False
+        search.outside()
+        self._go_on(partition, search, epochs[partition])
+        sought.add(partition)
+        return True
+
+    def _go_on(self, partition: int, search: BatchSearch, epoch: int) -> None:
+        if search.end is None:
+            position = search.probe
+        else:
+            position = min(search.end, search.first + LIST_MOST)
+            lost = [_unreadable(partition, offset) for offset in range(search.first, position)]
+            self._post_records({partition: epoch}, lost)
+            self._next[partition] = search.first = position
+            if position == search.end:
+                del self._searches[partition]
+        self._consumer.seek(TopicPartition(self._topic, partition, position))
+
     # -- assignments -----------------------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -273,6 +342,7 @@ class KafkaSource:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
         _log.warning("partitions lost: %s", numbers)
+        self._former = consumer.consumer_group_metadata()
         self._fence(numbers)
         consumer.incremental_unassign(partitions)
 
@@ -391,7 +461,7 @@ class KafkaSource:
 
     def _publish(self) -> None:
         metadata = self._consumer.consumer_group_metadata()
-        member = _generation(metadata) > 0
+        member = _generation(metadata) > 0 and metadata != self._former
         self.membership = Membership(metadata if member else None, dict(self._epochs))
         if member != self._member:
             self._member = member
