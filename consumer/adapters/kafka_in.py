@@ -274,50 +274,6 @@ class KafkaSource:
             self._look_for_brokers_at = None
             self._post(lambda core, at: core.source_troubled(at, None))
 
-    # -- unreadable batches ----------------------------------------------------------------------------
-
-    def _on_unreadable(self, partition: int, begins: int, epoch: int) -> None:
-        """A batch cannot be unpacked: find out where it ends, then give each offset of it an outcome."""
-        search = self._searches.get(partition)
-        if search is None:
-            try:
-                _, log_end = self._watermarks(partition)
-            except KafkaException as problem:
-                _log.warning("the log's end of partition %d is not known: %s", partition, problem.args[0].str())
-                return  # the error comes again
-            self._searches[partition] = BatchSearch(begins, self._next[partition], log_end)
-            return
-        if search.end is None:
-            (search.inside if begins == search.begins else search.outside)()
-        self._go_on(partition, search, epoch)
-
-    def _ends_search(self, partition: int, epochs: Mapping[int, int], sought: set[int]) -> bool:
-        """Something readable arrived: ``True`` where it is out of order, behind a batch that is unreadable."""
-        if partition in sought:
-            return True
-        search = self._searches.get(partition)
-        if search is None or partition not in epochs:
-            return False
-        if not search.confirmed:
-            del self._searches[partition]
-            return False
-        search.outside()
-        self._go_on(partition, search, epochs[partition])
-        sought.add(partition)
-        return True
-
-    def _go_on(self, partition: int, search: BatchSearch, epoch: int) -> None:
-        if search.end is None:
-            position = search.probe
-        else:
-            position = min(search.end, search.first + LIST_MOST)
-            lost = [_unreadable(partition, offset) for offset in range(search.first, position)]
-            self._post_records({partition: epoch}, lost)
-            self._next[partition] = search.first = position
-            if position == search.end:
-                del self._searches[partition]
-        self._consumer.seek(TopicPartition(self._topic, partition, position))
-
     # -- assignments -----------------------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
