@@ -4,12 +4,13 @@ What a transaction says of a partition is published whole or not at all: partiti
 the latest ``Membership`` are left out. Offsets are sent with the group metadata of the very membership that
 still names these partitions, so a broker refuses them once the group has moved on.
 
-A commit that timed out has an unknown outcome: it is asked for again, and again, and nothing else is produced
-meanwhile. Where the producer itself is lost in that state, the transaction's result is ``UNKNOWN`` and the core
-has the partitions read anew: only the broker's committed offsets can tell.
+A commit that timed out has an unknown outcome: it is asked for again, and nothing else is produced meanwhile. Where
+the producer itself is lost in that state, the transaction's result is ``UNKNOWN`` and the core has the partitions
+read anew: only the broker's committed offsets can tell.
 
-Sending offsets may hang for ever (``bounded_call``). Then the producer is left behind: its transaction can never
-commit, since nobody will ask for that, and the successor, of the same transactional id, has the broker abort it.
+A producer can lose its coordinator for good: after a broker was away, calls time out again and again, or hang for ever
+(``bounded_call``). It is then given up for a successor of the same transactional id, made at once: its beginning has
+the broker end what is open, which otherwise holds up those who read the partitions anew, and all subscribers.
 """
 
 import logging
@@ -37,6 +38,8 @@ FIRST_PATIENCE_SECONDS: Final = OFFSETS_TIMEOUT_SECONDS + 1.0
 MOST_PATIENCE_SECONDS: Final = 60.0
 """Until a producer that does not come back from sending offsets is left behind: twice as long each time, since it
 keeps its threads until its connections change. Well below what the watchdog allows a producer's call."""
+END_PATIENCE_SECONDS: Final = 10.0
+"""For the end of a transaction; then the successor finds out, or brings about, how it ended."""
 INIT_TIMEOUT_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 0.5
 FULL_QUEUE_POLL_SECONDS: Final = 0.05
@@ -139,12 +142,17 @@ class _Committer:
                 finished = Finished(commit, result, time.monotonic() - started, kept)
                 self._post(partial(_report, finished))
                 self._observe(finished)
+                self._recover()
         except BaseException as problem:  # noqa: BLE001 - kept for the main thread, which ends the process with it
             self.failure = problem
             self._post(partial(_raise, problem))
 
     def _prepare(self) -> None:
+        """Before the first commit."""
         raise NotImplementedError
+
+    def _recover(self) -> None:
+        """After each commit: mend what it may have broken."""
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         raise NotImplementedError
@@ -265,6 +273,10 @@ class TransactionalSink(_Committer):
         self._ready_producer()
         self.ready.set()
 
+    def _recover(self) -> None:
+        """Have a producer, and nothing left open by its predecessor."""
+        self._ready_producer()
+
     def _ready_producer(self) -> Producer:
         """Give a producer whose predecessor's open transaction is aborted; wait for the broker as long as needed."""
         while self._producer is None:
@@ -318,6 +330,7 @@ class TransactionalSink(_Committer):
 
     def _send_offsets(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
         offsets = [TopicPartition(self._topic, part.partition, part.offset, part.metadata) for part in parts]
+        deadline = time.monotonic() + self._patience
         while True:
             membership = self._membership()
             if membership.metadata is None or len(self._ours(parts, membership)) < len(parts):
@@ -329,20 +342,23 @@ class TransactionalSink(_Committer):
                 if not problem.args[0].retriable():
                     raise
                 _log.warning("offsets are not sent yet: %s", problem.args[0].str())
+                if time.monotonic() > deadline:
+                    self._leave_behind(problem)
             except OverdueError as overdue:
                 self._leave_behind(overdue)
             else:
                 self._patience = FIRST_PATIENCE_SECONDS
                 return
 
-    def _leave_behind(self, overdue: OverdueError) -> None:
-        """Its transaction has no effect, and ends when the next producer begins."""
-        _log.warning("the producer is left behind, it hangs while it sends offsets: %s", overdue)
+    def _leave_behind(self, problem: Exception) -> None:
+        """Its transaction has no effect, since nobody will ask for its commit, and ends when the successor begins."""
+        _log.warning("the producer is given up, it cannot send offsets: %s", problem)
         self._patience = min(2 * self._patience, MOST_PATIENCE_SECONDS)
         self._producer = None
-        raise _Aborted from overdue
+        raise _Aborted from problem
 
     def _commit_transaction(self, producer: Producer) -> None:
+        deadline = time.monotonic() + END_PATIENCE_SECONDS
         while True:
             try:
                 self._timed(producer.commit_transaction, CALL_TIMEOUT_SECONDS)
@@ -350,7 +366,7 @@ class TransactionalSink(_Committer):
                 error = problem.args[0]
                 if error.txn_requires_abort():
                     self._abort(producer, problem)
-                if error.fatal() or not error.retriable():
+                if error.fatal() or not error.retriable() or time.monotonic() > deadline:
                     self._drop(problem)
                     raise _Unknown from problem
                 _log.warning("the transaction's commit is not known yet: %s", error.str())
@@ -365,11 +381,13 @@ class TransactionalSink(_Committer):
         if error is not None and error.fatal():
             self._drop(problem)
             raise _Unknown from problem
+        deadline = time.monotonic() + END_PATIENCE_SECONDS
         while True:
             try:
                 self._timed(producer.abort_transaction, CALL_TIMEOUT_SECONDS)
             except KafkaException as failure:
-                if failure.args[0].retriable() and not failure.args[0].fatal():
+                retriable = failure.args[0].retriable() and not failure.args[0].fatal()
+                if retriable and time.monotonic() < deadline:
                     continue
                 self._drop(failure)
                 raise _Unknown from failure
