@@ -1,8 +1,10 @@
 """How transactions end: what each error of the producer means, and what is done about it."""
 
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
+from time import sleep
 from typing import Any
 
 import pytest
@@ -333,6 +335,56 @@ def test_an_abort_that_timed_out_is_asked_for_again(bench: Bench) -> None:
 
     assert ABORTED is bench.commit(part())
     assert 3 == bench.broker.asked.count("abort")
+
+
+def test_a_producer_that_hangs_while_it_sends_offsets_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_out, "FIRST_PATIENCE_SECONDS", 0.05)
+    bench, released = Bench(monkeypatch), threading.Event()
+
+    def hang() -> None:
+        released.wait(10)
+
+    bench.broker.script["offsets"].append(hang)
+    assert ABORTED is bench.commit(part(0, b"a"))
+    released.set()
+    assert [] == bench.values
+
+    assert COMMITTED is bench.commit(part(0, b"a"))
+    assert [b"a"] == bench.values
+    assert 2 == len(bench.broker.producers)
+    assert bench.sink.stop(5)
+
+
+def test_a_producer_that_has_lost_its_coordinator_while_it_sends_offsets_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka_out, "FIRST_PATIENCE_SECONDS", 0.05)
+    bench = Bench(monkeypatch)
+
+    def time_out() -> None:
+        sleep(0.02)
+        raise KafkaException(RETRIABLE)
+
+    bench.broker.script["offsets"].extend([time_out] * 10)
+    assert ABORTED is bench.commit(part(0, b"a"))
+    assert "commit" not in bench.broker.asked
+    assert bench.sink.stop(5)
+    assert 2 == len(bench.broker.producers)
+
+
+@pytest.mark.parametrize("step", ["abort", "commit"])
+def test_a_producer_that_cannot_end_its_transaction_has_a_successor_at_once(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The successor's beginning ends what is open, which holds up all subscribers; nobody knows how it ends."""
+    monkeypatch.setattr(kafka_out, "END_PATIENCE_SECONDS", 0.0)
+    bench = Bench(monkeypatch)
+    bench.broker.script["commit"].append(ABORTABLE if step == "abort" else RETRIABLE)
+    bench.broker.script["abort"].append(RETRIABLE)
+
+    assert UNKNOWN is bench.commit(part(0, b"a"))
+    assert bench.sink.stop(5)
+    assert [step, "init"] == bench.broker.asked[-2:]
 
 
 def test_a_fenced_producer_is_replaced(bench: Bench) -> None:
