@@ -11,6 +11,8 @@ fresh metadata never meets an older set of partitions.
 time-outs between polls, again and again, since the question is not answered while a transaction of a dead
 predecessor is pending. Only then does it get an epoch, an explicit position, and leave to deliver.
 
+**Unreadable batches.** What the library cannot unpack is handed over as records without content (``unreadable``).
+
 **Revocation.** The callback waits, within one budget, until the core has drained the partitions, then takes them
 out of the membership and gives them up. Partitions that were lost are fenced at once.
 """
@@ -35,6 +37,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from consumer.adapters.unreadable import BatchSearch
 from consumer.engine.commands import Instant
 from consumer.engine.core import Core
 from consumer.engine.driver import Event
@@ -107,6 +110,10 @@ class KafkaSource:
         """Records, ever; counted on the owner thread."""
         self._taken_over = self._taken_over_bytes = 0
         """Records, ever; counted on the loop's thread."""
+        self._next: dict[int, int] = {}
+        """The offset after the last one handed over, or where delivery begins."""
+        self._searches: dict[int, BatchSearch] = {}
+        """Partitions that stand before a batch that cannot be unpacked."""
         self._draining: set[int] = set()
         self._member = False
         self._former: bytes | None = None
@@ -212,14 +219,18 @@ class KafkaSource:
     def _hand_over(self, fetched: Sequence[Record | Message], before: Mapping[int, int]) -> None:
         """Pass on what belongs to assignments that lasted through the whole poll."""
         epochs = {partition: epoch for partition, epoch in before.items() if self._epochs.get(partition) == epoch}
+        sought: set[int] = set()
+        """Partitions that are read from elsewhere now: what follows in this list is out of date."""
         records: list[Record] = []
         for each in fetched:
             if isinstance(each, Record):
-                records.append(each)
+                if not self._searches or not self._ends_search(each.partition, epochs, sought):
+                    records.append(each)
+                    self._next[each.partition] = each.offset + 1
             else:
                 self._post_records(epochs, records)
                 records = []
-                self._on_error(each, epochs)
+                self._on_error(each, epochs, sought)
         self._post_records(epochs, records)
 
     def _post_records(self, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
@@ -236,7 +247,7 @@ class KafkaSource:
 
         self._post(deliver)
 
-    def _on_error(self, message: Message, epochs: Mapping[int, int]) -> None:
+    def _on_error(self, message: Message, epochs: Mapping[int, int], sought: set[int]) -> None:
         """Errors arrive as messages, and are told apart by their code."""
         error = message.error()
         if error is None:
@@ -244,11 +255,16 @@ class KafkaSource:
         partition, offset = _coordinates(message)
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
-            if partition in epochs:
+            if partition in epochs and not self._ends_search(partition, epochs, sought):
                 epoch = epochs[partition]
                 self._post(lambda core, at: core.reached(at, partition, epoch, offset))
         elif code == KafkaError._AUTO_OFFSET_RESET and partition in self._epochs:  # noqa: SLF001
             self._begin_anew(partition)
+        elif code == KafkaError._BAD_COMPRESSION and partition in epochs:  # noqa: SLF001
+            _log.warning("consumer: %s", error.str())
+            if partition not in sought:
+                self._on_unreadable(partition, offset, epochs[partition])
+                sought.add(partition)
         elif code in FATAL or error.fatal():
             raise OwnerThreadError(f"the Kafka consumer cannot go on: {error.str()}. {_remedy(error)}")
         elif code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
@@ -273,6 +289,50 @@ class KafkaSource:
         else:
             self._look_for_brokers_at = None
             self._post(lambda core, at: core.source_troubled(at, None))
+
+    # -- unreadable batches ----------------------------------------------------------------------------
+
+    def _on_unreadable(self, partition: int, begins: int, epoch: int) -> None:
+        """A batch cannot be unpacked: find out where it ends, then give each offset of it an outcome."""
+        search = self._searches.get(partition)
+        if search is None:
+            try:
+                _, log_end = self._watermarks(partition)
+            except KafkaException as problem:
+                _log.warning("the log's end of partition %d is not known: %s", partition, problem.args[0].str())
+                return  # the error comes again
+            self._searches[partition] = BatchSearch(begins, self._next[partition], log_end)
+            return
+        if search.end is None:
+            (search.inside if begins == search.begins else search.outside)()
+        self._go_on(partition, search, epoch)
+
+    def _ends_search(self, partition: int, epochs: Mapping[int, int], sought: set[int]) -> bool:
+        """Something readable arrived: ``True`` where it is out of order, behind a batch that is unreadable."""
+        if partition in sought:
+            return True
+        search = self._searches.get(partition)
+        if search is None or partition not in epochs:
+            return False
+        if not search.confirmed:
+            del self._searches[partition]
+            return False
+        search.outside()
+        self._go_on(partition, search, epochs[partition])
+        sought.add(partition)
+        return True
+
+    def _go_on(self, partition: int, search: BatchSearch, epoch: int) -> None:
+        if search.end is None:
+            position = search.probe
+        else:
+            position = min(search.end, search.first + LIST_MOST)
+            lost = [_unreadable(partition, offset) for offset in range(search.first, position)]
+            self._post_records({partition: epoch}, lost)
+            self._next[partition] = search.first = position
+            if position == search.end:
+                del self._searches[partition]
+        self._consumer.seek(TopicPartition(self._topic, partition, position))
 
     # -- assignments -----------------------------------------------------------------------------------
 
@@ -316,6 +376,7 @@ class KafkaSource:
         for partition in partitions:
             self._epochs.pop(partition, None)
             self._unread.pop(partition, None)
+            self._searches.pop(partition, None)
         self._publish()
         self._post(lambda core, at: core.ended(at, partitions))
 
@@ -351,9 +412,7 @@ class KafkaSource:
 
         The progress map still counts beyond the log's start; one of another log, which was longer, does not.
         """
-        low, high = self._consumer.get_watermark_offsets(
-            TopicPartition(self._topic, partition), timeout=WATERMARK_TIMEOUT_SECONDS
-        )
+        low, high = self._watermarks(partition)
         if 0 <= offset < low:
             _log.error("partition %d: records from offset %d to %d are gone unread", partition, offset, low - 1)
         elif offset > high:
@@ -363,12 +422,18 @@ class KafkaSource:
         else:
             self._start_at(partition, low, None, low)
 
+    def _watermarks(self, partition: int) -> tuple[int, int]:
+        place = TopicPartition(self._topic, partition)
+        low, high = self._consumer.get_watermark_offsets(place, timeout=WATERMARK_TIMEOUT_SECONDS)
+        return int(low), int(high)
+
     def _start_at(self, partition: int, offset: int, metadata: str | None, position: int) -> None:
         """Deliver from ``position`` on; ``offset`` and ``metadata`` are what was committed."""
         place = TopicPartition(self._topic, partition, position)
         self._consumer.seek(place)
         del self._unread[partition]
         self._out_of_range.discard(partition)
+        self._next[partition] = position
         self._last_epoch += 1
         epoch = self._epochs[partition] = self._last_epoch
         self._post(lambda core, at: core.assigned(at, partition, epoch, offset, metadata))
@@ -385,6 +450,7 @@ class KafkaSource:
         ours = [partition for partition in partitions if partition in self._epochs]
         for partition in ours:
             del self._epochs[partition]
+            self._searches.pop(partition, None)
             self._unread[partition] = 0.0
         self._publish()
         self._switch_known("pause", ours)
@@ -432,6 +498,11 @@ def _read(message: Message) -> Record | Message:
 
 def _bytes(fetched: Sequence[Record | Message]) -> int:
     return sum(each.size for each in fetched if isinstance(each, Record))
+
+
+def _unreadable(partition: int, offset: int) -> Record:
+    problem = "the batch of records that it came in cannot be unpacked: it is broken, or becomes too large"
+    return Record(partition, offset, -1, None, None, None, problem)
 
 
 def _record(message: Message) -> Record:

@@ -175,6 +175,8 @@ class Publications:
         if record.headers is None or not headers:
             own.append(("dlq.headers-omitted", b"true"))
         value = record.value
+        if record.problem is not None:
+            own.append(("dlq.value-omitted", b"true"))
         if omit and value is not None:
             own += [
                 ("dlq.value-omitted", b"true"),

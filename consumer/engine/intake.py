@@ -39,8 +39,9 @@ class Intake:
     def decide(self, request: Request, at: Instant) -> Decision:
         """Read a record and check it; the request's fields are filled on the way."""
         facts = request.facts
-        if facts.unreadable is not None:
-            return self._dead_letter(request, DeadLetterReason.UNREADABLE, facts.unreadable, at)
+        unreadable = request.record.problem or facts.unreadable
+        if unreadable is not None:
+            return self._dead_letter(request, DeadLetterReason.UNREADABLE, unreadable, at)
         body = self._decoder.decode(request.record.value, facts.schema_id)
         if isinstance(body, SchemaNeeded):
             return body

@@ -26,6 +26,8 @@ class Record:
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] | None
     """``None`` where the names are no text."""
+    problem: str | None = None
+    """Why nothing of it could be read, not even key and value."""
     size: int = field(init=False)
     """Bytes of all that somebody else chose; names count as characters."""
 
