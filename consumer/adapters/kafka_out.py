@@ -142,6 +142,7 @@ class _Committer:
                 finished = Finished(commit, result, time.monotonic() - started, kept)
                 self._post(partial(_report, finished))
                 self._observe(finished)
+                del commit, finished  # while waiting, nothing keeps what may be large records alive
                 self._recover()
         except BaseException as problem:  # noqa: BLE001 - kept for the main thread, which ends the process with it
             self.failure = problem
