@@ -295,6 +295,19 @@ def test_one_lookup_serves_all_records_of_a_schema_and_the_time_it_took_is_not_t
     assert {"SYNCHRONIZED"} == {world.code(f"r{n}") for n in range(5)}
 
 
+def test_a_record_that_waited_for_its_schema_does_not_hide_the_deadlines_of_those_behind_it() -> None:
+    world = World()
+    world.send("odd", schema="v9")
+    world.send("plain")
+    world.jump(DEADLINE - 60)
+    world.decoder.learnt.add("v9")
+    world.do(world.core.schema_found, "v9")
+    world.wait(60)
+    world.settle()
+
+    assert ["plain"] == world.answered
+
+
 def test_other_records_do_not_wait_for_a_schema() -> None:
     world = World()
     world.send("odd", schema="v9")

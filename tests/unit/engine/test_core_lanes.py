@@ -207,6 +207,23 @@ def test_a_search_that_has_spent_its_budget_leaves_the_lane_to_the_others_in_tur
     assert 2 >= len(world.call_log) - one_after
 
 
+def test_a_newer_sku_does_not_overtake_an_entry_that_is_still_searched() -> None:
+    world = World(specification(concurrent_calls=1))
+    one_each(world, 64)
+    for _ in range(2 * 6 + 2 + 2):
+        world.answer(outcome=Refusal(422, "bad"))
+    world.send("newer", {"p63": "another"})
+    world.send("free", {"q": "sku"})
+    while world.calls:
+        bad = any(sku == "sku" and id_ != "q" for id_, sku in next(iter(world.calls.values())).products.items())
+        world.answer(outcome=Refusal(422, "bad") if bad else None)
+    carried = [call.products for call in world.call_log]
+
+    last_of_the_older = max(n for n, products in enumerate(carried) if products.get("p63") == "sku")
+    assert last_of_the_older < next(n for n, products in enumerate(carried) if products.get("p63") == "another")
+    assert last_of_the_older > next(n for n, products in enumerate(carried) if "q" in products)
+
+
 def test_failures_during_a_search_repeat_its_calls_and_spoil_nothing() -> None:
     world = World(specification(concurrent_calls=1))
     one_each(world, 16)
