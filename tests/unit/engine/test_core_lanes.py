@@ -376,7 +376,7 @@ def test_no_call_carries_an_older_sku_of_an_id_after_or_beside_a_newer_one(
     for _ in range(600):
         if world.calls:
             answer_somehow(world, luck)
-        else:
+        elif len(world.answered) < len(asked):
             world.live(0.5)
 
     assert len(asked) == len(world.answered)
