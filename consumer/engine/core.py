@@ -192,6 +192,7 @@ class Core:
         assignment = Assignment(partition, epoch, Progress(offset, bitmap))
         assignment.committed_offset = offset
         self._assignments[partition] = assignment
+        self.commands.append(Resume([partition]))  # a pause of its former assignment may still be on its way
         self._settle(at)
 
     def reset(self, _at: Instant, _partition: int) -> None:
