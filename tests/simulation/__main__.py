@@ -35,7 +35,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="this schedule alone, told")
     parser.add_argument("--trace", action="store_true", help="with --seed: the whole of its trace")
     parser.add_argument("--shrink", action="store_true", help="with --seed: with as few records and faults as it takes")
-    parser.add_argument("--planted", action="store_true", help="plant bugs, and tell after how many schedules each is found")
+    parser.add_argument(
+        "--planted", action="store_true", help="plant bugs, and tell after how many schedules each is found"
+    )
     return parser.parse_args()
 
 
@@ -59,7 +61,9 @@ def _many(start: int, count: int, seconds: float, jobs: int) -> int:
                 if bad == 1:
                     _tell(story(finding.seed), finding.seed, whole=False)
     took = time.monotonic() - began
-    print(f"{done} schedules from seed {start} on in {took:.0f} s: {done / took:.1f} a second, {bad} of them broke a law")
+    print(
+        f"{done} schedules from seed {start} on in {took:.0f} s: {done / took:.1f} a second, {bad} of them broke a law"
+    )
     return 1 if bad else 0
 
 

@@ -133,7 +133,7 @@ class Broker:
         return self.committed.get(partition, (-1001, ""))
 
     def _may_own(self, partition: int, process: Process) -> bool:
-        """Is it a member, and does nobody else have the partition?"""
+        """Tell whether it is a member, and nobody else has the partition."""
         members = self.members.values()
         others = any(partition in each.assigned and each.consumer.replica.process is not process for each in members)
         return not others and any(each.consumer.replica.process is process for each in members)
@@ -271,11 +271,11 @@ class Broker:
         self._complete_if_all_joined()
 
     def awaits(self, member_id: str) -> bool:
-        """Has a member to join again, for a rebalance to get on?"""
+        """Tell whether a member has to join again for a rebalance to get on."""
         return self._preparing and not self.members[member_id].joined
 
     def awaits_nothing(self, member_id: str, generation: int) -> bool:
-        """Is this generation's assignment the last word for a member?"""
+        """Tell whether this generation's assignment is the last word for a member."""
         return generation == self.generation and not (self._preparing and self.members[member_id].joined)
 
     def _prepare(self) -> None:
@@ -317,9 +317,7 @@ class Broker:
             if not any(partition in given for given in target.values()):
                 fewest = min(ids, key=lambda each: len(target[each]))
                 target[fewest].add(partition)
-        return {
-            each: frozenset(p for p in given if owner.get(p, each) == each) for each, given in target.items()
-        }
+        return {each: frozenset(p for p in given if owner.get(p, each) == each) for each, given in target.items()}
 
 
 def write_metadata(generation: int, member: str) -> bytes:

@@ -155,7 +155,7 @@ class SimulatedConsumer:
     # -- the background thread -------------------------------------------------------------------------
 
     def _background(self, event: Callable[[], None]) -> bool:
-        """May the background thread act now? If it is frozen, ``event`` happens when it thaws."""
+        """Tell whether the background thread can act now; if it is frozen, ``event`` happens when it thaws."""
         process = self.replica.process
         if not process.alive or self._left:
             return False
@@ -168,7 +168,7 @@ class SimulatedConsumer:
         return True
 
     def check(self) -> None:
-        """A heartbeat: is it still a member?"""
+        """Send a heartbeat, which may tell that it is no member any more."""
         if self._background(self.check) and self.member_id and self.member_id not in self.broker.members:
             self._lose()
 
@@ -253,7 +253,7 @@ class SimulatedConsumer:
 
     def consume(self, most: int, _seconds: float) -> list[Message]:
         """What is there already."""
-        found = []
+        found: list[Message] = []
         while len(found) < most and (message := self._next()) is not None:
             found.append(message)
         return found
@@ -321,7 +321,9 @@ class SimulatedConsumer:
         fetch = self._fetches[place.partition]
         fetch.position, fetch.end_told, fetch.sought = place.offset, -1, True
 
-    def committed(self, partitions: Sequence[TopicPartition], timeout: float) -> Generator[Any, Any, list[TopicPartition]]:
+    def committed(
+        self, partitions: Sequence[TopicPartition], timeout: float
+    ) -> Generator[Any, Any, list[TopicPartition]]:
         (partition,) = (each.partition for each in partitions)
         process = self.replica.process
 
@@ -329,9 +331,10 @@ class SimulatedConsumer:
             answer = self.broker.read_progress(partition, process)
             if answer is None:
                 raise timed_out()
-            return answer
+            return answer  # type: ignore[no-any-return]  # what the broker keeps
 
-        offset, metadata = yield from self.network.ask("committed", read, timeout)
+        progress: tuple[int, str] = yield from self.network.ask("committed", read, timeout)
+        offset, metadata = progress
         self.replica.trace(f"read progress of {partition}: {offset} {metadata}")
         return [TopicPartition("requests", partition, offset, metadata)]
 

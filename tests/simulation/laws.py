@@ -162,7 +162,7 @@ class Laws:
         code = verdict.error.code
         if code.name.startswith("CM21"):
             self._check_specification(record, request, verdict.client_specification_id, where)
-            self._check_cm21_error(record, verdict, code, dict(record.products), where, request)
+            self._check_cm21_error(record, verdict, code, dict(record.products), where)
             return
         since = request.read_at if code.rests_on_directory else request.read_at - STALE
         seen = self._world.database.between(since, self._world.loop.now)
@@ -182,7 +182,6 @@ class Laws:
         code: Code,
         missing: dict[str, str],
         where: str,
-        request: Request | None = None,
     ) -> None:
         specification_id = getattr(verdict, "client_specification_id", None) or ""
         shop = self._world.mirakl.shops[specification_id]
@@ -203,12 +202,13 @@ class Laws:
                 decided = getattr(verdict, "completed_at", 0) / 1000 - WALL
                 if not any(_unknown(call, decided) for call in calls):
                     self._broken(f"{where}: no call of it had an unknown outcome")
+            case _:
+                pass
         if code in (Code.CM21_UNAVAILABLE, Code.CM21_OUTCOME_UNKNOWN) and shop.always_well and self._plain(shop):
             self._broken(f"{where}: {code} though its Mirakl was always well")
-        del request
 
     def _plain(self, shop: Shop) -> bool:
-        """Is a queue of this plan answered as fast as its calls are, with time to spare?"""
+        """Tell whether a queue of this plan is answered as fast as its calls are, with time to spare."""
         plan = self._world.plan
         return (
             not self._ambiguous
@@ -245,7 +245,7 @@ class Laws:
                 self._broken(f"{what}: an id goes out with two SKUs at once")
         seen = [
             each.specifications[specification.id]
-            for each in self._world.database.between(now - STALE, now)
+            for each in self._world.database.between(min(replica.core._intake.confirmed_at, now - STALE), now)
             if specification.id in each.specifications
         ]
         if seen and len(command.products) > max(each.products_per_call for each in seen):
@@ -270,7 +270,9 @@ class Laws:
         last = max(each.ended or 0.0 for each in failed)
         if self._world.rotated_at.get(call.specification.id, 0.0) > last - STALE:
             return
-        if any(call.specification.id not in each.specifications for each in self._world.database.between(last - STALE, now)):
+        if any(
+            call.specification.id not in each.specifications for each in self._world.database.between(last - STALE, now)
+        ):
             return  # it was removed meanwhile: a new one, of which nothing is known
         well = any(each.ended is not None and each.ended >= last and each not in failed for each in calls)
         if not well and any(each.started >= last for each in out):
@@ -305,7 +307,7 @@ class Laws:
 
     # -- the core --------------------------------------------------------------------------------------
 
-    def turned(self, replica: Replica, at: Instant) -> None:
+    def turned(self, replica: Replica) -> None:
         """After each turn: the bounds."""
         core, limits = replica.core, replica.core._limits
         if core._records > limits.records:
@@ -314,7 +316,6 @@ class Laws:
             self._broken(f"{replica.process.name}: {core._bytes} bytes in flight")
         if len(core._call_lanes) > limits.calls:
             self._broken(f"{replica.process.name}: {len(core._call_lanes)} calls are out")
-        del at
 
     def ticked(self, replica: Replica, at: Instant) -> None:
         """After each tick: the deadlines, and that nothing is forgotten."""
@@ -362,7 +363,7 @@ class Laws:
 
 
 def _unknown(call: SentCall, decided: float) -> bool:
-    """Was it unknown by then what had become of a call?"""
+    """Tell whether it was unknown by then what had become of a call."""
     outcome = call.outcome
     return (
         call.ended is None

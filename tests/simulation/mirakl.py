@@ -4,12 +4,24 @@ from dataclasses import dataclass, field
 from random import Random
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
-from consumer.domain.model import ClientSpecification, Products
+from consumer.domain.model import ClientSpecification
 from tests.simulation.scenario import POISON, Regime, Shop
-
 
 _STEADY = (0.8, 1.0, 1.2)
 _UNSTEADY = (0.5, 1.0, 1.0, 1.5, 4.0)
+
+
+_MOODS: dict[str, CallOutcome] = {
+    "503": CallFailure("HTTP 503", may_have_reached=False, status=503),
+    "504": CallFailure("HTTP 504", may_have_reached=True, status=504),
+    "refused": CallFailure("connection refused", may_have_reached=False),
+    "reset": CallFailure("connection reset", may_have_reached=True),
+    "no id": Unacknowledged(200, "OK"),
+    "unauthorized": Refusal(403, "forbidden"),
+}
+_TOOK_IT_PERHAPS = frozenset({"504", "hang"})
+TAKEN_IN_SHARE = 0.5
+"""Of the calls that a gateway or a time-out gave up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,35 +80,20 @@ class Mirakl:
     def _misbehave(
         self, call: SentCall, shop: Shop, regime: Regime, seconds: float
     ) -> tuple[float, CallOutcome | None]:
+        """Seconds and outcome of a call in a bad time; no outcome: it is answered as always."""
+        if regime.kind in _TOOK_IT_PERHAPS and self.rng.random() < TAKEN_IN_SHARE:
+            self._take_in(call)
         match regime.kind:
             case "429":
-                return seconds, CallFailure("HTTP 429", False, 429, regime.seconds or None)  # noqa: FBT003 - as named
-            case "503":
-                return seconds, CallFailure("HTTP 503", False, 503)  # noqa: FBT003
-            case "504":
-                if self.rng.random() < 0.5:
-                    self._take_in(call)
-                return seconds, CallFailure("HTTP 504", True, 504)  # noqa: FBT003
+                return seconds, CallFailure(
+                    "HTTP 429", may_have_reached=False, status=429, retry_after=regime.seconds or None
+                )
             case "hang":
-                if self.rng.random() < 0.5:
-                    self._take_in(call)
                 return self.call_timeout * 2, Unacknowledged(200, "never heard")
-            case "refused":
-                return 0.001, CallFailure("connection refused", may_have_reached=False)
-            case "reset":
-                return seconds, CallFailure("connection reset", may_have_reached=True)
             case "reset after":
-                if isinstance(self._answer(call, shop), Receipt):
-                    return seconds, CallFailure("connection reset", may_have_reached=True)
-                return seconds, None
-            case "no id":
-                return seconds, Unacknowledged(200, "OK")
-            case "unauthorized":
-                return seconds, Refusal(403, "forbidden")
+                answered = isinstance(self._answer(call, shop), Receipt)
+                return seconds, _MOODS["reset"] if answered else None
+            case "slow":
+                return seconds + regime.seconds, None
             case _:
-                return seconds + 1.0, None
-
-
-def products_of(call: SentCall) -> Products:
-    """What a call carried."""
-    return call.products
+                return seconds, _MOODS[regime.kind]

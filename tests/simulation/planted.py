@@ -9,7 +9,7 @@ from unittest.mock import patch
 from confluent_kafka import KafkaException, TopicPartition
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
-from consumer.domain.progress import CommitPoint, Progress
+from consumer.domain.progress import CommitPoint, Progress, decode_map
 from consumer.engine import core as engine_core
 from consumer.engine.commands import Commit, Instant, TransactionResult
 from consumer.engine.core import Core
@@ -54,7 +54,7 @@ def _highest_seen(self: Progress, _offsets: Iterable[int]) -> CommitPoint:
     return CommitPoint(self.position, "")
 
 
-_preview, _decode_map = Progress.preview, engine_core.decode_map
+_preview, _decode_map = Progress.preview, decode_map
 
 
 def _without_map(self: Progress, offsets: Iterable[int]) -> CommitPoint:
@@ -141,7 +141,12 @@ def _any_epoch(self: Core, part: Any) -> Any:  # noqa: ANN401 - as the core's ow
 # -- the shells ----------------------------------------------------------------------------------------
 
 _SOURCE, _SINK = KAFKA_IN.KafkaSource, KAFKA_OUT.TransactionalSink
-_start_at, _publish, _committed, _seek = _SOURCE._start_at, _SOURCE._publish, SimulatedConsumer.committed, SimulatedConsumer.seek
+_start_at, _publish, _committed, _seek = (
+    _SOURCE._start_at,
+    _SOURCE._publish,
+    SimulatedConsumer.committed,
+    SimulatedConsumer.seek,
+)
 
 
 def _same_epoch(self: Any, *args: Any) -> Steps:  # noqa: ANN401 - kafka_in.KafkaSource

@@ -198,10 +198,14 @@ class Replica:
             self.trace(f"ends: {problem!r}")
             self.world.exited(self)
             return
-        self.world.laws.turned(self, at)
+        self.world.laws.turned(self)
+        self.appetite = self.core.appetite
+        self._turn_again(at)
+
+    def _turn_again(self, at: Instant) -> None:
+        """At the next tick, or when the core has something to do."""
         if self._ended:
             return
-        self.appetite = self.core.appetite
         busy = bool(self.core._records or self.core._unconfirmed or self.core._closed_by)
         due = at.mono + (TICK_SECONDS if busy else IDLE_TICK_SECONDS)
         wake = self.core.wake_at(at)
@@ -214,13 +218,13 @@ class Replica:
     def _carry_out(self) -> None:
         commands, self.core.commands = self.core.commands, []
         for command in commands:
+            if self.world.tracing and not isinstance(command, ConfirmDirectory):
+                self.trace(_told(command))
             self._execute(command)
         if commands and self.source._requests:
             self.source._consumer.wake.give()
 
     def _execute(self, command: Command) -> None:
-        if self.world.tracing and not isinstance(command, ConfirmDirectory):
-            self.trace(_told(command))
         match command:
             case StartCall():
                 self.world.call(self, command)

@@ -58,8 +58,15 @@ def run_seeds(seeds: Iterable[int]) -> list[Finding]:
 
 
 def story(seed: int) -> Finding | None:
-    """What happened in a run, told."""
+    """What happened in a run that broke a law, told."""
     return run_seed(seed, tracing=True)
+
+
+def history(seed: int) -> Sequence[str]:
+    """What happens in a run in which all laws hold, told."""
+    world = World(make_plan(seed), tracing=True)
+    world.run()
+    return world.told
 
 
 def shrink(seed: int) -> Finding | None:

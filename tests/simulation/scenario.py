@@ -122,6 +122,8 @@ class Plan:
     network_trouble: float
     """Chance of a lost or late answer of the broker, as long as faults come."""
     transaction_trouble: float
+    event_bytes: int
+    """What one event of the core may decide about."""
     shops: tuple[Shop, ...]
     records: list[SentRecord] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -180,6 +182,7 @@ def make_plan(seed: int) -> Plan:
         call_timeout=rng.choice((2.0, 6.0, 30.0)),
         duration=duration,
         network_trouble=rng.choice((0.0, 0.0, 0.01, 0.1)),
+        event_bytes=rng.choice((100, 1_000, 1_000_000)),
         transaction_trouble=rng.choice((0.0, 0.0, 0.02, 0.15)),
         shops=_shops(rng, duration),
     )
@@ -215,7 +218,20 @@ def _backlog(rng: Random, plan: Plan) -> Plan:
 
 # -- Mirakl --------------------------------------------------------------------------------------------
 
-_REGIMES = ("429", "429", "503", "503", "504", "hang", "refused", "reset", "reset after", "no id", "unauthorized", "slow")
+_REGIMES = (
+    "429",
+    "429",
+    "503",
+    "503",
+    "504",
+    "hang",
+    "refused",
+    "reset",
+    "reset after",
+    "no id",
+    "unauthorized",
+    "slow",
+)
 
 
 def _shops(rng: Random, duration: float) -> tuple[Shop, ...]:

@@ -26,7 +26,7 @@ _TASKS = frozenset({"KafkaSource", "_Committer", "TransactionalSink", "AtLeastOn
 class _Waits(ast.NodeTransformer):
     """``f(x)`` becomes ``(yield from _w) if type(_w := f(x)) is _Generator else _w``, but for what runs elsewhere."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         waited = ast.IfExp(
             test=ast.Compare(
@@ -54,10 +54,9 @@ def as_tasks(module: ModuleType, **replaced: Any) -> ModuleType:  # noqa: ANN401
     tree = ast.parse(inspect.getsource(module))
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name in _TASKS:
-            node.body = [
-                _Waits().generic_visit(each) if isinstance(each, ast.FunctionDef) and each.name not in _PLAIN else each
-                for each in node.body
-            ]  # type: ignore[misc]  # a method stays a statement
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name not in _PLAIN:
+                    _Waits().generic_visit(method)
     ast.fix_missing_locations(tree)
     copy = ModuleType(f"simulated.{module.__name__}")
     copy.__dict__.update(_type=type, _Generator=GeneratorType)
@@ -121,7 +120,8 @@ class Clock:
 
 
 CLOCK = Clock()
-_SILENT = logging.Logger("silent", logging.CRITICAL + 1)
+_SILENT = logging.getLogger("simulation")
+_SILENT.disabled = True
 _THREADING = SimpleNamespace(Thread=_Thread, Event=_Flag)
 KAFKA_IN = as_tasks(kafka_in, time=CLOCK, threading=_THREADING, Consumer=SimulatedConsumer, _log=_SILENT)
 KAFKA_OUT = as_tasks(

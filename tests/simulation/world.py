@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 from random import Random
 
+from consumer.engine import core as engine_core
 from consumer.engine.commands import Instant, StartCall
 from consumer.engine.core import Core
 from tests.simulation.broker import Broker
@@ -19,6 +20,9 @@ CALM_SECONDS = 60.0
 SCHEMA_SECONDS = 40.0
 LAG_SECONDS = 10.0
 MOST_EVENTS = 2_000_000
+SLOW_SECONDS = 2.0
+"""How long a core is slow."""
+_OF_A_REPLICA = frozenset({"crash", "terminate", "freeze", "expel", "slow core"})
 
 
 class World:
@@ -31,6 +35,7 @@ class World:
         self.loop = Loop()
         self.loop.now = 100.0
         CLOCK.loop = self.loop
+        engine_core.EVENT_BYTES = plan.event_bytes
         self.start = self.loop.now
         self.rng = Random(f"{plan.seed}/world")
         self.broker = Broker(
@@ -152,9 +157,10 @@ class World:
                 f" fetched to {fetch.position if fetch else None} of {self.broker.logs[each.partition].end}"
             )
         for lane in core._lanes.values():
+            next_call = lane.can_call_at(self.loop.now) - self.start
             self.trace(
                 f"    {lane.specification.name}: {lane.state(self.loop.now)}, {len(lane.queue)} queued,"
-                f" {len(lane._suspects)} groups, calls {list(lane.calls)}, can call at {lane.can_call_at(self.loop.now) - self.start:.2f}"
+                f" {len(lane._suspects)} groups, calls {list(lane.calls)}, can call at {next_call:.2f}"
             )
 
     def trace(self, text: str) -> None:
@@ -246,39 +252,46 @@ class World:
         if self.calm:
             return
         self.trace(f"*** {fault.kind} {fault.args}")
-        now, args = self.loop.now, fault.args
-        replica = self.replicas.get(args[0]) if args and isinstance(args[0], int) else None
+        if fault.kind in _OF_A_REPLICA:
+            replica = self.replicas.get(fault.args[0])
+            if replica is not None:
+                self._strike_replica(replica, fault)
+        elif fault.kind.endswith("at step"):
+            self._step_faults.append([fault.args[0], fault.args[1], fault.kind, fault.args[2]])
+        elif fault.kind == "join":
+            slot = max(self._wanted) + 1
+            self._wanted[slot] = True
+            self._boot(slot)
+            self._after(fault.args[0], self._retire, slot)
+        elif fault.kind.endswith("down"):
+            self._take_down(fault.kind, self.loop.now + fault.args[0])
+        elif fault.kind == "trim":
+            self._trim(fault.args[0])
+        else:
+            self._change(fault, self.loop.now)
+
+    def _strike_replica(self, replica: Replica, fault: Fault) -> None:
         match fault.kind:
-            case "crash" if replica:
-                self._kill(replica, args[1])
-            case "terminate" if replica:
+            case "crash":
+                self._kill(replica, fault.args[1])
+            case "terminate":
                 replica.terminate()
-            case "freeze" if replica:
-                self._freeze(replica, args[1])
-            case "slow core" if replica:
-                replica.disturbed = True
-                replica.slow_until, replica.lag = now + 2.0, args[1]
-            case "expel" if replica:
+            case "freeze":
+                self._freeze(replica, fault.args[1])
+            case "expel":
                 self._expel(replica)
-            case "crash at step" | "freeze at step" | "expel at step":
-                self._step_faults.append([args[0], args[1], fault.kind, args[2]])
-            case "join":
-                slot = max(self._wanted) + 1
-                self._wanted[slot] = True
-                self._boot(slot)
-                self._after(args[0], self._retire, slot)
+            case _:
+                replica.disturbed = True
+                replica.slow_until, replica.lag = self.loop.now + SLOW_SECONDS, fault.args[1]
+
+    def _take_down(self, what: str, until: float) -> None:
+        match what:
             case "broker down":
-                self.broker.down_until = now + args[0]
+                self.broker.down_until = until
             case "database down":
-                self.database.down_until = now + args[0]
-            case "registry down":
-                self.registry_down_until = now + args[0]
-            case "trim":
-                self._trim(args[0])
-            case "revoke key":
-                self.database.revoke(now, args[0], revoked=args[1])
-            case "suspend" | "deactivate" | "remove" | "rotate" | "batch size":
-                self._change(fault, now)
+                self.database.down_until = until
+            case _:
+                self.registry_down_until = until
 
     def _expel(self, replica: Replica) -> None:
         """The group goes on without a member, which learns of it later."""
@@ -294,6 +307,10 @@ class World:
             replica.terminate()
 
     def _change(self, fault: Fault, now: float) -> None:
+        """Somebody changes a row."""
+        if fault.kind == "revoke key":
+            self.database.revoke(now, fault.args[0], revoked=fault.args[1])
+            return
         id_ = self.plan.shops[fault.args[0]].specification.id
         match fault.kind:
             case "suspend":
@@ -378,4 +395,3 @@ class World:
                 replica.post(lambda core, at: core.schema_missing(at, reference))
 
         self._after(0.01, answer)
-
