@@ -85,6 +85,7 @@ class Outcomes:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 50,
+                "log_level": 0,
             }
         )
         self.results: dict[Coordinates, list[ReadRecord]] = {}
