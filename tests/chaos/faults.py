@@ -50,7 +50,7 @@ class Fault:
 
 
 def _victim(stage: Stage, chance: random.Random, notes: list[str]) -> Replica | None:
-    up = [replica for replica in stage.replicas if replica.wanted and replica.service.running]
+    up = [each for each in stage.replicas if each.wanted and each.service.running and not each.frozen]
     if not up:
         return None
     victim = chance.choice(up)
@@ -109,10 +109,10 @@ def _joined(stage: Stage, _chance: random.Random, notes: list[str]) -> Iterator[
 def _frozen(stage: Stage, chance: random.Random, notes: list[str]) -> Iterator[None]:
     victim = _victim(stage, chance, notes)
     if victim is not None:
-        victim.service.pause()
+        victim.freeze()
     yield
     if victim is not None and victim.service.running:
-        victim.service.resume()
+        victim.thaw()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import fcntl
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -141,6 +142,7 @@ class Replica:
     service: Service
     wanted: bool = False
     """It should be running: if it is not, it has ended by itself."""
+    frozen: bool = False
 
     def start(self, *, wait: bool = False) -> None:
         """Start it."""
@@ -154,10 +156,23 @@ class Replica:
         self.wanted = False
         self.service.kill()
 
-    def terminate(self) -> int:
-        """SIGTERM; the exit code."""
+    def freeze(self) -> None:
+        """Give it no processor."""
+        self.frozen = True
+        self.service.pause()
+
+    def thaw(self) -> None:
+        """Go on."""
+        self.frozen = False
+        self.service.resume()
+
+    def terminate(self) -> int | None:
+        """SIGTERM; the exit code, or ``None`` where it does not end."""
         self.wanted = False
-        return self.service.terminate()
+        try:
+            return self.service.terminate()
+        except subprocess.TimeoutExpired:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
