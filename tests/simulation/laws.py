@@ -268,8 +268,8 @@ class Laws:
         if not failed:
             return
         last = max(each.ended or 0.0 for each in failed)
-        if self._world.rotated_at.get(call.specification.id, 0.0) > last - STALE:
-            return
+        if any(each.specification.credential != call.specification.credential for each in failed):
+            return  # changed on purpose: a fresh chance
         if any(
             call.specification.id not in each.specifications for each in self._world.database.between(last - STALE, now)
         ):

@@ -18,7 +18,6 @@ from tests.simulation.stores import Database
 CALM_SECONDS = 60.0
 """Once all faults have ceased, everything must be answered within the deadline and this."""
 SCHEMA_SECONDS = 40.0
-LAG_SECONDS = 10.0
 MOST_EVENTS = 2_000_000
 SLOW_SECONDS = 2.0
 """How long a core is slow."""
@@ -56,7 +55,6 @@ class World:
         )
         self.records = {record.number: record for record in plan.records}
         self.records_at: dict[tuple[int, int], SentRecord] = {}
-        self.rotated_at: dict[str, float] = {}
         self.laws = Laws(self)
         self.broker.on_commit = self.laws.published
         self.violation: ViolationError | None = None
@@ -92,7 +90,7 @@ class World:
                 self.violated(f"{patience:.0f} s after the last fault or outcome {left} have none")
             before = len(self.laws.visible)
             self._turn_until(lambda: not self.laws.unanswered(), patience)
-        if not self._turn_until(lambda: not self.laws.lagging(), LAG_SECONDS):
+        if not self._turn_until(lambda: not self.laws.lagging(), patience):
             self.violated(f"partitions {self.laws.lagging()}: the committed offset does not reach the log's end")
 
     def _turn_until(self, done: object, seconds: float) -> bool:
@@ -322,7 +320,6 @@ class World:
             case "batch size":
                 self.database.change(now, id_, products_per_call=fault.args[1])
             case _:
-                self.rotated_at[id_] = now
                 self.mirakl.credentials[id_] += "+"
                 self.database.change(now, id_, credential=self.mirakl.credentials[id_])
 
