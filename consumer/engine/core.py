@@ -64,6 +64,10 @@ SCHEMA_CONFIRM_SECONDS = 30.0
 SCHEMA_LOOKUPS = 8
 """Questions to the registry that are out: anyone can make up ids. One, where the last answer was a trouble."""
 SCHEMA_TROUBLES_TOLD = 3
+HELD_SHARE = 0.5
+"""Share of the records in flight that may wait for schemas; then the partitions that bring them are paused."""
+HELD_EASE = 0.8
+"""Share of that below which they are no longer."""
 EVENT_BYTES = 512 * 1024
 """Of records that one event decides about. What a byte costs is bounded, up to a second a megabyte, so the loop
 turns, calls go out and revocations are answered whatever stands in the records."""
@@ -156,7 +160,7 @@ class Core:
         self._full_since: float | None = None
         self._overfull: set[Lane] = set()
         self._overfed: frozenset[int] = frozenset()
-        """Partitions that feed the overfull lanes."""
+        """Partitions that feed the overfull lanes, or too many records that wait for schemas."""
         self._joined = False
         self._source_trouble: str | None = None
         self._stopping = False
@@ -164,6 +168,9 @@ class Core:
         self._records = 0
         self._bytes = 0
         self._impaired_records = 0
+        self._held_records = 0
+        """Those that wait for a schema."""
+        self._too_many_held = False
         self._answered: Counter[tuple[str, str]] = Counter()
         self._dead_letters: Counter[str] = Counter()
         self._intake_closed: Counter[str] = Counter()
@@ -343,6 +350,7 @@ class Core:
                     self._answer_hopeless(lane, at)
         self._answer_overdue(at)
         self._weigh(at)
+        self._weigh_held()
         self._shed(at)
         self._settle(at)
 
@@ -363,7 +371,7 @@ class Core:
         if self._bytes + sum(each.waiting_bytes for each in self._assignments.values()) >= self._limits.record_bytes:
             return 0
         waiting = sum(len(assignment.waiting) for assignment in self._assignments.values())
-        brisk = self._limits.brisk_records - (self._records - self._impaired_records)
+        brisk = self._limits.brisk_records - (self._records - self._impaired_records - self._held_records)
         return max(0, min(brisk, self._limits.records - self._records) - waiting)
 
     def wake_at(self, at: Instant) -> float | None:
@@ -745,6 +753,15 @@ class Core:
         share = self._limits.brisk_records // (len(able) + 1)
         self._overfull = {lane for lane in able if self._is_overfull(lane, share)}
         self._overfed = frozenset(part.request.assignment.partition for lane in self._overfull for part in lane.queue)
+
+    def _weigh_held(self) -> None:
+        """Count what waits for schemas: anyone can send what the registry is asked about in vain."""
+        held = [each for unlearned in self._schemas.values() for each in unlearned.waiting if not each.dropped]
+        self._held_records = len(held)
+        ease = HELD_EASE if self._too_many_held else 1.0
+        self._too_many_held = len(held) > ease * HELD_SHARE * self._limits.records
+        if self._too_many_held:
+            self._overfed |= {request.assignment.partition for request in held}
 
     def _is_overfull(self, lane: Lane, share: int) -> bool:
         """A healthy lane never sheds: what feeds it is paused when it is slow, or takes more than its share."""
