@@ -26,6 +26,8 @@ TICK_SLACK = 0.35
 """Seconds by which something that a tick brings about may come late."""
 LONGEST_CALLS = 12
 """Usual calls that have to fit into the time in which calls may start, for a lane to owe an answer in time."""
+LONGEST_FACTOR = 4
+"""A call lasts at most so many times its Mirakl's pace."""
 STALE = DIRECTORY_PATIENCE_SECONDS + 0.6
 REFUSALS_FOR_ENTRIES = (400, 413, 422)
 
@@ -213,6 +215,7 @@ class Laws:
         return (
             not self._ambiguous
             and shop.largest_call is None
+            and plan.call_timeout >= LONGEST_FACTOR * shop.pace
             and (shop.steady or plan.limits.request_deadline - plan.limits.call_margin >= LONGEST_CALLS * shop.pace)
             and not any(id_.startswith(POISON) for record in plan.records for id_, _ in record.products)
             and not any(fault.kind == "batch size" for fault in plan.faults)
