@@ -24,6 +24,7 @@ def show(report: Report, console: Console) -> None:
         f"{account.calls} CM21 calls took {account.entries} pairs in, "
         f"{account.repeated_entries} of them again ({share:.2%})"
     )
+    console.print(f"{report.restarts} times a replica could not start, since a part was away, and was started again")
     console.print(f"seed {report.seed}, {report.seconds:.0f} s, {len(report.violations)} violations")
 
 
@@ -45,6 +46,7 @@ def as_json(report: Report) -> str:
         {
             "seed": report.seed,
             "seconds": report.seconds,
+            "restarts": report.restarts,
             "requests": account.requests,
             "outcomes": account.outcomes,
             "calls": account.calls,

@@ -10,6 +10,7 @@ from rich.console import Console
 from tests.chaos.audit import Account, Trouble, take_account
 from tests.chaos.faults import Fault, From, UnexpectedExitError
 from tests.chaos.load import Stream
+from tests.chaos.outcomes import Probe
 from tests.chaos.scene import RECOVERY_SECONDS, under_load
 from tests.chaos.stage import Stage
 from tests.chaos.workload import Requests
@@ -21,6 +22,8 @@ NESTED_SHARE = 0.25
 """Of the faults that last, so many are struck by a second one."""
 LONGEST_PAUSE_SECONDS = 2.0
 RESTART_SECONDS = 1.0
+EXITS_OF_A_START = frozenset({1, 6})
+"""Of a replica that is started while the database, or the broker or the registry, is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Report:
 
     seed: int
     seconds: float = 0.0
+    restarts: int = 0
+    """Of replicas that could not start, since a part was away."""
     recoveries: list[Recovery] = field(default_factory=list)
     account: Account = field(default_factory=Account)
     violations: list[str] = field(default_factory=list)
@@ -62,6 +67,8 @@ class Run:
         self._report = Report(seed)
         self._rate = rate
         self._started = time.monotonic()
+        self._part_away = False
+        """Since the latest fault, or until a moment ago."""
 
     def execute(self, count: int | None = None) -> Report:
         """Strike ``count`` times by chance, or once with each fault in turn; then count."""
@@ -81,6 +88,13 @@ class Run:
         return report
 
     # -- the story -------------------------------------------------------------------------------------
+
+    def _await(self, probe: Probe) -> None:
+        """Wait for outcomes, and see to it meanwhile that all replicas run that should."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while probe.waiting and time.monotonic() < deadline:
+            self._scene.wait(probe, 1.0)
+            self._look_after_replicas()
 
     def _strike(self, faults: Sequence[Fault]) -> None:
         for number, fault in enumerate(faults, 1):
@@ -104,6 +118,7 @@ class Run:
     def _one(self, number: int, fault: Fault) -> Recovery:
         notes: list[str] = []
         struck_at, began = time.monotonic(), time.time()
+        self._part_away = fault.measured is From.HEAL and not fault.mirakl
         with fault.strike(self._stage, self._chance, notes):
             probe = self._scene.probe(struck_at) if fault.measured is From.STRIKE else None
             disturbed = self._last(self._chance.uniform(fault.shortest, fault.longest), fault, notes)
@@ -112,7 +127,7 @@ class Run:
             client = notes[0] if notes and notes[0].startswith("client-") else None
             self._troubles.append(Trouble(client, began, time.time()))
         probe = probe or self._scene.probe(time.monotonic())
-        self._scene.wait(probe)
+        self._await(probe)
         return Recovery(number, fault.kind, ", ".join(notes), lasted, probe.first, probe.last, disturbed)
 
     def _last(self, seconds: float, fault: Fault, notes: list[str]) -> bool:
@@ -135,11 +150,14 @@ class Run:
         return self._chance.choices(faults, [each.weight for each in faults])[0]
 
     def _look_after_replicas(self) -> None:
-        """One that ended by itself is a violation; it is started again, as an orchestrator would."""
+        """One that ended by itself is started again, as an orchestrator would; it may only do so while it starts."""
         for replica in self._stage.replicas:
             if replica.wanted and not replica.service.running:
                 code = replica.service.wait_end(1)
-                self._report.violations.append(f"{replica.name} ended by itself with {code}, see {replica.name}.log")
+                if code in EXITS_OF_A_START and self._part_away:
+                    self._report.restarts += 1
+                else:
+                    self._report.violations.append(f"{replica.name} ended by itself with {code}: {replica.name}.log")
                 time.sleep(RESTART_SECONDS)
                 replica.start()
 
