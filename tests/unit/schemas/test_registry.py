@@ -241,6 +241,7 @@ def test_a_ca_file_that_is_none_is_named(tmp_path: Path) -> None:
 def test_the_password_is_in_no_message_and_no_log(asked: Asked, url: str, caplog: pytest.LogCaptureFixture) -> None:
     address = RegistryAddress(url) if SECRET in url else RegistryAddress(url, username="alice", password=SECRET)
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")  # whatever the service's own logging has made of it before
 
     for status in (200, 302, 401, 404, 500):
         with pytest.raises(RegistryTroubleError) as trouble:
