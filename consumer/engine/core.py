@@ -292,7 +292,7 @@ class Core:
             self._intake.directory = directory
             self._reroute(at)
         if self._intake.directory.api_keys:
-            self._undecided.extend(self._unconfirmed)
+            self._undecided.extendleft(reversed(self._unconfirmed))  # older than what is left there
             self._unconfirmed.clear()
         else:  # no answer, but a trouble of ours
             self._ask_directory_from = at.mono + DIRECTORY_INTERVAL_SECONDS

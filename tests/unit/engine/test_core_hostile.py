@@ -1,0 +1,119 @@
+"""What anyone can send must not keep the loop, the memory or the registry busy for more than it is worth."""
+
+from consumer.engine.core import EVENT_BYTES, SCHEMA_LOOKUPS, SCHEMA_RETRY_SECONDS, SCHEMA_TROUBLES_TOLD, Limits
+from consumer.engine.work import Record
+from tests.unit.engine.world import World, body
+
+LARGE = b"x" * EVENT_BYTES
+"""Unreadable, and as much as one event decides about."""
+
+
+def test_one_event_decides_about_a_bounded_number_of_bytes_and_the_next_goes_on_at_once() -> None:
+    world = World()
+    world.fetch([world.record(LARGE) for _ in range(10)])
+    assert 1 == world.status.in_flight_records
+    assert world.core.wake_at(world.at) == world.now + 0.001
+
+    world.live(2)
+    assert 10 == len(world.dead)
+
+
+def test_partitions_take_turns_while_records_are_large() -> None:
+    world = World()
+    world.assign(1)
+    world.fetch([world.record(LARGE, 0) for _ in range(50)])
+    world.send("other", partition=1)
+    world.live(0.5)
+
+    assert 1 == len(world.calls)
+
+
+def test_what_was_held_up_is_decided_in_the_same_portions_and_before_what_came_later() -> None:
+    """A wrong key: no answer until the database was asked again."""
+    world = World()
+    world.database = False
+    padded = body("padded").ljust(EVENT_BYTES)
+    world.fetch([world.record(padded, key=b"wrong") for _ in range(3)])
+    world.wait(0.5)
+    assert 3 == world.status.in_flight_records
+    world.send("later", key=b"wrong")
+    world.database = True
+    world.live(1)
+
+    assert ["padded", "padded", "padded", "later"] == world.answered
+
+
+def test_keys_and_headers_count_among_the_bytes_in_flight() -> None:
+    world = World(limits=Limits(record_bytes=10_000))
+    world.database = False
+    world.fetch([Record(0, 0, 0, b"k" * 6000, None, [("name", b"v" * 6000)])])
+
+    assert 12_004 == world.status.in_flight_bytes
+    assert 0 == world.core.appetite
+
+
+def test_what_waits_to_be_taken_in_counts_as_well() -> None:
+    world = World(limits=Limits(record_bytes=10_000))
+    world.database = False
+    world.wait(10)  # closes the intake
+    world.fetch([world.record(b"x" * 6000) for _ in range(2)])
+    assert 0 == world.status.in_flight_bytes
+    world.core._closed_by = ()
+
+    assert 0 == world.core.appetite
+
+
+def test_made_up_schemas_are_asked_for_a_few_at_a_time() -> None:
+    world = World()
+    for number in range(100):
+        world.send(f"r{number}", schema=f"made-up-{number}")
+    assert SCHEMA_LOOKUPS == len(world.lookups)
+
+    world.do(world.core.schema_missing, world.lookups[0])
+    assert SCHEMA_LOOKUPS + 1 == len(world.lookups)
+
+
+def test_a_registry_in_trouble_is_asked_once_in_a_while_and_told_of_briefly() -> None:
+    world = World()
+    for number in range(100):
+        world.send(f"r{number}", schema=f"made-up-{number}")
+    for reference in list(world.lookups):
+        world.do(world.core.schema_failed, reference, f"no answer for {reference}")
+    world.lookups.clear()
+    world.wait(SCHEMA_RETRY_SECONDS + 0.2)
+
+    assert 1 == len(world.lookups)
+    assert SCHEMA_TROUBLES_TOLD == len(world.status.troubles)
+
+    world.do(world.core.schema_missing, world.lookups[0])
+    assert SCHEMA_LOOKUPS + 1 == len(world.lookups)
+
+
+def test_a_schema_that_nobody_waits_for_any_more_is_not_asked_for_again() -> None:
+    world = World()
+    world.send("odd", schema="v9")
+    world.do(world.core.schema_failed, "v9", "away")
+    world.end(0)
+    world.lookups.clear()
+    world.wait(10)
+
+    assert [] == world.lookups
+    assert () == world.status.troubles
+
+
+def test_records_that_wait_for_schemas_leave_room_for_those_of_other_partitions() -> None:
+    world = World(limits=Limits(records=100, brisk_records=40))
+    world.assign(1)
+    world.fetch([world.record(body(f"r{number}"), 0, schema=f"v{number}") for number in range(60)])
+    world.live(0.5)
+
+    assert {0} == world.paused
+    assert 40 == world.core.appetite
+
+
+def test_a_record_that_could_not_be_unpacked_says_why() -> None:
+    world = World()
+    world.fetch([Record(0, 0, -1, None, None, None, "the batch cannot be unpacked")])
+    world.settle()
+
+    assert ["the batch cannot be unpacked"] == [letter.message for letter in world.dead]
