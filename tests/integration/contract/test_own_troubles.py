@@ -115,13 +115,17 @@ def test_a_database_file_that_is_gone_is_waited_for(on_sqlite: Running, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("harm", "heal"), [("stop", "start"), ("pause", "resume")])
+@pytest.mark.parametrize(
+    ("harm", "heal", "named"),
+    [("stop", "start", "postgresql+psycopg://resync:***@"), ("pause", "resume", "the database")],
+    ids=["stop-start", "pause-resume"],
+)
 def test_a_database_server_that_is_gone_is_waited_for(
-    on_postgres: Running, own_postgres: Postgres, harm: str, heal: str
+    on_postgres: Running, own_postgres: Postgres, harm: str, heal: str, named: str
 ) -> None:
     assert "SYNCHRONIZED" == on_postgres.answer()
     getattr(own_postgres, harm)()
-    on_postgres.waits_through("postgresql+psycopg://resync:***@", getattr(own_postgres, heal))
+    on_postgres.waits_through(named, getattr(own_postgres, heal))
 
 
 @pytest.mark.slow
