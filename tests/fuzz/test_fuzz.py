@@ -6,7 +6,7 @@ import pytest
 
 from tests.fuzz.__main__ import TARGETS, try_cases
 
-FIXED, FRESH = 1000, 500
+FIXED, FRESH = 5000, 2500
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -3,7 +3,13 @@
 import uuid
 from dataclasses import dataclass
 
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as re-exported
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewTopic
 
 REQUEST_BYTES = 1024 * 1024 + 12  # the broker's own default for max.message.bytes
@@ -58,3 +64,12 @@ def delete_topics(bootstrap: str, topics: Topics) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for deleted in admin.delete_topics(names, operation_timeout=30).values():
         deleted.result(30)
+
+
+def alter_max_message_bytes(bootstrap: str, topic: str, most: int) -> None:
+    """What the topic takes from now on; a broker refuses whole batches that are larger."""
+    entry = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    wanted = [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])]
+    for altered in admin.incremental_alter_configs(wanted).values():
+        altered.result(30)
