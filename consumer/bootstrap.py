@@ -96,6 +96,7 @@ class _Service:
 
     def __init__(self, settings: Settings, logs: Logs) -> None:
         self._settings = settings
+        self._logs = logs
         engine = create_engine(settings.database_url.get_secret_value())
         check_schema(engine)
         encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
@@ -149,9 +150,13 @@ class _Service:
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             runner.run(self._live())
-        self._source.stop(CLOSING_SECONDS)
-        self._sink.stop(CLOSING_SECONDS)
+        ended = [self._source.stop(CLOSING_SECONDS), self._sink.stop(CLOSING_SECONDS)]
         self._admin.stop()
+        if not all(ended):  # a thread inside librdkafka would keep the interpreter from ending
+            _log.warning("leaving although Kafka does not let go: nothing uncommitted counts")
+            logging.shutdown()
+            self._logs.close()
+            os._exit(self._exit_code())
         return self._exit_code()
 
     async def _live(self) -> None:
