@@ -156,7 +156,7 @@ def slow_backlog(folder: Path, console: Console) -> Counter[str]:
     with prepared(plan, _folder(folder, "backlog")) as stage:
         requests = Requests(stage.api_key, 1, mix=False)
         began = time.monotonic()
-        with under_load(stage, requests, [Stream(client[0], BACKLOG_REQUESTS, range(2))]) as scene:
+        with under_load(stage, requests, [Stream(client[0], BACKLOG_REQUESTS, range(2))], settle=False) as scene:
             while scene.load.acknowledged < BACKLOG_REQUESTS:
                 time.sleep(0.01)
             drained = scene.drain(600)

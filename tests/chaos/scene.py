@@ -58,8 +58,8 @@ class Scene:
 
 
 @contextmanager
-def under_load(stage: Stage, requests: Requests, streams: Sequence[Stream]) -> Iterator[Scene]:
-    """Begin the load, wait until all partitions have outcomes."""
+def under_load(stage: Stage, requests: Requests, streams: Sequence[Stream], *, settle: bool = True) -> Iterator[Scene]:
+    """Begin the load; to ``settle``, wait until all partitions have outcomes."""
     with (
         Outcomes(stage.broker.bootstrap, stage.topics) as outcomes,
         Load(stage.broker.bootstrap, stage.topics.requests, requests, streams) as load,
@@ -71,5 +71,6 @@ def under_load(stage: Stage, requests: Requests, streams: Sequence[Stream]) -> I
             if time.monotonic() > deadline:
                 raise TimeoutError("the broker acknowledged no request on some partition")
             time.sleep(0.05)
-        scene.settle(WARM_UP_SECONDS)
+        if settle:
+            scene.settle(WARM_UP_SECONDS)
         yield scene
