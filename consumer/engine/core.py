@@ -68,9 +68,6 @@ HELD_SHARE = 0.5
 """Share of the records in flight that may wait for schemas; then the partitions that bring them are paused."""
 HELD_EASE = 0.8
 """Share of that below which they are no longer."""
-EVENT_BYTES = 512 * 1024
-"""Of records that one event decides about. What a byte costs is bounded, up to a second a megabyte, so the loop
-turns, calls go out and revocations are answered whatever stands in the records."""
 EVENT_PAUSE_SECONDS = 0.001
 CALL_MARGIN_SECONDS = 5.2
 """No call starts for a request with less than 5 s left; the time is looked at once a tick."""
@@ -102,6 +99,9 @@ class Limits:
     """Records in flight of lanes that can call: more would only wait."""
     record_bytes: int = 64 * 1024 * 1024
     """Bytes of the values in flight."""
+    event_bytes: int = 512 * 1024
+    """Of records that one event decides about. What a byte costs is bounded, up to a second a megabyte, so the loop
+    turns, calls go out and revocations are answered whatever stands in the records."""
     calls: int = 256
     """CM21 calls that are out, all lanes."""
 
@@ -498,7 +498,7 @@ class Core:
         self._behind = False
         if self._closed_by:
             return
-        left = self._decide_held_up(at, EVENT_BYTES)
+        left = self._decide_held_up(at, self._limits.event_bytes)
         if self._undecided:  # which came before all that is not taken in yet
             self._behind = True
             return

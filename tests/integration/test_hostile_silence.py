@@ -15,8 +15,8 @@ from tests.support.process import ChildProcess
 from tests.support.service import environment
 from tests.support.topics import Topics, create_topics
 
-OUTAGE_SECONDS = 30
-"""In the scaled time of ``tests.support.stuck``: five minutes."""
+OUTAGE_SECONDS = 15
+"""In the scaled time of ``tests.support.stuck``: two and a half minutes."""
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,8 @@ class Replica:
         self.process = Process(f"{slot}.{life}")
         self.network = Network(self, world.broker)
         self.decoder = TaughtDecoder(world.records)
-        self.core = Core(self.decoder, plan.limits, salt=f"{plan.seed}/{self.process.name}")
+        limits = replace(plan.limits, event_bytes=plan.event_bytes)
+        self.core = Core(self.decoder, limits, salt=f"{plan.seed}/{self.process.name}")
         self._queued: dict[Request, int] = {}
         self._watch_queueing()
         self.appetite = 0

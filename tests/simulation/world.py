@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from random import Random
 
-from consumer.engine import core as engine_core
 from consumer.engine.commands import Instant, StartCall
 from consumer.engine.core import Core
 from tests.simulation.broker import Broker
@@ -34,7 +33,6 @@ class World:
         self.loop = Loop()
         self.loop.now = 100.0
         CLOCK.loop = self.loop
-        engine_core.EVENT_BYTES = plan.event_bytes
         self.start = self.loop.now
         self.rng = Random(f"{plan.seed}/world")
         self.broker = Broker(

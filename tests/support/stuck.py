@@ -16,7 +16,7 @@ from consumer.cli import main
 from consumer.engine.core import Core
 
 TENTH = 0.1
-GOES_WELL_SECONDS = 4.0
+GOES_WELL_SECONDS = 2.0
 LONG_SECONDS = 3600
 SCALED = {
     bootstrap: ("OWNER_LIMIT_SECONDS", "CORE_LIMIT_SECONDS", "PRODUCER_LIMIT_SECONDS"),

@@ -40,7 +40,7 @@ class Running:
     def waits_through(self, trouble: str, heal: Callable[[], object]) -> None:
         """The trouble is named, nobody is answered; afterwards everybody is, rightly."""
         self.becomes(503)
-        assert trouble in self.service.get("/readyz").text
+        assert trouble.lower() in self.service.get("/readyz").text.lower()
         assert 200 == self.service.status("/livez")
         sent = self.deployment.send(record(self.key, request()), record("wrong", request()), record(None, request([])))
         time.sleep(2)

@@ -1,10 +1,10 @@
 """What anyone can send must not keep the loop, the memory or the registry busy for more than it is worth."""
 
-from consumer.engine.core import EVENT_BYTES, SCHEMA_LOOKUPS, SCHEMA_RETRY_SECONDS, SCHEMA_TROUBLES_TOLD, Limits
+from consumer.engine.core import SCHEMA_LOOKUPS, SCHEMA_RETRY_SECONDS, SCHEMA_TROUBLES_TOLD, Limits
 from consumer.engine.work import Record
 from tests.unit.engine.world import World, body
 
-LARGE = b"x" * EVENT_BYTES
+LARGE = b"x" * Limits().event_bytes
 """Unreadable, and as much as one event decides about."""
 
 
@@ -32,7 +32,7 @@ def test_what_was_held_up_is_decided_in_the_same_portions_and_before_what_came_l
     """A wrong key: no answer until the database was asked again."""
     world = World()
     world.database = False
-    padded = body("padded").ljust(EVENT_BYTES)
+    padded = body("padded").ljust(Limits().event_bytes)
     world.fetch([world.record(padded, key=b"wrong") for _ in range(3)])
     world.wait(0.5)
     assert 3 == world.status.in_flight_records
