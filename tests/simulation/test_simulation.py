@@ -13,7 +13,7 @@ from tests.simulation.planted import BUGS, Bug, seeds_until_found
 from tests.simulation.runs import history
 
 ROOT = Path(__file__).parents[2]
-FIXED, RANDOM = 2000, 20
+FIXED, RANDOM = 2000, 200
 MOST_SEEDS = 500
 """Of the fixed ones: within these every planted bug has to be found."""
 
