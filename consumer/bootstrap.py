@@ -5,18 +5,15 @@ then lives until it is told to stop. Nothing is created or migrated here.
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
-import signal
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import confluent_kafka
 import uvloop
@@ -32,6 +29,7 @@ from consumer.adapters.metrics import Metrics, TransactionKind
 from consumer.adapters.outcome_log import OutcomeLog
 from consumer.adapters.publications import Publications, Topics
 from consumer.adapters.registry import RegistrySchemas
+from consumer.adapters.stop_signals import StopSignals
 from consumer.adapters.stores import DirectoryReader, Encryption, StoreTrouble, check_schema, create_engine
 from consumer.adapters.watchdog import Heartbeat, Watchdog
 from consumer.adapters.wire import RequestReader
@@ -44,7 +42,9 @@ from consumer.engine.ports import SourceTrouble
 from consumer.settings import Delivery, GroupProtocol, Settings
 
 CLOSING_SECONDS: Final = 3.0
-"""Of the shutdown time: for the last transaction and for leaving the group."""
+"""Of the shutdown time: for what comes after the last turn of the loop."""
+LEAVING_SECONDS: Final = 2.0
+"""Of these: for leaving the group and for the end of the transaction that is out."""
 DRAIN_SHARE_OF_POLL_INTERVAL: Final = 0.2
 DRAIN_SHARE_OF_SESSION: Final = 0.8
 """A revocation may take less than a quarter of the poll interval and less than the session."""
@@ -70,17 +70,20 @@ EXIT_STOPPED, EXIT_BROKEN = 0, 1
 _log = logging.getLogger(__name__)
 
 
-def run(settings: Settings) -> int:
-    """Serve until told to stop; gives the exit code.
+def run(settings: Settings, signals: StopSignals) -> NoReturn:
+    """Serve until told to stop, then end the process.
 
     Raises ``StoreTrouble``, ``KafkaTroubleError`` or ``AdminAddressError``, whose texts say what to do, where
     something is missing that only an operator can mend.
     """
     logs = Logs(settings.log)
     try:
-        return _Service(settings, logs).serve()
+        code = _Service(settings, logs, signals).serve()
     finally:
         logs.close()
+    # the interpreter's own end, and that of the C library, wait for threads that stand in librdkafka, in the database's
+    # driver or before a name server, and stop the watchdog, which would not
+    os._exit(code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,10 @@ class _TopicSizes:
 class _Service:
     """One running service."""
 
-    def __init__(self, settings: Settings, logs: Logs) -> None:
+    def __init__(self, settings: Settings, logs: Logs, signals: StopSignals) -> None:
         self._settings = settings
-        self._logs = logs
+        self._signals = signals
+        self._told_to_stop_at: float | None = None
         engine = create_engine(settings.database_url.get_secret_value())
         check_schema(engine)
         encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
@@ -134,47 +138,41 @@ class _Service:
             lambda: self._driver.status,
             self._metrics,
         )
-        self._signals = 0
 
     # -- life ------------------------------------------------------------------------------------------
 
     def serve(self) -> int:
-        """Start everything, turn the loop, end everything."""
+        """Start everything, turn the loop, let go of Kafka; gives the exit code."""
         self._admin.start()
         _log.info("health and metrics on port %d", self._admin.port)
         self._tame_garbage_collection()
         Watchdog(self._heartbeats).start()
         self._sink.start()
-        with (
-            contextlib.suppress(OwnerThreadError, ProducerLostError),  # the exit tells of them, without a traceback
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            runner.run(self._live())
-        ended = [self._source.stop(CLOSING_SECONDS), self._sink.stop(CLOSING_SECONDS)]
-        self._admin.stop()
-        if not all(ended):  # a thread inside librdkafka would keep the interpreter from ending
-            _log.warning("leaving although Kafka does not let go: nothing uncommitted counts")
-            logging.shutdown()
-            self._logs.close()
-            os._exit(self._exit_code())
-        return self._exit_code()
+        sound = self._turn()
+        self._let_go()
+        return EXIT_STOPPED if self._failures_told() and sound else EXIT_BROKEN
+
+    def _turn(self) -> bool:
+        """Turn the loop until the end; ``False`` if it broke.
+
+        The loop is not closed: that would wait for a name server that stands still.
+        """
+        try:
+            asyncio.Runner(loop_factory=uvloop.new_event_loop).run(self._live())
+        except (OwnerThreadError, ProducerLostError):
+            return False  # told of with the other failures of the threads, without a traceback
+        except BaseException:  # noqa: BLE001 - the process's exit: nothing is decided any more
+            _log.critical("a defect ends the service", exc_info=True)
+            return False
+        return True
 
     async def _live(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, partial(self._on_signal, loop))
+        self._signals.on_first(partial(self._on_stop_signal, asyncio.get_running_loop()))
         self._source.start()
-        try:
-            await self._driver.run()
-        finally:
-            await self._cm21.aclose()
-            await self._schemas.aclose()
+        await self._driver.run()
 
-    def _on_signal(self, loop: asyncio.AbstractEventLoop, number: int, _frame: FrameType | None) -> None:
-        """First: finish. Second: leave at once, which loses nothing, since nothing uncommitted counts."""
-        self._signals += 1
-        if self._signals > 1:
-            os._exit(128 + number)
+    def _on_stop_signal(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._told_to_stop_at = time.monotonic()
         loop.call_soon_threadsafe(self._begin_stop)
 
     def _begin_stop(self) -> None:
@@ -183,12 +181,19 @@ class _Service:
         grace = max(0.0, self._settings.shutdown_timeout - CLOSING_SECONDS)
         asyncio.get_running_loop().call_later(grace, self._driver.halt)
 
-    def _exit_code(self) -> int:
-        for failure in (self._source.failure, self._sink.failure):
-            if failure is not None:
-                _log.error("%s", failure)
-                return EXIT_BROKEN
-        return EXIT_STOPPED
+    def _let_go(self) -> None:
+        """Leave the group, so that others go on at once; neither thread is waited for without end."""
+        deadline = time.monotonic() + LEAVING_SECONDS
+        ended = [thread.stop(max(0.0, deadline - time.monotonic())) for thread in (self._source, self._sink)]
+        if not all(ended):
+            _log.warning("leaving although Kafka does not let go: nothing uncommitted counts")
+
+    def _failures_told(self) -> bool:
+        """Tell of what ended the threads; ``True`` if nothing did."""
+        failures = [each.failure for each in (self._source, self._sink) if each.failure is not None]
+        for failure in failures:
+            _log.error("%s", failure)
+        return not failures
 
     @staticmethod
     def _tame_garbage_collection() -> None:
@@ -218,6 +223,7 @@ class _Service:
             Heartbeat("kafka owner thread", lambda: self._source.progress_at, OWNER_LIMIT_SECONDS),
             Heartbeat("engine core", lambda: self._driver.progress_at, CORE_LIMIT_SECONDS),
             Heartbeat("producer call", lambda: self._sink.busy_since, PRODUCER_LIMIT_SECONDS),
+            Heartbeat("stop", lambda: self._told_to_stop_at, max(self._settings.shutdown_timeout, CLOSING_SECONDS)),
         )
 
     def _observe_call(self, outcome: CallOutcome, seconds: float, call: StartCall) -> None:

@@ -1,11 +1,11 @@
 # ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
 """``run``: the service itself."""
 
-import signal
-import sys
+from typing import NoReturn
 
 import click
 
+from consumer.adapters.stop_signals import StopSignals
 from consumer.cli.access import broker_troubles, read_all_settings, registry_troubles, store_troubles
 from consumer.cli.failure import ExitCode, Failure
 from consumer.cli.options import examples
@@ -17,21 +17,20 @@ from consumer.cli.options import examples
         "  mirakl-resync-consumer run",
     )
 )
-def run() -> int:
+def run() -> NoReturn:
     """Answer requests until told to stop.
 
     SIGTERM or SIGINT stops it once what is out has come home; a second one leaves at once, which is safe.
     Nothing is created or migrated on the way: `doctor` says what is missing.
     """
-    # before what takes time: the first process of a container would not hear a signal that it has no handler for
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    settings = read_all_settings()
-    from consumer.adapters.health import AdminAddressError
-    from consumer.adapters.registry import SchemaNotRegisteredError
-    from consumer.bootstrap import run as serve
+    with StopSignals() as signals:  # before what takes time, imports included
+        settings = read_all_settings()
+        from consumer.adapters.health import AdminAddressError
+        from consumer.adapters.registry import SchemaNotRegisteredError
+        from consumer.bootstrap import run as serve
 
-    with store_troubles(), broker_troubles(), registry_troubles():
-        try:
-            return serve(settings)
-        except (AdminAddressError, SchemaNotRegisteredError) as error:
-            raise Failure(str(error), ExitCode.FAILED) from error
+        with store_troubles(), broker_troubles(), registry_troubles():
+            try:
+                serve(settings, signals)
+            except (AdminAddressError, SchemaNotRegisteredError) as error:
+                raise Failure(str(error), ExitCode.FAILED) from error
