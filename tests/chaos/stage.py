@@ -167,11 +167,12 @@ class Replica:
         self.service.resume()
 
     def terminate(self) -> int | None:
-        """SIGTERM; the exit code, or ``None`` where it does not end."""
+        """SIGTERM; the exit code, or ``None`` where it does not end: then the stacks of its threads are in its log."""
         self.wanted = False
         try:
             return self.service.terminate()
         except subprocess.TimeoutExpired:
+            self.service.signal(signal.SIGABRT)
             return None
 
 
@@ -211,6 +212,7 @@ class Stage:
             "RESYNC_DATABASE_URL": database.url,
             "RESYNC_ENCRYPTION_KEYS": new_key(),
             "RESYNC_LOG__FORMAT": "json",
+            "PYTHONFAULTHANDLER": "1",
             **self.topics.environment,
             **plan.settings,
         }

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,13 +27,21 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 class Service:
     """One replica of ``python -m consumer run``. As a context manager it is started, ready, and killed at the end.
 
-    ``settings`` are environment variables with their prefix. Its output is in ``folder``/``name``.log.
+    ``settings`` are environment variables with their prefix. Its output is in ``folder``/``name``.log. ``program`` is
+    the module to run instead, with its arguments.
     """
 
-    def __init__(self, settings: Mapping[str, str], folder: Path, name: str = "service") -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        folder: Path,
+        name: str = "service",
+        *,
+        program: Sequence[str] = ("consumer", "run"),
+    ) -> None:
         self.admin_port = free_port()
         self._process = ChildProcess(
-            [sys.executable, "-m", "consumer", "run"],
+            [sys.executable, "-m", *program],
             log=folder / f"{name}.log",
             environment=environment(
                 {"RESYNC_ADMIN__HOST": "127.0.0.1", "RESYNC_ADMIN__PORT": str(self.admin_port), **settings}
@@ -71,6 +79,10 @@ class Service:
     def wait_end(self, timeout: float = 60) -> int:
         """Wait for its end; the exit code."""
         return self._process.wait(timeout)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send(number)
 
     def terminate(self, timeout: float = 60) -> int:
         """SIGTERM, and wait for the end; the exit code."""

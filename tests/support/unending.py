@@ -1,0 +1,72 @@
+"""``python -m tests.support.unending WHAT``: the service, of which one thing never comes to its end, as ``WHAT`` says.
+
+It says ``stands still`` on stderr when that has begun.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from consumer import bootstrap
+from consumer.adapters import kafka_in, kafka_out
+from consumer.adapters.cm21 import Cm21
+from consumer.adapters.stores import DirectoryReader
+from consumer.cli import main
+from consumer.engine.core import Core
+
+FOR_EVER: Final = 3600.0
+STANDS_STILL: Final = "stands still"
+GOES_WELL_SECONDS: Final = 2.0
+
+
+def stand_still(*_: object) -> Any:  # noqa: ANN401 - in the place of anything
+    sys.stderr.write(f"{STANDS_STILL}\n")
+    time.sleep(FOR_EVER)
+
+
+async def _stand_still_aside(*_: object) -> Any:  # noqa: ANN401
+    """A thread that the loop waits for when it closes, and the interpreter when it ends."""
+    await asyncio.get_running_loop().run_in_executor(None, stand_still)
+
+
+async def _never_mind(*_: object) -> Any:  # noqa: ANN401
+    """A call that goes on although it was cancelled."""
+    sys.stderr.write(f"{STANDS_STILL}\n")
+    while True:
+        try:
+            await asyncio.sleep(FOR_EVER)
+        except asyncio.CancelledError:
+            continue
+
+
+def _after_a_while(owner: type, name: str) -> None:
+    well, until = getattr(owner, name), time.monotonic() + GOES_WELL_SECONDS
+
+    def method(*args: Any) -> Any:  # noqa: ANN401 - in the place of any method
+        return well(*args) if time.monotonic() < until else stand_still()
+
+    setattr(owner, name, method)
+
+
+def _class_with(module: Any, name: str, method: str) -> None:  # noqa: ANN401 - a module
+    """Replace a class of librdkafka's by one of which a method stands still."""
+    setattr(module, name, type(name, (getattr(module, name),), {method: stand_still}))
+
+
+UNENDING: Final[dict[str, Callable[[], None]]] = {
+    "start": partial(setattr, bootstrap, "_topic_sizes", stand_still),
+    "loop": partial(setattr, Core, "stop", stand_still),
+    "cancelled call": partial(setattr, Cm21, "synchronize", _never_mind),
+    "thread of a call": partial(setattr, Cm21, "synchronize", _stand_still_aside),
+    "database": partial(_after_a_while, DirectoryReader, "read"),
+    "leaving": partial(_class_with, kafka_in, "Consumer", "close"),
+    "commit": partial(_class_with, kafka_out, "Producer", "commit_transaction"),
+    "nothing": lambda: None,
+}
+
+if __name__ == "__main__":
+    UNENDING[sys.argv[1]]()
+    sys.exit(main(["run"]))
