@@ -61,10 +61,9 @@ def _conflicts(wanted: Products, batch: Products, in_flight: Products, blocked: 
     """Is an id blocked, or present with another SKU? On the hot path."""
     if blocked and not blocked.isdisjoint(wanted):
         return True
-    for mirakl_id, sku in wanted.items():
-        if batch.get(mirakl_id, sku) != sku or in_flight.get(mirakl_id, sku) != sku:
-            return True
-    return False
+    if in_flight.keys().isdisjoint(wanted) and batch.keys().isdisjoint(wanted):
+        return False
+    return any(batch.get(id_, sku) != sku or in_flight.get(id_, sku) != sku for id_, sku in wanted.items())
 
 
 def _fits(wanted: Products, batch: Products, limit: int) -> bool:

@@ -131,6 +131,7 @@ class Core:
     def __init__(self, decoder: Decoder, limits: Limits, salt: str = "", backoff: Backoff | None = None) -> None:
         self.commands: list[Command] = []
         self._limits = limits
+        self._call_margin = limits.call_margin
         self._salt = salt
         self._backoff = backoff or Backoff()
         self._intake = Intake(decoder, limits.max_products)
@@ -502,8 +503,9 @@ class Core:
         if self._undecided:  # which came before all that is not taken in yet
             self._behind = True
             return
+        deadline = self._clock(at) + self._limits.request_deadline
         for assignment in () if self._stopping else self._assignments.values():
-            left = self._take_from(assignment, at, left)
+            left = self._take_from(assignment, at, deadline, left)
             if self._behind:  # another partition is the first next time
                 self._assignments[assignment.partition] = self._assignments.pop(assignment.partition)
                 return
@@ -512,10 +514,11 @@ class Core:
         while self._undecided and left > 0:
             request = self._undecided.popleft()
             left -= request.record.size
-            self._decide(request, at)
+            if not request.dropped:
+                self._decide(request, at)
         return left
 
-    def _take_from(self, assignment: Assignment, at: Instant, left: int) -> int:
+    def _take_from(self, assignment: Assignment, at: Instant, deadline: float, left: int) -> int:
         """Take records of one partition in; gives what is left of the bytes that one event may decide about."""
         if assignment.revoking:  # what waited was left to the next owner: the log's end lies beyond it
             return left
@@ -526,7 +529,8 @@ class Core:
                 return left
             record = assignment.next_waiting()
             left -= record.size
-            self._take(assignment, record, at)
+            if assignment.progress.receive(record.offset):
+                self._take(Request(record, assignment, read_headers(record.headers), at.mono, deadline), at)
         if not waiting:
             assignment.progress.advance(assignment.log_end)
         return left
@@ -534,28 +538,22 @@ class Core:
     def _has_room(self, assignment: Assignment, record: Record) -> bool:
         limits = self._limits
         return (
-            self._within_window(assignment, record)
-            and self._records < limits.records
+            self._records < limits.records
             and self._bytes < limits.record_bytes
+            and self._within_window(assignment, record)
         )
 
     def _within_window(self, assignment: Assignment, record: Record) -> bool:
         return record.offset - assignment.progress.base < self._limits.window or not assignment.open
 
-    def _take(self, assignment: Assignment, record: Record, at: Instant) -> None:
-        if not assignment.progress.receive(record.offset):
-            return
-        request = Request(
-            record, assignment, read_headers(record.headers), at.mono, self._clock(at) + self._limits.request_deadline
-        )
-        assignment.open[record.offset] = request
+    def _take(self, request: Request, at: Instant) -> None:
+        record = request.record
+        request.assignment.open[record.offset] = request
         self._records += 1
         self._bytes += record.size
         self._decide(request, at)
 
     def _decide(self, request: Request, at: Instant) -> None:
-        if request.dropped:
-            return
         decision = self._intake.decide(request, at)
         if isinstance(decision, ClientSpecification):
             self._enqueue(request, decision, at)
@@ -654,7 +652,7 @@ class Core:
     # -- deadlines and shedding ------------------------------------------------------------------------
 
     def _hopeless(self, request: Request, can_call_at: float, at: Instant) -> bool:
-        left = request.deadline - self._clock(at) - self._limits.call_margin
+        left = request.deadline - self._clock(at) - self._call_margin
         return can_call_at - at.mono > left
 
     def _answer_hopeless(self, lane: Lane, at: Instant) -> None:
@@ -671,7 +669,7 @@ class Core:
         for assignment in self._assignments.values():
             for request in assignment.open.values():
                 left = request.deadline - clock
-                if left > self._limits.call_margin:
+                if left > self._call_margin:
                     if request.restarted:
                         continue
                     break
@@ -816,20 +814,26 @@ class Core:
 
     def _finish(self, part: PartitionCommit) -> None:
         assignment = self._alive(part)
-        for request in part.outcomes:
-            self._count(request)
+        self._count(part.outcomes)
         if assignment is None:
             return
-        assignment.progress.finish(request.record.offset for request in part.outcomes)
+        offsets = [request.record.offset for request in part.outcomes]
+        assignment.progress.finish(offsets)
         assignment.committed_offset = part.offset
-        for request in part.outcomes:
-            self._forget(assignment.open.pop(request.record.offset))
+        self._forget(map(assignment.open.pop, offsets))
 
-    def _count(self, request: Request) -> None:
-        verdict = request.verdict
-        if isinstance(verdict, Synchronized):
-            self._answered["SYNCHRONIZED", ""] += 1
-        elif isinstance(verdict, DeadLettered):
+    def _count(self, outcomes: Sequence[Request]) -> None:
+        synchronized = 0
+        for request in outcomes:
+            if isinstance(request.verdict, Synchronized):
+                synchronized += 1
+            else:
+                self._count_other(request.verdict)
+        if synchronized:
+            self._answered["SYNCHRONIZED", ""] += synchronized
+
+    def _count_other(self, verdict: Verdict | None) -> None:
+        if isinstance(verdict, DeadLettered):
             self._dead_letters[verdict.reason] += 1
         elif isinstance(verdict, Partial):
             self._answered["PARTIALLY_SYNCHRONIZED", verdict.error.code] += 1
@@ -844,9 +848,10 @@ class Core:
         else:
             self._discarded += len(part.outcomes)
 
-    def _forget(self, request: Request) -> None:
-        self._records -= 1
-        self._bytes -= request.record.size
+    def _forget(self, requests: Iterable[Request]) -> None:
+        sizes = [request.record.size for request in requests]
+        self._records -= len(sizes)
+        self._bytes -= sum(sizes)
 
     def _alive(self, part: PartitionCommit) -> Assignment | None:
         assignment = self._assignments.get(part.partition)
@@ -859,8 +864,7 @@ class Core:
         if assignment is None:
             return
         assignment.ended = True
-        for request in assignment.open.values():
-            self._forget(request)
+        self._forget(assignment.open.values())
         self._discarded += len(assignment.finished)
         for lane in self._lanes.values():
             lane.drop_withdrawn()

@@ -24,6 +24,10 @@ class AwaitDirectory:
 
 Routed: TypeAlias = ClientSpecification | Failed
 Decision: TypeAlias = Routed | DeadLettered | SchemaNeeded | AwaitDirectory
+_Requester: TypeAlias = tuple[str | None, ResyncError | None]
+"""(tenant of the key, why not)."""
+_Route: TypeAlias = tuple[str | None, Routed]
+"""(the given id in lower case, decision)."""
 
 
 class Intake:
@@ -35,6 +39,10 @@ class Intake:
         self.directory = Directory(-1, {}, {}, {})
         self.confirmed_at = float("-inf")
         """Monotonic seconds at which the question was asked that ``directory`` answers."""
+        self._asked_of: tuple[Instant, Directory] | None = None
+        """The moment and the snapshot that the next two hold for: a list of records repeats few questions."""
+        self._requesters: dict[tuple[bytes | None, bytes | None], _Requester] = {}
+        self._routes: dict[tuple[str, str | None], _Route] = {}
 
     def decide(self, request: Request, at: Instant) -> Decision:
         """Read a record and check it; the request's fields are filled on the way."""
@@ -53,35 +61,53 @@ class Intake:
 
     def decide_again(self, request: Request, at: Instant) -> Routed | AwaitDirectory:
         """Resolve a request that has passed all other checks anew: the directory has changed."""
-        return self._held(request, self._route(request, at))
+        self._forget_former(at)
+        return self._held(request, self._route(request, request.given, at))
 
     def no_schema(self, request: Request, message: str, at: Instant) -> DeadLettered:
         """The registry has said for good that it does not know the writer schema."""
         return self._dead_letter(request, DeadLetterReason.UNKNOWN_SCHEMA, message, at)
 
-    def _route(self, request: Request, at: Instant) -> Routed:
-        specification = resolve(self.directory, request.tenant or "", request.given)
-        if isinstance(specification, ResyncError):
-            return _failed(specification, None, at)
-        problem = unfit(specification)
-        return specification if problem is None else _failed(problem, specification.id, at)
-
     def _check(self, request: Request, body: dict[str, Any], at: Instant) -> Routed:
+        self._forget_former(at)
         facts = request.facts
-        known = identify(self.directory, facts.api_key, at.wall)
-        if isinstance(known, ResyncError):
-            return _failed(known, None, at)
-        request.tenant = known.tenant
-        refusal = refuse(known, facts.caller)
+        who = facts.api_key, facts.caller
+        requester = self._requesters.get(who) or self._requesters.setdefault(who, self._requester(*who, at))
+        request.tenant, refusal = requester
         if refusal is not None:
             return _failed(refusal, None, at)
         given = body["clientSpecificationId"]
         products = validate(body["products"], given, self._max_products)
-        request.given = canonical_uuid(given) if given is not None else None
         if isinstance(products, ResyncError):
-            return _failed(products, request.given, at)
+            return _failed(products, None if given is None else canonical_uuid(given), at)
         request.products = products
-        return self._route(request, at)
+        return self._route(request, given, at)
+
+    def _requester(self, api_key: bytes | None, caller: bytes | None, at: Instant) -> _Requester:
+        """Give the tenant of a valid key, and why its holder may not resynchronize, if so."""
+        known = identify(self.directory, api_key, at.wall)
+        return (None, known) if isinstance(known, ResyncError) else (known.tenant, refuse(known, caller))
+
+    def _route(self, request: Request, given: str | None, at: Instant) -> Routed:
+        asked = request.tenant or "", given
+        route = self._routes.get(asked) or self._routes.setdefault(asked, self._resolved(*asked, at))
+        request.given, decision = route
+        return decision
+
+    def _resolved(self, tenant: str, given: str | None, at: Instant) -> _Route:
+        canonical = canonical_uuid(given) if given is not None else None
+        specification = resolve(self.directory, tenant, canonical)
+        if isinstance(specification, ResyncError):
+            return canonical, _failed(specification, None, at)
+        problem = unfit(specification)
+        return canonical, specification if problem is None else _failed(problem, specification.id, at)
+
+    def _forget_former(self, at: Instant) -> None:
+        """Answers hold for one event on one snapshot."""
+        if self._asked_of is None or self._asked_of[0] is not at or self._asked_of[1] is not self.directory:
+            self._asked_of = at, self.directory
+            self._requesters.clear()
+            self._routes.clear()
 
     def _dead_letter(self, request: Request, reason: DeadLetterReason, message: str, at: Instant) -> DeadLettered:
         request.tenant = self._tenant(request, at)

@@ -76,6 +76,8 @@ class Lane:
         self.calls: dict[int, Call] = {}
         self._in_flight: dict[str, str] = {}
         """The products of all calls that are out."""
+        self._repeated: Counter[str] = Counter()
+        """How many calls beyond one carry an id: exact repeats may be out at once."""
         self.typical: float | None = None
         self.room = 0.0
         """Products that may be queued before the lane is overfull."""
@@ -175,6 +177,7 @@ class Lane:
         if call is None:
             return None
         self.calls[call_id] = call
+        self._repeated.update(self._in_flight.keys() & call.products)
         self._in_flight.update(call.products)
         if self._bucket:
             self._bucket.take(now)
@@ -192,9 +195,10 @@ class Lane:
     def finished(self, call_id: int) -> Call:
         """A call came back."""
         call = self.calls.pop(call_id)
-        self._in_flight = {}
-        for other in self.calls.values():
-            self._in_flight.update(other.products)
+        repeated = self._repeated.keys() & call.products
+        self._repeated -= Counter(repeated)  # which drops those that are no longer
+        for id_ in call.products.keys() - repeated:
+            del self._in_flight[id_]
         return call
 
     def answered(self, call: Call, now: float) -> None:
