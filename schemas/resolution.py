@@ -215,14 +215,13 @@ def _fixed_size(writer: Schema) -> int:
 
 def read_long(body: bytes, at: int) -> tuple[int, int]:
     """A variable-length zig-zag number of at most 64 bits: groups of seven, lowest first, all but the last marked."""
-    byte = body[at]
+    number = body[at]
     at += 1
-    number = byte & 0x7F
-    if byte & 0x80:
+    if number & 0x80:
         for shift in _SHIFTS:
             byte = body[at]
             at += 1
-            number |= (byte & 0x7F) << shift
+            number += (byte - 1) << shift  # less one: the mark of the group before
             if not byte & 0x80:
                 break
         else:
@@ -295,9 +294,9 @@ def _read_primitive(writer: str, reader: str) -> Read:
 
 def _append_skip(steps: list[tuple[str, Read] | Skip], skip: Skip) -> None:
     """Neighbours become one, so that a record takes no more steps than ours has fields, and one between any two."""
-    if steps and not isinstance(steps[-1], tuple):
-        skip = _skip_all([steps.pop(), skip])
-    if skip != 0:
+    if steps and not isinstance(before := steps[-1], tuple):
+        steps[-1] = _skip_all([before, skip])
+    elif skip != 0:
         steps.append(skip)
 
 
@@ -306,7 +305,8 @@ def _read_record(steps: Sequence[tuple[str, Read] | Skip]) -> Read:
 
     The names in it are those of our own schema, never the writer's.
     """
-    lines, names, values = ["def read_record(body, at):"], {}, []
+    lines, values = ["def read_record(body, at):"], []
+    names: dict[str, Any] = {}
     for number, step in enumerate(steps):
         names[f"step_{number}"] = step[1] if isinstance(step, tuple) else step
         if isinstance(step, int):
@@ -320,8 +320,9 @@ def _read_record(steps: Sequence[tuple[str, Read] | Skip]) -> Read:
         if isinstance(step, tuple):
             values.append(f"{step[0]!r}: value_{number}")
     lines.append(f" return {{{', '.join(values)}}}, at")
-    exec("\n".join(lines), names)
-    return names["read_record"]
+    exec("\n".join(lines), names)  # noqa: S102 - of this module's own words, as dataclasses are made
+    read: Read = names["read_record"]
+    return read
 
 
 _SHORT_STRING: Final = """\

@@ -162,39 +162,37 @@ class _Committer:
         """Hand all outcomes to the producer; deliveries that fail are noted in ``_failed``."""
         self._failed.clear()
         for part in parts:
-            publications = self._publisher.publications(part.outcomes)
-            for index, publication in enumerate(publications):
-                outcome = part.outcomes[index]
-                smallest = self._too_large.get((part.partition, outcome.record.offset)) if self._too_large else None
-                if smallest is not None:
-                    publication = self._publisher.reduced(outcome, smallest=smallest)  # noqa: PLW2901 - the same
-                for shorter in (False, True):
-                    if self._produce_one(producer, publication, (part, index)):
-                        break
-                    publication = self._publisher.reduced(outcome, smallest=shorter)  # noqa: PLW2901 - the same
-                else:
-                    self._produce_smallest(producer, publication, (part, index))
+            for index, publication in enumerate(self._publisher.publications(part.outcomes)):
+                origin = part, index
+                if self._too_large:
+                    publication = self._as_small_as_needed(publication, origin)  # noqa: PLW2901 - the same
+                if not self._produce_one(producer, publication, origin):
+                    self._produce_reduced(producer, origin)
 
-    def _produce_smallest(
-        self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]
-    ) -> None:
-        if not self._produce_one(producer, publication, origin):
+    def _as_small_as_needed(self, publication: Publication, origin: tuple[PartitionCommit, int]) -> Publication:
+        part, index = origin
+        outcome = part.outcomes[index]
+        smallest = self._too_large.get((part.partition, outcome.record.offset))
+        return publication if smallest is None else self._publisher.reduced(outcome, smallest=smallest)
+
+    def _produce_reduced(self, producer: Producer, origin: tuple[PartitionCommit, int]) -> None:
+        part, index = origin
+        if self._produce_one(producer, self._publisher.reduced(part.outcomes[index], smallest=False), origin):
+            return
+        smallest = self._publisher.reduced(part.outcomes[index], smallest=True)
+        if not self._produce_one(producer, smallest, origin):
             raise ProducerLostError(
                 "an outcome cannot be published, however small: raise message.max.bytes in RESYNC_KAFKA__PROPERTIES, "
-                f"and max.message.bytes of the topic {publication.topic}"
+                f"and max.message.bytes of the topic {smallest.topic}"
             )
 
     def _produce_one(self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]) -> bool:
         """``False``: it is too large for any of the topics, as far as their limits were known at the start."""
+        topic, key, value, headers = publication
+        on_delivery = partial(self._delivered, origin) if self._suspicious(publication) else None
         while True:
             try:
-                producer.produce(
-                    publication.topic,
-                    publication.value,
-                    publication.key,
-                    headers=publication.headers,
-                    on_delivery=partial(self._delivered, origin) if self._suspicious(publication) else None,
-                )
+                producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
             except BufferError:
                 producer.poll(FULL_QUEUE_POLL_SECONDS)
             except KafkaException as problem:
@@ -401,10 +399,10 @@ class TransactionalSink(_Committer):
 
     def _suspicious(self, publication: Publication) -> bool:
         """Large records are watched one by one: a broker may find them too large."""
-        size = len(publication.value or b"") + len(publication.key or b"")
-        watched = self._watch_all or size > WATCHED_BYTES
-        self._watched |= watched
-        return watched
+        if len(publication.value or b"") + len(publication.key or b"") > WATCHED_BYTES or self._watch_all:
+            self._watched = True
+            return True
+        return False
 
     def _drop(self, problem: KafkaException | None) -> None:
         """Give up a producer: after a failure to produce, its next transaction would fail as well."""

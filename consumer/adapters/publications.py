@@ -72,6 +72,14 @@ class Publications:
         self._topic_bytes = topics.requests.encode()
         self._encoder = encoder
         self._max_dead_letter_bytes = max_dead_letter_bytes
+        self._same_headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_type", _EVENT_TYPE),
+            ("ce_source", self._source),
+            ("content-type", _CONTENT_TYPE),
+            ("resync-request-topic", self._topic_bytes),
+        ]
+        """Of all results."""
         self._shared_verdict: Synchronized | None = None
         self._shared: SharedResult
         self._shared_time = b""
@@ -80,7 +88,9 @@ class Publications:
         """Give one record for each outcome, in order."""
         for request in outcomes:
             verdict = _decided(request)
-            if isinstance(verdict, DeadLettered):
+            if isinstance(verdict, Synchronized):
+                yield self._shared_result(request, verdict)
+            elif isinstance(verdict, DeadLettered):
                 yield self._dead_letter(request, verdict, omit=self._is_too_large(request))
             else:
                 yield self._result(request, verdict)
@@ -95,46 +105,48 @@ class Publications:
         fields = _fields(outcome, verdict)
         kept = MAX_TRACKING_IDS_SMALLEST if smallest else MAX_TRACKING_IDS_REDUCED
         fields["trackingIds"] = fields["trackingIds"][:kept]
-        headers = self._headers(outcome, verdict)
+        key = outcome.request_id.encode()
+        headers = self._headers(outcome, key, _rfc3339(verdict.completed_at))
         if smallest:
             _shorten(fields)
             headers = [(name, value) for name, value in headers if len(value or b"") <= MAX_HEADER_BYTES_SMALLEST]
-        return Publication(self._topics.results, outcome.request_id.encode(), self._encoder.encode(fields), headers)
+        return Publication(self._topics.results, key, self._encoder.encode(fields), headers)
 
     # -- results ---------------------------------------------------------------------------------------
 
-    def _result(self, request: Request, verdict: Synchronized | Partial | Failed) -> Publication:
-        if isinstance(verdict, Synchronized):
-            value = self._share(verdict).encode(request.request_id, len(request.products), request.requested_at)
-        else:
-            value = self._encoder.encode(_fields(request, verdict))
-        return Publication(self._topics.results, request.request_id.encode(), value, self._headers(request, verdict))
-
-    def _share(self, verdict: Synchronized) -> SharedResult:
+    def _shared_result(self, request: Request, verdict: Synchronized) -> Publication:
+        """On the hot path."""
         if verdict is not self._shared_verdict:
-            self._shared_verdict = verdict
-            self._shared = self._encoder.share(
-                status="SYNCHRONIZED",
-                client_specification_id=verdict.client_specification_id,
-                tracking_ids=verdict.tracking_ids,
-                completed_at=verdict.completed_at,
-            )
-            self._shared_time = _rfc3339(verdict.completed_at)
-        return self._shared
+            self._share(verdict)
+        key = request.request_id.encode()
+        value = self._shared.encode(request.request_id, len(request.products), request.requested_at)
+        return Publication(self._topics.results, key, value, self._headers(request, key, self._shared_time))
 
-    def _headers(self, request: Request, verdict: Synchronized | Partial | Failed) -> Headers:
+    def _share(self, verdict: Synchronized) -> None:
+        self._shared_verdict = verdict
+        self._shared = self._encoder.share(
+            status="SYNCHRONIZED",
+            client_specification_id=verdict.client_specification_id,
+            tracking_ids=verdict.tracking_ids,
+            completed_at=verdict.completed_at,
+        )
+        self._shared_time = _rfc3339(verdict.completed_at)
+
+    def _result(self, request: Request, verdict: Partial | Failed) -> Publication:
+        key = request.request_id.encode()
+        value = self._encoder.encode(_fields(request, verdict))
+        return Publication(
+            self._topics.results, key, value, self._headers(request, key, _rfc3339(verdict.completed_at))
+        )
+
+    def _headers(self, request: Request, request_id: bytes, time: bytes) -> Headers:
         record, facts = request.record, request.facts
-        time = self._shared_time if verdict is self._shared_verdict else _rfc3339(verdict.completed_at)
         partition, offset = b"%d" % record.partition, b"%d" % record.offset
         headers: Headers = [
-            ("ce_specversion", b"1.0"),
+            *self._same_headers,
             ("ce_id", b"%b/%b/%b/%d" % (self._topic_bytes, partition, offset, record.timestamp)),
-            ("ce_type", _EVENT_TYPE),
-            ("ce_source", self._source),
-            ("ce_subject", request.request_id.encode()),
+            ("ce_subject", request_id),
             ("ce_time", time),
-            ("content-type", _CONTENT_TYPE),
-            ("resync-request-topic", self._topic_bytes),
             ("resync-request-partition", partition),
             ("resync-request-offset", offset),
         ]

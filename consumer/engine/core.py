@@ -837,7 +837,7 @@ class Core:
             self._dead_letters[verdict.reason] += 1
         elif isinstance(verdict, Partial):
             self._answered["PARTIALLY_SYNCHRONIZED", verdict.error.code] += 1
-        elif verdict is not None:
+        elif isinstance(verdict, Failed):
             self._answered["FAILED", verdict.error.code] += 1
 
     def _take_back(self, part: PartitionCommit) -> None:
