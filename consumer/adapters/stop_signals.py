@@ -2,8 +2,8 @@
 
 A handler of Python's runs on the main thread, between two of its instructions. So it does not run while that thread
 stands in C code, and what it raises is lost where it happens to interrupt a destructor or a weak reference's callback
-("Exception ignored in …"): each import has one of these, and a service that was told to stop amid them ran on for
-ever. A thread that waits for the signals is told at once, whatever the others do.
+("Exception ignored in ..."): services that were told to stop while they collected the garbage of their start, a
+twentieth of it, ran on for ever. A thread that waits for the signals is told at once, whatever the others do.
 """
 
 import os
