@@ -59,6 +59,16 @@ def test_a_start_that_hangs_ends_at_once(own: Deployment) -> None:
     assert seconds < LATE_SECONDS
 
 
+def test_a_signal_amid_the_garbage_of_the_start_is_heard(own: Deployment) -> None:
+    """There is a destructor at work, in which whatever a handler raises is lost."""
+    service = unending(own, "start, told to stop")
+    service.start()
+    try:
+        assert 0 == service.wait_end(20)
+    finally:
+        service.kill()
+
+
 def test_what_does_not_hang_is_not_waited_for(own: Deployment) -> None:
     with unending(own, "nothing") as service:
         own.result(own.send(record(own.keys[0], request(pairs(1))))[0])
