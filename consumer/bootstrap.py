@@ -5,7 +5,6 @@ then lives until it is told to stop. Nothing is created or migrated here.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import time
@@ -25,6 +24,7 @@ from consumer.adapters.kafka_admin import KafkaTroubleError, TopicAdmin, TopicFa
 from consumer.adapters.kafka_in import KafkaSource, OwnerThreadError
 from consumer.adapters.kafka_out import BATCH_BYTES, AtLeastOnceSink, Finished, ProducerLostError, TransactionalSink
 from consumer.adapters.logs import Logs
+from consumer.adapters.memory import collect_rarely, share_one_heap
 from consumer.adapters.metrics import Metrics, TransactionKind
 from consumer.adapters.outcome_log import OutcomeLog
 from consumer.adapters.publications import Publications, Topics
@@ -76,6 +76,7 @@ def run(settings: Settings, signals: StopSignals) -> NoReturn:
     Raises ``StoreTrouble``, ``KafkaTroubleError`` or ``AdminAddressError``, whose texts say what to do, where
     something is missing that only an operator can mend.
     """
+    share_one_heap()
     logs = Logs(settings.log)
     try:
         code = _Service(settings, logs, signals).serve()
@@ -145,7 +146,7 @@ class _Service:
         """Start everything, turn the loop, let go of Kafka; gives the exit code."""
         self._admin.start()
         _log.info("health and metrics on port %d", self._admin.port)
-        self._tame_garbage_collection()
+        collect_rarely()
         Watchdog(self._heartbeats).start()
         self._sink.start()
         sound = self._turn()
@@ -194,13 +195,6 @@ class _Service:
         for failure in failures:
             _log.error("%s", failure)
         return not failures
-
-    @staticmethod
-    def _tame_garbage_collection() -> None:
-        """What is alive now stays; what comes and goes with requests is freed by counting."""
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 50, 100)
 
     # -- wiring ----------------------------------------------------------------------------------------
 

@@ -23,7 +23,12 @@ def one_connection_each() -> Callable[[], httpx.AsyncHTTPTransport]:
     """Return what makes transports of one connection; all of them share one TLS context."""
     tls = httpx.create_ssl_context()
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS)
-    return lambda: httpx.AsyncHTTPTransport(verify=tls, limits=limits)
+
+    def new_transport() -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=tls, limits=limits)
+
+    new_transport()  # httpx imports what it is made of with the first one: 0.1 s, for which a loop would stand still
+    return new_transport
 
 
 class ConnectionLeases:
