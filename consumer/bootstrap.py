@@ -36,8 +36,9 @@ from consumer.adapters.wire import RequestReader
 from consumer.domain.calls import CallOutcome
 from consumer.domain.model import Directory
 from consumer.engine.commands import StartCall, TransactionResult
-from consumer.engine.core import Core, Limits
+from consumer.engine.core import Core
 from consumer.engine.driver import Driver
+from consumer.engine.limits import Limits
 from consumer.engine.ports import SourceTrouble
 from consumer.settings import Delivery, GroupProtocol, Settings
 

@@ -10,25 +10,13 @@ takes and carries out. Two invariants hold between events:
 A request whose assignment ended is dropped wherever it stands; nobody publishes it.
 """
 
-import heapq
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification, Directory
-from consumer.domain.outcome import (
-    Code,
-    DeadLettered,
-    Failed,
-    Partial,
-    ResyncError,
-    Synchronized,
-    Verdict,
-    error,
-)
-from consumer.domain.progress import WINDOW, Progress, ProgressMapIgnoredError, decode_map
+from consumer.domain.outcome import Failed, Synchronized, Verdict
+from consumer.domain.progress import Progress, ProgressMapIgnoredError, decode_map
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import (
     Command,
@@ -45,12 +33,18 @@ from consumer.engine.commands import (
     Stopped,
     TransactionResult,
 )
+from consumer.engine.flow import Flow
 from consumer.engine.headers import read_headers
-from consumer.engine.intake import AwaitDirectory, Intake, Routed, millis
+from consumer.engine.intake import AwaitDirectory, Intake, millis
 from consumer.engine.lanes import Call, Lane
+from consumer.engine.limits import Limits
+from consumer.engine.lookups import SchemaLookups
 from consumer.engine.outbox import Outbox
 from consumer.engine.ports import Decoder, SchemaNeeded
+from consumer.engine.standstill import Standstill
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
+from consumer.engine.tally import Tally
+from consumer.engine.verdicts import given_up, no_longer, refused, sum_up
 from consumer.engine.work import Assignment, Part, Record, Request
 
 DIRECTORY_INTERVAL_SECONDS = 1.0
@@ -58,71 +52,11 @@ DIRECTORY_MIN_GAP_SECONDS = 0.02
 """Between two questions to the database, however many wait for an answer."""
 DIRECTORY_PATIENCE_SECONDS = 5.0
 """The promise: a change counts within this time. An older snapshot closes the intake."""
-SCHEMA_RETRY_SECONDS = 2.0
-SCHEMA_CONFIRM_SECONDS = 30.0
-"""An id is unknown for good when the registry has said so twice, this far apart."""
-SCHEMA_LOOKUPS = 8
-"""Questions to the registry that are out: anyone can make up ids. One, where the last answer was a trouble."""
-SCHEMA_TROUBLES_TOLD = 3
-HELD_SHARE = 0.5
-"""Share of the records in flight that may wait for schemas; then the partitions that bring them are paused."""
-HELD_EASE = 0.8
-"""Share of that below which they are no longer."""
 EVENT_PAUSE_SECONDS = 0.001
-CALL_MARGIN_SECONDS = 5.2
-"""No call starts for a request with less than 5 s left; the time is looked at once a tick."""
-CALL_MARGIN_SHARE = 5 / 6
-"""With a deadline too short for that margin: this share of it."""
 ANSWER_MARGIN_SECONDS = 0.5
 """A request in a call that is out is answered this long before its deadline."""
 SHED_FROM, SHED_TO = 0.75, 0.5
 """Shares of a window or a budget at which impaired lanes begin, and cease, to shed."""
-RESUME_BELOW = 0.75
-"""Share of a bound below which a paused partition is resumed."""
-OVERFULL_EASE = 0.5
-"""Share of its bound below which a lane is no longer overfull."""
-FULL_PATIENCE_SECONDS = 1.0
-"""With no appetite for this long, the partitions are paused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds and times of the engine; times in seconds."""
-
-    request_deadline: float = 300.0
-    max_products: int = 10_000
-    window: int = WINDOW
-    """Offsets of a partition between its lowest unfinished record and the newest one taken in."""
-    records: int = 40_000
-    """Records in flight, all partitions."""
-    brisk_records: int = 12_000
-    """Records in flight of lanes that can call: more would only wait."""
-    record_bytes: int = 64 * 1024 * 1024
-    """Bytes of the values in flight."""
-    event_bytes: int = 512 * 1024
-    """Of records that one event decides about. What a byte costs is bounded, up to a second a megabyte, so the loop
-    turns, calls go out and revocations are answered whatever stands in the records."""
-    calls: int = 256
-    """CM21 calls that are out, all lanes."""
-
-    @property
-    def longest_wait(self) -> float:
-        """Seconds that a request may be expected to wait in a healthy lane: half of those in which calls may start."""
-        return (self.request_deadline - self.call_margin) / 2
-
-    @property
-    def call_margin(self) -> float:
-        """Seconds that must be left of a deadline for a call to start."""
-        return min(CALL_MARGIN_SECONDS, CALL_MARGIN_SHARE * self.request_deadline)
-
-
-@dataclass(slots=True)
-class _Unlearned:
-    """A writer schema that records wait for."""
-
-    waiting: list[Request]
-    missing_since: float | None = None
-    trouble: str | None = None
 
 
 class Core:
@@ -142,11 +76,7 @@ class Core:
         """Lanes that may be able to start a call, in the order of asking."""
         self._call_lanes: dict[int, Lane] = {}
         self._call_number = 0
-        self._schemas: dict[Hashable, _Unlearned] = {}
-        self._lookups: list[tuple[float, int, Hashable]] = []
-        """Heap of (when to ask, number, reference): each schema that is not being asked for now."""
-        self._lookups_out = self._lookup_number = 0
-        self._ask_schemas_from = float("-inf")
+        self._lookups = SchemaLookups()
         self._undecided: deque[Request] = deque()
         """Taken in, held up by a question that is answered now."""
         self._behind = False
@@ -155,27 +85,13 @@ class Core:
         self._asked_directory_at: float | None = None
         self._ask_directory_from = float("-inf")
         self._directory_trouble = "the database has not been read yet"
-        self._stood_still = 0.0
-        self._closed_since: float | None = None
-        self._closed_by: tuple[str, ...] = ()
-        self._full_since: float | None = None
-        self._overfull: set[Lane] = set()
-        self._overfed: frozenset[int] = frozenset()
-        """Partitions that feed the overfull lanes, or too many records that wait for schemas."""
+        self._standstill = Standstill()
         self._joined = False
         self._source_trouble: str | None = None
         self._stopping = False
         self._stopped = False
-        self._records = 0
-        self._bytes = 0
-        self._impaired_records = 0
-        self._held_records = 0
-        """Those that wait for a schema."""
-        self._too_many_held = False
-        self._answered: Counter[tuple[str, str]] = Counter()
-        self._dead_letters: Counter[str] = Counter()
-        self._intake_closed: Counter[str] = Counter()
-        self._discarded = self._maps_ignored = self._resets = self._pauses = self._commits = self._aborts = 0
+        self._flow = Flow(limits)
+        self._tally = Tally()
 
     # == events ========================================================================================
 
@@ -195,7 +111,7 @@ class Core:
         try:
             bitmap = decode_map(offset, metadata or "")
         except ProgressMapIgnoredError:
-            self._maps_ignored += 1
+            self._tally.maps_ignored += 1
             bitmap = b""
         assignment = Assignment(partition, epoch, Progress(offset, bitmap))
         assignment.committed_offset = offset
@@ -205,7 +121,7 @@ class Core:
 
     def reset(self, _at: Instant, _partition: int) -> None:
         """A committed offset was out of the log's range; ``assigned`` follows with the log's start."""
-        self._resets += 1
+        self._tally.resets += 1
 
     def fetched(self, at: Instant, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
         """Records were delivered, in the order of each partition."""
@@ -269,10 +185,10 @@ class Core:
     ) -> None:
         """A transaction ended; ``kept`` are the partitions that were still ours when it was made."""
         if result is TransactionResult.COMMITTED:
-            self._commits += 1
+            self._tally.commits += 1
             self._outbox.committed(at)
         else:
-            self._aborts += 1
+            self._tally.aborts += 1
             self._outbox.aborted(at)
         for part in commit.partitions:
             if result is TransactionResult.COMMITTED and part.partition in kept:
@@ -308,37 +224,23 @@ class Core:
 
     def schema_found(self, at: Instant, reference: Hashable) -> None:
         """The decoder has learnt a writer schema."""
-        self._schema_answered()
-        for request in self._schemas.pop(reference).waiting:
+        for request in self._lookups.found(reference):
             request.deadline = self._clock(at) + self._limits.request_deadline
             request.restarted = True
             # where the intake is closed, the snapshot may be too old
-            (self._unconfirmed if self._closed_by else self._undecided).append(request)
+            (self._unconfirmed if self._standstill.troubles else self._undecided).append(request)
         self._settle(at)
 
     def schema_missing(self, at: Instant, reference: Hashable) -> None:
         """The registry says that it has no such schema."""
-        self._schema_answered()
-        unlearned = self._schemas[reference]
-        unlearned.trouble = None
-        if unlearned.missing_since is None:
-            unlearned.missing_since = at.mono
-        confirm_at = unlearned.missing_since + SCHEMA_CONFIRM_SECONDS
-        if at.mono < confirm_at:
-            self._ask_schema(reference, confirm_at)
-        else:
-            del self._schemas[reference]
-            message = f"the schema registry does not know {reference}: register the schema, then send the request again"
-            for request in unlearned.waiting:
-                self._conclude(request, self._intake.no_schema(request, message, at))
+        message = f"the schema registry does not know {reference}: register the schema, then send the request again"
+        for request in self._lookups.missing(reference, at.mono):
+            self._conclude(request, self._intake.no_schema(request, message, at))
         self._settle(at)
 
     def schema_failed(self, at: Instant, reference: Hashable, message: str) -> None:
         """The registry is in trouble: no answer is no proof."""
-        self._lookups_out -= 1
-        self._schemas[reference].trouble = message
-        self._ask_schemas_from = at.mono + SCHEMA_RETRY_SECONDS
-        self._ask_schema(reference, self._ask_schemas_from)
+        self._lookups.failed(reference, message, at.mono)
         self._settle(at)
 
     def tick(self, at: Instant) -> None:
@@ -350,8 +252,7 @@ class Core:
                 if lane.queue and self._hopeless(lane.queue[0].request, lane.can_call_at(at.mono), at):
                     self._answer_hopeless(lane, at)
         self._answer_overdue(at)
-        self._weigh(at)
-        self._weigh_held()
+        self._flow.weigh(self._lanes.values(), self._lookups.waiting(), at.mono)
         self._shed(at)
         self._settle(at)
 
@@ -367,13 +268,9 @@ class Core:
     @property
     def appetite(self) -> int:
         """How many more records it makes sense to fetch now."""
-        if self._stopping or self._closed_by:
+        if self._stopping or self._standstill.troubles:
             return 0
-        if self._bytes + sum(each.waiting_bytes for each in self._assignments.values()) >= self._limits.record_bytes:
-            return 0
-        waiting = sum(len(assignment.waiting) for assignment in self._assignments.values())
-        brisk = self._limits.brisk_records - (self._records - self._impaired_records - self._held_records)
-        return max(0, min(brisk, self._limits.records - self._records) - waiting)
+        return self._flow.appetite(self._assignments.values())
 
     def wake_at(self, at: Instant) -> float | None:
         """Monotonic seconds at which something is due that no event will announce."""
@@ -396,27 +293,27 @@ class Core:
             taken_at=at.mono,
             joined=self._joined,
             stopping=self._stopping,
-            troubles=(*self._closed_by, *self._schema_troubles()),
-            intake_closed=dict(self._intake_closed),
+            troubles=(*self._standstill.troubles, *self._lookups.troubles()),
+            intake_closed=dict(self._standstill.closings),
             oldest_unanswered_seconds=at.mono - oldest,
-            in_flight_records=self._records,
-            in_flight_bytes=self._bytes,
+            in_flight_records=self._flow.records,
+            in_flight_bytes=self._flow.bytes,
             window_used={
                 each.partition: each.progress.used / self._limits.window for each in self._assignments.values()
             },
             paused_partitions=sum(each.paused for each in self._assignments.values()),
-            pauses=self._pauses,
+            pauses=self._tally.pauses,
             lanes=tuple(
                 LaneStatus(id_, lane.specification.tenant, lane.depth, len(lane.calls), lane.state(at.mono))
                 for id_, lane in self._lanes.items()
             ),
-            answered=dict(self._answered),
-            dead_letters=dict(self._dead_letters),
-            discarded=self._discarded,
-            progress_maps_ignored=self._maps_ignored,
-            offset_resets=self._resets,
-            commits=self._commits,
-            aborts=self._aborts,
+            answered=dict(self._tally.answered),
+            dead_letters=dict(self._tally.dead_letters),
+            discarded=self._tally.discarded,
+            progress_maps_ignored=self._tally.maps_ignored,
+            offset_resets=self._tally.resets,
+            commits=self._tally.commits,
+            aborts=self._tally.aborts,
             last_commit_at=self._outbox.last_commit_at,
         )
 
@@ -424,28 +321,14 @@ class Core:
 
     def _settle(self, at: Instant) -> None:
         """Bring everything that follows from the new state under way."""
-        self._watch_troubles(at)
+        self._standstill.watch(tuple(self._troubles(at)), at.mono)
         self._take_in(at)
         self._ask_directory(at)
-        self._ask_schemas(at)
+        self.commands += [LookUpSchema(reference) for reference in self._lookups.due(at.mono)]
         self._start_calls(at)
         self._cut_transaction(at)
         self._pause_and_resume(at)
         self._report_drained(at)
-
-    def _watch_troubles(self, at: Instant) -> None:
-        """Close or open the intake for troubles of our own; meanwhile the engine's clock stands still."""
-        troubles = tuple(self._troubles(at))
-        if bool(troubles) != bool(self._closed_by):
-            if troubles:
-                self._closed_since = at.mono
-            elif self._closed_since is not None:
-                self._stood_still += at.mono - self._closed_since
-                self._closed_since = None
-        for reason, message in troubles:
-            if message not in self._closed_by:
-                self._intake_closed[reason] += 1
-        self._closed_by = tuple(message for _, message in troubles)
 
     def _troubles(self, at: Instant) -> Iterable[tuple[str, str]]:
         if at.mono - self._intake.confirmed_at > DIRECTORY_PATIENCE_SECONDS:
@@ -457,12 +340,9 @@ class Core:
         if self._outbox.stuck(at.mono):
             yield "broker", "no transaction has committed for 5 s although results wait: look at the Kafka brokers"
 
-    def _schema_troubles(self) -> Iterable[str]:
-        return islice((each.trouble for each in self._schemas.values() if each.trouble), SCHEMA_TROUBLES_TOLD)
-
     def _clock(self, at: Instant) -> float:
         """The engine's clock, which deadlines are measured by."""
-        return (self._closed_since if self._closed_since is not None else at.mono) - self._stood_still
+        return self._standstill.clock(at.mono)
 
     def _ask_directory(self, at: Instant) -> None:
         if self._asked_directory_at is not None or at.mono < self._ask_directory_from:
@@ -471,33 +351,12 @@ class Core:
             self._asked_directory_at = at.mono
             self.commands.append(ConfirmDirectory(at.mono))
 
-    def _ask_schemas(self, at: Instant) -> None:
-        """Ask in the order of being due; a registry in trouble gets one question at a time."""
-        while self._lookups and max(self._lookups[0][0], self._ask_schemas_from) <= at.mono:
-            in_trouble = self._ask_schemas_from > float("-inf")
-            if self._lookups_out >= (1 if in_trouble else SCHEMA_LOOKUPS):
-                break
-            _, _, reference = heapq.heappop(self._lookups)
-            if all(request.dropped for request in self._schemas[reference].waiting):
-                del self._schemas[reference]
-                continue
-            self._lookups_out += 1
-            self.commands.append(LookUpSchema(reference))
-
-    def _ask_schema(self, reference: Hashable, ask_at: float) -> None:
-        self._lookup_number += 1
-        heapq.heappush(self._lookups, (ask_at, self._lookup_number, reference))
-
-    def _schema_answered(self) -> None:
-        self._lookups_out -= 1
-        self._ask_schemas_from = float("-inf")
-
     # -- taking in -------------------------------------------------------------------------------------
 
     def _take_in(self, at: Instant) -> None:
         """Decide about what was held up, then about fetched records, as far as the bounds and one event allow."""
         self._behind = False
-        if self._closed_by:
+        if self._standstill.troubles:
             return
         left = self._decide_held_up(at, self._limits.event_bytes)
         if self._undecided:  # which came before all that is not taken in yet
@@ -523,7 +382,7 @@ class Core:
         if assignment.revoking:  # what waited was left to the next owner: the log's end lies beyond it
             return left
         waiting = assignment.waiting
-        while waiting and assignment.partition not in self._overfed and self._has_room(assignment, waiting[0]):
+        while waiting and self._flow.has_room(assignment, waiting[0]):
             if left <= 0:
                 self._behind = True
                 return left
@@ -535,22 +394,10 @@ class Core:
             assignment.progress.advance(assignment.log_end)
         return left
 
-    def _has_room(self, assignment: Assignment, record: Record) -> bool:
-        limits = self._limits
-        return (
-            self._records < limits.records
-            and self._bytes < limits.record_bytes
-            and self._within_window(assignment, record)
-        )
-
-    def _within_window(self, assignment: Assignment, record: Record) -> bool:
-        return record.offset - assignment.progress.base < self._limits.window or not assignment.open
-
     def _take(self, request: Request, at: Instant) -> None:
         record = request.record
         request.assignment.open[record.offset] = request
-        self._records += 1
-        self._bytes += record.size
+        self._flow.take_in(record)
         self._decide(request, at)
 
     def _decide(self, request: Request, at: Instant) -> None:
@@ -560,16 +407,9 @@ class Core:
         elif isinstance(decision, AwaitDirectory):
             self._unconfirmed.append(request)
         elif isinstance(decision, SchemaNeeded):
-            self._await_schema(decision.reference, request, at)
+            self._lookups.wait_for(decision.reference, request, at.mono)
         else:
             self._conclude(request, decision)
-
-    def _await_schema(self, reference: Hashable, request: Request, at: Instant) -> None:
-        unlearned = self._schemas.get(reference)
-        if unlearned is None:
-            unlearned = self._schemas[reference] = _Unlearned([])
-            self._ask_schema(reference, at.mono)
-        unlearned.waiting.append(request)
 
     def _enqueue(self, request: Request, specification: ClientSpecification, at: Instant) -> None:
         lane = self._lane(specification, at)
@@ -580,10 +420,7 @@ class Core:
         if lane.idle:
             lane.room = lane.spare(self._limits.longest_wait)
         lane.queue.append(Part(request, request.products))
-        lane.room -= len(request.products)
-        if lane.room < 0:
-            self._overfull.add(lane)
-            self._overfed |= {request.assignment.partition}
+        self._flow.enqueued(lane, request)
         self._touch(lane)
 
     def _lane(self, specification: ClientSpecification, at: Instant) -> Lane:
@@ -626,7 +463,7 @@ class Core:
         if isinstance(outcome, Receipt):
             self._taken_in(lane, call, outcome, at)
         elif not (isinstance(outcome, Refusal) and outcome.blames_entries and lane.refused(call)):
-            problem = _refusal(outcome)
+            problem = refused(outcome)
             for part in call.parts:
                 part.error = problem
                 self._part_settled(part, at)
@@ -647,7 +484,7 @@ class Core:
         request = part.request
         parts = request.parts or [part]
         if not request.dropped and all(each.settled for each in parts):
-            self._conclude(request, _verdict(request, parts, at))
+            self._conclude(request, sum_up(request, parts, at))
 
     # -- deadlines and shedding ------------------------------------------------------------------------
 
@@ -683,7 +520,7 @@ class Core:
             return
         for part in request.parts or ():
             if not part.settled and not part.out:
-                part.error = _given_up(part)
+                part.error = given_up(part)
 
     def _answer_late(self, call: Call, at: Instant) -> None:
         """Parts that came back from a call and would need another one."""
@@ -698,18 +535,18 @@ class Core:
         parts = request.parts or [whole]
         for part in parts:
             if not part.settled:
-                part.error = _given_up(part)
-        self._conclude(request, _verdict(request, parts, at))
+                part.error = given_up(part)
+        self._conclude(request, sum_up(request, parts, at))
 
     def _shed(self, at: Instant) -> None:
         """Lanes that cannot call must not hold up others: oldest first, down to half of what is full."""
         limits = self._limits
-        if not self._impaired_records:
+        if not self._flow.impaired:
             return
         for assignment in self._assignments.values():
             if assignment.progress.used >= SHED_FROM * limits.window:
                 self._shed_window(assignment, at)
-        if self._records >= SHED_FROM * limits.records or self._bytes >= SHED_FROM * limits.record_bytes:
+        if self._flow.records >= SHED_FROM * limits.records or self._flow.bytes >= SHED_FROM * limits.record_bytes:
             self._shed_budget(at)
 
     def _shed_window(self, assignment: Assignment, at: Instant) -> None:
@@ -721,7 +558,7 @@ class Core:
 
     def _shed_budget(self, at: Instant) -> None:
         every = [request for each in self._assignments.values() for request in each.open.values()]
-        records, size = self._records, self._bytes
+        records, size = self._flow.records, self._flow.bytes
         for request in sorted(every, key=lambda each: each.read_at):
             if records <= SHED_TO * self._limits.records and size <= SHED_TO * self._limits.record_bytes:
                 break
@@ -737,35 +574,6 @@ class Core:
             return False
         self._give_up(request, at)
         return True
-
-    def _weigh(self, at: Instant) -> None:
-        """Find the lanes that are too full, and count what stands in lanes that cannot call."""
-        busy = [lane for lane in self._lanes.values() if not lane.idle]
-        impaired = [lane for lane in busy if lane.state(at.mono) is not LaneState.HEALTHY]
-        self._impaired_records = sum(
-            lane.depth + sum(len(call.parts) for call in lane.calls.values()) for lane in impaired
-        )
-        for lane in impaired:
-            lane.room = float("inf")
-        able = [lane for lane in busy if lane not in impaired]
-        share = self._limits.brisk_records // (len(able) + 1)
-        self._overfull = {lane for lane in able if self._is_overfull(lane, share)}
-        self._overfed = frozenset(part.request.assignment.partition for lane in self._overfull for part in lane.queue)
-
-    def _weigh_held(self) -> None:
-        """Count what waits for schemas: anyone can send what the registry is asked about in vain."""
-        held = [each for unlearned in self._schemas.values() for each in unlearned.waiting if not each.dropped]
-        self._held_records = len(held)
-        ease = HELD_EASE if self._too_many_held else 1.0
-        self._too_many_held = len(held) > ease * HELD_SHARE * self._limits.records
-        if self._too_many_held:
-            self._overfed |= {request.assignment.partition for request in held}
-
-    def _is_overfull(self, lane: Lane, share: int) -> bool:
-        """A healthy lane never sheds: what feeds it is paused when it is slow, or takes more than its share."""
-        ease = OVERFULL_EASE if lane in self._overfull else 1.0
-        lane.room = lane.spare(ease * self._limits.longest_wait)
-        return bool(lane.queue) and (lane.room < 0 or lane.depth > ease * share)
 
     def _reroute(self, at: Instant) -> None:
         """The directory has changed."""
@@ -789,7 +597,7 @@ class Core:
                 continue
             decision = self._intake.decide_again(request, at)
             if request.parts is not None or request.may_have_reached:
-                part.error = _given_up(part) if part.may_have_reached else _no_longer(decision)
+                part.error = given_up(part) if part.may_have_reached else no_longer(decision)
                 self._part_settled(part, at)
             elif isinstance(decision, Failed):
                 self._conclude(request, decision)
@@ -814,31 +622,13 @@ class Core:
 
     def _finish(self, part: PartitionCommit) -> None:
         assignment = self._alive(part)
-        self._count(part.outcomes)
+        self._tally.published(part.outcomes)
         if assignment is None:
             return
         offsets = [request.record.offset for request in part.outcomes]
         assignment.progress.finish(offsets)
         assignment.committed_offset = part.offset
-        self._forget(map(assignment.open.pop, offsets))
-
-    def _count(self, outcomes: Sequence[Request]) -> None:
-        synchronized = 0
-        for request in outcomes:
-            if isinstance(request.verdict, Synchronized):
-                synchronized += 1
-            else:
-                self._count_other(request.verdict)
-        if synchronized:
-            self._answered["SYNCHRONIZED", ""] += synchronized
-
-    def _count_other(self, verdict: Verdict | None) -> None:
-        if isinstance(verdict, DeadLettered):
-            self._dead_letters[verdict.reason] += 1
-        elif isinstance(verdict, Partial):
-            self._answered["PARTIALLY_SYNCHRONIZED", verdict.error.code] += 1
-        elif isinstance(verdict, Failed):
-            self._answered["FAILED", verdict.error.code] += 1
+        self._flow.let_go(map(assignment.open.pop, offsets))
 
     def _take_back(self, part: PartitionCommit) -> None:
         """Outcomes that were not published wait again, before all others; those of an ended assignment do not."""
@@ -846,12 +636,7 @@ class Core:
         if assignment is not None:
             assignment.finished[:0] = part.outcomes
         else:
-            self._discarded += len(part.outcomes)
-
-    def _forget(self, requests: Iterable[Request]) -> None:
-        sizes = [request.record.size for request in requests]
-        self._records -= len(sizes)
-        self._bytes -= sum(sizes)
+            self._tally.discarded += len(part.outcomes)
 
     def _alive(self, part: PartitionCommit) -> Assignment | None:
         assignment = self._assignments.get(part.partition)
@@ -864,8 +649,8 @@ class Core:
         if assignment is None:
             return
         assignment.ended = True
-        self._forget(assignment.open.values())
-        self._discarded += len(assignment.finished)
+        self._flow.let_go(assignment.open.values())
+        self._tally.discarded += len(assignment.finished)
         for lane in self._lanes.values():
             lane.drop_withdrawn()
 
@@ -907,108 +692,11 @@ class Core:
             return True
         return any(lane.queue and lane.state(at.mono) is LaneState.HEALTHY for lane in self._lanes.values())
 
-    # -- flow ------------------------------------------------------------------------------------------
-
     def _pause_and_resume(self, at: Instant) -> None:
-        full = self._is_full(at)
-        pause = [each for each in self._assignments.values() if not each.paused and (full or self._is_brimming(each))]
-        resume = [each for each in self._assignments.values() if each.paused and not full and self._has_ebbed(each)]
-        for each in pause:
-            each.paused = True
-        for each in resume:
-            each.paused = False
-        self._pauses += len(pause)
+        closed = bool(self._standstill.troubles)
+        pause, resume = self._flow.turns(self._assignments.values(), at.mono, closed=closed, appetite=self.appetite)
+        self._tally.pauses += len(pause)
         if pause:
             self.commands.append(Pause([each.partition for each in pause]))
         if resume:
             self.commands.append(Resume([each.partition for each in resume]))
-
-    def _is_full(self, at: Instant) -> bool:
-        """Tell whether there is no appetite, and not just for a moment."""
-        if self._closed_by:
-            return True
-        appetite = self.appetite
-        if appetite == 0 and self._full_since is None:
-            self._full_since = at.mono
-        elif appetite >= self._limits.brisk_records // 4:
-            self._full_since = None
-        return self._full_since is not None and at.mono - self._full_since > FULL_PATIENCE_SECONDS
-
-    def _is_brimming(self, assignment: Assignment) -> bool:
-        return (
-            assignment.partition in self._overfed
-            or assignment.progress.used >= self._limits.window
-            or bool(assignment.waiting and not self._within_window(assignment, assignment.waiting[0]))
-        )
-
-    def _has_ebbed(self, assignment: Assignment) -> bool:
-        return (
-            not assignment.waiting
-            and assignment.progress.used <= RESUME_BELOW * self._limits.window
-            and assignment.partition not in self._overfed
-        )
-
-
-def _refusal(outcome: Refusal | Unacknowledged) -> ResyncError:
-    said = f"HTTP {outcome.status}" + (f": {outcome.excerpt}" if outcome.excerpt else "")
-    if isinstance(outcome, Unacknowledged):
-        return error(
-            Code.CM21_OUTCOME_UNKNOWN,
-            f"Mirakl answered without a tracking id ({said}): check the products in Mirakl, then ask again.",
-        )
-    if outcome.unauthorized:
-        return error(
-            Code.CM21_UNAUTHORIZED,
-            f"Mirakl refused the credential of the client specification ({said}): have an administrator renew it.",
-        )
-    if outcome.blames_entries:
-        return error(Code.CM21_REFUSED, f"Mirakl refused the products ({said}): correct them before asking again.")
-    return error(
-        Code.CM21_REFUSED,
-        f"Mirakl refused the call ({said}): have an administrator check the client specification's base URL.",
-    )
-
-
-def _no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
-    """Say why the rest of a large request is not sent."""
-    if isinstance(decision, Failed):
-        return decision.error
-    return error(
-        Code.CM21_UNAVAILABLE, "The client specification was removed before all products were sent: ask again later."
-    )
-
-
-def _given_up(part: Part) -> ResyncError:
-    if part.out or part.may_have_reached:
-        return error(
-            Code.CM21_OUTCOME_UNKNOWN,
-            "Mirakl did not answer in time and may have taken the products in: ask again, a repetition does no harm.",
-        )
-    return error(
-        Code.CM21_UNAVAILABLE, "Mirakl could not be reached in time and has not taken the products in: ask again later."
-    )
-
-
-def _worst(problem: ResyncError, failed: Sequence[Part]) -> ResyncError:
-    """A request is not called unavailable where any of its parts may have reached Mirakl."""
-    if problem.code is not Code.CM21_UNAVAILABLE:
-        return problem
-    unknown = (each.error for each in failed if each.error and each.error.code is Code.CM21_OUTCOME_UNKNOWN)
-    return next(unknown, problem)
-
-
-def _verdict(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
-    """Sum up a request all of whose parts are settled."""
-    lane = request.lane
-    specification_id = lane.specification.id if lane is not None else ""
-    failed = [each for each in parts if each.error is not None]
-    taken = sorted({each.tracking for each in parts if each.tracking is not None})
-    tracking_ids = tuple(dict.fromkeys(tracking_id for _, tracking_id in taken))
-    problem = next((each.error for each in failed if each.error is not None), None)
-    if problem is None:
-        return Synchronized(specification_id, tracking_ids, millis(at))
-    if not taken:
-        return Failed(specification_id, _worst(problem, failed), millis(at))
-    unsynchronized = {id_: sku for each in failed for id_, sku in each.products.items()}
-    count = len(request.products) - len(unsynchronized)
-    return Partial(specification_id, tracking_ids, count, unsynchronized, problem, millis(at))

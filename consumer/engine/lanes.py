@@ -82,6 +82,8 @@ class Lane:
         self.room = 0.0
         """Products that may be queued before the lane is overfull."""
         self.sick_until: float | None = None
+        self.trouble: str | None = None
+        """How the last call failed, for people; ``None`` once one was answered."""
         self._failures = 0
         self._failed_at = 0.0
         self._ordered_until = 0.0
@@ -203,6 +205,7 @@ class Lane:
 
     def answered(self, call: Call, now: float) -> None:
         """Mirakl answered, whatever it said: the lane is well, unless Mirakl asked for a pause since."""
+        self.trouble = None
         took = now - call.started_at
         self.typical = took if self.typical is None else self.typical + TYPICAL_WEIGHT * (took - self.typical)
         if now >= self._ordered_until:
@@ -217,6 +220,7 @@ class Lane:
             self._failed_at = now
             delay = self._backoff.delay(self._failures, chance(self._salt, self.specification.id, self._failures))
             self.sick_until = max(self.sick_until or now, now + delay)
+        self.trouble = failure.reason
         if failure.retry_after is not None:
             self._ordered_until = max(self._ordered_until, now + failure.retry_after)
             self.sick_until = max(self.sick_until or now, self._ordered_until)

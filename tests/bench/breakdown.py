@@ -29,8 +29,9 @@ from consumer.domain.outcome import Synchronized
 from consumer.domain.resolution import resolve
 from consumer.domain.validation import validate
 from consumer.engine.commands import Commit, Instant, StartCall, TransactionResult
-from consumer.engine.core import Core, Limits
+from consumer.engine.core import Core
 from consumer.engine.headers import read_headers
+from consumer.engine.limits import Limits
 from consumer.engine.work import Record, Request
 from schemas.codec import ResultEncoder
 from tests.bench.bare import CONSUMER, PRODUCER

@@ -18,7 +18,8 @@ from consumer.engine.commands import (
     StartCall,
     TransactionResult,
 )
-from consumer.engine.core import Core, Limits
+from consumer.engine.core import Core
+from consumer.engine.limits import Limits
 from consumer.engine.work import Record
 from schemas.codec import ResultEncoder
 from tests.fuzz.bytes import mutated

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.engine.core import SCHEMA_LOOKUPS
+from consumer.engine.lookups import MOST_OUT
 from tests.integration.contract.deployment import deployed, operator, record
 from tests.integration.contract.wire import pairs, request
 from tests.support.records import RawRecord
@@ -103,7 +103,7 @@ def test_thousands_of_made_up_schema_ids_cost_others_nothing(
 
             deployment.outcomes.wait(others, timeout=30)
             assert deployment.outcomes.quiet(waiting)
-            assert registry.most_at_once <= SCHEMA_LOOKUPS
+            assert registry.most_at_once <= MOST_OUT
             ready = service.get("/readyz")
             assert (registry.url in ready.text) is waits
             assert len(ready.content) < 2000

@@ -313,10 +313,10 @@ class Laws:
     def turned(self, replica: Replica) -> None:
         """After each turn: the bounds."""
         core, limits = replica.core, replica.core._limits
-        if core._records > limits.records:
-            self._broken(f"{replica.process.name}: {core._records} records in flight")
-        if core._bytes > limits.record_bytes + 300:
-            self._broken(f"{replica.process.name}: {core._bytes} bytes in flight")
+        if core._flow.records > limits.records:
+            self._broken(f"{replica.process.name}: {core._flow.records} records in flight")
+        if core._flow.bytes > limits.record_bytes + 300:
+            self._broken(f"{replica.process.name}: {core._flow.bytes} bytes in flight")
         if len(core._call_lanes) > limits.calls:
             self._broken(f"{replica.process.name}: {len(core._call_lanes)} calls are out")
 
@@ -337,8 +337,8 @@ class Laws:
                         self._broken(f"{replica.process.name}: {request.request_id} is not decided in time")
                     if not request.calls_out and id(request) not in queued:
                         self._broken(f"{replica.process.name}: {request.request_id} is in no queue and no call")
-        if count != core._records:
-            self._broken(f"{replica.process.name}: {core._records} records counted, {count} are open")
+        if count != core._flow.records:
+            self._broken(f"{replica.process.name}: {core._flow.records} records counted, {count} are open")
 
     @staticmethod
     def _queued(replica: Replica) -> set[int]:

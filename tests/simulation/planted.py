@@ -14,6 +14,7 @@ from consumer.engine import core as engine_core
 from consumer.engine.commands import Commit, Instant, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.lanes import Call, Lane
+from consumer.engine.verdicts import sum_up
 from consumer.engine.work import Part
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
@@ -101,7 +102,7 @@ def _dropped(self: Core, _part: object) -> None:
 
 def _first_part(self: Core, part: Part, at: Instant) -> None:
     if not part.request.dropped:
-        self._conclude(part.request, engine_core._verdict(part.request, [part], at))
+        self._conclude(part.request, sum_up(part.request, [part], at))
 
 
 _may_start = Lane._may_start

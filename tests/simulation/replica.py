@@ -208,7 +208,7 @@ class Replica:
         """At the next tick, or when the core has something to do."""
         if self._ended:
             return
-        busy = bool(self.core._records or self.core._unconfirmed or self.core._closed_by)
+        busy = bool(self.core._flow.records or self.core._unconfirmed or self.core._standstill.troubles)
         due = at.mono + (TICK_SECONDS if busy else IDLE_TICK_SECONDS)
         wake = self.core.wake_at(at)
         self._turn_by(due if wake is None else min(due, max(wake, at.mono + 0.001)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from consumer.domain.authorization import key_digest
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
-from consumer.engine.core import Limits
+from consumer.engine.limits import Limits
 
 NORTH, SOUTH = "north", "south"
 KEYS = {

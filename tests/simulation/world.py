@@ -140,8 +140,9 @@ class World:
         """What a reader of a trace wants to know of a process."""
         core, consumer = replica.core, replica.source._consumer
         self.trace(
-            f"{replica.process.name}: troubles {core._closed_by}, {core._records} records, {core._bytes} bytes,"
-            f" appetite {core.appetite}, overfed {sorted(core._overfed)}, stopping {core._stopping}"
+            f"{replica.process.name}: troubles {core._standstill.troubles}, {core._flow.records} records,"
+            f" {core._flow.bytes} bytes, appetite {core.appetite}, overfed {sorted(core._flow.overfed)},"
+            f" stopping {core._stopping}"
         )
         for each in core._assignments.values():
             fetch = consumer._fetches.get(each.partition)

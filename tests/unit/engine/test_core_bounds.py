@@ -2,7 +2,7 @@
 
 from consumer.domain.calls import Refusal
 from consumer.domain.outcome import Partial
-from consumer.engine.core import Limits
+from consumer.engine.limits import Limits
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
 

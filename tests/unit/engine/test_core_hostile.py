@@ -1,6 +1,7 @@
 """What anyone can send must not keep the loop, the memory or the registry busy for more than it is worth."""
 
-from consumer.engine.core import SCHEMA_LOOKUPS, SCHEMA_RETRY_SECONDS, SCHEMA_TROUBLES_TOLD, Limits
+from consumer.engine.limits import Limits
+from consumer.engine.lookups import MOST_OUT, RETRY_SECONDS, TROUBLES_TOLD
 from consumer.engine.work import Record
 from tests.unit.engine.world import World, body
 
@@ -58,7 +59,7 @@ def test_what_waits_to_be_taken_in_counts_as_well() -> None:
     world.wait(10)  # closes the intake
     world.fetch([world.record(b"x" * 6000) for _ in range(2)])
     assert 0 == world.status.in_flight_bytes
-    world.core._closed_by = ()
+    world.core._standstill.troubles = ()
 
     assert 0 == world.core.appetite
 
@@ -67,10 +68,10 @@ def test_made_up_schemas_are_asked_for_a_few_at_a_time() -> None:
     world = World()
     for number in range(100):
         world.send(f"r{number}", schema=f"made-up-{number}")
-    assert SCHEMA_LOOKUPS == len(world.lookups)
+    assert MOST_OUT == len(world.lookups)
 
     world.do(world.core.schema_missing, world.lookups[0])
-    assert SCHEMA_LOOKUPS + 1 == len(world.lookups)
+    assert MOST_OUT + 1 == len(world.lookups)
 
 
 def test_a_registry_in_trouble_is_asked_once_in_a_while_and_told_of_briefly() -> None:
@@ -80,13 +81,13 @@ def test_a_registry_in_trouble_is_asked_once_in_a_while_and_told_of_briefly() ->
     for reference in list(world.lookups):
         world.do(world.core.schema_failed, reference, f"no answer for {reference}")
     world.lookups.clear()
-    world.wait(SCHEMA_RETRY_SECONDS + 0.2)
+    world.wait(RETRY_SECONDS + 0.2)
 
     assert 1 == len(world.lookups)
-    assert SCHEMA_TROUBLES_TOLD == len(world.status.troubles)
+    assert TROUBLES_TOLD == len(world.status.troubles)
 
     world.do(world.core.schema_missing, world.lookups[0])
-    assert SCHEMA_LOOKUPS + 1 == len(world.lookups)
+    assert MOST_OUT + 1 == len(world.lookups)
 
 
 def test_a_schema_that_nobody_waits_for_any_more_is_not_asked_for_again() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.outcome import Failed, Partial, Synchronized
-from consumer.engine.core import Limits
+from consumer.engine.limits import Limits
 from consumer.engine.status import LaneState
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 

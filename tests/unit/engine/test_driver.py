@@ -11,8 +11,9 @@ from consumer.domain.calls import CallOutcome, Receipt
 from consumer.domain.model import ClientSpecification, Directory, Products
 from consumer.engine import driver
 from consumer.engine.commands import Commit, StartCall, TransactionResult
-from consumer.engine.core import Core, Limits
+from consumer.engine.core import Core
 from consumer.engine.driver import Driver, now
+from consumer.engine.limits import Limits
 from consumer.engine.ports import SourceTrouble
 from consumer.engine.work import Record
 from tests.unit.engine.world import KEY, JsonDecoder, body, directory, specification

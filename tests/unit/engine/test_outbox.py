@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.engine.commands import TransactionResult
-from consumer.engine.core import Limits
+from consumer.engine.limits import Limits
 from consumer.engine.outbox import GATHER_SECONDS, MOST
 from tests.unit.engine.world import World, body, specification
 

@@ -24,7 +24,8 @@ from consumer.engine.commands import (
     Stopped,
     TransactionResult,
 )
-from consumer.engine.core import Core, Limits
+from consumer.engine.core import Core
+from consumer.engine.limits import Limits
 from consumer.engine.ports import NotARequest, SchemaNeeded
 from consumer.engine.status import EngineStatus
 from consumer.engine.work import Record, Request

@@ -1,0 +1,150 @@
+"""How much is taken in: bounds on what is in flight, partitions paused and resumed, lanes kept from swelling.
+
+A lane that is well never sheds: what feeds it is paused while it is slow, or while it holds more than its share. What
+stands in lanes that cannot call leaves the appetite for others as it is, up to the bound on everything.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from consumer.engine.lanes import Lane
+from consumer.engine.limits import Limits
+from consumer.engine.status import LaneState
+from consumer.engine.work import Assignment, Record, Request
+
+HELD_SHARE = 0.5
+"""Share of the records in flight that may wait for schemas; then the partitions that bring them are paused."""
+HELD_EASE = 0.8
+"""Share of that below which they are no longer."""
+RESUME_BELOW = 0.75
+"""Share of a bound below which a paused partition is resumed."""
+OVERFULL_EASE = 0.5
+"""Share of its bound below which a lane is no longer overfull."""
+FULL_PATIENCE_SECONDS = 1.0
+"""With no appetite for this long, the partitions are paused."""
+
+
+class Flow:
+    """Counts what is in flight and weighs it against the bounds. Times are monotonic seconds."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.records = 0
+        self.bytes = 0
+        self.impaired = 0
+        """Records in lanes that cannot call."""
+        self.overfed: frozenset[int] = frozenset()
+        """Partitions that feed the overfull lanes, or too many records that wait for schemas."""
+        self._held = 0
+        """Records that wait for schemas."""
+        self._too_many_held = False
+        self._overfull: set[Lane] = set()
+        self._full_since: float | None = None
+
+    # -- counting --------------------------------------------------------------------------------------
+
+    def take_in(self, record: Record) -> None:
+        """One record more is in flight."""
+        self.records += 1
+        self.bytes += record.size
+
+    def let_go(self, requests: Iterable[Request]) -> None:
+        """These are no longer in flight."""
+        sizes = [request.record.size for request in requests]
+        self.records -= len(sizes)
+        self.bytes -= sum(sizes)
+
+    def enqueued(self, lane: Lane, request: Request) -> None:
+        """A lane got one request more to wait for a call."""
+        lane.room -= len(request.products)
+        if lane.room < 0:
+            self._overfull.add(lane)
+            self.overfed |= {request.assignment.partition}
+
+    # -- weighing --------------------------------------------------------------------------------------
+
+    def weigh(self, lanes: Iterable[Lane], held: Sequence[Request], now: float) -> None:
+        """Find the lanes that are too full and who feeds them, and count what can go nowhere."""
+        busy = [lane for lane in lanes if not lane.idle]
+        impaired = [lane for lane in busy if lane.state(now) is not LaneState.HEALTHY]
+        self.impaired = sum(lane.depth + sum(len(call.parts) for call in lane.calls.values()) for lane in impaired)
+        for lane in impaired:
+            lane.room = float("inf")
+        able = [lane for lane in busy if lane not in impaired]
+        share = self._limits.brisk_records // (len(able) + 1)
+        self._overfull = {lane for lane in able if self._is_overfull(lane, share)}
+        self.overfed = frozenset(part.request.assignment.partition for lane in self._overfull for part in lane.queue)
+        self._weigh_held(held)
+
+    def _is_overfull(self, lane: Lane, share: int) -> bool:
+        ease = OVERFULL_EASE if lane in self._overfull else 1.0
+        lane.room = lane.spare(ease * self._limits.longest_wait)
+        return bool(lane.queue) and (lane.room < 0 or lane.depth > ease * share)
+
+    def _weigh_held(self, held: Sequence[Request]) -> None:
+        """Anyone can send what the registry is asked about in vain."""
+        self._held = len(held)
+        ease = HELD_EASE if self._too_many_held else 1.0
+        self._too_many_held = len(held) > ease * HELD_SHARE * self._limits.records
+        if self._too_many_held:
+            self.overfed |= {request.assignment.partition for request in held}
+
+    # -- deciding --------------------------------------------------------------------------------------
+
+    def appetite(self, assignments: Iterable[Assignment]) -> int:
+        """Give how many more records it makes sense to fetch now."""
+        waiting = waiting_bytes = 0
+        for assignment in assignments:
+            waiting += len(assignment.waiting)
+            waiting_bytes += assignment.waiting_bytes
+        if self.bytes + waiting_bytes >= self._limits.record_bytes:
+            return 0
+        brisk = self._limits.brisk_records - (self.records - self.impaired - self._held)
+        return max(0, min(brisk, self._limits.records - self.records) - waiting)
+
+    def has_room(self, assignment: Assignment, record: Record) -> bool:
+        """Tell whether a fetched record can be taken in."""
+        limits = self._limits
+        return (
+            self.records < limits.records
+            and self.bytes < limits.record_bytes
+            and assignment.partition not in self.overfed
+            and self._within_window(assignment, record)
+        )
+
+    def _within_window(self, assignment: Assignment, record: Record) -> bool:
+        return record.offset - assignment.progress.base < self._limits.window or not assignment.open
+
+    def turns(
+        self, assignments: Collection[Assignment], now: float, *, closed: bool, appetite: int
+    ) -> tuple[list[Assignment], list[Assignment]]:
+        """Give the assignments to pause and those to resume now, marked as such; ``closed``: nothing is taken in."""
+        full = closed or self._is_full(appetite, now)
+        pause = [each for each in assignments if not each.paused and (full or self._is_brimming(each))]
+        resume = [each for each in assignments if each.paused and not full and self._has_ebbed(each)]
+        for each in pause:
+            each.paused = True
+        for each in resume:
+            each.paused = False
+        return pause, resume
+
+    def _is_full(self, appetite: int, now: float) -> bool:
+        """Tell whether there is no appetite, and not just for a moment."""
+        if appetite == 0 and self._full_since is None:
+            self._full_since = now
+        elif appetite >= self._limits.brisk_records // 4:
+            self._full_since = None
+        return self._full_since is not None and now - self._full_since > FULL_PATIENCE_SECONDS
+
+    def _is_brimming(self, assignment: Assignment) -> bool:
+        return (
+            assignment.partition in self.overfed
+            or assignment.progress.used >= self._limits.window
+            or bool(assignment.waiting and not self._within_window(assignment, assignment.waiting[0]))
+        )
+
+    def _has_ebbed(self, assignment: Assignment) -> bool:
+        return (
+            not assignment.waiting
+            and assignment.progress.used <= RESUME_BELOW * self._limits.window
+            and assignment.partition not in self.overfed
+        )
