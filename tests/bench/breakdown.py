@@ -5,7 +5,6 @@ nobody to share the interpreter with. The service adds what its threads cost eac
 """
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +17,14 @@ from rich.table import Table
 from consumer.adapters.cm21 import Cm21, entries_json
 from consumer.adapters.kafka_in import _record
 from consumer.adapters.kafka_out import Publication
+from consumer.adapters.memory import collect_rarely, share_one_heap
 from consumer.adapters.publications import Publications, Topics
 from consumer.adapters.request_log import AnsweredRequest, RequestLog
 from consumer.adapters.stores import DirectoryReader, Encryption, create_engine
 from consumer.adapters.wire import RequestReader
-from consumer.domain.authorization import identify
 from consumer.domain.calls import CallOutcome, Receipt
 from consumer.domain.model import Directory
 from consumer.domain.outcome import Synchronized
-from consumer.domain.resolution import resolve
 from consumer.domain.validation import validate
 from consumer.engine.commands import Commit, Instant, StartCall, TransactionResult
 from consumer.engine.core import Core
@@ -73,7 +71,8 @@ class EngineTimes:
 
 def break_down(stage: Stage) -> Sequence[Step]:
     """Measure every step on the stage's workload."""
-    _tame_garbage_collection()
+    share_one_heap()
+    collect_rarely()  # as the service does: the many records kept here would be looked through again and again
     with stage.topics() as topics:
         consumed, messages = _consume(stage)
         records = [_record(message) for message in messages]
@@ -89,19 +88,12 @@ def break_down(stage: Stage) -> Sequence[Step]:
         return [
             Step("consume: poll, consume(500)", consumed),
             Step("message to record", _each(messages, _record)),
-            *_engine_steps(records, directory, times),
+            *_engine_steps(records, times),
             Step("CM21 call over HTTP", _call(stage, times.calls)),
             Step("of it: write the body", body, counts=False),
             *_publishing_steps(stage, topics, publications, times.outcomes),
             Step("line in the log (all)", _log_line(times.outcomes), counts=False),
         ]
-
-
-def _tame_garbage_collection() -> None:
-    """As the service does: the many records kept here would be looked through again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def show(steps: Sequence[Step], console: Console) -> None:
@@ -151,25 +143,20 @@ def _directory(stage: Stage) -> Directory:
 # -- the engine ----------------------------------------------------------------------------------------
 
 
-def _engine_steps(records: Sequence[Record], directory: Directory, times: EngineTimes) -> Sequence[Step]:
+def _engine_steps(records: Sequence[Record], times: EngineTimes) -> Sequence[Step]:
     reader = RequestReader(registry=False, max_bytes=MAX_REQUEST_BYTES)
-    facts = read_headers(records[0].headers)
     bodies = [body for record in records if isinstance(body := reader.decode(record.value, None), dict)]
-    tenant = next(iter(directory.specifications.values())).tenant
-    now = time.time()
     steps = [
         ("header pass", _each(records, lambda record: read_headers(record.headers))),
         ("decode", _each(records, lambda record: reader.decode(record.value, None))),
-        ("authorize", _each(records, lambda _: identify(directory, facts.api_key, now))),
         ("validate", _each(bodies, lambda body: validate(body["products"], body["clientSpecificationId"], 10_000))),
-        ("resolve", _each(bodies, lambda body: resolve(directory, tenant, body["clientSpecificationId"]))),
     ]
     per_request = {name: MICROSECONDS * spent / len(records) for name, spent in times.by_event.items()}
     rest = per_request["fetched"] - sum(each for _, each in steps)
     return [
         Step("engine, taking in and cutting calls", per_request["fetched"]),
         *(Step(f"of it: {name}", each, counts=False) for name, each in steps),
-        Step("of it: the rest (request, lane, batch, flow)", rest, counts=False),
+        Step("of it: the rest (key, route, request, lane, batch, flow)", rest, counts=False),
         Step("engine, answers of calls", per_request["call finished"]),
         Step("engine, transactions", per_request["transaction finished"]),
     ]

@@ -23,6 +23,13 @@ def always_failing(world: World, seconds: float, **failure: object) -> None:
             world.commit()
 
 
+def message(world: World, request_id: str) -> str:
+    """The message of its error."""
+    verdict = world.verdict(request_id)
+    assert isinstance(verdict, Failed)
+    return verdict.error.message
+
+
 def test_a_mirakl_that_is_away_until_the_deadline_is_unavailable() -> None:
     world = World()
     world.send("asks")
@@ -34,6 +41,22 @@ def test_a_mirakl_that_is_away_until_the_deadline_is_unavailable() -> None:
     assert "CM21_UNAVAILABLE" == world.code("asks")
     assert world.now - started < DEADLINE
     assert len(world.call_log) > 8
+    assert "HTTP 503" in message(world, "asks")
+
+
+def test_an_answer_names_no_trouble_that_is_over() -> None:
+    world = World(specification(concurrent_calls=1))
+    world.send("first")
+    world.fail()
+    world.wait(2)
+    world.answer()
+    world.settle()
+    world.send("hangs")
+    world.wait(DEADLINE)
+    world.settle()
+
+    assert "CM21_OUTCOME_UNKNOWN" == world.code("hangs")
+    assert "HTTP" not in message(world, "hangs")
 
 
 @pytest.mark.parametrize("status", [504, None])
