@@ -18,6 +18,8 @@ Source: Avro specification 1.12, "Binary encoding" and "Schema resolution".
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import lru_cache
+from types import CodeType
 from typing import Any, Final, TypeAlias
 
 from fastavro import parse_schema
@@ -98,6 +100,7 @@ class _Resolution:
     def read(self, writer: Schema, reader: Schema) -> Read:
         writer, reader = _define(writer, self._writer_named), _define(reader, self._reader_named)
         if isinstance(writer, list):
+            _all_differ("branches of a union", [_label(branch) for branch in writer])
             return _read_union([self._branch(branch, reader) for branch in writer])
         if isinstance(reader, list):
             return self._read_as_any(writer, reader)
@@ -124,14 +127,18 @@ class _Resolution:
 
     def _record(self, writer: Schema, reader: Schema) -> Read:
         _same_name(writer, reader)
+        _all_differ("fields", [field["name"] for field in writer["fields"]])
         wanted = {name: field for field in reader["fields"] for name in (*field.get("aliases", ()), field["name"])}
         steps: list[tuple[str, Read] | Skip] = []
+        unknown: list[Skip] = []
         for field in writer["fields"]:
             ours = wanted.get(field["name"])
-            if ours is not None:
-                steps.append((ours["name"], self.read(field["type"], ours["type"])))
+            if ours is None:
+                unknown.append(self.skip(field["type"]))
             else:
-                _append_skip(steps, self.skip(field["type"]))
+                steps += (_skip_all(unknown), (ours["name"], self.read(field["type"], ours["type"])))
+                unknown = []
+        steps.append(_skip_all(unknown))
         written = {step[0] for step in steps if isinstance(step, tuple)}
         unwritten = (field for field in reader["fields"] if field["name"] not in written)
         steps.extend((field["name"], _read_default(field)) for field in unwritten)
@@ -201,6 +208,12 @@ def _same_name(writer: Schema, reader: Schema) -> None:
     aliases = (alias.rpartition(".")[2] for alias in reader.get("aliases", ()))
     if name not in (reader["name"].rpartition(".")[2], *aliases):
         raise SchemaError(f"{writer['name']} is another type than {reader['name']}")
+
+
+def _all_differ(what: str, names: Sequence[str]) -> None:
+    """What Avro forbids, and fastavro does not, would let a schema make work out of proportion to what it can say."""
+    if len({*names}) < len(names):
+        raise SchemaError(f"two {what} have one name")
 
 
 def _fixed_size(writer: Schema) -> int:
@@ -292,25 +305,17 @@ def _read_primitive(writer: str, reader: str) -> Read:
     return _READERS[reader] if writer == "bytes" else _READERS[writer]
 
 
-def _append_skip(steps: list[tuple[str, Read] | Skip], skip: Skip) -> None:
-    """Neighbours become one, so that a record takes no more steps than ours has fields, and one between any two."""
-    if steps and not isinstance(before := steps[-1], tuple):
-        steps[-1] = _skip_all([before, skip])
-    elif skip != 0:
-        steps.append(skip)
-
-
 def _read_record(steps: Sequence[tuple[str, Read] | Skip]) -> Read:
     """Written out as Python, field by field, which takes two thirds of the time of a loop over the steps.
 
-    The names in it are those of our own schema, never the writer's.
+    The names in it are those of our own schema, never the writer's. What takes no bytes costs no step.
     """
     lines, values = ["def read_record(body, at):"], []
     names: dict[str, Any] = {}
-    for number, step in enumerate(steps):
+    for number, step in enumerate(step for step in steps if step != 0):
         names[f"step_{number}"] = step[1] if isinstance(step, tuple) else step
         if isinstance(step, int):
-            lines.append(f" at += {step}")
+            lines.append(f" at += step_{number}")
         elif not isinstance(step, tuple):
             lines.append(f" at = step_{number}(body, at)")
         elif step[1] is _read_string:  # most fields: a call saved
@@ -320,9 +325,15 @@ def _read_record(steps: Sequence[tuple[str, Read] | Skip]) -> Read:
         if isinstance(step, tuple):
             values.append(f"{step[0]!r}: value_{number}")
     lines.append(f" return {{{', '.join(values)}}}, at")
-    exec("\n".join(lines), names)  # noqa: S102 - of this module's own words, as dataclasses are made
+    exec(_compiled("\n".join(lines)), names)  # noqa: S102 - of this module's own words, as dataclasses are made
     read: Read = names["read_record"]
     return read
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str) -> CodeType:
+    """Records of ours come in few shapes, and a writer's union may repeat one a hundred thousand times."""
+    return compile(source, "<read_record>", "exec")
 
 
 _SHORT_STRING: Final = """\
