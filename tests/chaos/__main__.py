@@ -23,6 +23,14 @@ CALL_TIMEOUT = "5s"
 """Short, so that a hanging Mirakl is noticed while the fault lasts."""
 
 
+def _chosen(_context: click.Context, _option: click.Parameter, names: str) -> list[Fault]:
+    wanted = [each.strip() for each in names.split(",") if each.strip()]
+    unknown = set(wanted) - {fault.kind for fault in ALL}
+    if unknown:
+        raise click.BadParameter(f"there is no fault {', '.join(sorted(unknown))}")
+    return [fault for fault in ALL if fault.kind in wanted or not wanted]
+
+
 class _Options(TypedDict):
     faults: int
     seed: int | None
@@ -34,7 +42,7 @@ class _Options(TypedDict):
     partitions: int
     specifications: int
     replicas: int
-    only: str
+    only: list[Fault]
     json_file: Path | None
     keep: bool
 
@@ -54,7 +62,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--partitions", default=6, type=_POSITIVE)
 @click.option("--specifications", default=8, type=_POSITIVE, help="Client specifications that share the load.")
 @click.option("--replicas", default=3, type=_POSITIVE)
-@click.option("--only", default="", help=f"Kinds, comma-separated: {', '.join(fault.kind for fault in ALL)}.")
+@click.option("--only", default="", callback=_chosen, help=f"Comma-separated: {', '.join(each.kind for each in ALL)}.")
 @click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
 @click.option("--keep", is_flag=True, help="Keep the logs although nothing was broken.")
 @click.pass_context
@@ -67,7 +75,7 @@ def main(context: click.Context, **options: Unpack[_Options]) -> None:
     if context.invoked_subcommand is not None:
         return
     console = _console()
-    faults = _chosen(options)
+    faults = [each for each in options["only"] if each.needs != "registry" or options["registry"]]
     seed = secrets.randbits(32) if options["seed"] is None else options["seed"]
     folder = new_folder()
     console.print(f"seed {seed}, {options['protocol']} protocol, logs in {folder}")
@@ -151,18 +159,6 @@ def _console() -> Console:
 def _write(file: Path | None, figures: object) -> None:
     if file is not None:
         file.write_text(json.dumps(figures, indent=1))
-
-
-def _chosen(options: _Options) -> list[Fault]:
-    wanted = [each.strip() for each in options["only"].split(",") if each.strip()]
-    unknown = set(wanted) - {fault.kind for fault in ALL}
-    if unknown:
-        raise click.BadParameter(f"there is no fault {', '.join(sorted(unknown))}", param_hint="--only")
-    return [
-        fault
-        for fault in ALL
-        if (fault.kind in wanted or not wanted) and (fault.needs != "registry" or options["registry"])
-    ]
 
 
 if __name__ == "__main__":

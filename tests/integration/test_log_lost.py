@@ -1,0 +1,68 @@
+"""Committed offsets that the log does not hold: what is gone is counted, what is there gets its outcome."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.integration.contract.deployment import Deployment, deployed, record
+from tests.integration.contract.wire import pairs, request
+from tests.support.records import RawRecord
+from tests.support.service import Service
+from tests.support.topics import Topics
+
+pytestmark = pytest.mark.slow
+
+PARTITION = 0
+
+
+@pytest.fixture
+def own(kafka_bootstrap: str, topics: Topics, tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment for this test alone, whose first request has been answered, and which is down."""
+    with deployed(kafka_bootstrap, topics, tmp_path) as deployment:
+        deployment.key()
+        deployment.specification("shop")
+        with deployment.service("before") as before:
+            [first] = deployment.send(asked(deployment))
+            deployment.result(first)
+            assert 0 == before.terminate()
+        yield deployment
+
+
+def asked(deployment: Deployment) -> RawRecord:
+    return record(deployment.keys[0], request(pairs(1)), partition=PARTITION)
+
+
+def resets(service: Service) -> int:
+    lines = service.get("/metrics").text.splitlines()
+    return int(float(next(line.split()[1] for line in lines if line.startswith("resync_offset_resets_total "))))
+
+
+def test_records_that_expired_unread_are_counted_and_the_rest_is_answered(own: Deployment) -> None:
+    expired = own.send(asked(own), asked(own))
+    rest = own.send(asked(own), asked(own))
+    admin = AdminClient({"bootstrap.servers": own.bootstrap})
+    for deleted in admin.delete_records([TopicPartition(own.topics.requests, *rest[0])]).values():
+        deleted.result(10)
+    with own.service("after") as after:
+        assert ["SYNCHRONIZED"] * 2 == [own.result(each)["status"] for each in rest]
+        assert 1 == resets(after)
+        assert f"records from offset {expired[0][1]} to {expired[1][1]} are gone unread" in after.output()
+    assert own.outcomes.quiet(expired)
+
+
+def test_an_offset_beyond_the_log_begins_anew(own: Deployment) -> None:
+    """A log that was lost, or a group's offsets that were moved by hand."""
+    [waiting] = own.send(asked(own))
+    admin = AdminClient({"bootstrap.servers": own.bootstrap})
+    beyond = ConsumerGroupTopicPartitions(own.topics.group, [TopicPartition(own.topics.requests, PARTITION, 1000)])
+    for altered in admin.alter_consumer_group_offsets([beyond]).values():
+        altered.result(10)
+    with own.service("after") as after:
+        assert "SYNCHRONIZED" == own.result(waiting)["status"]
+        assert 1 == resets(after)
+        time.sleep(1)  # nothing sends the reading back once more
+        assert 1 == resets(after)
