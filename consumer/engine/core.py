@@ -541,7 +541,7 @@ class Core:
     def _shed(self, at: Instant) -> None:
         """Lanes that cannot call must not hold up others: oldest first, down to half of what is full."""
         limits = self._limits
-        if not self._flow.impaired:
+        if not self._flow.standing:
             return
         for assignment in self._assignments.values():
             if assignment.progress.used >= SHED_FROM * limits.window:

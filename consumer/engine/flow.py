@@ -1,7 +1,8 @@
 """How much is taken in: bounds on what is in flight, partitions paused and resumed, lanes kept from swelling.
 
 A lane that is well never sheds: what feeds it is paused while it is slow, or while it holds more than its share. What
-stands in lanes that cannot call leaves the appetite for others as it is, up to the bound on everything.
+stands in lanes that cannot call, or beyond a lane's share, leaves the appetite for others as it is, up to the bound on
+everything. Nor does a lane whose calls do not come back have its partitions paused for its share: others use them too.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -30,8 +31,8 @@ class Flow:
         self._limits = limits
         self.records = 0
         self.bytes = 0
-        self.impaired = 0
-        """Records in lanes that cannot call."""
+        self.standing = 0
+        """Records in lanes that do not call, or beyond the share of those that do: as of the last weighing."""
         self.overfed: frozenset[int] = frozenset()
         """Partitions that feed the overfull lanes, or too many records that wait for schemas."""
         self._held = 0
@@ -65,20 +66,20 @@ class Flow:
     def weigh(self, lanes: Iterable[Lane], held: Sequence[Request], now: float) -> None:
         """Find the lanes that are too full and who feeds them, and count what can go nowhere."""
         busy = [lane for lane in lanes if not lane.idle]
-        impaired = [lane for lane in busy if lane.state(now) is not LaneState.HEALTHY]
-        self.impaired = sum(lane.depth + sum(len(call.parts) for call in lane.calls.values()) for lane in impaired)
-        for lane in impaired:
-            lane.room = float("inf")
-        able = [lane for lane in busy if lane not in impaired]
+        able = [lane for lane in busy if lane.state(now) is LaneState.HEALTHY]
         share = self._limits.brisk_records // (len(able) + 1)
-        self._overfull = {lane for lane in able if self._is_overfull(lane, share)}
+        brisk = {lane for lane in able if not lane.hesitates(now)}
+        self.standing = sum(lane.load if lane not in brisk else max(0, lane.load - share) for lane in busy)
+        for lane in busy:
+            lane.room = float("inf")
+        self._overfull = {lane for lane in able if self._is_overfull(lane, share if lane in brisk else None)}
         self.overfed = frozenset(part.request.assignment.partition for lane in self._overfull for part in lane.queue)
         self._weigh_held(held)
 
-    def _is_overfull(self, lane: Lane, share: int) -> bool:
+    def _is_overfull(self, lane: Lane, share: int | None) -> bool:
         ease = OVERFULL_EASE if lane in self._overfull else 1.0
         lane.room = lane.spare(ease * self._limits.longest_wait)
-        return bool(lane.queue) and (lane.room < 0 or lane.depth > ease * share)
+        return bool(lane.queue) and (lane.room < 0 or (share is not None and lane.depth > ease * share))
 
     def _weigh_held(self, held: Sequence[Request]) -> None:
         """Anyone can send what the registry is asked about in vain."""
@@ -98,7 +99,7 @@ class Flow:
             waiting_bytes += assignment.waiting_bytes
         if self.bytes + waiting_bytes >= self._limits.record_bytes:
             return 0
-        brisk = self._limits.brisk_records - (self.records - self.impaired - self._held)
+        brisk = self._limits.brisk_records - (self.records - self.standing - self._held)
         return max(0, min(brisk, self._limits.records - self.records) - waiting)
 
     def has_room(self, assignment: Assignment, record: Record) -> bool:

@@ -21,6 +21,8 @@ from consumer.engine.work import Part
 
 STALL_SECONDS = 5.0
 """A call that is out for longer than this, and four times longer than usual, makes its lane count as stalled."""
+HESITATION_SECONDS = 0.5
+"""After this time of a call, and four times the usual one, others need not share what little a lane may hold."""
 STALL_FACTOR = 4.0
 TAIL_FACTOR = 2.0
 """A call that takes this many times longer than usual no longer keeps the next batch waiting."""
@@ -118,6 +120,11 @@ class Lane:
         """Parts that wait for a call."""
         return len(self.queue) + sum(len(group.parts) for group in self._suspects)
 
+    @property
+    def load(self) -> int:
+        """Parts that wait or travel."""
+        return self.depth + sum(len(call.parts) for call in self.calls.values())
+
     def waiting(self) -> list[Part]:
         """All parts that wait, the oldest first."""
         return [part for group in self._suspects for part in group.parts] + list(self.queue)
@@ -148,8 +155,15 @@ class Lane:
 
     def stalled(self, now: float) -> bool:
         """Tell whether a call is out for so long that waiting for it would be waiting for a dead peer."""
+        return self._out_for_longer(STALL_SECONDS, now)
+
+    def hesitates(self, now: float) -> bool:
+        """Tell whether a call takes so long that it may be a dead peer, which is no reason yet to give anything up."""
+        return self._out_for_longer(HESITATION_SECONDS, now)
+
+    def _out_for_longer(self, seconds: float, now: float) -> bool:
         oldest = next(iter(self.calls.values()), None)
-        return oldest is not None and now - oldest.started_at > max(STALL_SECONDS, STALL_FACTOR * (self.typical or 0.0))
+        return oldest is not None and now - oldest.started_at > max(seconds, STALL_FACTOR * (self.typical or 0.0))
 
     def state(self, now: float) -> LaneState:
         """How the lane stands towards its Mirakl."""

@@ -87,3 +87,30 @@ def test_suspending_a_client_lets_the_call_of_a_large_request_finish_and_sends_n
     assert {"c": "3"} == verdict.unsynchronized
     assert "CLIENT_SPECIFICATION_SUSPENDED" == verdict.error.code
     assert not world.calls
+
+
+def test_a_client_that_falls_silent_has_no_partition_paused_that_others_use() -> None:
+    """Its share of what is in flight is long used up, and whether it is dead is not known yet."""
+    silent = specification(SECOND, products_per_call=1, concurrent_calls=4)
+    world = World(specification(), silent, limits=Limits(records=1000, brisk_records=30))
+    world.fetch([world.record(body(f"d{n}", given=SECOND)) for n in range(25)])
+    world.wait(0.2)
+    assert {0} == world.paused
+
+    world.wait(0.5)
+    assert set() == world.paused
+    assert 30 == world.core.appetite
+    assert [] == world.answered
+
+
+def test_what_a_client_holds_beyond_its_share_leaves_room_for_others() -> None:
+    busy = specification(SECOND, products_per_call=1, concurrent_calls=1)
+    world = World(specification(), busy, limits=Limits(records=1000, brisk_records=30))
+    world.send("first", given=SECOND)
+    world.answer()
+    world.settle()
+    world.fetch([world.record(body(f"r{n}", given=SECOND)) for n in range(45)])
+    world.wait(0.1)
+
+    assert {0} == world.paused
+    assert 15 == world.core.appetite
