@@ -51,7 +51,10 @@ DRAIN_SHARE_OF_SESSION: Final = 0.8
 """A revocation may take less than a quarter of the poll interval and less than the session."""
 SESSION_SECONDS: Final = 10.0
 """Classic protocol: how long a dead replica's partitions wait for another one."""
-POLL_INTERVAL_SECONDS: Final = 300.0
+POLL_INTERVAL_SECONDS: Final = 45.0
+"""The owner thread polls every few milliseconds, and never stands for longer than a revocation. With the classic
+protocol this is also how long a rebalance waits for members that do not come back; brokers that were restarted have
+been seen to keep those whose sessions had ended."""
 TRANSACTION_SECONDS: Final = 8.0
 """Below the session: a dead replica's open transaction holds its successor and all subscribers up."""
 DEAD_LETTER_OWN_BYTES: Final = 8 * 1024
@@ -260,6 +263,7 @@ class _DirectorySource:
 def _consumer_properties(settings: Settings) -> dict[str, Any]:
     """The operator's properties above our defaults, below what the guarantees rest on."""
     kafka = settings.kafka
+    given = kafka.consumer_properties()
     properties: dict[str, Any] = {
         "client.id": "mirakl-resync",
         "fetch.wait.max.ms": 100,
@@ -267,7 +271,7 @@ def _consumer_properties(settings: Settings) -> dict[str, Any]:
         "queued.max.messages.kbytes": 4 * 1024,
         "queued.min.messages": 5_000,
         "topic.metadata.refresh.interval.ms": 60_000,
-        "max.poll.interval.ms": int(POLL_INTERVAL_SECONDS * 1000),
+        "max.poll.interval.ms": max(int(POLL_INTERVAL_SECONDS * 1000), int(given.get("session.timeout.ms", 0))),
         "logger": logging.getLogger("librdkafka"),
     }
     if kafka.group_protocol is GroupProtocol.CLASSIC:
@@ -276,7 +280,7 @@ def _consumer_properties(settings: Settings) -> dict[str, Any]:
             "heartbeat.interval.ms": 1_000,
             "partition.assignment.strategy": "cooperative-sticky",
         }
-    properties |= kafka.consumer_properties()
+    properties |= given
     properties |= {
         "group.id": kafka.group_id,
         "group.protocol": kafka.group_protocol.value,

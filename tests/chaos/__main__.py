@@ -138,6 +138,20 @@ def isolation(context: click.Context, rounds: int, seconds: float, json_file: Pa
     context.exit(0 if held else 1)
 
 
+@main.command()
+@click.option("--requests", default=1_000_000, type=_POSITIVE, help="Waiting when the service starts.")
+@click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
+@click.pass_context
+def bounds(context: click.Context, requests: int, json_file: Path | None) -> None:
+    """Let requests wait for a Mirakl that is away: what they are answered, when, and how much memory it takes."""
+    from tests.chaos.bounds import measure
+
+    with _folder() as folder:
+        measured = measure(folder, requests, _console())
+    _write(json_file, asdict(measured))
+    context.exit(0 if measured.held else 1)
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
     """A folder for logs, which stays where something goes wrong, and is named then."""

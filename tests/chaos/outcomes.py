@@ -13,6 +13,9 @@ from tests.support.records import ReadRecord, read_message
 from tests.support.topics import Topics
 
 Coordinates: TypeAlias = tuple[int, int]
+METADATA_MILLISECONDS = 2_000
+"""librdkafka's default of 5 min is also how long it can take to notice that a broker is back: what is measured is the
+service, not its subscriber."""
 HARMLESS = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 
 
@@ -60,6 +63,7 @@ class Outcomes:
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 20,
                 "reconnect.backoff.max.ms": 500,
+                "topic.metadata.refresh.interval.ms": METADATA_MILLISECONDS,
                 "log_level": 2,
             }
         )

@@ -1,0 +1,26 @@
+"""Properties of librdkafka that the service starts with."""
+
+import json
+
+import pytest
+from confluent_kafka import Consumer
+
+from consumer import bootstrap
+from consumer.settings import load
+
+
+@pytest.mark.parametrize(
+    ("given", "session", "most"),
+    [
+        ({}, 10_000, 45_000),
+        ({"session.timeout.ms": 60_000}, 60_000, 60_000),
+        ({"max.poll.interval.ms": 90_000}, 10_000, 90_000),
+    ],
+    ids=["as it is", "a longer session", "a longer time between polls"],
+)
+def test_a_rebalance_waits_for_nobody_longer_than_it_has_to(given: dict[str, int], session: int, most: int) -> None:
+    """A session longer than the time between polls is refused by librdkafka; rebalances wait for the latter as well."""
+    properties = bootstrap._consumer_properties(load({"RESYNC_KAFKA__PROPERTIES": json.dumps(given)}))
+
+    assert (session, most) == tuple(int(properties[f"{name}.ms"]) for name in ("session.timeout", "max.poll.interval"))
+    Consumer(properties).close()
