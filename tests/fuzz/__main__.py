@@ -5,12 +5,14 @@ import resource
 import sys
 import time
 import traceback
+from collections import Counter
 from multiprocessing import get_context
 from random import Random
 from typing import Final, TypeAlias
 
-from tests.fuzz import targets
+from tests.fuzz import decisions, targets
 from tests.fuzz.engine import RECORDS, engine
+from tests.fuzz.resolution import resolution
 
 TARGETS: Final = {
     "body": targets.body,
@@ -21,22 +23,32 @@ TARGETS: Final = {
     "progress": targets.progress,
     "registry": targets.registry,
     "engine": engine,
+    "resolution": resolution,
+    "intake": decisions.intake,
+    "lanes": decisions.lanes,
+    "batches": decisions.batches,
 }
 SHARES: Final = {
-    "body": 0.35,
+    "body": 0.30,
     "headers": 0.1,
     "schema": 0.05,
-    "answer": 0.2,
+    "answer": 0.15,
     "progress": 0.05,
     "base-url": 0.05,
     "registry": 0.1,
-    "engine": 0.1,
+    "engine": 0.09,
+    "resolution": 0.01,
+    "intake": 0.04,
+    "lanes": 0.03,
+    "batches": 0.03,
 }
-"""Of all cases; a record that goes through the engine is one case."""
+"""Of all cases."""
+STEPS: Final = {"engine": RECORDS, "intake": decisions.STEPS, "lanes": decisions.STEPS}
+"""Cases that one seed of a target tries, where it is more than one: a record through the engine is a case."""
 LIST: Final = 500
 """Cases that one process tries before it reports."""
 SLOW_SECONDS: Final = 5.0
-"""Of processor time: no case may take longer."""
+"""Of processor time: no seed may take longer."""
 
 Work: TypeAlias = tuple[str, int, int]
 """Target, first seed, how many."""
@@ -49,15 +61,25 @@ def main() -> int:
         TARGETS[options.target](Random(options.seed))
         return 0
     began, bad = time.monotonic(), 0
+    cases, seconds = Counter[str](), dict.fromkeys(TARGETS, 0.0)
     work = [each for name in TARGETS for each in _lists(name, options.cases, options.start)]
     with get_context("fork").Pool(options.jobs) as pool:
-        for findings in pool.imap_unordered(try_cases, work):
+        for (name, _, seeds), took, findings in pool.imap_unordered(_timed, work):
+            cases[name] += seeds * STEPS.get(name, 1)
+            seconds[name] += took
+            bad += len(findings)
             for finding in findings:
-                bad += 1
-                print(finding, flush=True)  # noqa: T201 - a program with output for people
-    took, memory = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    print(f"{options.cases} cases in {took:.0f} s, {options.cases / took:.0f} a second, {bad} findings, {memory} MB")  # noqa: T201
+                _say(finding)
+    for name in TARGETS:
+        _say(f"{name:>12} {cases[name]:>10} cases, {cases[name] / (seconds[name] or 1):>7.0f} a second of processor")
+    lasted, memory = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    total = cases.total()
+    _say(f"{total} cases in {lasted:.0f} s, {total / lasted:.0f} a second, {bad} findings, {memory} MB")
     return 1 if bad else 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a program with output for people
 
 
 def _options() -> argparse.Namespace:
@@ -71,9 +93,15 @@ def _options() -> argparse.Namespace:
 
 
 def _lists(name: str, cases: int, start: int) -> list[Work]:
-    count = int(SHARES[name] * cases) // (RECORDS if name == "engine" else 1)
-    size = LIST // RECORDS if name == "engine" else LIST
-    return [(name, first, min(size, start + count - first)) for first in range(start, start + count, size)]
+    steps = STEPS.get(name, 1)
+    end, size = start + int(SHARES[name] * cases) // steps, max(1, LIST // steps)
+    return [(name, first, min(size, end - first)) for first in range(start, end, size)]
+
+
+def _timed(work: Work) -> tuple[Work, float, list[str]]:
+    began = time.process_time()
+    findings = try_cases(work)
+    return work, time.process_time() - began, findings
 
 
 def try_cases(work: Work) -> list[str]:

@@ -184,3 +184,46 @@ def test_a_megabyte_of_the_smallest_products_is_read_in_a_bounded_time() -> None
     assert isinstance(answer, dict)
     assert len(answer["products"]) == count
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("kind", ["string", "double", "int", ["null", "string"]])
+def test_neighbours_that_only_the_writer_knows_are_passed_over_however_many(kind: object) -> None:
+    """More than Python calls functions within functions."""
+    added = [{"name": f"added{n}", "type": kind if n % 2 else "string"} for n in range(5000)]
+    value = b"".join((b"\x00" * 8 if kind == "double" else b"\x00") if n % 2 else b"\x02a" for n in range(5000))
+    decoder = RequestDecoder(registry=True, max_bytes=1 << 20)
+    decoder.learn(REF, json.dumps({**REQUESTED, "fields": [*added, *REQUESTED["fields"]]}))
+
+    assert REQUEST == decoder.decode(REF.wire + value + REQUEST_VALUE[10:])
+
+
+PRODUCT = next(field["type"]["items"] for field in REQUESTED["fields"] if field["name"] == "products")
+
+
+def with_products(*items: object) -> dict[str, Any]:
+    """Our schema, whose products are a union."""
+    fields = [
+        {**field, "type": {"type": "array", "items": items}} if field["name"] == "products" else field
+        for field in REQUESTED["fields"]
+    ]
+    return {**REQUESTED, "fields": fields}
+
+
+REPETITIONS: dict[str, dict[str, Any]] = {
+    "a field": {**REQUESTED, "fields": REQUESTED["fields"] + [{"name": "reason", "type": "string"}] * 50_000},
+    "a branch": with_products(PRODUCT, *["ProductReference"] * 100_000),
+    "a type in many namespaces": with_products(*({**PRODUCT, "namespace": f"n{n}"} for n in range(15_000))),
+}
+
+
+@pytest.mark.parametrize("schema", REPETITIONS.values(), ids=REPETITIONS.keys())
+def test_a_schema_that_says_the_same_again_and_again_costs_its_length(schema: dict[str, Any]) -> None:
+    """The engine's loop waits for it: these took seconds each, and a few megabytes longer than its watchdog waits."""
+    text = json.dumps(schema)
+    decoder = RequestDecoder(registry=True, max_bytes=1 << 20)
+
+    began = time.process_time()
+    decoder.learn(REF, text)
+
+    assert time.process_time() - began < 2
+    assert isinstance(decoder.decode(REF.wire), Unreadable)
