@@ -13,7 +13,15 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from fastavro import schemaless_writer
 
-from schemas.framing import ID_BYTES, ID_MAGIC, SINGLE_OBJECT_BYTES, SchemaRef, header_framing, parse_framing
+from schemas.framing import (
+    ID_BYTES,
+    ID_MAGIC,
+    SCHEMA_ID_HEADER,
+    SINGLE_OBJECT_BYTES,
+    SchemaRef,
+    header_framing,
+    parse_framing,
+)
 from schemas.released import ReleasedSchema, plain_schema, requests, results
 from schemas.resolution import MALFORMED, Read, SchemaError, resolve
 
@@ -81,7 +89,7 @@ class RecordDecoder:
             framing, at = value[:SINGLE_OBJECT_BYTES], SINGLE_OBJECT_BYTES
         read = self._reads.get(framing)
         if read is None:
-            return self._unread(framing)
+            return self._unread(framing, schema_header)
         try:
             record, at = read(value, at)
         except MALFORMED as error:
@@ -91,10 +99,13 @@ class RecordDecoder:
             return _unreadable(f"the body ends at byte {len(value)} where its schema ends it at {at}")
         return cast("Record", record)
 
-    def _unread(self, framing: bytes) -> Unreadable | UnknownSchema:
+    def _unread(self, framing: bytes, schema_header: bytes | None) -> Unreadable | UnknownSchema:
         ref = parse_framing(framing)
         if ref is None:
-            return _unreadable(f"no known framing: it begins with {framing[:SINGLE_OBJECT_BYTES].hex()!r}")
+            if schema_header is None:
+                return _unreadable(f"no known framing: the value begins with {framing.hex()!r}")
+            begin = schema_header[:SINGLE_OBJECT_BYTES].hex()
+            return _unreadable(f"the header {SCHEMA_ID_HEADER} is no schema id or GUID: it begins with {begin!r}")
         if ref in self._refused:
             return self._refused[ref]
         if ref.fingerprint is not None:

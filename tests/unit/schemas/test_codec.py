@@ -89,6 +89,12 @@ class TestFramings:
     def test_a_header_that_is_no_framing_is_unreadable(self, header: bytes) -> None:
         assert reason(decoder().decode(RequestEncoder().encode(REQUEST), header)) == "UNREADABLE"
 
+    def test_whoever_sent_a_malformed_header_is_told_that_it_was_the_header(self) -> None:
+        unread = decoder().decode(RequestEncoder().encode(REQUEST), b"\x05abc")
+
+        assert isinstance(unread, Unreadable)
+        assert unread.message == "the header __value_schema_id is no schema id or GUID: it begins with '05616263'"
+
     def test_a_fingerprint_belongs_in_front_of_the_body_and_not_into_the_header(self) -> None:
         value = RequestEncoder().encode(REQUEST)
 
