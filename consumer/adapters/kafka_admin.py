@@ -359,8 +359,9 @@ def _check_topic(name: str, facts: TopicFacts | None) -> list[Finding]:
         return [Finding(Level.FAIL, subject, "It does not exist, or we may not see it.", remedy)]
     findings = [Finding(Level.OK, subject, f"{facts.partitions} partitions, {facts.replication_factor} replicas.")]
     if facts.limits is None:
-        remedy = "Allow this user to describe the topic's configuration."
-        findings.append(Finding(Level.WARN, subject, "The broker does not tell us its limits.", remedy))
+        problem = "Its configuration cannot be read, so its retention and its largest message are not checked."
+        remedy = "Allow this user to describe the topic's configuration (an embedded broker, as in the demo, has none)."
+        findings.append(Finding(Level.WARN, subject, problem, remedy))
     elif facts.limits.compacted:
         remedy = "Set its cleanup.policy to delete."
         findings.append(Finding(Level.WARN, subject, "It is compacted: records with the same key get lost.", remedy))

@@ -200,7 +200,9 @@ def _for_people(*, colors: bool) -> Render:
 
 
 def _printable(name: str, value: object) -> object:
-    """A text without what moves a terminal's cursor; a traceback keeps its lines."""
+    """A text without what moves a terminal's cursor; a traceback keeps its lines; seconds to the millisecond."""
+    if isinstance(value, float):
+        return round(value, 3)
     if not isinstance(value, str) or value.isprintable():
         return value
     kept = "\n" if name == "exception" else ""

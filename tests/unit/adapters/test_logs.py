@@ -193,6 +193,14 @@ def test_a_terminal_gets_lines_for_people_and_a_setting_overrules() -> None:
     assert "\x1b" not in logged(act, for_people)
 
 
+def test_people_read_durations_to_the_millisecond() -> None:
+    slow = ANSWER._replace(duration_seconds=0.2309819680012879)
+
+    shown = logged(lambda logs: logs.requests.write([slow]), LogSettings(format=LogFormat.CONSOLE))
+
+    assert "duration_seconds=0.231 " in shown
+
+
 def test_only_failed_requests_are_logged_where_so_set() -> None:
     answers = [ANSWER._replace(status="SYNCHRONIZED", code=None), ANSWER]
     only_failed = LogSettings(requests=LoggedRequests.FAILED)
