@@ -63,35 +63,48 @@ class _Given(TypedDict):
     calls_per_hour: int | str | None
 
 
-def _specification_options(*, required: bool) -> Callable[[_Command], _Command]:
+def _specification_options(*, adding: bool) -> Callable[[_Command], _Command]:
+    def says(text: str, default: str) -> str:
+        return f"{text}  [default: {default}]" if adding else text
+
     options = (
-        click.option("--name", metavar="N", required=required, help="Its name, unique in the tenant."),
-        click.option("--url", metavar="URL", required=required, help="The base URL of its Mirakl."),
+        click.option("--name", metavar="N", required=adding, help="Its name, unique in the tenant."),
+        click.option("--url", metavar="URL", required=adding, help="The base URL of its Mirakl."),
         click.option(
             "--credential-file",
             metavar="F",
-            required=required,
+            required=adding,
             help="A file with Mirakl's key or token; `-`: standard input.",
         ),
         click.option(
             "--auth",
             type=click.Choice([scheme.value for scheme in AuthScheme]),
-            help="How Mirakl wants the credential.  [default: bearer]",
+            help=says("How Mirakl wants the credential.", "bearer"),
         ),
         click.option(
             "--active/--inactive",
             "active",
             default=None,
-            help="Used or not where a request names none.  [default: active]",
+            help=says("Used or not where a request names none.", "active"),
         ),
-        click.option("--id", metavar="UUID", help="Its id.  [default: a new one]"),
-        click.option("--products-per-call", type=int, metavar="K", help="Most products in one CM21 call."),
-        click.option("--concurrent-calls", type=int, metavar="C", help="Most CM21 calls at a time, per replica."),
+        click.option("--id", metavar="UUID", help=says("Its id.", "a new one")),
+        click.option(
+            "--products-per-call",
+            type=int,
+            metavar="K",
+            help=says("Most products in one CM21 call.", "1000"),
+        ),
+        click.option(
+            "--concurrent-calls",
+            type=int,
+            metavar="C",
+            help=says("Most CM21 calls at a time, per replica.", "4"),
+        ),
         click.option(
             "--calls-per-hour",
             callback=_rate,
             metavar="R",
-            help=f"Most CM21 calls an hour, per replica, or `{_UNLIMITED}`.  [default: {_UNLIMITED}]",
+            help=says(f"Most CM21 calls an hour, per replica, or `{_UNLIMITED}`.", _UNLIMITED),
         ),
     )
 
@@ -164,7 +177,7 @@ def clients() -> None:
         "  --credential-file - --auth api-key --products-per-call 500 --calls-per-hour 3600",
     )
 )
-@_specification_options(required=True)
+@_specification_options(adding=True)
 @tenant_option
 def add(tenant: str, **given: Unpack[_Given]) -> None:
     """Add a client specification and print its id."""
@@ -182,7 +195,7 @@ def add(tenant: str, **given: Unpack[_Given]) -> None:
     ),
 )
 @row_argument
-@_specification_options(required=False)
+@_specification_options(adding=False)
 @tenant_of_name
 def set_(row: str, tenant: str | None, **given: Unpack[_Given]) -> None:
     """Change what is given of a client specification and leave the rest."""

@@ -37,7 +37,8 @@ def doctor(output: str) -> int:
 
     Settings, database, keys, brokers, topics and, where set, the schema registry.
 
-    Exit code 0: nothing fails (a WARN is a risk); 6: only the brokers or the registry do not answer; else 1.
+    Exit code 0: nothing fails (a WARN is a risk); 2: the settings are wrong; 6: only the brokers or the registry
+    do not answer; else 1.
     """
     findings = list(_examine(read_all_settings()))
     rows = [asdict(finding) for finding in findings]
@@ -121,7 +122,7 @@ def _client_specifications(directory: Directory) -> Finding:
         remedy = "Add one: `mirakl-resync-consumer clients add --help`."
         return Finding(Level.WARN, subject, "There is none, so no request can succeed.", remedy)
     active = sum(map(len, directory.active.values()))
-    return Finding(Level.OK, subject, f"{len(directory.specifications)}, {active} of them active.")
+    return Finding(Level.OK, subject, f"{active} of {len(directory.specifications)} are used where a request names none.")
 
 
 def _examine_brokers(settings: Settings) -> Iterator[Finding]:

@@ -8,10 +8,13 @@ from datetime import datetime
 
 import click
 
+_NARROWEST = 12
+"""Characters: with less for each column, a table on a terminal is only splinters."""
 _STYLES = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
 
 output_option = click.option(
     "--output",
+    "-o",
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
@@ -50,17 +53,29 @@ def _print_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str
         _print_whole([header, *cells])
 
 
-def _print_fitting(header: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
+def _print_fitting(header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=sys.stdout, highlight=False)
+    needed = sum(2 + max(map(len, column)) for column in zip(header, *cells, strict=True))
+    if needed > console.width and console.width < len(header) * (2 + _NARROWEST):
+        _print_blocks(header, cells)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in header:
         table.add_column(name, overflow="fold", no_wrap=name == "id")
     for row in cells:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console(file=sys.stdout, highlight=False).print(table)
+    console.print(table)
+
+
+def _print_blocks(header: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
+    """One line a cell, an empty line between rows."""
+    width = max(map(len, header))
+    blocks = ("\n".join(f"{name:<{width}}  {cell}" for name, cell in zip(header, row, strict=True)) for row in cells)
+    click.echo("\n\n".join(blocks))
 
 
 def _print_whole(lines: Sequence[Sequence[str]]) -> None:

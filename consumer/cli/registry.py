@@ -54,7 +54,7 @@ def register(output: str) -> None:
             for registered in register_all(registry, subjects):
                 done.append(asdict(registered))  # noqa: PERF401  what was done before a failure is shown too
         finally:
-            show(done, output, columns=_COLUMNS, empty=_EMPTY)
+            show(done, output, columns=_COLUMNS, empty="Nothing was registered.")
 
 
 @schemas.command(

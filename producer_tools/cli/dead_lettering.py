@@ -13,7 +13,17 @@ from consumer.settings import Settings
 from producer_tools.cli.api_key import api_key_from
 from producer_tools.cli.exit_codes import ExitCode, code_of, foremost, say
 from producer_tools.cli.options import Output
-from producer_tools.cli.presentation import JsonObject, Stream, Table, iso, printable, progress, streaming, write_json
+from producer_tools.cli.presentation import (
+    JsonObject,
+    Stream,
+    Table,
+    iso,
+    printable,
+    progress,
+    streaming,
+    to_the_second,
+    write_json,
+)
 from producer_tools.connection import Connection
 from producer_tools.dead_letters import (
     API_KEY_HEADER,
@@ -186,7 +196,7 @@ def _list_row(item: JsonObject) -> Sequence[str]:
     return (
         f"{item['partition']}:{item['offset']}",
         item["reason"] or "-",
-        item["dead_lettered_at"],
+        to_the_second(item["dead_lettered_at"]),
         f"{item['request_partition']}:{item['request_offset']}" if item["topic"] else "-",
         item["message"] or "",
     )

@@ -6,11 +6,14 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import click
 
 from producer_tools.cli.options import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 JsonObject: TypeAlias = Mapping[str, Any]
 
@@ -19,6 +22,8 @@ _WHOLE = {"request", "status", "at"}
 """Columns whose cells are copied: not broken over two lines."""
 WHOLE_UP_TO = 36
 """Characters: a UUID."""
+_NARROWEST_TEXT = 32
+"""Characters: a last column that is left with less stands below its row."""
 _INVISIBLE = {"Cc", "Cf", "Cs"}
 
 
@@ -36,6 +41,11 @@ def _escape(character: str) -> str:
 def iso(moment: datetime) -> str:
     """RFC 3339, UTC, milliseconds."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_the_second(moment: str) -> str:
+    """For people, of what ``iso`` wrote."""
+    return moment.partition(".")[0].replace("T", " ") + "Z"
 
 
 class Table:
@@ -72,13 +82,31 @@ class Table:
     def _write_fitting(self, rows: list[list[str]]) -> None:
         from rich import console, table, text  # noqa: PLC0415  for terminals alone
 
+        terminal = console.Console(file=self._stream, highlight=False)
+        left = terminal.width - sum(2 + width for width in self._widths[:-1])
+        if left < min(self._widths[-1], _NARROWEST_TEXT):
+            self._write_two_lines(terminal, rows)
+            return
         fitting = table.Table(box=None, padding=(0, 2, 0, 0), show_header=self._header_due, header_style="bold")
         for column, width in zip(self._columns, self._widths, strict=True):
             whole = column in _WHOLE and width <= WHOLE_UP_TO
             fitting.add_column(column, overflow="fold", no_wrap=whole, min_width=width if whole else None)
         for row in rows:
             fitting.add_row(*(text.Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-        console.Console(file=self._stream, highlight=False).print(fitting)
+        terminal.print(fitting)
+
+    def _write_two_lines(self, terminal: "Console", rows: list[list[str]]) -> None:
+        """The last cell of each row goes below the others."""
+        from rich import padding, text  # noqa: PLC0415  for terminals alone
+
+        for line in [self._columns, *rows] if self._header_due else rows:
+            bold = "bold" if line is self._columns else ""
+            cells = [
+                text.Text(f"{cell:<{width}}", bold or _STYLES.get(cell, ""))
+                for cell, width in zip(line[:-1], self._widths[:-1], strict=True)
+            ]
+            terminal.print(text.Text("  ").join(cells))
+            terminal.print(padding.Padding(text.Text(line[-1], bold, overflow="fold"), (0, 0, 0, 2)))
 
 
 class Stream:

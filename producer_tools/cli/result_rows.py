@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from producer_tools.cli.presentation import JsonObject, Table, iso
+from producer_tools.cli.presentation import JsonObject, Table, iso, to_the_second
 from producer_tools.subscriber import ReceivedResult
 from schemas.events import ProductResyncRequested, ProductResyncResult
 
@@ -45,8 +45,7 @@ def answer_row(item: JsonObject) -> Sequence[str]:
 
 def result_row(item: JsonObject) -> Sequence[str]:
     """A result among many; ``item`` as ``result_json`` makes it."""
-    completed = item["completedAt"].partition(".")[0].replace("T", " ") + "Z"
-    return item["requestId"], item["status"], completed, _answer(item)
+    return item["requestId"], item["status"], to_the_second(item["completedAt"]), _answer(item)
 
 
 def _answer(item: JsonObject) -> str:

@@ -189,3 +189,20 @@ def test_without_a_database_the_remedy_is_named(run: Run) -> None:
     ran = run("clients", "list")
     assert (1, "") == (ran.code, ran.out)
     assert "`mirakl-resync-consumer db upgrade`" in ran.err
+
+
+def test_set_promises_no_defaults_where_it_leaves_alone_what_is_not_given(run: Run) -> None:
+    assert "[default: bearer]" in run("clients", "add", "--help").out
+    assert "[default: bearer]" not in run("clients", "set", "--help").out
+
+
+def test_on_a_narrow_terminal_each_field_has_a_line(stores: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    row_id = add(stores, "acme")
+    monkeypatch.setattr("consumer.cli.output.sys.stdout.isatty", lambda: True)
+
+    lines = stores("clients", "list").out.splitlines()
+
+    assert lines[0].split() == ["id", row_id]
+    assert ["url", URL] in [line.split() for line in lines]
+    assert max(map(len, lines)) <= 80

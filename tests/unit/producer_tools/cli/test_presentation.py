@@ -57,17 +57,28 @@ def test_in_a_pipe_every_row_is_one_line_and_nothing_is_cut_off(capsys: pytest.C
     assert ["id  message", "1   " + "x" * 300, "22  [red]y"] == capsys.readouterr().out.splitlines()
 
 
-def test_on_a_terminal_a_table_fits_and_still_tells_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
+@pytest.mark.parametrize("width", [60, 100])
+def test_on_a_terminal_a_table_fits_and_still_tells_all(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     terminal = Terminal()
     message = " ".join(f"word{n}" for n in range(40))
 
     Table("request", "message", stream=terminal).write([("0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11", message)])
 
     lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
-    assert max(map(len, lines)) <= 60
-    assert "0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11" in lines[1]
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith("0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11") for line in lines)
     assert set(message.split()) <= set(" ".join(lines).split())
+
+
+def test_on_a_narrow_terminal_a_long_answer_stands_below_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    terminal = Terminal()
+
+    Table("request", "answer", stream=terminal).write([("0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11", "x" * 50)])
+
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()]
+    assert lines == ["request", "  answer", "0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11", f"  {'x' * 50}"]
 
 
 @pytest.mark.parametrize(
