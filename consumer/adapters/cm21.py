@@ -1,4 +1,4 @@
-"""The CM21 call over httpx: one batch out, one ``CallOutcome`` back, whatever Mirakl does.
+"""The CM21 call in httpx's terms: one batch out, one ``CallOutcome`` back, whatever Mirakl does.
 
 The body is an array of entries with exactly two keys, which confirms pairs and cannot create a product (CM21.md).
 """
@@ -7,7 +7,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as json_string
 from socket import gaierror
@@ -27,15 +27,13 @@ _POOL_SECONDS: Final = 10.0
 """For a free connection; the engine's own limits keep calls from waiting here."""
 _CONNECT_SECONDS: Final = 10.0
 """For DNS and TCP, and as long again for TLS: a lost SYN is sent again after 1 s, a second after 3 s, a third after
-7 s. With the wait for a connection less than the whole call, since httpcore leaves a socket open when it is
-cancelled in a TLS handshake."""
+7 s."""
 _WRITE_SECONDS: Final = 30.0
 """For the body of the request: no more than a few hundred kilobytes."""
 
 _LOST: Final = "the connection was lost before the answer was complete"
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (TimeoutError, "no answer within {total:g} s"),
-    (httpx.ReadTimeout, "no answer within {total:g} s"),
     (httpx.PoolTimeout, "no connection of our own was free within {pool:g} s"),
     (httpx.ConnectTimeout, "no connection within {connect:g} s"),
     (httpx.WriteTimeout, "the request could not be written within {write:g} s"),
@@ -49,28 +47,13 @@ _FIELD_VALUE: Final = re.compile(rb"[!-~\x80-\xff]([\t -~\x80-\xff]*[!-~\x80-\xf
 """RFC 9110, 5.5."""
 
 
-class _RequestTrace:
-    """Watches one request through httpcore's ``trace`` extension (https://www.python-httpx.org/advanced/extensions/).
+class _Writing:
+    """Whether the operating system has a request to its last byte."""
 
-    ``written``: the operating system has the request to its last byte (with TLS: the TLS layer has).
-    """
+    done = False
 
-    def __init__(self) -> None:
-        self.written = False
-        self._waited = False
-
-    async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
-        match event:
-            case "http11.send_request_body.complete":
-                self.written = True
-            case "http11.receive_response_headers.started":
-                asyncio.get_running_loop().call_soon(self._wait)
-            case "http11.receive_response_headers.complete" if not self._waited:
-                # httpcore keeps what came behind the last answer on this connection, and takes it for this one
-                raise httpx.RemoteProtocolError("an answer that was there before it was waited for")
-
-    def _wait(self) -> None:
-        self._waited = True
+    def end(self) -> None:
+        self.done = True
 
 
 class Cm21:
@@ -96,28 +79,27 @@ class Cm21:
             "pool": min(_POOL_SECONDS, call_timeout / 4),
             "connect": min(_CONNECT_SECONDS, call_timeout / 4),
             "write": min(_WRITE_SECONDS, call_timeout),
-            "read": call_timeout,
         }
 
     async def synchronize(self, specification: ClientSpecification, products: Products) -> CallOutcome:
         """Send one batch, at least one pair; never raises for what Mirakl or the network do."""
         body = entries_json(products)
         deadline = asyncio.get_running_loop().time() + self._call_timeout
-        trace = _RequestTrace()
+        writing = _Writing()
         try:
-            request = self._request(specification, body, trace)
+            request = self._request(specification, body, writing)
             async with self._leases.lease(request.url, self._timeouts["pool"]) as connection:
                 async with asyncio.timeout_at(deadline):
                     response = await connection.handle_async_request(request)
                 return await self._outcome(response, deadline, specification.credential)
         except _FAILURES as error:
-            return CallFailure(self._reason(error), may_have_reached=trace.written)
+            return CallFailure(self._reason(error), may_have_reached=writing.done)
 
     async def aclose(self) -> None:
         """Close all idle connections."""
         await self._leases.aclose()
 
-    def _request(self, specification: ClientSpecification, body: bytes, trace: _RequestTrace) -> httpx.Request:
+    def _request(self, specification: ClientSpecification, body: bytes, writing: _Writing) -> httpx.Request:
         return httpx.Request(
             "POST",
             _url(specification.base_url),
@@ -129,7 +111,7 @@ class Cm21:
                 (b"User-Agent", _USER_AGENT),
             ],
             content=body,
-            extensions={"timeout": self._timeouts, "trace": trace},
+            extensions={"timeout": self._timeouts, "written": writing.end},
         )
 
     async def _outcome(self, response: httpx.Response, deadline: float, credential: str) -> CallOutcome:
@@ -210,7 +192,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it was made of; httpcore hides the latter from tracebacks, not from ``__context__``."""
+    """Yield an error and what it was made of."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

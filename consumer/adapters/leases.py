@@ -1,16 +1,19 @@
 """Connections on lease: each call that is out has an httpx transport with one connection to itself.
 
 httpx's own pool asks each of its connections how it is, for each request: at 64 of them that costs many times what
-the call itself does, and in a pool of one there is nothing to ask. Transports are used without an ``AsyncClient``,
+the call itself does. Transports are used without an ``AsyncClient``,
 so that nothing follows a redirect, keeps a cookie, reads proxy variables, decompresses or logs a call.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 import httpx
+
+from consumer.adapters.http11 import Http11Connection
 
 IDLE_SECONDS: Final = 4.0
 """Common servers close idle connections after 5 s at the earliest (Node.js). Leaving before they do avoids
@@ -19,16 +22,11 @@ writing into a connection that is just being closed, which nobody can tell from 
 _Origin: TypeAlias = tuple[str, bytes]
 
 
-def one_connection_each() -> Callable[[], httpx.AsyncHTTPTransport]:
+def one_connection_each() -> Callable[[], Http11Connection]:
     """Return what makes transports of one connection; all of them share one TLS context."""
     tls = httpx.create_ssl_context()
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS)
-
-    def new_transport() -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(verify=tls, limits=limits)
-
-    new_transport()  # httpx imports what it is made of with the first one: 0.1 s, for which a loop would stand still
-    return new_transport
+    tls.set_alpn_protocols(["http/1.1"])
+    return partial(Http11Connection, tls)
 
 
 class ConnectionLeases:
@@ -48,8 +46,7 @@ class ConnectionLeases:
     async def lease(self, url: httpx.URL, seconds: float) -> AsyncIterator[httpx.AsyncBaseTransport]:
         """Lend a connection to the origin of ``url``; ``httpx.PoolTimeout`` if none is free within ``seconds``.
 
-        The answer is to be closed within the lease. An exception that ends the lease ends the connection with it:
-        what a cancelled call leaves behind in httpx's pool may never become free (encode/httpcore#1093).
+        The answer is to be closed within the lease. An exception that ends the lease ends the connection with it.
         """
         await self._wait(seconds)
         self._leased += 1
@@ -84,10 +81,11 @@ class ConnectionLeases:
     def _reuse(self, origin: _Origin) -> httpx.AsyncBaseTransport | None:
         """Take the one that was used last: it is the least likely to be closed by the server just now.
 
-        The transport itself opens a new connection where the old one is stale or closed.
+        The transport itself opens a new connection where the old one was closed.
         """
-        for transport, (its_origin, _) in reversed(self._idle.items()):
-            if its_origin == origin:
+        stale = self._stale()
+        for transport, (its_origin, since) in reversed(self._idle.items()):
+            if its_origin == origin and since > stale:
                 del self._idle[transport]
                 return transport
         return None
@@ -110,9 +108,13 @@ class ConnectionLeases:
         """Close what nobody reuses, so that a quiet origin holds no sockets."""
         while self._idle:
             await asyncio.sleep(IDLE_SECONDS / 4)  # so none stays for much longer
-            stale = asyncio.get_running_loop().time() - IDLE_SECONDS
-            while self._idle and next(iter(self._idle.values()))[1] <= stale:
+            while self._idle and next(iter(self._idle.values()))[1] <= self._stale():
                 await self._close_longest_idle()
+
+    @staticmethod
+    def _stale() -> float:
+        """Who has been idle since then is not used again."""
+        return asyncio.get_running_loop().time() - IDLE_SECONDS
 
     async def _close_longest_idle(self) -> None:
         transport = next(iter(self._idle))

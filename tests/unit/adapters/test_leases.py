@@ -113,3 +113,12 @@ def test_connections_that_nobody_reuses_are_closed_and_the_others_are_not(monkey
         assert [True, False] == [transport.closed for transport in made]
 
     with_leases(story, 4)
+
+
+def test_a_connection_that_was_idle_for_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(connections: ConnectionLeases, made: list[Transport]) -> None:
+        await used(connections, HERE)
+        monkeypatch.setattr(leases, "IDLE_SECONDS", 0.0)
+        assert await used(connections, HERE) is made[1]
+
+    with_leases(story, 4)
