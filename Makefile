@@ -45,7 +45,7 @@ types: $(VENV)/.development ## strict types, tests included
 imports: $(VENV)/.development ## who may import whom
 	@$(BIN)/lint-imports
 
-check: lint types imports test ## all of the above
+check: lint types imports test ## lint, types, imports and test
 
 simulate: $(VENV)/.development ## hostile schedules through the engine: SEEDS=1000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
@@ -69,7 +69,7 @@ lock: $(VENV)/.development ## resolve the dependencies anew
 ci: ## what runs before a change lands; installs what it needs
 	@bash .ci/run
 
-clean: ## delete all that was made here
+clean: ## delete the environment, the caches and what was built
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 $(BIN)/python:
