@@ -122,7 +122,7 @@ def _client_specifications(directory: Directory) -> Finding:
         remedy = "Add one: `mirakl-resync-consumer clients add --help`."
         return Finding(Level.WARN, subject, "There is none, so no request can succeed.", remedy)
     active = sum(map(len, directory.active.values()))
-    return Finding(Level.OK, subject, f"{active} of {len(directory.specifications)} are used where a request names none.")
+    return Finding(Level.OK, subject, f"{active} of {len(directory.specifications)} active.")
 
 
 def _examine_brokers(settings: Settings) -> Iterator[Finding]:
