@@ -1,4 +1,4 @@
-"""``python -m tests.support.stuck WHAT``: the service, of which one thread stops going on some seconds after its start.
+"""``python -m tests.support.stuck WHAT FILE``: the service, of which one thread stands still once FILE exists.
 
 ``WHAT``: ``owner``, ``core``, ``producer``, or ``nothing``. The watchdog's limits and the time-outs that they go with
 are a tenth of what they are in earnest.
@@ -6,6 +6,7 @@ are a tenth of what they are in earnest.
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from consumer import bootstrap
@@ -16,7 +17,6 @@ from consumer.cli import main
 from consumer.engine.core import Core
 
 TENTH = 0.1
-GOES_WELL_SECONDS = 2.0
 LONG_SECONDS = 3600
 SCALED = {
     bootstrap: ("OWNER_LIMIT_SECONDS", "CORE_LIMIT_SECONDS", "PRODUCER_LIMIT_SECONDS"),
@@ -34,20 +34,24 @@ def _scale() -> None:
             setattr(module, name, TENTH * getattr(module, name))
 
 
-def _stick(owner: type, name: str) -> None:
-    """From some moment on the method does not come back; a producer's call sticks inside the method that times it."""
-    well, until = getattr(owner, name), time.monotonic() + GOES_WELL_SECONDS
+def _stick(owner: type, name: str, once: Path) -> None:
+    """The method does not come back any more; a producer's call does not inside the method that times it."""
+    well = getattr(owner, name)
 
     def method(self: Any, *args: Any) -> Any:  # noqa: ANN401 - in the place of any method
-        if time.monotonic() < until:
+        if not once.exists():
             return well(self, *args)
-        return well(self, time.sleep, LONG_SECONDS) if name == "_timed" else time.sleep(LONG_SECONDS)
+        return well(self, _stand_still) if name == "_timed" else _stand_still()
 
     setattr(owner, name, method)
+
+
+def _stand_still() -> None:
+    time.sleep(LONG_SECONDS)
 
 
 if __name__ == "__main__":
     _scale()
     if sys.argv[1] in STUCK:
-        _stick(*STUCK[sys.argv[1]])
+        _stick(*STUCK[sys.argv[1]], Path(sys.argv[2]))
     sys.exit(main(["run"]))
