@@ -117,7 +117,11 @@ class KafkaSource:
         self._draining: set[int] = set()
         self._member = False
         self._former: bytes | None = None
-        """Group metadata of a membership that was lost: librdkafka gives it until the next one begins."""
+        """Group metadata of a membership that was lost: librdkafka gives it until the next one begins.
+
+        That can look the same: with KIP-848 a member that was cut off for long enough to give up its partitions has
+        them assigned again under the epoch of before, if the broker did not notice.
+        """
         self._look_for_brokers_at: float | None = None
         """All were down when last heard of."""
         self._published_at = float("-inf")
@@ -343,6 +347,7 @@ class KafkaSource:
             consumer.pause(own)
         for each in own:
             self._unread[each.partition] = 0.0
+        self._former = None
         self._publish()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -483,7 +488,9 @@ class KafkaSource:
 
     def _publish(self) -> None:
         metadata = self._consumer.consumer_group_metadata()
-        member = _generation(metadata) > 0 and metadata != self._former
+        if metadata != self._former:
+            self._former = None
+        member = _generation(metadata) > 0 and self._former is None
         self.membership = Membership(metadata if member else None, dict(self._epochs))
         if member != self._member:
             self._member = member
