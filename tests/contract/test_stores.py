@@ -18,7 +18,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from consumer.adapters.stores import (
     AdministrationError,
@@ -117,6 +117,14 @@ class TestSchema:
     def test_a_database_that_was_never_upgraded_says_so(self, database_url: str) -> None:
         with pytest.raises(StoreTrouble, match="db upgrade") as trouble:
             check_schema(create_engine(database_url))
+        assert trouble.value.missing_or_old
+
+    def test_a_database_that_has_lost_a_table_names_it(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("DROP TABLE api_keys"))
+
+        with pytest.raises(StoreTrouble, match="has lost api_keys: restore it") as trouble:
+            check_schema(engine)
         assert trouble.value.missing_or_old
 
     def test_looking_for_a_sqlite_file_does_not_make_it(self, tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ import psycopg
 import sqlalchemy
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
-from sqlalchemy import URL, Connection, Engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from consumer.adapters.stores.tables import SCHEMA_REVISIONS
+from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
 
 STATEMENT_SECONDS = 3.0
 """Less than the 5 s within which a change must count."""
@@ -95,6 +95,13 @@ def check_schema(engine: Engine) -> None:
     """Hold that the tables are there and of this release. Raises :class:`StoreTrouble`."""
     with troubles(engine), engine.connect() as connection:
         check_revision(connection)
+        missing = sorted(set(metadata.tables) - set(inspect(connection).get_table_names()))
+    if missing:  # which no upgrade mends: the revision is the newest
+        raise StoreTrouble(
+            f"The database {_shown(engine.url)} has lost {', '.join(missing)}: restore it from a backup, "
+            f"or drop all that is left of it and run {_UPGRADE} to begin anew.",
+            missing_or_old=True,
+        )
 
 
 def check_revision(connection: Connection) -> None:
