@@ -180,6 +180,7 @@ ALL = (
     Fault("freeze", _frozen, 0.5, SESSION_SECONDS - 4, quick=True),
     Fault("broker killed", _broker_killed, 0, 5, From.HEAL, weight=3),
     Fault("broker stopped", _broker_stopped, 0, 5, From.HEAL),
+    Fault("broker away", _broker_killed, SESSION_SECONDS + 2, SESSION_SECONDS + 8, From.HEAL, weight=1),
     Fault("broker frozen", _broker_frozen, 1, 15, From.HEAL),
     Fault("database away", _database_away, 2, 12, From.HEAL),
     Fault("registry away", _registry_away, 2, 12, From.HEAL, needs="registry"),

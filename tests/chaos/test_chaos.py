@@ -56,6 +56,17 @@ def test_every_request_has_one_outcome_whatever_fails(tmp_path: Path) -> None:
     assert report.account.requests > 1000
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_replicas_that_outlived_their_sessions_without_a_broker_go_on(tmp_path: Path, protocol: str) -> None:
+    """With the classic protocol they give their partitions up; the broker, which was away, knows nothing of that."""
+    [away] = [replace(fault, longest=fault.shortest) for fault in ALL if fault.kind == "broker away"]
+    with prepared(replace(PLAN, protocol=protocol), tmp_path) as stage:
+        report = Run(stage, [away], seed=1, rate=100, console=Console()).execute()
+    assert [] == report.violations
+    logs = "".join(replica.service.output() for replica in stage.replicas)
+    assert protocol == "consumer" or logs.count("partitions lost") == len(stage.replicas)
+
+
 def test_a_killed_static_member_goes_on_as_soon_as_it_runs_again(tmp_path: Path) -> None:
     """Not after its session of 10 s, and not after the broker has timed its open transaction out."""
     plan = replace(PLAN, static=True, tail="0:0s")

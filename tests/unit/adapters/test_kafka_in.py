@@ -107,7 +107,7 @@ def test_a_membership_that_was_lost_counts_no_more_although_the_library_still_gi
 
 
 def test_a_membership_that_comes_back_as_it_was_is_one(group: Group) -> None:
-    """KIP-848: the broker was away for longer than a session, and knows nothing of it."""
+    """KIP-848: a member that was fenced and joins again before the group has moved on."""
     group.assigned(5)
     group.lost()
 
