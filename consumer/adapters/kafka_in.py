@@ -119,8 +119,8 @@ class KafkaSource:
         self._former: bytes | None = None
         """Group metadata of a membership that was lost: librdkafka gives it until the next one begins.
 
-        That can look the same: with KIP-848 a member that was fenced and joins again has its id, and its epoch too where
-        the group has not moved on meanwhile; seen after a broker was killed.
+        That can look the same: with KIP-848 a member that was fenced and joins again has its id, and its epoch too
+        where the group has not moved on meanwhile; seen after a broker was killed.
         """
         self._look_for_brokers_at: float | None = None
         """All were down when last heard of."""
