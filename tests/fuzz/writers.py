@@ -1,8 +1,8 @@
 """Writer schemas of others that resolve to ours, and bytes that they write."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import count
 from random import Random
 from typing import Any, Final, TypeAlias
 
@@ -19,6 +19,8 @@ NAMES: Final = (
 """Of fields that only the writer knows: words of Python, and of the code that is made for a record of ours."""
 MANY: Final = 1200
 """More neighbours than Python calls functions within functions."""
+MOST_ITEMS: Final = 1000
+"""Of all arrays and maps of a value, before they become short: arrays within arrays multiply."""
 LONGS: Final = (0, 1, -1, 63, -64, 64, -65, 2**31 - 1, -(2**31), 2**31, 2**62, 2**63 - 1, -(2**63))
 INTS: Final = tuple(number for number in LONGS if -(2**31) <= number < 2**31)
 PRIMITIVES: Final = ("null", "boolean", "int", "long", "float", "double", "string", "bytes")
@@ -39,8 +41,9 @@ class Writers:
     def __init__(self, rng: Random, named: Mapping[str, Schema]) -> None:
         self._rng = rng
         self._named = named
-        self._names = count()
+        self._names = itertools.count()
         self._known: list[Writer] = []
+        self._items = 0
 
     def of(self, ours: Schema) -> Writer:
         """A writer whose values can be read as ``ours``."""
@@ -167,7 +170,9 @@ class Writers:
     def _blocks(self, write: Callable[[], bytes]) -> bytes:
         rng, written = self._rng, b""
         for _ in range(rng.choice((0, 1, 1, 3))):
-            items = [write() for _ in range(rng.choice((1, 2, 2, 2, 2, 2, 2, 70)))]
+            count = rng.choice((1, 2, 2, 2, 2, 2, 2, 70)) if self._items < MOST_ITEMS else 1
+            self._items += count
+            items = [write() for _ in range(count)]
             block = b"".join(items)
             in_front = long_bytes(len(items)) if rng.random() < 0.8 else _negative(len(items), block)
             written += in_front + block
