@@ -569,9 +569,10 @@ class Core:
     def _shed_request(self, request: Request, at: Instant) -> bool:
         if request.dropped or request.lane is None:
             return False
-        state = request.lane.state(at.mono)
-        if state is LaneState.HEALTHY or (state is LaneState.THROTTLED and request.calls_out):
+        if request.lane.state(at.mono) is LaneState.HEALTHY:
             return False
+        if request.calls_out and not request.lane.stalled(at.mono):
+            return False  # the call will tell more than "perhaps"
         self._give_up(request, at)
         return True
 

@@ -247,6 +247,25 @@ def test_a_dead_client_sheds_its_oldest_when_the_window_is_three_quarters_full_d
     assert {"CM21_UNAVAILABLE"} == {world.code(name) for name in world.answered}
 
 
+def test_what_is_in_a_probe_is_not_shed_before_the_probe_tells() -> None:
+    """Else it would be called unknown, though it never reached Mirakl; a probe that hangs is waited for 5 s at most."""
+    world = World(limits=small())
+    world.send("r0")
+    world.fail()
+    world.fetch([world.record(body(f"r{n}")) for n in range(1, 29)])
+    world.wait(1.0)
+    assert 1 == len(world.calls)
+    probed = next(iter(world.calls.values())).requests
+    world.fetch([world.record(body("r29"))])
+    world.settle()
+    assert probed > 0
+    assert "r0" not in world.answered
+    world.wait(10.0)
+    world.settle()
+
+    assert "CM21_OUTCOME_UNKNOWN" == world.code("r0")
+
+
 def test_a_dead_client_sheds_when_a_global_budget_is_three_quarters_full() -> None:
     world = World(limits=small(window=1000, records=40))
     world.send("r0")
