@@ -34,7 +34,7 @@ class Bounds:
     """What was seen."""
 
     requests: int
-    codes: Counter[str] = field(default_factory=Counter)
+    codes: dict[str, int] = field(default_factory=dict)
     """Error code of the results, or ``SYNCHRONIZED``."""
     seconds: float = 0.0
     oldest: float = 0.0
@@ -57,7 +57,7 @@ class Bounds:
 
     def __str__(self) -> str:
         return (
-            f"{self.requests} requests waited for an absent Mirakl: {dict(self.codes)} within {self.seconds:.0f} s; "
+            f"{self.requests} requests waited for an absent Mirakl: {self.codes} within {self.seconds:.0f} s; "
             f"none later than {self.oldest:.1f} s after it was read (deadline {DEADLINE_SECONDS:g} s); memory "
             f"{self.settled_megabytes:.0f} MB until a tenth was answered, {self.peak_megabytes:.0f} MB at most; "
             f"{self.silent} times no sign of life"
@@ -80,7 +80,7 @@ def measure(folder: Path, requests: int, console: Console) -> Bounds:
                 _look(replica, found, settled=outcomes.answered >= SETTLED_SHARE * requests)
                 time.sleep(LOOK_SECONDS)
             found.seconds = time.monotonic() - began
-        found.codes.update(_codes(stage))
+        found.codes = dict(_codes(stage))
     console.print(str(found))
     return found
 
