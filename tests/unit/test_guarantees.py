@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 def rows() -> list[Row]:
     """All tables of the section."""
-    section = DESIGN.split("\n## Guarantees\n", 1)[1].split("\n## ", 1)[0]
+    section = DESIGN.split("\n## Guarantees\n", 1)[1].split("\n### Measured\n", 1)[0]
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in section.splitlines()
