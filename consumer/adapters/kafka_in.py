@@ -435,9 +435,13 @@ class KafkaSource:
     def _start_at(self, partition: int, offset: int, metadata: str | None, position: int) -> None:
         """Deliver from ``position`` on; ``offset`` and ``metadata`` are what was committed."""
         place = TopicPartition(self._topic, partition, position)
-        self._consumer.seek(place)
+        if partition in self._out_of_range:  # librdkafka has stopped fetching it, and seeking alone may not wake it
+            self._out_of_range.discard(partition)
+            self._consumer.incremental_unassign([place])
+            self._consumer.incremental_assign([place])
+        else:
+            self._consumer.seek(place)
         del self._unread[partition]
-        self._out_of_range.discard(partition)
         self._next[partition] = position
         self._last_epoch += 1
         epoch = self._epochs[partition] = self._last_epoch

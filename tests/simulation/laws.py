@@ -257,16 +257,16 @@ class Laws:
             self._broken(f"{what}: more concurrent calls than allowed")
         if not any(each.credential == specification.credential for each in seen) and seen:
             self._broken(f"{what}: with a credential that was replaced long ago")
-        self._check_rest(calls, out, call, what)
+        self._check_rest(replica.born, calls, out, call, what)
         self._check_requests(replica, command, what)
         calls.append(call)
 
-    def _check_rest(self, calls: list[SentCall], out: list[SentCall], call: SentCall, what: str) -> None:
-        """A sick Mirakl is asked by one call alone, and not before it wants to be."""
+    def _check_rest(self, born: float, calls: list[SentCall], out: list[SentCall], call: SentCall, what: str) -> None:
+        """A sick Mirakl is asked by one call alone, and not before it wants to be; quotas fill from the start on."""
         now = self._world.loop.now
         per_hour = call.specification.calls_per_hour
-        if per_hour and calls and len(calls) + 1 > 2.01 + per_hour / 3600 * (now - calls[0].started):
-            self._broken(f"{what}: the {len(calls) + 1}th call within {now - calls[0].started} s")
+        if per_hour and len(calls) + 1 > 2.01 + per_hour / 3600 * (now - born):
+            self._broken(f"{what}: the {len(calls) + 1}th call within {now - born} s of the process")
         failed = [each for each in calls if each.ended is not None and isinstance(each.outcome, CallFailure)]
         if not failed:
             return

@@ -77,6 +77,7 @@ class Replica:
         plan = world.plan
         self.world = world
         self.slot = slot
+        self.born = world.loop.now
         self.process = Process(f"{slot}.{life}")
         self.network = Network(self, world.broker)
         self.decoder = TaughtDecoder(world.records)
