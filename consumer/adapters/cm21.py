@@ -47,15 +47,6 @@ _FIELD_VALUE: Final = re.compile(rb"[!-~\x80-\xff]([\t -~\x80-\xff]*[!-~\x80-\xf
 """RFC 9110, 5.5."""
 
 
-class _Writing:
-    """Whether the operating system has a request to its last byte."""
-
-    done = False
-
-    def end(self) -> None:
-        self.done = True
-
-
 class Cm21:
     """Calls Mirakl's CM21 for any client specification; for one event loop.
 
@@ -85,21 +76,21 @@ class Cm21:
         """Send one batch, at least one pair; never raises for what Mirakl or the network do."""
         body = entries_json(products)
         deadline = asyncio.get_running_loop().time() + self._call_timeout
-        writing = _Writing()
+        written = asyncio.Event()  # the operating system has the request to its last byte
         try:
-            request = self._request(specification, body, writing)
+            request = self._request(specification, body, written.set)
             async with self._leases.lease(request.url, self._timeouts["pool"]) as connection:
                 async with asyncio.timeout_at(deadline):
                     response = await connection.handle_async_request(request)
                 return await self._outcome(response, deadline, specification.credential)
         except _FAILURES as error:
-            return CallFailure(self._reason(error), may_have_reached=writing.done)
+            return CallFailure(self._reason(error), may_have_reached=written.is_set())
 
     async def aclose(self) -> None:
         """Close all idle connections."""
         await self._leases.aclose()
 
-    def _request(self, specification: ClientSpecification, body: bytes, writing: _Writing) -> httpx.Request:
+    def _request(self, specification: ClientSpecification, body: bytes, written: Callable[[], None]) -> httpx.Request:
         return httpx.Request(
             "POST",
             _url(specification.base_url),
@@ -111,7 +102,7 @@ class Cm21:
                 (b"User-Agent", _USER_AGENT),
             ],
             content=body,
-            extensions={"timeout": self._timeouts, "written": writing.end},
+            extensions={"timeout": self._timeouts, "written": written},
         )
 
     async def _outcome(self, response: httpx.Response, deadline: float, credential: str) -> CallOutcome:

@@ -1,8 +1,8 @@
 """Connections on lease: each call that is out has an httpx transport with one connection to itself.
 
 httpx's own pool asks each of its connections how it is, for each request: at 64 of them that costs many times what
-the call itself does. Transports are used without an ``AsyncClient``,
-so that nothing follows a redirect, keeps a cookie, reads proxy variables, decompresses or logs a call.
+the call itself does. Transports are used without an ``AsyncClient``, so that nothing follows a redirect, keeps a
+cookie, reads proxy variables, decompresses or logs a call.
 """
 
 import asyncio

@@ -26,17 +26,6 @@ def deployment(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -
     delete_topics(kafka_bootstrap, topics)
 
 
-@pytest.fixture(scope="module")
-def key(deployment: Deployment) -> str:
-    return deployment.key()
-
-
-@pytest.fixture(scope="module")
-def service(deployment: Deployment, key: str) -> Iterator[Service]:  # noqa: ARG001 - without a key it takes nothing in
-    with deployment.service() as replica:
-        yield replica
-
-
 def neighbour(deployment: Deployment, key: str) -> Coordinates:
     """A request like any other, behind what was sent before it."""
     [coordinates] = deployment.send(record(key, request(pairs(1)), partition=0))

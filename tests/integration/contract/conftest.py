@@ -20,19 +20,6 @@ def deployment(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -
     delete_topics(kafka_bootstrap, topics)
 
 
-@pytest.fixture(scope="module")
-def key(deployment: Deployment) -> str:
-    """An operator's API key of the tenant `default`."""
-    return deployment.key()
-
-
-@pytest.fixture(scope="module")
-def service(deployment: Deployment, key: str) -> Iterator[Service]:  # noqa: ARG001 - without a key it takes nothing in
-    """One replica for the whole module."""
-    with deployment.service() as replica:
-        yield replica
-
-
 @pytest.fixture
 def client(deployment: Deployment, service: Service) -> "Callable[..., tuple[str, str]]":  # noqa: ARG001 - it answers
     """Add an inactive client specification of the tenant `default`, whose Mirakl has these faults."""
