@@ -11,7 +11,7 @@ A request whose assignment ended is dropped wherever it stands; nobody publishes
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification, Directory
@@ -165,7 +165,7 @@ class Core:
     def call_finished(self, at: Instant, call_id: int, outcome: CallOutcome) -> None:
         """A CM21 call came back."""
         lane = self._call_lanes.pop(call_id)
-        call = lane.finished(call_id)
+        call = lane.finished(call_id, at.mono)
         self._touch(lane)
         for part in call.parts:
             part.out = False
@@ -541,35 +541,37 @@ class Core:
     def _shed(self, at: Instant) -> None:
         """Lanes that cannot call must not hold up others: oldest first, down to half of what is full."""
         limits = self._limits
-        if not self._flow.standing:
+        impaired = {
+            lane for lane in self._lanes.values() if not lane.idle and lane.state(at.mono) is not LaneState.HEALTHY
+        }
+        if not impaired:
             return
         for assignment in self._assignments.values():
             if assignment.progress.used >= SHED_FROM * limits.window:
-                self._shed_window(assignment, at)
+                self._shed_window(assignment, impaired, at)
         if self._flow.records >= SHED_FROM * limits.records or self._flow.bytes >= SHED_FROM * limits.record_bytes:
-            self._shed_budget(at)
+            self._shed_budget(impaired, at)
 
-    def _shed_window(self, assignment: Assignment, at: Instant) -> None:
+    def _shed_window(self, assignment: Assignment, impaired: Collection[Lane], at: Instant) -> None:
         until = assignment.progress.position - SHED_TO * self._limits.window
         for offset, request in list(assignment.open.items()):
             if offset >= until:
                 break
-            self._shed_request(request, at)
+            if request.lane in impaired:
+                self._shed_request(request, at)
 
-    def _shed_budget(self, at: Instant) -> None:
+    def _shed_budget(self, impaired: Collection[Lane], at: Instant) -> None:
         every = [request for each in self._assignments.values() for request in each.open.values()]
         records, size = self._flow.records, self._flow.bytes
         for request in sorted(every, key=lambda each: each.read_at):
             if records <= SHED_TO * self._limits.records and size <= SHED_TO * self._limits.record_bytes:
                 break
-            if request.verdict is not None or self._shed_request(request, at):
+            if request.verdict is not None or (request.lane in impaired and self._shed_request(request, at)):
                 records -= 1
                 size -= request.record.size
 
     def _shed_request(self, request: Request, at: Instant) -> bool:
         if request.dropped or request.lane is None:
-            return False
-        if request.lane.state(at.mono) is LaneState.HEALTHY:
             return False
         if request.calls_out and not request.lane.stalled(at.mono):
             return False  # the call will tell more than "perhaps"

@@ -1,8 +1,9 @@
 """How much is taken in: bounds on what is in flight, partitions paused and resumed, lanes kept from swelling.
 
-A lane that is well never sheds: what feeds it is paused while it is slow, or while it holds more than its share. What
-stands in lanes that cannot call, or beyond a lane's share, leaves the appetite for others as it is, up to the bound on
-everything. Nor does a lane whose calls do not come back have its partitions paused for its share: others use them too.
+A lane that is well never sheds: what feeds it is paused while it is slow, or while it holds more than its share of what
+has become scarce. What stands in lanes that cannot call, or beyond a lane's share, leaves the appetite for others as it
+is, up to the bound on everything. A lane whose calls do not come back has no partition paused for its share: others use
+them too.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -20,6 +21,9 @@ RESUME_BELOW = 0.75
 """Share of a bound below which a paused partition is resumed."""
 OVERFULL_EASE = 0.5
 """Share of its bound below which a lane is no longer overfull."""
+SCARCE_FROM = 0.5
+"""Share of the records that may be in flight from which lanes are held to theirs: a client library hands over what it
+has fetched a partition at a time, thousands of one client's requests in a row, and pausing costs all of that."""
 FULL_PATIENCE_SECONDS = 1.0
 """With no appetite for this long, the partitions are paused."""
 
@@ -39,6 +43,7 @@ class Flow:
         """Records that wait for schemas."""
         self._too_many_held = False
         self._overfull: set[Lane] = set()
+        self._full = False
         self._full_since: float | None = None
 
     # -- counting --------------------------------------------------------------------------------------
@@ -69,10 +74,11 @@ class Flow:
         able = [lane for lane in busy if lane.state(now) is LaneState.HEALTHY]
         share = self._limits.brisk_records // (len(able) + 1)
         brisk = {lane for lane in able if not lane.hesitates(now)}
+        held_to_share = brisk if self.records > SCARCE_FROM * self._limits.records else frozenset[Lane]()
         self.standing = sum(lane.load if lane not in brisk else max(0, lane.load - share) for lane in busy)
         for lane in busy:
             lane.room = float("inf")
-        self._overfull = {lane for lane in able if self._is_overfull(lane, share if lane in brisk else None)}
+        self._overfull = {lane for lane in able if self._is_overfull(lane, share if lane in held_to_share else None)}
         self.overfed = frozenset(part.request.assignment.partition for lane in self._overfull for part in lane.queue)
         self._weigh_held(held)
 
@@ -129,12 +135,13 @@ class Flow:
         return pause, resume
 
     def _is_full(self, appetite: int, now: float) -> bool:
-        """Tell whether there is no appetite, and not just for a moment."""
-        if appetite == 0 and self._full_since is None:
-            self._full_since = now
-        elif appetite >= self._limits.brisk_records // 4:
+        """Tell whether there is no appetite, and not just for a moment; then, until there is a good one again."""
+        if appetite >= self._limits.brisk_records // 4 or (appetite > 0 and not self._full):
             self._full_since = None
-        return self._full_since is not None and now - self._full_since > FULL_PATIENCE_SECONDS
+        elif self._full_since is None:
+            self._full_since = now
+        self._full = self._full_since is not None and now - self._full_since > FULL_PATIENCE_SECONDS
+        return self._full
 
     def _is_brimming(self, assignment: Assignment) -> bool:
         return (

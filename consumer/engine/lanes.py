@@ -22,7 +22,7 @@ from consumer.engine.work import Part
 STALL_SECONDS = 5.0
 """A call that is out for longer than this, and four times longer than usual, makes its lane count as stalled."""
 HESITATION_SECONDS = 0.5
-"""After this time of a call, and four times the usual one, others need not share what little a lane may hold."""
+"""With no call back for this long, and four times the usual one, others need not share what little a lane may hold."""
 STALL_FACTOR = 4.0
 TAIL_FACTOR = 2.0
 """A call that takes this many times longer than usual no longer keeps the next batch waiting."""
@@ -81,6 +81,8 @@ class Lane:
         self._repeated: Counter[str] = Counter()
         """How many calls beyond one carry an id: exact repeats may be out at once."""
         self.typical: float | None = None
+        self._heard_at = float("-inf")
+        """When a call came back last."""
         self.room = 0.0
         """Products that may be queued before the lane is overfull."""
         self.sick_until: float | None = None
@@ -155,15 +157,17 @@ class Lane:
 
     def stalled(self, now: float) -> bool:
         """Tell whether a call is out for so long that waiting for it would be waiting for a dead peer."""
-        return self._out_for_longer(STALL_SECONDS, now)
+        return now - self._oldest_start(now) > self._longer_than_usual(STALL_SECONDS)
 
     def hesitates(self, now: float) -> bool:
-        """Tell whether a call takes so long that it may be a dead peer, which is no reason yet to give anything up."""
-        return self._out_for_longer(HESITATION_SECONDS, now)
+        """Tell whether no call has come back for so long that the peer may be dead, which nobody knows yet."""
+        return now - max(self._oldest_start(now), self._heard_at) > self._longer_than_usual(HESITATION_SECONDS)
 
-    def _out_for_longer(self, seconds: float, now: float) -> bool:
-        oldest = next(iter(self.calls.values()), None)
-        return oldest is not None and now - oldest.started_at > max(seconds, STALL_FACTOR * (self.typical or 0.0))
+    def _oldest_start(self, now: float) -> float:
+        return next(iter(self.calls.values())).started_at if self.calls else now
+
+    def _longer_than_usual(self, seconds: float) -> float:
+        return max(seconds, STALL_FACTOR * (self.typical or 0.0))
 
     def state(self, now: float) -> LaneState:
         """How the lane stands towards its Mirakl."""
@@ -208,8 +212,9 @@ class Lane:
             return at
         return self._tail_at() if len(self.calls) < self.specification.concurrent_calls else None
 
-    def finished(self, call_id: int) -> Call:
+    def finished(self, call_id: int, now: float) -> Call:
         """A call came back."""
+        self._heard_at = now
         call = self.calls.pop(call_id)
         repeated = self._repeated.keys() & call.products
         self._repeated -= Counter(repeated)  # which drops those that are no longer

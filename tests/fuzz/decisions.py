@@ -108,7 +108,7 @@ def lanes(rng: Random) -> None:
         now += rng.choice((0.0, 0.0, 0.2, 40.0))
         lane.queue.extend(_part(rng) for _ in range(rng.choice((0, 1, 3))))
         if out and rng.random() < 0.5:
-            _end(rng, lane, lane.finished(out.pop(rng.randrange(len(out))).call_id), now)
+            _end(rng, lane, lane.finished(out.pop(rng.randrange(len(out))).call_id, now), now)
         elif (call := lane.next_call(number, now)) is not None:
             assert not any(each.products.get(id_, sku) != sku for each in out for id_, sku in call.products.items())
             out.append(call)

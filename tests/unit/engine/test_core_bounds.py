@@ -90,27 +90,62 @@ def test_suspending_a_client_lets_the_call_of_a_large_request_finish_and_sends_n
 
 
 def test_a_client_that_falls_silent_has_no_partition_paused_that_others_use() -> None:
-    """Its share of what is in flight is long used up, and whether it is dead is not known yet."""
+    """Its share of what is scarce is long used up, and whether it is dead is not known yet."""
     silent = specification(SECOND, products_per_call=1, concurrent_calls=4)
-    world = World(specification(), silent, limits=Limits(records=1000, brisk_records=30))
+    world = World(specification(), silent, limits=Limits(records=40, brisk_records=30))
     world.fetch([world.record(body(f"d{n}", given=SECOND)) for n in range(25)])
     world.wait(0.2)
     assert {0} == world.paused
 
     world.wait(0.5)
     assert set() == world.paused
-    assert 30 == world.core.appetite
+    assert 15 == world.core.appetite
     assert [] == world.answered
+
+
+def test_a_client_whose_calls_come_back_is_not_silent_although_one_does_not() -> None:
+    """The slow call holds nothing up; its lane stays bound to its share of what is scarce."""
+    slow = specification(SECOND, products_per_call=1, concurrent_calls=2)
+    world = World(specification(), slow, limits=Limits(records=60, brisk_records=30))
+    _answer_one(world)
+    world.fetch([world.record(body(f"d{n}", given=SECOND)) for n in range(45)])
+    first = next(iter(world.calls))
+    for _ in range(10):
+        world.wait(0.1)
+        world.answer(list(world.calls.values())[-1])
+    world.wait(0.1)
+
+    assert first in world.calls
+    assert {0} == world.paused
 
 
 def test_what_a_client_holds_beyond_its_share_leaves_room_for_others() -> None:
     busy = specification(SECOND, products_per_call=1, concurrent_calls=1)
     world = World(specification(), busy, limits=Limits(records=1000, brisk_records=30))
-    world.send("first", given=SECOND)
-    world.answer()
-    world.settle()
+    _answer_one(world)
     world.fetch([world.record(body(f"r{n}", given=SECOND)) for n in range(45)])
     world.wait(0.1)
 
-    assert {0} == world.paused
     assert 15 == world.core.appetite
+    assert set() == world.paused
+
+
+def test_a_client_that_holds_more_than_its_share_of_what_is_scarce_has_its_partition_paused() -> None:
+    """Room for others is left in every case; the pause is what costs, so it comes when room becomes scarce."""
+    busy = specification(SECOND, products_per_call=1, concurrent_calls=1)
+    world = World(specification(), busy, limits=Limits(records=100, brisk_records=30))
+    _answer_one(world)
+    world.fetch([world.record(body(f"r{n}", given=SECOND)) for n in range(45)])
+    world.wait(0.1)
+    assert set() == world.paused
+
+    world.fetch([world.record(body(f"s{n}", given=SECOND)) for n in range(10)])
+    world.wait(0.1)
+    assert {0} == world.paused
+
+
+def _answer_one(world: World) -> None:
+    """From then on it is known how long a call takes."""
+    world.send("first", given=SECOND)
+    world.answer()
+    world.settle()
