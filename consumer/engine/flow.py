@@ -21,7 +21,7 @@ RESUME_BELOW = 0.75
 """Share of a bound below which a paused partition is resumed."""
 OVERFULL_EASE = 0.5
 """Share of its bound below which a lane is no longer overfull."""
-SCARCE_FROM = 0.5
+SCARCE_FROM = 0.6
 """Share of the records that may be in flight from which lanes are held to theirs: a client library hands over what it
 has fetched a partition at a time, thousands of one client's requests in a row, and pausing costs all of that."""
 FULL_PATIENCE_SECONDS = 1.0

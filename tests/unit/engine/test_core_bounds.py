@@ -139,7 +139,7 @@ def test_a_client_that_holds_more_than_its_share_of_what_is_scarce_has_its_parti
     world.wait(0.1)
     assert set() == world.paused
 
-    world.fetch([world.record(body(f"s{n}", given=SECOND)) for n in range(10)])
+    world.fetch([world.record(body(f"s{n}", given=SECOND)) for n in range(20)])
     world.wait(0.1)
     assert {0} == world.paused
 
