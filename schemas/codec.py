@@ -227,10 +227,10 @@ class SharedResult:
         return b"".join(
             (
                 self._before,
-                write_long(len(name)),
+                _SMALL[len(name)] if len(name) < _SMALLS else write_long(len(name)),
                 name,
                 self._status,
-                write_long(synchronized_products),
+                _SMALL[synchronized_products] if synchronized_products < _SMALLS else write_long(synchronized_products),
                 self._between,
                 write_long(requested_at),
                 self._completed,
@@ -258,3 +258,8 @@ def _groups(number: int) -> bytes:
     if number < 0x80:  # noqa: PLR2004 - fits a group
         return bytes((number,))
     return bytes((number & 0x7F | 0x80,)) + _groups(number >> 7)
+
+
+_SMALLS: Final = 64
+_SMALL: Final = tuple(bytes((number << 1,)) for number in range(_SMALLS))
+"""The numbers of one byte, written."""

@@ -47,6 +47,9 @@ BATCH_BYTES: Final = 1_000_000
 """Of records that travel together; librdkafka's default."""
 SMALLEST_BATCH_BYTES: Final = 1_000
 """No two records of ours fit."""
+WATCHED_BYTES: Final = 32 * 1024
+"""Records above this are watched one by one: a broker may find them too large."""
+WATCH_ALL: Final = -1
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +118,10 @@ class _Committer:
         self._too_large: dict[tuple[int, int], bool] = {}
         """Coordinates of requests whose outcomes have to be made smaller, and whether as small as can be."""
         self._failed: list[tuple[PartitionCommit, int, KafkaError]] = []
+        self._watched_from = WATCHED_BYTES
+        """Records above this many bytes get a delivery report of their own."""
+        self._watched = False
+        """There was one since this was last looked at."""
         self.busy_since: float | None = None
         """When the producer call that is under way began, in monotonic seconds; for the watchdog."""
         self.failure: BaseException | None = None
@@ -189,7 +196,10 @@ class _Committer:
     def _produce_one(self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]) -> bool:
         """``False``: it is too large for any of the topics, as far as their limits were known at the start."""
         topic, key, value, headers = publication
-        on_delivery = partial(self._delivered, origin) if self._suspicious(publication) else None
+        on_delivery = None
+        if len(value or b"") + len(key or b"") > self._watched_from:
+            self._watched = True
+            on_delivery = partial(self._delivered, origin)
         while True:
             try:
                 producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
@@ -201,10 +211,6 @@ class _Committer:
                 return False
             else:
                 return True
-
-    def _suspicious(self, publication: Publication) -> bool:
-        """Large records are watched one by one: a broker may find them too large."""
-        raise NotImplementedError
 
     def _delivered(self, origin: tuple[PartitionCommit, int], error: KafkaError | None, _message: Message) -> None:
         if error is not None:
@@ -241,10 +247,6 @@ class _Committer:
             self.busy_since = None
 
 
-WATCHED_BYTES: Final = 32 * 1024
-"""Records above this get a delivery report of their own."""
-
-
 class TransactionalSink(_Committer):
     """Exactly once: produce, send offsets, commit."""
 
@@ -263,9 +265,6 @@ class TransactionalSink(_Committer):
         self._membership = membership
         self._patience = FIRST_PATIENCE_SECONDS
         self._producer: Producer | None = None
-        self._watched = False
-        self._watch_all = False
-        """After an abort whose cause is not known, every record gets a delivery report."""
         self.ready = threading.Event()
 
     def _prepare(self) -> None:
@@ -306,7 +305,7 @@ class TransactionalSink(_Committer):
         except _Unknown:
             return TransactionResult.UNKNOWN, kept
         self._too_large.clear()
-        self._watch_all = False
+        self._watched_from = WATCHED_BYTES
         return TransactionResult.COMMITTED, kept
 
     @staticmethod
@@ -393,16 +392,9 @@ class TransactionalSink(_Committer):
             break
         producer.poll(0)  # the reports of what failed
         if self._note_too_large() or self._failed or error is not None:
-            self._watch_all = True
+            self._watched_from = WATCH_ALL
             self._drop(None)
         raise _Aborted from problem
-
-    def _suspicious(self, publication: Publication) -> bool:
-        """Large records are watched one by one: a broker may find them too large."""
-        if len(publication.value or b"") + len(publication.key or b"") > WATCHED_BYTES or self._watch_all:
-            self._watched = True
-            return True
-        return False
 
     def _drop(self, problem: KafkaException | None) -> None:
         """Give up a producer: after a failure to produce, its next transaction would fail as well."""
@@ -437,14 +429,11 @@ class AtLeastOnceSink(_Committer):
         super().__init__(properties, requests_topic, publisher, post, observe)
         self._membership = membership
         self._commit_offsets = commit_offsets
+        self._watched_from = WATCH_ALL  # nothing else tells whether a record was delivered
         self._unacknowledged = 0
 
     def _prepare(self) -> None:
         self._producer = Producer(self._properties)
-
-    def _suspicious(self, publication: Publication) -> bool:  # noqa: ARG002 - the question is the same
-        """Every record is watched: nothing else tells whether it was delivered."""
-        return True
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         epochs = self._membership().epochs

@@ -83,6 +83,10 @@ class Publications:
         self._shared_verdict: Synchronized | None = None
         self._shared: SharedResult
         self._shared_time = b""
+        self._alike: Headers = []
+        self._alike_in: tuple[bytes, int, str | None] | None = None
+        """The time, partition and tenant of the results that have those headers: of one call they come in a row."""
+        self._ce_id_begin = b""
 
     def publications(self, outcomes: Sequence[Request]) -> Iterator[Publication]:
         """Give one record for each outcome, in order."""
@@ -139,19 +143,25 @@ class Publications:
             self._topics.results, key, value, self._headers(request, key, _rfc3339(verdict.completed_at))
         )
 
+    def _know_alike(self, time: bytes, partition: int, tenant: str | None) -> None:
+        self._alike_in = time, partition, tenant
+        self._ce_id_begin = b"%b/%d/" % (self._topic_bytes, partition)
+        self._alike = [*self._same_headers, ("ce_time", time), ("resync-request-partition", b"%d" % partition)]
+        if tenant is not None:
+            self._alike.append(("resync-tenant", tenant.encode()))
+
     def _headers(self, request: Request, request_id: bytes, time: bytes) -> Headers:
         record, facts = request.record, request.facts
-        partition, offset = b"%d" % record.partition, b"%d" % record.offset
+        alike_in = time, record.partition, request.tenant
+        if alike_in != self._alike_in:
+            self._know_alike(*alike_in)
+        offset = b"%d" % record.offset
         headers: Headers = [
-            *self._same_headers,
-            ("ce_id", b"%b/%b/%b/%d" % (self._topic_bytes, partition, offset, record.timestamp)),
+            *self._alike,
+            ("ce_id", b"%b%b/%d" % (self._ce_id_begin, offset, record.timestamp)),
             ("ce_subject", request_id),
-            ("ce_time", time),
-            ("resync-request-partition", partition),
             ("resync-request-offset", offset),
         ]
-        if request.tenant is not None:
-            headers.append(("resync-tenant", request.tenant.encode()))
         if facts.traceparent is not None:
             headers.append(("traceparent", _continued(facts.traceparent, record.partition, record.offset)))
             if facts.tracestate is not None:

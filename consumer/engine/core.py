@@ -472,11 +472,9 @@ class Core:
         shared = Synchronized(lane.specification.id, (receipt.tracking_id,), millis(at))
         for part in call.parts:
             request = part.request
-            if request.dropped:
-                continue
             if request.parts is None:
                 self._conclude(request, shared)
-            else:
+            elif not request.dropped:
                 part.tracking = (call.call_id, receipt.tracking_id)
                 self._part_settled(part, at)
 
@@ -526,7 +524,9 @@ class Core:
         """Parts that came back from a call and would need another one."""
         for part in call.parts:
             request = part.request
-            if not part.settled and not request.dropped and self._hopeless(request, at.mono, at):
+            if request.verdict is not None or part.settled or request.dropped:
+                continue
+            if self._hopeless(request, at.mono, at):
                 self._answer_overdue_request(request, at, wait=True)
 
     def _give_up(self, request: Request, at: Instant) -> None:

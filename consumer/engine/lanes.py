@@ -11,6 +11,7 @@ left when the budget is spent travels in small groups, then alone, in turn with 
 from collections import Counter, deque
 from dataclasses import dataclass
 from http import HTTPStatus
+from operator import attrgetter
 
 from consumer.domain.batching import cut_batch
 from consumer.domain.calls import CallFailure
@@ -185,7 +186,7 @@ class Lane:
         calls = (seconds / pace - 1) * self.specification.concurrent_calls
         if self._bucket:
             calls = min(calls, seconds * self._bucket.rate)
-        return calls * self.specification.products_per_call - sum(len(part.products) for part in self.queue)
+        return calls * self.specification.products_per_call - sum(map(len, map(_PRODUCTS, self.queue)))
 
     # -- calls -----------------------------------------------------------------------------------------
 
@@ -282,6 +283,8 @@ class Lane:
 
     def _whole_batch_waits(self) -> bool:
         wanted, limit = 0, self.specification.products_per_call
+        if len(self.queue) >= limit:  # each brings one at least
+            return True
         for part in self.queue:
             wanted += len(part.products)
             if wanted >= limit:
@@ -360,6 +363,7 @@ class Lane:
 
 
 _NO_LIMIT = 1 << 60
+_PRODUCTS = attrgetter("products")
 
 
 def _bucket(specification: ClientSpecification, now: float) -> TokenBucket | None:
