@@ -1,7 +1,19 @@
-"""``python -m consumer`` is ``mirakl-resync-consumer``."""
+"""``python -m consumer`` and ``mirakl-resync-consumer``: imports as little as can be before it listens to Ctrl-C."""
 
 import sys
 
-from consumer.cli import main
+_INTERRUPTED = 130
 
-sys.exit(main())
+
+def main() -> int:
+    """Run a command and return its exit code."""
+    try:
+        from consumer.cli import main as run  # noqa: PLC0415 - takes a moment, in which somebody may interrupt
+
+        return run()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

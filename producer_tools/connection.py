@@ -26,6 +26,9 @@ DELIVERY_MILLISECONDS = 15_000
 END_SEEN_MILLISECONDS = 100
 """How long a broker waits for more before it says that a partition is at its end."""
 
+REFRESH_MILLISECONDS = 10_000
+"""Between two looks at who leads a partition; librdkafka's own 5 minutes are long for somebody who waits."""
+
 UNKNOWN_TOPIC_SECONDS = 2.0
 """How long a topic may be unknown: one that was just made is not known to every broker at once."""
 
@@ -97,7 +100,10 @@ class Connection:
         """Make a consumer that joins no group and commits nothing; the group id is a formality of the library."""
         return self._made(
             Consumer,
-            {"fetch.wait.max.ms": END_SEEN_MILLISECONDS}
+            {
+                "fetch.wait.max.ms": END_SEEN_MILLISECONDS,
+                "topic.metadata.refresh.interval.ms": REFRESH_MILLISECONDS,
+            }
             | self._settings.consumer_properties()
             | {
                 "group.id": "mirakl-resync-tools",

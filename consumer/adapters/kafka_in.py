@@ -38,6 +38,7 @@ from confluent_kafka import (
 )
 
 from consumer.adapters.unreadable import BatchSearch
+from consumer.domain.progress import CommitPoint
 from consumer.engine.commands import Instant
 from consumer.engine.core import Core
 from consumer.engine.driver import Event
@@ -103,6 +104,10 @@ class KafkaSource:
         self._epochs: dict[int, int] = {}
         self._unread: dict[int, float] = {}
         """Partitions whose progress is not known yet, and when to ask next."""
+        self._told: dict[int, CommitPoint] = {}
+        """Of what is ours: the progress that the brokers told last."""
+        self._credible: dict[int, Sequence[CommitPoint]] = {}
+        """Of those whose progress is asked for again: all that they can tell now."""
         self._out_of_range: set[int] = set()
         """Those of them whose position was outside of the log."""
         self._last_epoch = 0
@@ -155,9 +160,9 @@ class KafkaSource:
         """The core has nothing more to commit for these."""
         self._requests.append(partial(self._draining.difference_update, tuple(partitions)))
 
-    def reload(self, partitions: Sequence[int]) -> None:
-        """Read the progress of these partitions again and start anew from there."""
-        self._requests.append(partial(self._reload, tuple(partitions)))
+    def reload(self, committed: Mapping[int, Sequence[CommitPoint]]) -> None:
+        """Read the progress of these partitions again and start anew from there; ``committed`` is what it can be."""
+        self._requests.append(partial(self._reload_from, dict(committed)))
 
     def commit(self, offsets: Sequence[TopicPartition], done: Callable[[KafkaError | None], None]) -> None:
         """Commit outside of a transaction, for the at-least-once mode; ``done`` is called on the owner thread."""
@@ -381,6 +386,7 @@ class KafkaSource:
         for partition in partitions:
             self._epochs.pop(partition, None)
             self._unread.pop(partition, None)
+            self._credible.pop(partition, None)
             self._searches.pop(partition, None)
         self._publish()
         self._post(lambda core, at: core.ended(at, partitions))
@@ -396,6 +402,13 @@ class KafkaSource:
     def _try_to_start(self, partition: int) -> None:
         try:
             committed = self._committed(partition)
+            told = CommitPoint(committed.offset, committed.metadata or "")
+            if told not in self._credible.get(partition, (told,)):  # a coordinator interrupted while loading: DESIGN.md
+                _log.warning(
+                    "partition %d: the brokers tell of former progress, %d: asking again", partition, told.offset
+                )
+                return
+            self._told[partition] = told
             if committed.offset < 0 or partition in self._out_of_range:
                 self._start_within_log(partition, committed.offset, committed.metadata)
             else:
@@ -442,6 +455,7 @@ class KafkaSource:
         else:
             self._consumer.seek(place)
         del self._unread[partition]
+        self._credible.pop(partition, None)
         self._next[partition] = position
         self._last_epoch += 1
         epoch = self._epochs[partition] = self._last_epoch
@@ -454,6 +468,13 @@ class KafkaSource:
         self._out_of_range.add(partition)
         self._reload([partition])
         self._post(lambda core, at: core.reset(at, partition))
+
+    def _reload_from(self, committed: Mapping[int, Sequence[CommitPoint]]) -> None:
+        """Nobody else commits for what is still ours, so an answer is one of those, or what was told at the start."""
+        for partition, points in committed.items():
+            if partition in self._epochs:
+                self._credible[partition] = [*points, self._told[partition]] if len(points) == 1 else points
+        self._reload(list(committed))
 
     def _reload(self, partitions: Sequence[int]) -> None:
         ours = [partition for partition in partitions if partition in self._epochs]

@@ -1,11 +1,12 @@
 """What the core asks its shell to do, and what the shell hands it: plain values on both sides."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
 
 from consumer.domain.model import ClientSpecification, Products
+from consumer.domain.progress import CommitPoint
 from consumer.engine.work import Request
 
 RecordHeaders: TypeAlias = Sequence[tuple[str, bytes | None]]
@@ -86,7 +87,9 @@ class Drained:
 class Reload:
     """Read the committed offsets of these partitions again and start new epochs there."""
 
-    partitions: Sequence[int]
+    committed: Mapping[int, Sequence[CommitPoint]]
+    """Partition -> what this assignment has committed last for certain, if anything, and what it may have committed
+    since: nobody else commits there, so brokers that say anything else tell of former times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification, Directory
 from consumer.domain.outcome import Failed, Synchronized, Verdict
-from consumer.domain.progress import Progress, ProgressMapIgnoredError, decode_map
+from consumer.domain.progress import CommitPoint, Progress, ProgressMapIgnoredError, decode_map
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import (
     Command,
@@ -196,7 +196,7 @@ class Core:
             else:
                 self._take_back(part)
         if result is TransactionResult.UNKNOWN:
-            self._reload([part.partition for part in commit.partitions if self._alive(part)])
+            self._reload(commit.partitions)
         self._settle(at)
 
     def directory_confirmed(self, at: Instant, asked_at: float, directory: Directory | None) -> None:
@@ -631,6 +631,7 @@ class Core:
         offsets = [request.record.offset for request in part.outcomes]
         assignment.progress.finish(offsets)
         assignment.committed_offset = part.offset
+        assignment.acknowledged = CommitPoint(part.offset, part.metadata)
         self._flow.let_go(map(assignment.open.pop, offsets))
 
     def _take_back(self, part: PartitionCommit) -> None:
@@ -661,11 +662,17 @@ class Core:
         assignment.revoking = True
         assignment.forget_waiting()
 
-    def _reload(self, partitions: Sequence[int]) -> None:
-        for partition in partitions:
-            self._end(partition)
-        if partitions:
-            self.commands.append(Reload(partitions))
+    def _reload(self, parts: Sequence[PartitionCommit]) -> None:
+        """Each of them was committed, or was not."""
+        committed: dict[int, Sequence[CommitPoint]] = {}
+        for part in parts:
+            assignment = self._alive(part)
+            if assignment is not None:
+                known = [assignment.acknowledged] if assignment.acknowledged is not None else []
+                committed[part.partition] = [*known, CommitPoint(part.offset, part.metadata)]
+                self._end(part.partition)
+        if committed:
+            self.commands.append(Reload(committed))
 
     def _report_drained(self, at: Instant) -> None:
         revoking = [each for each in self._assignments.values() if each.revoking]

@@ -38,7 +38,9 @@ SMALL_GROUP = 8
 TYPICAL_WEIGHT = 0.2
 """Weight of the newest call in the running mean of call durations."""
 UNKNOWN_SECONDS = 5.0
-"""What a call is taken to last until the first one has come back."""
+"""What a call is taken to last as long as nothing is known."""
+LONGEST_KEPT = 0.9
+"""Of the longest duration of a call that is remembered: what the next call leaves of it."""
 SHORTEST_SECONDS = 0.001
 """No call is taken to last less."""
 
@@ -82,6 +84,8 @@ class Lane:
         self._repeated: Counter[str] = Counter()
         """How many calls beyond one carry an id: exact repeats may be out at once."""
         self.typical: float | None = None
+        self._longest = UNKNOWN_SECONDS
+        """What the slower ones of the newest calls took: what is promised to all that wait must hold for those."""
         self._heard_at = float("-inf")
         """When a call came back last."""
         self.room = 0.0
@@ -182,8 +186,7 @@ class Lane:
 
     def spare(self, seconds: float) -> float:
         """Products that may still be queued without any of them waiting for longer, as far as the past tells."""
-        pace = UNKNOWN_SECONDS if self.typical is None else max(self.typical, SHORTEST_SECONDS)
-        calls = (seconds / pace - 1) * self.specification.concurrent_calls
+        calls = (seconds / max(self._longest, SHORTEST_SECONDS) - 1) * self.specification.concurrent_calls
         if self._bucket:
             calls = min(calls, seconds * self._bucket.rate)
         return calls * self.specification.products_per_call - sum(map(len, map(_PRODUCTS, self.queue)))
@@ -227,6 +230,7 @@ class Lane:
         """Mirakl answered, whatever it said: the lane is well, unless Mirakl asked for a pause since."""
         self.trouble = None
         took = now - call.started_at
+        self._longest = max(took, LONGEST_KEPT * self._longest)
         self.typical = took if self.typical is None else self.typical + TYPICAL_WEIGHT * (took - self.typical)
         if now >= self._ordered_until:
             self._recover()

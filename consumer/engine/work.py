@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from consumer.domain.model import Products
 from consumer.domain.outcome import ResyncError, Verdict
-from consumer.domain.progress import Progress
+from consumer.domain.progress import CommitPoint, Progress
 
 if TYPE_CHECKING:
     from consumer.engine.headers import Facts
@@ -138,6 +138,8 @@ class Assignment:
     log_end: int = -1
     """No record stands before it that was not fetched."""
     committed_offset: int = -1
+    acknowledged: CommitPoint | None = None
+    """What this assignment has committed last, for certain."""
     ended: bool = False
     revoking: bool = False
     paused: bool = False

@@ -3,7 +3,6 @@
 This module declares the commands and imports nothing heavy: ``--help`` and shell completion answer at once.
 """
 
-import sys
 from collections.abc import Sequence
 
 import click
@@ -68,11 +67,6 @@ def completion(shell: str) -> None:
 
 for command in (send, results, dlq, demo):
     cli.add_command(command)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the program and leave with its exit code."""
-    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

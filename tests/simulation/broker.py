@@ -23,6 +23,9 @@ from tests.simulation.loop import Loop, Process
 METADATA_BYTES = 4095
 """Characters of commit metadata that the broker keeps: 4096, of which the binding uses one."""
 
+FORMER_SECONDS = 2.0
+"""After an outage in which progress may be told as it was long ago."""
+
 
 @dataclass(slots=True)
 class Log:
@@ -108,6 +111,8 @@ class Broker:
         self.pending: dict[int, dict[int, Transaction]] = {p: {} for p in range(partitions)}
         self.owners: dict[int, Process] = {}
         """Which rightful owner was last told a partition's progress."""
+        self._history: dict[int, list[tuple[tuple[int, str], Process, int]]] = {}
+        """Of each partition: what was committed in transactions, by whom, in which generation."""
         self.members: dict[str, Member] = {}
         self.generation = 0
         self.on_commit: Callable[[Transaction], None] = lambda _: None
@@ -130,7 +135,25 @@ class Broker:
             return None
         if self._may_own(partition, process):
             self.owners[partition] = process
+        if self._tells_of_former_times() and (former := self._former(partition, process)) is not None:
+            return former
         return self.committed.get(partition, (-1001, ""))
+
+    def _tells_of_former_times(self) -> bool:
+        """Kafka 4.3.1, where the coordinator was interrupted while loading: until something is written there."""
+        return 0.0 < self.down_until <= self.loop.now < self.down_until + FORMER_SECONDS
+
+    def _former(self, partition: int, process: Process) -> tuple[int, str] | None:
+        """Progress of long ago, for one who knows better.
+
+        What a rebalance writes comes before its assignments, so it concerns only those who have committed since, more
+        than once, and ask again; not where the log was cut under a reader, who asks for that reason and cannot tell.
+        """
+        history = self._history.get(partition, [])
+        by = {(committer, generation) for _, committer, generation in history[-2:]}
+        if len(history) <= len(history[-2:]) or by != {(process, self.generation)} or self.logs[partition].start:
+            return None
+        return history[0][0]
 
     def _may_own(self, partition: int, process: Process) -> bool:
         """Tell whether it is a member, and nobody else has the partition."""
@@ -218,6 +241,9 @@ class Broker:
         if state == "committed":
             self.on_commit(transaction)
             self.committed.update(transaction.offsets)
+            for partition, progress in transaction.offsets.items():
+                commit = progress, transaction.producer.process, self.generation
+                self._history.setdefault(partition, []).append(commit)
         markers = self.rng.random() * 0.01
         self.loop.after(markers, lambda: self._settle(transaction))
 

@@ -190,16 +190,23 @@ class SimulatedConsumer:
         if self._joining:
             return
         self._joining = True
-        self.loop.after(0.001 + self.rng.random() * 0.02, self._arrive)
+        sent_by = self.member_id
+        self.loop.after(0.001 + self.rng.random() * 0.02, lambda: self._arrive(sent_by))
 
-    def _arrive(self) -> None:
+    def _arrive(self, sent_by: str) -> None:
         """The request to join reaches the broker (it was sent: a frozen process's too)."""
         self._joining = False
         if not self.replica.process.alive or self._left:
             return
         if self.broker.down:
             self._joining = True
-            self.loop.at(self.broker.down_until + self.rng.random() * 0.5, self._arrive)
+            self.loop.at(self.broker.down_until + self.rng.random() * 0.5, lambda: self._arrive(sent_by))
+            return
+        if sent_by != self.member_id:  # which the broker does not know any more: first lost, then joined anew
+            if self._in_callback or self._callbacks:
+                self._rejoin_wanted = True
+            else:
+                self._join()
             return
         if self.member_id and self.member_id not in self.broker.members:
             self._lose()

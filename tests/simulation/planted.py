@@ -172,6 +172,11 @@ def _no_answer_is_no_map(self: SimulatedConsumer, partitions: Any, timeout: floa
         return [TopicPartition("requests", each.partition, -1001) for each in partitions]
 
 
+def _believing(self: Any, committed: Any) -> Any:  # noqa: ANN401 - kafka_in.KafkaSource
+    """Whatever the brokers say is the progress."""
+    return self._reload(list(committed))
+
+
 def _seek_once(self: SimulatedConsumer, place: TopicPartition) -> None:
     if not self._fetches[place.partition].sought:
         _seek(self, place)
@@ -198,6 +203,7 @@ BUGS = (
     Bug("fresh group metadata with old ownership", ((_SOURCE, "_publish", _old_ownership),)),
     Bug("send offsets under generation -1", ((KAFKA_IN, "_generation", _any_generation),)),
     Bug("no answer about progress is no progress", ((SimulatedConsumer, "committed", _no_answer_is_no_map),)),
+    Bug("believe a broker that tells of former times", ((_SOURCE, "_reload_from", _believing),)),
     Bug("no seek after progress was read anew", ((SimulatedConsumer, "seek", _seek_once),)),
     Bug(
         "an unknown end is an abort",

@@ -89,7 +89,7 @@ def test_after_a_transaction_of_unknown_outcome_the_partitions_are_read_anew() -
     world.answer()
     world.send("b", partition=1)
     world.commit(UNKNOWN)
-    assert [0] == world.reloads
+    assert [0] == list(world.reloads)
     world.wait(1.0)
     assert world.transaction is None
 
@@ -376,7 +376,7 @@ class Deliveries(RuleBasedStateMachine):
                 world.committed += part.outcomes
                 world.offsets[part.partition] = (part.offset, part.metadata)
         world.commit(UNKNOWN)
-        reloads, world.reloads = world.reloads, []
+        reloads, world.reloads = world.reloads, {}
         for partition in reloads:
             self.read_again(partition)
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from consumer.domain.calls import CallOutcome, Receipt
 from consumer.domain.model import ClientSpecification, Directory, Products
+from consumer.domain.progress import CommitPoint
 from consumer.engine import driver
 from consumer.engine.commands import Commit, StartCall, TransactionResult
 from consumer.engine.core import Core
@@ -74,8 +75,8 @@ class Parts:
     def drained(self, partitions: Sequence[int]) -> None:
         self.done.append(("drained", tuple(partitions)))
 
-    def reload(self, partitions: Sequence[int]) -> None:
-        self.done.append(("reload", tuple(partitions)))
+    def reload(self, committed: Mapping[int, Sequence[CommitPoint]]) -> None:
+        self.done.append(("reload", tuple(committed)))
 
     # -- for the tests ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from consumer.domain.authorization import key_digest
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
+from consumer.domain.progress import CommitPoint
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import (
     Command,
@@ -127,7 +128,7 @@ class World:
         self.paused: set[int] = set()
         self.pauses = 0
         self.drained: list[int] = []
-        self.reloads: list[int] = []
+        self.reloads: dict[int, Sequence[CommitPoint]] = {}
         self.lookups: list[Hashable] = []
         self.stopped = False
         self.epochs: dict[int, int] = {}
@@ -348,8 +349,8 @@ class World:
                 self.paused.difference_update(partitions)
             case Drained(partitions):
                 self.drained += partitions
-            case Reload(partitions):
-                self.reloads += partitions
+            case Reload(committed):
+                self.reloads.update(committed)
             case ConfirmDirectory(asked_at):
                 self.questions += 1
                 self._asked_at = asked_at
