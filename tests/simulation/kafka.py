@@ -144,6 +144,8 @@ class SimulatedConsumer:
         self.member_id = ""
         self.generation = -1
         self.wake = Signal()
+        self._granted: frozenset[int] = frozenset()
+        """What the group has assigned, also where no callback has told of it yet."""
         self._fetches: dict[int, _Fetch] = {}
         self._callbacks: deque[tuple[str, list[int]]] = deque()
         self._in_callback = False
@@ -211,7 +213,8 @@ class SimulatedConsumer:
         if self.member_id and self.member_id not in self.broker.members:
             self._lose()
             return
-        self.member_id = self.broker.join(self, self.member_id, self.instance, frozenset(self._fetches))
+        owned = self._granted.union(self._fetches)
+        self.member_id = self.broker.join(self, self.member_id, self.instance, owned)
 
     def synced(self, member_id: str, generation: int, assigned: frozenset[int]) -> None:
         """The group's new assignment has come."""
@@ -223,6 +226,7 @@ class SimulatedConsumer:
         if not self.broker.awaits_nothing(member_id, generation):
             return  # it has joined again meanwhile: a newer assignment will come
         self.generation = generation
+        self._granted = assigned
         owned = set(self._fetches)
         revoked, added = sorted(owned - assigned), sorted(assigned - owned)
         if revoked:
@@ -234,7 +238,7 @@ class SimulatedConsumer:
     def _lose(self) -> None:
         """The group goes on without us."""
         self.replica.trace("is no member of the group any more")
-        self.member_id, self.generation = "", -1
+        self.member_id, self.generation, self._granted = "", -1, frozenset()
         self._callbacks.clear()
         self._rejoin_wanted = True
         self._callbacks.append(("lost", sorted(self._fetches)))

@@ -216,19 +216,23 @@ class Laws:
             not self._ambiguous
             and shop.largest_call is None
             and plan.call_timeout >= LONGEST_FACTOR * shop.pace
-            and (shop.steady or plan.limits.request_deadline - plan.limits.call_margin >= self._calls_ahead * shop.pace)
+            and (shop.steady or self._leaves_time(shop))
             and not any(id_.startswith(POISON) for record in plan.records for id_, _ in record.products)
             and not any(fault.kind == "batch size" for fault in plan.faults)
             and not any(replica.disturbed for replica in self._world.every)
         )
 
-    @property
-    def _calls_ahead(self) -> int:
-        """Each partition may bring one request more than the room there is: what a record asks for shows once read."""
+    def _leaves_time(self, shop: Shop) -> bool:
+        """Tell whether its longest call ends within the margin, and the deadline is long beside its usual ones.
+
+        Each partition may bring one request more than the room there is: what a record asks for shows once read.
+        """
         plan = self._world.plan
         smallest = min(shop.specification.products_per_call for shop in plan.shops)
         largest = max((len(record.products) for record in plan.records), default=0)
-        return LONGEST_CALLS + plan.partitions * -(-largest // smallest)
+        ahead = LONGEST_CALLS + plan.partitions * -(-largest // smallest)
+        seconds = plan.limits.request_deadline - plan.limits.call_margin
+        return plan.limits.call_margin >= LONGEST_FACTOR * shop.pace and seconds >= ahead * shop.pace
 
     def _check_refusal(self, record: SentRecord, missing: dict[str, str], calls: list[SentCall], where: str) -> None:
         """A request is refused for its own entries alone."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consumer.domain.calls import Refusal
-from consumer.domain.progress import encode_map
+from consumer.domain.progress import CommitPoint, encode_map
 from consumer.engine.commands import TransactionResult
 from consumer.engine.limits import Limits
 from tests.unit.engine.world import SECOND, World, body, specification
@@ -98,6 +98,19 @@ def test_after_a_transaction_of_unknown_outcome_the_partitions_are_read_anew() -
     world.settle()
     assert ["b"] == world.answered
     assert {("SYNCHRONIZED", ""): 1} == world.status.answered
+
+
+def test_a_partition_read_anew_names_what_it_has_committed_and_what_it_may_have() -> None:
+    """Whatever else the brokers tell is of former times: nobody else commits there."""
+    world = World()
+    world.send("a")
+    world.answer()
+    world.settle()
+    world.send("b")
+    world.answer()
+    world.commit(UNKNOWN)
+
+    assert {0: [CommitPoint(1, ""), CommitPoint(2, "")]} == world.reloads
 
 
 def test_what_finishes_after_its_assignment_ended_is_thrown_away() -> None:
