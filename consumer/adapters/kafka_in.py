@@ -39,7 +39,7 @@ from confluent_kafka import (
 
 from consumer.adapters.unreadable import BatchSearch
 from consumer.domain.progress import CommitPoint
-from consumer.engine.commands import Instant
+from consumer.engine.commands import Instant, Reload
 from consumer.engine.core import Core
 from consumer.engine.driver import Event
 from consumer.engine.work import Record
@@ -160,9 +160,9 @@ class KafkaSource:
         """The core has nothing more to commit for these."""
         self._requests.append(partial(self._draining.difference_update, tuple(partitions)))
 
-    def reload(self, committed: Mapping[int, Sequence[CommitPoint]]) -> None:
-        """Read the progress of these partitions again and start anew from there; ``committed`` is what it can be."""
-        self._requests.append(partial(self._reload_from, dict(committed)))
+    def reload(self, reload: Reload) -> None:
+        """Read the progress of these assignments' partitions again and start anew from there."""
+        self._requests.append(partial(self._reload_from, reload))
 
     def commit(self, offsets: Sequence[TopicPartition], done: Callable[[KafkaError | None], None]) -> None:
         """Commit outside of a transaction, for the at-least-once mode; ``done`` is called on the owner thread."""
@@ -469,12 +469,13 @@ class KafkaSource:
         self._reload([partition])
         self._post(lambda core, at: core.reset(at, partition))
 
-    def _reload_from(self, committed: Mapping[int, Sequence[CommitPoint]]) -> None:
+    def _reload_from(self, reload: Reload) -> None:
         """Nobody else commits for what is still ours, so an answer is one of those, or what was told at the start."""
-        for partition, points in committed.items():
-            if partition in self._epochs:
-                self._credible[partition] = [*points, self._told[partition]] if len(points) == 1 else points
-        self._reload(list(committed))
+        ours = [partition for partition, epoch in reload.epochs.items() if self._epochs.get(partition) == epoch]
+        for partition in ours:
+            points = reload.committed[partition]
+            self._credible[partition] = [*points, self._told[partition]] if len(points) == 1 else points
+        self._reload(ours)
 
     def _reload(self, partitions: Sequence[int]) -> None:
         ours = [partition for partition in partitions if partition in self._epochs]

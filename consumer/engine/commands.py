@@ -87,8 +87,10 @@ class Drained:
 class Reload:
     """Read the committed offsets of these partitions again and start new epochs there."""
 
+    epochs: Mapping[int, int]
+    """Partition -> epoch of the assignment that ends with this."""
     committed: Mapping[int, Sequence[CommitPoint]]
-    """Partition -> what this assignment has committed last for certain, if anything, and what it may have committed
+    """Partition -> what that assignment has committed last for certain, if anything, and what it may have committed
     since: nobody else commits there, so brokers that say anything else tell of former times."""
 
 

@@ -664,15 +664,17 @@ class Core:
 
     def _reload(self, parts: Sequence[PartitionCommit]) -> None:
         """Each of them was committed, or was not."""
+        epochs: dict[int, int] = {}
         committed: dict[int, Sequence[CommitPoint]] = {}
         for part in parts:
             assignment = self._alive(part)
             if assignment is not None:
                 known = [assignment.acknowledged] if assignment.acknowledged is not None else []
+                epochs[part.partition] = part.epoch
                 committed[part.partition] = [*known, CommitPoint(part.offset, part.metadata)]
                 self._end(part.partition)
         if committed:
-            self.commands.append(Reload(committed))
+            self.commands.append(Reload(epochs, committed))
 
     def _report_drained(self, at: Instant) -> None:
         revoking = [each for each in self._assignments.values() if each.revoking]

@@ -173,8 +173,8 @@ class Driver:
                 self.source.resume(partitions)
             case Drained(partitions):
                 self.source.drained(partitions)
-            case Reload(committed):
-                self.source.reload(committed)
+            case Reload():
+                self.source.reload(command)
             case ConfirmDirectory(asked_at):
                 self._spawn(self._confirm_directory(asked_at))
             case LookUpSchema(reference):

@@ -1,13 +1,13 @@
 """What the engine needs from the world, as it sees it."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from consumer.domain.calls import CallOutcome
 from consumer.domain.model import ClientSpecification, Directory, Products
 from consumer.domain.outcome import DeadLetterReason
-from consumer.domain.progress import CommitPoint
+from consumer.engine.commands import Reload
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class RecordSource(Protocol):
 
     def drained(self, partitions: Sequence[int]) -> None: ...
 
-    def reload(self, committed: Mapping[int, Sequence[CommitPoint]]) -> None: ...
+    def reload(self, reload: Reload) -> None: ...
 
 
 class OutcomeSink(Protocol):

@@ -172,9 +172,9 @@ def _no_answer_is_no_map(self: SimulatedConsumer, partitions: Any, timeout: floa
         return [TopicPartition("requests", each.partition, -1001) for each in partitions]
 
 
-def _believing(self: Any, committed: Any) -> Any:  # noqa: ANN401 - kafka_in.KafkaSource
+def _believing(self: Any, reload: Any) -> Any:  # noqa: ANN401 - kafka_in.KafkaSource
     """Whatever the brokers say is the progress."""
-    return self._reload(list(committed))
+    return self._reload(list(reload.epochs))
 
 
 def _seek_once(self: SimulatedConsumer, place: TopicPartition) -> None:

@@ -239,8 +239,8 @@ class Replica:
                 self.source.resume(partitions)
             case Drained(partitions):
                 self.source.drained(partitions)
-            case Reload(committed):
-                self.source.reload(committed)
+            case Reload():
+                self.source.reload(command)
             case ConfirmDirectory(asked_at):
                 self.world.confirm_directory(self, asked_at)
             case LookUpSchema(reference):

@@ -2,16 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any
 
 import pytest
 
 from consumer.domain.calls import CallOutcome, Receipt
 from consumer.domain.model import ClientSpecification, Directory, Products
-from consumer.domain.progress import CommitPoint
 from consumer.engine import driver
-from consumer.engine.commands import Commit, StartCall, TransactionResult
+from consumer.engine.commands import Commit, Reload, StartCall, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, now
 from consumer.engine.limits import Limits
@@ -75,8 +74,8 @@ class Parts:
     def drained(self, partitions: Sequence[int]) -> None:
         self.done.append(("drained", tuple(partitions)))
 
-    def reload(self, committed: Mapping[int, Sequence[CommitPoint]]) -> None:
-        self.done.append(("reload", tuple(committed)))
+    def reload(self, reload: Reload) -> None:
+        self.done.append(("reload", tuple(reload.epochs)))
 
     # -- for the tests ---------------------------------------------------------------------------------
 

@@ -349,7 +349,7 @@ class World:
                 self.paused.difference_update(partitions)
             case Drained(partitions):
                 self.drained += partitions
-            case Reload(committed):
+            case Reload(_, committed):
                 self.reloads.update(committed)
             case ConfirmDirectory(asked_at):
                 self.questions += 1
