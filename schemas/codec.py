@@ -227,10 +227,10 @@ class SharedResult:
         return b"".join(
             (
                 self._before,
-                _SMALL[len(name)] if len(name) < _SMALLS else write_long(len(name)),
+                write_long(len(name)),
                 name,
                 self._status,
-                _SMALL[synchronized_products] if synchronized_products < _SMALLS else write_long(synchronized_products),
+                write_long(synchronized_products),
                 self._between,
                 write_long(requested_at),
                 self._completed,
@@ -243,6 +243,8 @@ def write_long(number: int) -> bytes:
 
     Times of one minute differ in their lowest bits: those are made anew, the rest is remembered.
     """
+    if 0 <= number < _SMALLS:
+        return _SMALL[number]
     zigzag = (number << 1) ^ (number >> 63)
     if zigzag < _TWO_GROUPS:
         return _groups(zigzag)

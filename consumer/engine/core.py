@@ -557,8 +557,7 @@ class Core:
         for offset, request in list(assignment.open.items()):
             if offset >= until:
                 break
-            if request.lane in impaired:
-                self._shed_request(request, at)
+            self._shed_request(request, impaired, at)
 
     def _shed_budget(self, impaired: Collection[Lane], at: Instant) -> None:
         every = [request for each in self._assignments.values() for request in each.open.values()]
@@ -566,12 +565,12 @@ class Core:
         for request in sorted(every, key=lambda each: each.read_at):
             if records <= SHED_TO * self._limits.records and size <= SHED_TO * self._limits.record_bytes:
                 break
-            if request.verdict is not None or (request.lane in impaired and self._shed_request(request, at)):
+            if request.verdict is not None or self._shed_request(request, impaired, at):
                 records -= 1
                 size -= request.record.size
 
-    def _shed_request(self, request: Request, at: Instant) -> bool:
-        if request.dropped or request.lane is None:
+    def _shed_request(self, request: Request, impaired: Collection[Lane], at: Instant) -> bool:
+        if request.dropped or request.lane is None or request.lane not in impaired:
             return False
         if request.calls_out and not request.lane.stalled(at.mono):
             return False  # the call will tell more than "perhaps"

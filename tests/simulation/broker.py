@@ -150,10 +150,11 @@ class Broker:
         than once, and ask again; not where the log was cut under a reader, who asks for that reason and cannot tell.
         """
         history = self._history.get(partition, [])
-        by = {(committer, generation) for _, committer, generation in history[-2:]}
-        if len(history) <= len(history[-2:]) or by != {(process, self.generation)} or self.logs[partition].start:
+        older, newest = history[:-2], history[-2:]
+        by_others = any((committer, generation) != (process, self.generation) for _, committer, generation in newest)
+        if not older or by_others or self.logs[partition].start:
             return None
-        return history[0][0]
+        return older[0][0]
 
     def _may_own(self, partition: int, process: Process) -> bool:
         """Tell whether it is a member, and nobody else has the partition."""

@@ -120,11 +120,7 @@ def test_a_client_whose_calls_come_back_is_not_silent_although_one_does_not() ->
 
 
 def test_what_a_client_holds_beyond_its_share_leaves_room_for_others() -> None:
-    busy = specification(SECOND, products_per_call=3, concurrent_calls=1)
-    world = World(specification(), busy, limits=Limits(records=1000, brisk_records=30))
-    _answer_one(world)
-    world.fetch([world.record(body(f"r{n}", given=SECOND)) for n in range(45)])
-    world.wait(0.1)
+    world = _with_a_backlog(records=1000)
 
     assert 15 == world.core.appetite
     assert set() == world.paused
@@ -132,11 +128,7 @@ def test_what_a_client_holds_beyond_its_share_leaves_room_for_others() -> None:
 
 def test_a_client_that_holds_more_than_its_share_of_what_is_scarce_has_its_partition_paused() -> None:
     """Room for others is left in every case; the pause is what costs, so it comes when room becomes scarce."""
-    busy = specification(SECOND, products_per_call=3, concurrent_calls=1)
-    world = World(specification(), busy, limits=Limits(records=100, brisk_records=30))
-    _answer_one(world)
-    world.fetch([world.record(body(f"r{n}", given=SECOND)) for n in range(45)])
-    world.wait(0.1)
+    world = _with_a_backlog(records=100)
     assert set() == world.paused
 
     world.fetch([world.record(body(f"s{n}", given=SECOND)) for n in range(20)])
@@ -149,3 +141,13 @@ def _answer_one(world: World) -> None:
     world.send("first", given=SECOND)
     world.answer()
     world.settle()
+
+
+def _with_a_backlog(records: int) -> World:
+    """A client whose pace is known has 45 requests more, and one call at a time; so many may be in flight."""
+    busy = specification(SECOND, products_per_call=3, concurrent_calls=1)
+    world = World(specification(), busy, limits=Limits(records=records, brisk_records=30))
+    _answer_one(world)
+    world.fetch([world.record(body(f"r{n}", given=SECOND)) for n in range(45)])
+    world.wait(0.1)
+    return world
