@@ -161,7 +161,7 @@ class KafkaSource:
         self._requests.append(partial(self._draining.difference_update, tuple(partitions)))
 
     def reload(self, reload: Reload) -> None:
-        """Read the progress of these assignments' partitions again and start anew from there."""
+        """Read the progress of an assignment's partition again and start anew from there."""
         self._requests.append(partial(self._reload_from, reload))
 
     def commit(self, offsets: Sequence[TopicPartition], done: Callable[[KafkaError | None], None]) -> None:
@@ -466,34 +466,28 @@ class KafkaSource:
     def _begin_anew(self, partition: int) -> None:
         """The position is outside of the log: records are gone unread, which deserves an alarm."""
         self._out_of_range.add(partition)
-        self._reload([partition])
+        self._reload(partition)
         self._post(lambda core, at: core.reset(at, partition))
 
     def _reload_from(self, reload: Reload) -> None:
-        """Nobody else commits for what is still ours, so an answer is one of those, or what was told at the start."""
-        ours = [partition for partition, epoch in reload.epochs.items() if self._epochs.get(partition) == epoch]
-        for partition in ours:
-            points = reload.committed[partition]
-            self._credible[partition] = [*points, self._told[partition]] if len(points) == 1 else points
-        self._reload(ours)
+        if self._epochs.get(reload.partition) == reload.epoch:
+            self._credible[reload.partition] = reload.acknowledged or self._told[reload.partition], reload.attempted
+            self._reload(reload.partition)
 
-    def _reload(self, partitions: Sequence[int]) -> None:
-        ours = [partition for partition in partitions if partition in self._epochs]
-        for partition in ours:
-            del self._epochs[partition]
-            self._searches.pop(partition, None)
-            self._unread[partition] = 0.0
+    def _reload(self, partition: int) -> None:
+        del self._epochs[partition]
+        self._searches.pop(partition, None)
+        self._draining.discard(partition)
+        self._unread[partition] = 0.0
         self._publish()
-        self._switch_known("pause", ours)
+        self._consumer.pause([TopicPartition(self._topic, partition)])
 
     # -- small things ----------------------------------------------------------------------------------
 
     def _switch(self, what: str, partitions: Sequence[int]) -> None:
-        self._switch_known(what, [partition for partition in partitions if partition in self._epochs])
-
-    def _switch_known(self, what: str, partitions: Sequence[int]) -> None:
-        if partitions:
-            getattr(self._consumer, what)([TopicPartition(self._topic, partition) for partition in partitions])
+        ours = [TopicPartition(self._topic, partition) for partition in partitions if partition in self._epochs]
+        if ours:
+            getattr(self._consumer, what)(ours)
 
     def _commit(self, offsets: list[TopicPartition], done: Callable[[KafkaError | None], None]) -> None:
         """Ask for the commit; while draining no callback is served, so wait for it there."""

@@ -140,6 +140,11 @@ class Progress:
             self.position = offset + 1
         return fresh
 
+    def give_back(self, offset: int) -> None:
+        """The record received last was not: it will be received later."""
+        self._flags[offset - self._origin] = _ABSENT
+        self.position = offset
+
     def advance(self, position: int) -> None:
         """The log holds no record between the last one received and ``position``."""
         self.position = max(self.position, position)

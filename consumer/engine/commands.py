@@ -1,6 +1,6 @@
 """What the core asks its shell to do, and what the shell hands it: plain values on both sides."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
@@ -85,13 +85,18 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Read the committed offsets of these partitions again and start new epochs there."""
+    """Read the committed offset of a partition again and start a new epoch there.
 
-    epochs: Mapping[int, int]
-    """Partition -> epoch of the assignment that ends with this."""
-    committed: Mapping[int, Sequence[CommitPoint]]
-    """Partition -> what that assignment has committed last for certain, if anything, and what it may have committed
-    since: nobody else commits there, so brokers that say anything else tell of former times."""
+    Nobody else commits there, so brokers that say anything but the two below tell of former times.
+    """
+
+    partition: int
+    epoch: int
+    """Of the assignment that ends with this."""
+    acknowledged: CommitPoint | None
+    """What that assignment has committed last for certain; if nothing, what it began with counts."""
+    attempted: CommitPoint
+    """What it may have committed since."""
 
 
 @dataclass(frozen=True, slots=True)

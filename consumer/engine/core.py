@@ -35,7 +35,7 @@ from consumer.engine.commands import (
 )
 from consumer.engine.flow import Flow
 from consumer.engine.headers import read_headers
-from consumer.engine.intake import AwaitDirectory, Intake, millis
+from consumer.engine.intake import AwaitDirectory, Decision, Intake, millis
 from consumer.engine.lanes import Call, Lane
 from consumer.engine.limits import Limits
 from consumer.engine.lookups import SchemaLookups
@@ -196,7 +196,8 @@ class Core:
             else:
                 self._take_back(part)
         if result is TransactionResult.UNKNOWN:
-            self._reload(commit.partitions)
+            for part in commit.partitions:
+                self._reload(part)
         self._settle(at)
 
     def directory_confirmed(self, at: Instant, asked_at: float, directory: Directory | None) -> None:
@@ -389,19 +390,28 @@ class Core:
             record = assignment.next_waiting()
             left -= record.size
             if assignment.progress.receive(record.offset):
-                self._take(Request(record, assignment, read_headers(record.headers), at.mono, deadline), at)
+                request = Request(record, assignment, read_headers(record.headers), at.mono, deadline)
+                if not self._take(request, at):
+                    assignment.turned_back(record)
         if not waiting:
             assignment.progress.advance(assignment.log_end)
         return left
 
-    def _take(self, request: Request, at: Instant) -> None:
+    def _take(self, request: Request, at: Instant) -> bool:
+        """Take a request in; ``False`` where its lane is full already, which shows only now."""
         record = request.record
+        decision = self._intake.decide(request, at)
+        if isinstance(decision, ClientSpecification) and not self._flow.admits(self._lane(decision, at), record):
+            return False
         request.assignment.open[record.offset] = request
         self._flow.take_in(record)
-        self._decide(request, at)
+        self._follow(decision, request, at)
+        return True
 
     def _decide(self, request: Request, at: Instant) -> None:
-        decision = self._intake.decide(request, at)
+        self._follow(self._intake.decide(request, at), request, at)
+
+    def _follow(self, decision: Decision, request: Request, at: Instant) -> None:
         if isinstance(decision, ClientSpecification):
             self._enqueue(request, decision, at)
         elif isinstance(decision, AwaitDirectory):
@@ -418,7 +428,7 @@ class Core:
             self._give_up(request, at)
             return
         if lane.idle:
-            lane.room = lane.spare(self._limits.longest_wait)
+            lane.room = self._flow.room_in(lane)
         lane.queue.append(Part(request, request.products))
         self._flow.enqueued(lane, request)
         self._touch(lane)
@@ -447,9 +457,7 @@ class Core:
         self._ready = kept
 
     def _slot_for(self, lane: Lane) -> bool:
-        """The last quarter of the global slots is for lanes that have no call out."""
-        out = len(self._call_lanes)
-        return out < (self._limits.calls if not lane.calls else self._limits.calls * 3 // 4)
+        return len(self._call_lanes) < (self._limits.shared_calls if lane.calls else self._limits.calls)
 
     def _start(self, lane: Lane, call: Call) -> None:
         self._call_number = call.call_id
@@ -661,19 +669,13 @@ class Core:
         assignment.revoking = True
         assignment.forget_waiting()
 
-    def _reload(self, parts: Sequence[PartitionCommit]) -> None:
-        """Each of them was committed, or was not."""
-        epochs: dict[int, int] = {}
-        committed: dict[int, Sequence[CommitPoint]] = {}
-        for part in parts:
-            assignment = self._alive(part)
-            if assignment is not None:
-                known = [assignment.acknowledged] if assignment.acknowledged is not None else []
-                epochs[part.partition] = part.epoch
-                committed[part.partition] = [*known, CommitPoint(part.offset, part.metadata)]
-                self._end(part.partition)
-        if committed:
-            self.commands.append(Reload(epochs, committed))
+    def _reload(self, part: PartitionCommit) -> None:
+        """It was committed, or was not: begin anew from what the brokers know."""
+        assignment = self._alive(part)
+        if assignment is not None:
+            attempted = CommitPoint(part.offset, part.metadata)
+            self.commands.append(Reload(part.partition, part.epoch, assignment.acknowledged, attempted))
+            self._end(part.partition)
 
     def _report_drained(self, at: Instant) -> None:
         revoking = [each for each in self._assignments.values() if each.revoking]

@@ -43,6 +43,10 @@ class Flow:
         """Records that wait for schemas."""
         self._too_many_held = False
         self._overfull: set[Lane] = set()
+        self._turned_away: dict[int, Lane] = {}
+        """Partitions whose next request is for a lane that was full."""
+        self._slots = limits.shared_calls
+        """Calls that each lane can count on, beside all others that call."""
         self._full = False
         self._full_since: float | None = None
 
@@ -59,6 +63,14 @@ class Flow:
         self.records -= len(sizes)
         self.bytes -= sum(sizes)
 
+    def admits(self, lane: Lane, record: Record) -> bool:
+        """Tell whether a lane may get one request more, however large; else its partition waits until it may."""
+        if lane.room >= 0 or not lane.queue:
+            return True
+        self._turned_away[record.partition] = lane
+        self.overfed |= {record.partition}
+        return False
+
     def enqueued(self, lane: Lane, request: Request) -> None:
         """A lane got one request more to wait for a call."""
         lane.room -= len(request.products)
@@ -73,19 +85,26 @@ class Flow:
         busy = [lane for lane in lanes if not lane.idle]
         able = [lane for lane in busy if lane.state(now) is LaneState.HEALTHY]
         share = self._limits.brisk_records // (len(able) + 1)
+        self._slots = max(1, self._limits.shared_calls // max(1, len(busy)))
         brisk = {lane for lane in able if not lane.hesitates(now)}
         held_to_share = brisk if self.records > SCARCE_FROM * self._limits.records else frozenset[Lane]()
         self.standing = sum(lane.load if lane not in brisk else max(0, lane.load - share) for lane in busy)
         for lane in busy:
             lane.room = float("inf")
         self._overfull = {lane for lane in able if self._is_overfull(lane, share if lane in held_to_share else None)}
-        self.overfed = frozenset(part.request.assignment.partition for lane in self._overfull for part in lane.queue)
+        self._turned_away = {part: lane for part, lane in self._turned_away.items() if lane in self._overfull}
+        feeders = {part.request.assignment.partition for lane in self._overfull for part in lane.queue}
+        self.overfed = frozenset(feeders | self._turned_away.keys())
         self._weigh_held(held)
 
     def _is_overfull(self, lane: Lane, share: int | None) -> bool:
         ease = OVERFULL_EASE if lane in self._overfull else 1.0
-        lane.room = lane.spare(ease * self._limits.longest_wait)
+        lane.room = self.room_in(lane, ease)
         return bool(lane.queue) and (lane.room < 0 or (share is not None and lane.depth > ease * share))
+
+    def room_in(self, lane: Lane, ease: float = 1.0) -> float:
+        """Products that may still be queued there."""
+        return lane.spare(ease * self._limits.longest_wait, self._slots)
 
     def _weigh_held(self, held: Sequence[Request]) -> None:
         """Anyone can send what the registry is asked about in vain."""

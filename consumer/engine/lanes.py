@@ -184,9 +184,13 @@ class Lane:
             return LaneState.THROTTLED
         return LaneState.HEALTHY
 
-    def spare(self, seconds: float) -> float:
-        """Products that may still be queued without any of them waiting for longer, as far as the past tells."""
-        calls = (seconds / max(self._longest, SHORTEST_SECONDS) - 1) * self.specification.concurrent_calls
+    def spare(self, seconds: float, slots: int) -> float:
+        """Products that may still be queued without any of them waiting for longer, as far as the past tells.
+
+        ``slots``: calls that may be out at once, if the specification allows as many.
+        """
+        at_once = min(self.specification.concurrent_calls, slots)
+        calls = (seconds / max(self._longest, SHORTEST_SECONDS) - 1) * at_once
         if self._bucket:
             calls = min(calls, seconds * self._bucket.rate)
         return calls * self.specification.products_per_call - sum(map(len, map(_PRODUCTS, self.queue)))

@@ -31,6 +31,11 @@ class Limits:
     """CM21 calls that are out, all lanes."""
 
     @property
+    def shared_calls(self) -> int:
+        """Of the calls: for lanes that have one out already; the last quarter is for those that have none."""
+        return max(1, self.calls * 3 // 4)
+
+    @property
     def longest_wait(self) -> float:
         """Seconds that a request may be expected to wait in a healthy lane: half of those in which calls may start."""
         return (self.request_deadline - self.call_margin) / 2

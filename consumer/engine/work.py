@@ -155,6 +155,12 @@ class Assignment:
         self.waiting_bytes -= record.size
         return record
 
+    def turned_back(self, record: Record) -> None:
+        """The record received last is not taken in yet after all: it waits again, before all others."""
+        self.waiting.appendleft(record)
+        self.waiting_bytes += record.size
+        self.progress.give_back(record.offset)
+
     def forget_waiting(self) -> None:
         """What was not taken in is left to the next owner."""
         self.waiting.clear()

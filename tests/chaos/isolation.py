@@ -128,7 +128,7 @@ def _watch(stage: Stage, cast: _Cast, seconds: float, *, company: bool) -> Seen:
         begin = time.monotonic()
         time.sleep(seconds)
         end = time.monotonic()
-        sent = {place: at for place, at in scene.load.sent_at.items() if begin <= at < end}
+        sent = {place: at for place, at in scene.load.sent_at.copy().items() if begin <= at < end}
         wait = time.monotonic() + seconds
         while sent.keys() - scene.outcomes.arrived_at.keys() and time.monotonic() < wait:
             time.sleep(0.1)

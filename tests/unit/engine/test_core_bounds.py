@@ -1,5 +1,7 @@
 """What was read and not decided: bounded, never lost, and passed on when a partition moves."""
 
+import pytest
+
 from consumer.domain.calls import Refusal
 from consumer.domain.outcome import Partial
 from consumer.engine.limits import Limits
@@ -134,6 +136,49 @@ def test_a_client_that_holds_more_than_its_share_of_what_is_scarce_has_its_parti
     world.fetch([world.record(body(f"s{n}", given=SECOND)) for n in range(20)])
     world.wait(0.1)
     assert {0} == world.paused
+
+
+def test_a_full_lane_takes_one_large_request_and_leaves_those_of_other_partitions_where_they_are() -> None:
+    """What a record asks for shows only once it is read; nobody who waits for it may lose his deadline by that."""
+    world = World(specification(products_per_call=10, concurrent_calls=1), specification(SECOND))
+    large = {f"p{n}": "sku" for n in range(300)}
+    world.assign(1)
+    world.assign(2)
+    world.send("out", given=FIRST)
+    for partition in range(3):
+        world.send(f"large-{partition}", large, given=FIRST, partition=partition)
+    world.send("other", given=SECOND, partition=2)
+    world.wait(0.3)
+
+    assert 2 == world.status.in_flight_records, "the one that is out, and a large one"
+    assert {0, 1, 2} == world.paused
+
+    while world.calls:
+        world.answer()
+        world.settle()
+        world.wait(0.1)
+    assert {"out", "large-0", "large-1", "large-2", "other"} == set(world.answered)
+    assert {"SYNCHRONIZED"} == {world.code(each) for each in world.answered}
+
+
+def test_a_lane_counts_on_no_more_calls_at_once_than_are_left_to_it() -> None:
+    """With few calls for all, what a specification would allow says little about how fast a queue shrinks."""
+    waiting = [
+        _queue_until_paused(World(specification(products_per_call=1, concurrent_calls=8), limits=Limits(calls=calls)))
+        for calls in (1, 256)
+    ]
+    assert waiting[0] * 8 == pytest.approx(waiting[1], rel=0.1)
+
+
+def _queue_until_paused(world: World) -> int:
+    world.send("first")
+    world.wait(1.0)
+    world.answer()
+    world.settle()
+    while not world.paused:
+        world.fetch([world.record(body(f"r{world.now}")) for _ in range(20)])
+        world.wait(0.1)
+    return world.status.lanes[0].depth
 
 
 def _answer_one(world: World) -> None:

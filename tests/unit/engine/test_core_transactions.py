@@ -110,7 +110,7 @@ def test_a_partition_read_anew_names_what_it_has_committed_and_what_it_may_have(
     world.answer()
     world.commit(UNKNOWN)
 
-    assert {0: [CommitPoint(1, ""), CommitPoint(2, "")]} == world.reloads
+    assert (CommitPoint(1, ""), CommitPoint(2, "")) == (world.reloads[0].acknowledged, world.reloads[0].attempted)
 
 
 def test_what_finishes_after_its_assignment_ended_is_thrown_away() -> None:

@@ -75,7 +75,7 @@ class Parts:
         self.done.append(("drained", tuple(partitions)))
 
     def reload(self, reload: Reload) -> None:
-        self.done.append(("reload", tuple(reload.epochs)))
+        self.done.append(("reload", (reload.partition,)))
 
     # -- for the tests ---------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from consumer.domain.authorization import key_digest
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
-from consumer.domain.progress import CommitPoint
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import (
     Command,
@@ -128,7 +127,7 @@ class World:
         self.paused: set[int] = set()
         self.pauses = 0
         self.drained: list[int] = []
-        self.reloads: dict[int, Sequence[CommitPoint]] = {}
+        self.reloads: dict[int, Reload] = {}
         self.lookups: list[Hashable] = []
         self.stopped = False
         self.epochs: dict[int, int] = {}
@@ -349,8 +348,8 @@ class World:
                 self.paused.difference_update(partitions)
             case Drained(partitions):
                 self.drained += partitions
-            case Reload(_, committed):
-                self.reloads.update(committed)
+            case Reload(partition):
+                self.reloads[partition] = command
             case ConfirmDirectory(asked_at):
                 self.questions += 1
                 self._asked_at = asked_at
