@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -128,15 +129,18 @@ def kill(scene: Scene, victim: Replica, *, restart: bool, standstill: bool) -> F
     probe = scene.probe(killed_at)
     if restart:
         victim.start()
-    inside = _stays_open(scene.stage)
-    ready = None
-    if restart:
-        victim.service.wait_ready()
-        ready = time.monotonic() - killed_at
+    with ThreadPoolExecutor(1) as aside:
+        ready = aside.submit(_until_ready, victim, killed_at) if restart else None
+        inside = _stays_open(scene.stage)
     scene.wait(probe)
     if probe.last is None:
         raise TimeoutError(f"no result on partitions {probe.waiting} after kill -9 of {victim.name}")
-    return Fall(inside, probe.last, ready)
+    return Fall(inside, probe.last, ready.result() if ready else None)
+
+
+def _until_ready(restarted: Replica, begin: float) -> float:
+    restarted.service.wait_ready()
+    return time.monotonic() - begin
 
 
 def _stays_open(stage: Stage) -> bool:

@@ -131,7 +131,7 @@ def _put_back_last(self: Lane, call: Call, *, may_have_reached: bool) -> None:
     self.queue.extend(part for part in call.parts if not part.withdrawn)
 
 
-def _endless(_self: Lane, _seconds: float) -> float:
+def _endless(_self: Lane, _seconds: float, _slots: int) -> float:
     return float("inf")
 
 
@@ -172,9 +172,10 @@ def _no_answer_is_no_map(self: SimulatedConsumer, partitions: Any, timeout: floa
         return [TopicPartition("requests", each.partition, -1001) for each in partitions]
 
 
-def _believing(self: Any, reload: Any) -> Any:  # noqa: ANN401 - kafka_in.KafkaSource
+def _believing(self: Any, reload: Any) -> Steps:  # noqa: ANN401 - kafka_in.KafkaSource
     """Whatever the brokers say is the progress."""
-    return self._reload(list(reload.epochs))
+    if self._epochs.get(reload.partition) == reload.epoch:
+        yield from self._reload(reload.partition)
 
 
 def _seek_once(self: SimulatedConsumer, place: TopicPartition) -> None:
