@@ -364,10 +364,13 @@ class Core:
             self._behind = True
             return
         deadline = self._clock(at) + self._limits.request_deadline
-        for assignment in () if self._stopping else self._assignments.values():
+        for assignment in () if self._stopping else list(self._assignments.values()):
+            before = assignment.progress.position
             left = self._take_from(assignment, at, deadline, left)
-            if self._behind:  # another partition is the first next time
+            filled = assignment.partition in self._flow.overfed and assignment.progress.position > before
+            if self._behind or filled:  # another partition is the first next time
                 self._assignments[assignment.partition] = self._assignments.pop(assignment.partition)
+            if self._behind:
                 return
 
     def _decide_held_up(self, at: Instant, left: int) -> int:
@@ -660,6 +663,7 @@ class Core:
         if assignment is None:
             return
         assignment.ended = True
+        self._flow.ended(partition)
         self._flow.let_go(assignment.open.values())
         self._tally.discarded += len(assignment.finished)
         for lane in self._lanes.values():

@@ -71,6 +71,10 @@ class Flow:
         self.overfed |= {record.partition}
         return False
 
+    def ended(self, partition: int) -> None:
+        """What this partition's next request was for may be of no interest to its next assignment."""
+        self._turned_away.pop(partition, None)
+
     def enqueued(self, lane: Lane, request: Request) -> None:
         """A lane got one request more to wait for a call."""
         lane.room -= len(request.products)
@@ -117,11 +121,15 @@ class Flow:
     # -- deciding --------------------------------------------------------------------------------------
 
     def appetite(self, assignments: Iterable[Assignment]) -> int:
-        """Give how many more records it makes sense to fetch now."""
+        """Give how many more records it makes sense to fetch now.
+
+        Those that wait in front of a lane that is too full are no reason to fetch none of others; their bytes are.
+        """
         waiting = waiting_bytes = 0
         for assignment in assignments:
-            waiting += len(assignment.waiting)
             waiting_bytes += assignment.waiting_bytes
+            if assignment.partition not in self.overfed:
+                waiting += len(assignment.waiting)
         if self.bytes + waiting_bytes >= self._limits.record_bytes:
             return 0
         brisk = self._limits.brisk_records - (self.records - self.standing - self._held)

@@ -21,7 +21,7 @@ from consumer.engine.status import LaneState
 from consumer.engine.work import Part
 
 STALL_SECONDS = 5.0
-"""A call that is out for longer than this, and four times longer than usual, makes its lane count as stalled."""
+"""With no call back for longer than this, and four times the usual one, a lane counts as stalled."""
 HESITATION_SECONDS = 0.5
 """With no call back for this long, and four times the usual one, others need not share what little a lane may hold."""
 STALL_FACTOR = 4.0
@@ -161,15 +161,16 @@ class Lane:
         return max(at, self._bucket.next_at(now)) if self._bucket else at
 
     def stalled(self, now: float) -> bool:
-        """Tell whether a call is out for so long that waiting for it would be waiting for a dead peer."""
-        return now - self._oldest_start(now) > self._longer_than_usual(STALL_SECONDS)
+        """Tell whether no call has come back for so long that waiting would be waiting for a dead peer."""
+        return self._silent(now) > self._longer_than_usual(STALL_SECONDS)
 
     def hesitates(self, now: float) -> bool:
         """Tell whether no call has come back for so long that the peer may be dead, which nobody knows yet."""
-        return now - max(self._oldest_start(now), self._heard_at) > self._longer_than_usual(HESITATION_SECONDS)
+        return self._silent(now) > self._longer_than_usual(HESITATION_SECONDS)
 
-    def _oldest_start(self, now: float) -> float:
-        return next(iter(self.calls.values())).started_at if self.calls else now
+    def _silent(self, now: float) -> float:
+        """For how long calls have been out without one coming back: one that hangs among others says little."""
+        return now - max(next(iter(self.calls.values())).started_at, self._heard_at) if self.calls else 0.0
 
     def _longer_than_usual(self, seconds: float) -> float:
         return max(seconds, STALL_FACTOR * (self.typical or 0.0))

@@ -129,11 +129,14 @@ class Broker:
 
     # -- offsets ---------------------------------------------------------------------------------------
 
-    def read_progress(self, partition: int, process: Process) -> tuple[int, str] | None:
-        """Tell the committed offset and metadata (-1001: none); ``None`` while a transaction is pending."""
+    def read_progress(self, partition: int, process: Process, *, heard: bool) -> tuple[int, str] | None:
+        """Tell the committed offset and metadata (-1001: none); ``None`` while a transaction is pending.
+
+        A question may arrive when nobody waits for its answer any more: it is not ``heard`` then.
+        """
         if self.pending[partition]:
             return None
-        if self._may_own(partition, process):
+        if heard and self._may_own(partition, process):
             self.owners[partition] = process
         if self._tells_of_former_times() and (former := self._former(partition, process)) is not None:
             return former

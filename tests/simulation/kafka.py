@@ -336,10 +336,10 @@ class SimulatedConsumer:
         self, partitions: Sequence[TopicPartition], timeout: float
     ) -> Generator[Any, Any, list[TopicPartition]]:
         (partition,) = (each.partition for each in partitions)
-        process = self.replica.process
+        process, until = self.replica.process, self.broker.loop.now + timeout
 
         def read() -> tuple[int, str]:
-            answer = self.broker.read_progress(partition, process)
+            answer = self.broker.read_progress(partition, process, heard=self.broker.loop.now < until)
             if answer is None:
                 raise timed_out()
             return answer  # type: ignore[no-any-return]  # what the broker keeps

@@ -170,6 +170,68 @@ def test_a_lane_counts_on_no_more_calls_at_once_than_are_left_to_it() -> None:
     assert waiting[0] * 8 == pytest.approx(waiting[1], rel=0.1)
 
 
+def test_a_partition_that_was_turned_back_is_the_next_one_to_fill_the_lane() -> None:
+    """Else one with a long backlog would fill it again and again, and nobody behind the other one's head be read."""
+    world = World(specification(products_per_call=10, concurrent_calls=1), specification(SECOND))
+    world.assign(1)
+    large = {f"p{n}": "sku" for n in range(300)}
+    world.fetch([world.record(body(f"backlog-{n}", large, FIRST)) for n in range(20)])
+    world.fetch([world.record(body("turned-back", given=FIRST), 1), world.record(body("behind", given=SECOND), 1)])
+
+    while "behind" not in world.answered:
+        world.wait(1.0)
+        for call in list(world.calls.values()):
+            world.answer(call)
+        world.settle()
+    assert "backlog-5" not in world.answered
+
+
+def test_a_partition_is_not_kept_waiting_for_what_its_former_assignment_was_turned_back_for() -> None:
+    world = World(specification(products_per_call=10, concurrent_calls=1), specification(SECOND))
+    world.assign(1)
+    world.send("large", {f"p{n}": "sku" for n in range(5000)}, given=FIRST)
+    world.send("turned-back", given=FIRST, partition=1)
+    world.wait(0.2)
+    assert {0, 1} == world.paused
+
+    world.end(1)
+    world.assign(1, offset=1)
+    world.send("other", given=SECOND, partition=1)
+    world.wait(0.2)
+    world.answer(next(call for call in world.calls.values() if call.specification.id == SECOND))
+    world.settle()
+    assert ["other"] == world.answered
+
+
+def test_what_waits_in_front_of_a_full_lane_leaves_the_appetite_for_others_as_it_is() -> None:
+    """Each of many partitions has fetched some hundred records before it was paused."""
+    slow = specification(products_per_call=1, concurrent_calls=1)
+    world = World(slow, specification(SECOND), limits=Limits(brisk_records=1000))
+    for partition in range(1, 20):
+        world.assign(partition)
+    for partition in range(20):
+        world.fetch([world.record(body(f"r{partition}-{n}", given=FIRST), partition) for n in range(100)])
+    world.wait(0.1)
+
+    assert set(range(20)) == world.paused
+    assert 900 < world.core.appetite
+
+
+def test_one_call_that_hangs_among_others_that_return_makes_nobody_wait_in_vain() -> None:
+    """The Mirakl is well: what is read of it is bounded as ever, and nothing of it is shed."""
+    world = World(specification(products_per_call=1, concurrent_calls=3), limits=Limits(records=400))
+    world.fetch([world.record(body(f"r{n}")) for n in range(350)])
+    world.wait(0.1)
+    hanging = next(iter(world.calls.values()))
+    for _ in range(200):
+        for call in list(world.calls.values()):
+            if call is not hanging:
+                world.answer(call)
+        world.settle()
+        world.wait(0.1)
+    assert {"SYNCHRONIZED"} == {world.code(each) for each in world.answered}
+
+
 def _queue_until_paused(world: World) -> int:
     world.send("first")
     world.wait(1.0)
