@@ -129,18 +129,18 @@ class Broker:
 
     # -- offsets ---------------------------------------------------------------------------------------
 
-    def read_progress(self, partition: int, process: Process, *, heard: bool) -> tuple[int, str] | None:
-        """Tell the committed offset and metadata (-1001: none); ``None`` while a transaction is pending.
-
-        A question may arrive when nobody waits for its answer any more: it is not ``heard`` then.
-        """
+    def read_progress(self, partition: int, process: Process) -> tuple[int, str] | None:
+        """Tell the committed offset and metadata (-1001: none); ``None`` while a transaction is pending."""
         if self.pending[partition]:
             return None
-        if heard and self._may_own(partition, process):
-            self.owners[partition] = process
         if self._tells_of_former_times() and (former := self._former(partition, process)) is not None:
             return former
         return self.committed.get(partition, (-1001, ""))
+
+    def heard(self, partition: int, process: Process) -> None:
+        """The answer has arrived; many a question is answered when nobody waits for that any more."""
+        if self._may_own(partition, process):
+            self.owners[partition] = process
 
     def _tells_of_former_times(self) -> bool:
         """Kafka 4.3.1, where the coordinator was interrupted while loading: until something is written there."""

@@ -336,15 +336,16 @@ class SimulatedConsumer:
         self, partitions: Sequence[TopicPartition], timeout: float
     ) -> Generator[Any, Any, list[TopicPartition]]:
         (partition,) = (each.partition for each in partitions)
-        process, until = self.replica.process, self.broker.loop.now + timeout
+        process = self.replica.process
 
         def read() -> tuple[int, str]:
-            answer = self.broker.read_progress(partition, process, heard=self.broker.loop.now < until)
+            answer = self.broker.read_progress(partition, process)
             if answer is None:
                 raise timed_out()
             return answer  # type: ignore[no-any-return]  # what the broker keeps
 
         progress: tuple[int, str] = yield from self.network.ask("committed", read, timeout)
+        self.broker.heard(partition, process)
         offset, metadata = progress
         self.replica.trace(f"read progress of {partition}: {offset} {metadata}")
         return [TopicPartition("requests", partition, offset, metadata)]
