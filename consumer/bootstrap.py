@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 import confluent_kafka
 import uvloop
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from consumer.adapters.cm21 import Cm21
 from consumer.adapters.finding import Level
@@ -40,7 +41,7 @@ from consumer.engine.core import Core
 from consumer.engine.driver import Driver
 from consumer.engine.limits import Limits
 from consumer.engine.ports import SourceTrouble
-from consumer.settings import Delivery, GroupProtocol, Settings
+from consumer.settings import Delivery, GroupProtocol, Settings, SettingsError
 
 CLOSING_SECONDS: Final = 3.0
 """Of the shutdown time: for what comes after the last turn of the loop."""
@@ -77,8 +78,8 @@ _log = logging.getLogger(__name__)
 def run(settings: Settings, signals: StopSignals) -> NoReturn:
     """Serve until told to stop, then end the process.
 
-    Raises ``StoreTrouble``, ``KafkaTroubleError`` or ``AdminAddressError``, whose texts say what to do, where
-    something is missing that only an operator can mend.
+    Raises ``SettingsError``, ``StoreTrouble``, ``KafkaTroubleError`` or ``AdminAddressError``, whose texts say what to
+    do, where something is wrong or missing that only an operator can mend.
     """
     share_one_heap()
     logs = Logs(settings.log)
@@ -106,6 +107,8 @@ class _Service:
         self._settings = settings
         self._signals = signals
         self._told_to_stop_at: float | None = None
+        if mistakes := refused_properties(settings):
+            raise SettingsError(mistakes)
         engine = create_engine(settings.database_url.get_secret_value())
         check_schema(engine)
         encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
@@ -260,10 +263,27 @@ class _DirectorySource:
 # -- properties of librdkafka --------------------------------------------------------------------------
 
 
+def refused_properties(settings: Settings) -> list[str]:
+    """Say what is wrong with the operator's properties where only librdkafka can tell: it reads the values itself."""
+    sizes = _TopicSizes(DEFAULT_MESSAGE_BYTES, DEFAULT_MESSAGE_BYTES)
+    alone = {"bootstrap.servers": "", "log_level": 0}
+    written = _producer_properties(settings, sizes)
+    if settings.kafka.delivery is Delivery.EXACTLY_ONCE:
+        written["transactional.id"] = "none"
+    mistakes = []
+    for make, properties in ((Consumer, _consumer_properties(settings)), (Producer, written)):
+        try:
+            make({**properties, **alone})
+        except KafkaException as problem:
+            mistakes.append(f"RESYNC_KAFKA__PROPERTIES: {problem.args[0].str().strip()}.")
+    return list(dict.fromkeys(mistakes))
+
+
 def _consumer_properties(settings: Settings) -> dict[str, Any]:
     """The operator's properties above our defaults, below what the guarantees rest on."""
     kafka = settings.kafka
     given = kafka.consumer_properties()
+    session = given.get("session.timeout.ms", "")
     properties: dict[str, Any] = {
         "client.id": "mirakl-resync",
         "fetch.wait.max.ms": 100,
@@ -271,7 +291,7 @@ def _consumer_properties(settings: Settings) -> dict[str, Any]:
         "queued.max.messages.kbytes": 4 * 1024,
         "queued.min.messages": 5_000,
         "topic.metadata.refresh.interval.ms": 60_000,
-        "max.poll.interval.ms": max(int(POLL_INTERVAL_SECONDS * 1000), int(given.get("session.timeout.ms", 0))),
+        "max.poll.interval.ms": max(int(POLL_INTERVAL_SECONDS * 1000), int(session) if session.isdecimal() else 0),
         "logger": logging.getLogger("librdkafka"),
     }
     if kafka.group_protocol is GroupProtocol.CLASSIC:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from consumer.domain.model import Directory
     from consumer.settings import Settings
 
+_SETTINGS = "settings"
 _COLUMNS = {"level": "", "subject": "subject", "message": "found", "remedy": "remedy"}
 
 
@@ -50,16 +51,28 @@ def _exit_code(findings: list[Finding]) -> int:
     failed = [finding for finding in findings if finding.level == "FAIL"]
     if not failed:
         return 0
+    if any(finding.subject == _SETTINGS for finding in failed):
+        return ExitCode.USAGE
     return ExitCode.UNREACHABLE if all(finding.unreachable for finding in failed) else ExitCode.FAILED
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
-    from consumer.adapters.finding import Finding, Level
 
-    yield Finding(Level.OK, "settings", "No mistake.")
+    yield from _examine_settings(settings)
     yield from _examine_database(settings)
     yield from _examine_brokers(settings)
     yield from _examine_registry(settings)
+
+
+def _examine_settings(settings: Settings) -> Iterator[Finding]:
+    from consumer.adapters.finding import Finding, Level
+    from consumer.bootstrap import refused_properties
+
+    mistakes = refused_properties(settings)
+    for mistake in mistakes:
+        yield Finding(Level.FAIL, _SETTINGS, mistake, "Correct it: librdkafka's CONFIGURATION.md lists the values.")
+    if not mistakes:
+        yield Finding(Level.OK, _SETTINGS, "No mistake.")
 
 
 def _examine_database(settings: Settings) -> Iterator[Finding]:

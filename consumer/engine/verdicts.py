@@ -15,7 +15,7 @@ def refused(outcome: Refusal | Unacknowledged) -> ResyncError:
     if isinstance(outcome, Unacknowledged):
         return error(
             Code.CM21_OUTCOME_UNKNOWN,
-            f"Mirakl answered without a tracking id ({said}): check the products in Mirakl, then ask again.",
+            f"Mirakl answered without a usable tracking id ({said}): check the products in Mirakl, then ask again.",
         )
     if outcome.unauthorized:
         return error(

@@ -24,3 +24,23 @@ def test_a_rebalance_waits_for_nobody_longer_than_it_has_to(given: dict[str, int
 
     assert (session, most) == tuple(int(properties[f"{name}.ms"]) for name in ("session.timeout", "max.poll.interval"))
     Consumer(properties).close()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"session.timeout.ms": "abc"}, "session.timeout.ms"),
+        ({"max.poll.interval.ms": 1}, "max.poll.interval.ms"),
+        ({"transaction.timeout.ms": 1}, "transaction.timeout.ms"),
+        ({"delivery.timeout.ms": 900_000}, "transaction.timeout.ms"),
+    ],
+)
+def test_values_that_librdkafka_refuses_are_mistakes_of_the_settings(given: dict[str, object], named: str) -> None:
+    (mistake,) = bootstrap.refused_properties(load({"RESYNC_KAFKA__PROPERTIES": json.dumps(given)}))
+
+    assert mistake.startswith("RESYNC_KAFKA__PROPERTIES: ")
+    assert named in mistake
+
+
+def test_the_properties_as_they_are_please_librdkafka() -> None:
+    assert [] == bootstrap.refused_properties(load({}))

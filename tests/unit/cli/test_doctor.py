@@ -75,6 +75,7 @@ def test_all_missing_settings_are_named_before_anything_is_looked_at(run: Run, m
 
 def test_what_librdkafka_refuses_is_a_wrong_setting(stores: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESYNC_KAFKA__PROPERTIES", '{"security.protocol": "nonsense"}')
-    _, rows = examined(stores)
-    assert "RESYNC_KAFKA__PROPERTIES" in rows["brokers"]["message"]
-    assert "security.protocol" in rows["brokers"]["message"]
+    ran, rows = examined(stores)
+    assert (2, "FAIL") == (ran.code, rows["settings"]["level"])
+    assert "RESYNC_KAFKA__PROPERTIES" in rows["settings"]["message"]
+    assert "security.protocol" in rows["settings"]["message"]
