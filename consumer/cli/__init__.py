@@ -1,5 +1,6 @@
 """``mirakl-resync-consumer``: the service and its administration."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -75,5 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # whatever is still buffered has no reader: let the interpreter's last flush go nowhere, and say nothing
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        message(f"error: the output could not be written: {error.strerror}")
         return ExitCode.FAILED
     return code if isinstance(code, int) else 0

@@ -81,6 +81,13 @@ def _lower(given: object) -> object:
     return given.lower() if isinstance(given, str) else given
 
 
+def _bare_hosts(hosts: frozenset[str]) -> frozenset[str]:
+    for host in hosts:
+        if host.count(":") == 1 or not host.isprintable() or any(character in " /@[]" for character in host):
+            raise ValueError("must be host names alone, comma-separated: without http://, port or path")
+    return hosts
+
+
 Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds)]
 """Seconds."""
 
@@ -334,7 +341,9 @@ class Settings(_Edge):
     max_request_bytes: int = Field(
         default=1_048_576, ge=1_024, le=134_217_728, description="A larger request is dead-lettered."
     )
-    insecure_hosts: Annotated[frozenset[str], BeforeValidator(_separated), BeforeValidator(_lower)] = Field(
+    insecure_hosts: Annotated[
+        frozenset[str], BeforeValidator(_separated), BeforeValidator(_lower), AfterValidator(_bare_hosts)
+    ] = Field(
         default=frozenset(),
         description="Host names whose Mirakl may be called over plain http, comma-separated.",
     )

@@ -1,5 +1,6 @@
 """What the shell is told."""
 
+import errno
 import logging
 import os
 import sys
@@ -22,6 +23,9 @@ class ExitCode(IntEnum):
     UNREACHABLE = 6
     INTERRUPTED = 130
 
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Where the output goes has no room: nothing of ours is wrong."""
 
 _PRECEDENCE = (
     ExitCode.INTERRUPTED,
@@ -53,6 +57,10 @@ def guarded(action: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.UNEXPECTED
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            say(f"error: the output could not be written: {error.strerror}")
+            return ExitCode.UNEXPECTED
         code = code_of(error)
         if code is None:
             raise

@@ -225,12 +225,13 @@ class Laws:
     def _leaves_time(self, shop: Shop) -> bool:
         """Tell whether its longest call ends within the margin, and the deadline is long beside its usual ones.
 
-        One request may be larger than the room there is: what a record asks for shows once it is read.
+        One request may be larger than the room there is, since what a record asks for shows once it is read, and
+        may meet none but the longest calls.
         """
         plan = self._world.plan
         smallest = min(shop.specification.products_per_call for shop in plan.shops)
         largest = max((len(record.products) for record in plan.records), default=0)
-        ahead = LONGEST_CALLS + -(-largest // smallest)
+        ahead = LONGEST_CALLS + LONGEST_FACTOR * -(-largest // smallest)
         seconds = plan.limits.request_deadline - plan.limits.call_margin
         return plan.limits.call_margin >= LONGEST_FACTOR * shop.pace and seconds >= ahead * shop.pace
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -107,6 +108,20 @@ def test_a_closed_pipe_is_no_occasion_for_a_message() -> None:
     with listing.stderr:
         assert b"" == listing.stderr.read()
     assert 1 == listing.wait()
+
+
+@pytest.mark.parametrize("command", [["consumer", "config", "show"], ["producer_tools", "--help"]])
+def test_output_that_finds_no_room_is_said_in_one_line(command: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", *command],
+            check=False,
+            env=environment({}),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (1, "error: the output could not be written: No space left on device\n") == (ran.returncode, ran.stderr)
 
 
 def test_an_interrupted_command_ends_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,12 @@ def test_a_value_comes_from_its_variable() -> None:
     assert [KEY, KEY] == [key.get_secret_value() for key in settings.encryption_keys]
 
 
+@pytest.mark.parametrize("given", ["http://mirakl", "mirakl:8080", "mirakl simulator", "mirakl/api", "[::1]"])
+def test_insecure_hosts_are_host_names_alone(given: str) -> None:
+    with pytest.raises(SettingsError, match="host names alone"):
+        load({"RESYNC_INSECURE_HOSTS": f"other,{given}"})
+
+
 def test_an_empty_value_counts_as_unset() -> None:
     assert Settings() == load({setting.name: "" for setting in SETTINGS})
 
