@@ -25,7 +25,8 @@ LONGEST_RETRY_AFTER: Final = 86_400.0
 """Seconds. Mirakl counts calls by the hour, so a day is already beyond reason; then one call asks again."""
 
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-_CONFUSING_TAGS: Final = re.compile(r"<(script|style|head)\b(?:(?!</\1).)*+</\1[^<>]*>", re.IGNORECASE | re.DOTALL)
+_CONFUSING_TAGS: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1[^<>]*>|\Z)", re.IGNORECASE | re.DOTALL)
+"""One that is never closed takes all the rest, as in a browser: so each character is looked at once."""
 _TITLE: Final = re.compile(r"<title\b[^<>]*>([^<>]*)</title", re.IGNORECASE)
 _TAG: Final = re.compile(r"<[^<>]*>")
 _ENOUGH_TEXT: Final = 4096

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.integration.contract.deployment import Deployment, deployed, record
 from tests.integration.contract.wire import pairs, request
+from tests.support.parts import wait_until
 from tests.support.records import RawRecord
 from tests.support.service import Service
 from tests.support.topics import Topics
@@ -41,6 +42,12 @@ def resets(service: Service) -> int:
     return int(float(next(line.split()[1] for line in lines if line.startswith("resync_offset_resets_total "))))
 
 
+def one_reset(service: Service) -> bool:
+    """Metrics tell of the engine as it was a moment ago."""
+    wait_until(lambda: resets(service) > 0, timeout=2, what="the reset is counted")
+    return resets(service) == 1
+
+
 def test_records_that_expired_unread_are_counted_and_the_rest_is_answered(own: Deployment) -> None:
     expired = own.send(asked(own), asked(own))
     rest = own.send(asked(own), asked(own))
@@ -49,7 +56,7 @@ def test_records_that_expired_unread_are_counted_and_the_rest_is_answered(own: D
         deleted.result(10)
     with own.service("after") as after:
         assert ["SYNCHRONIZED"] * 2 == [own.result(each)["status"] for each in rest]
-        assert 1 == resets(after)
+        assert one_reset(after)
         assert f"records from offset {expired[0][1]} to {expired[1][1]} are gone unread" in after.output()
     assert own.outcomes.quiet(expired)
 
@@ -63,6 +70,6 @@ def test_an_offset_beyond_the_log_begins_anew(own: Deployment) -> None:
         altered.result(10)
     with own.service("after") as after:
         assert "SYNCHRONIZED" == own.result(waiting)["status"]
-        assert 1 == resets(after)
+        assert one_reset(after)
         time.sleep(1)  # nothing sends the reading back once more
         assert 1 == resets(after)
