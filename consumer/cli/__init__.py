@@ -73,14 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # whatever is still buffered has no reader: let the interpreter's last flush go nowhere, and say nothing
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever reads our output has had enough
+        _give_up_output()
         return ExitCode.FAILED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         message(f"error: the output could not be written: {error.strerror}")
         return ExitCode.FAILED
     return code if isinstance(code, int) else 0
+
+
+def _give_up_output() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter's last flush has nothing to complain of."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -57,7 +57,6 @@ def _exit_code(findings: list[Finding]) -> int:
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
-
     yield from _examine_settings(settings)
     yield from _examine_database(settings)
     yield from _examine_brokers(settings)

@@ -52,13 +52,12 @@ def guarded(action: Callable[[], int]) -> int:
     except click.ClickException as error:
         error.show()
         return ExitCode.WRONG_INPUT
-    except BrokenPipeError:
-        # Whoever reads our output has had enough; what is still buffered must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever reads our output has had enough
+        _give_up_output()
         return ExitCode.UNEXPECTED
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _FULL:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _give_up_output()
             say(f"error: the output could not be written: {error.strerror}")
             return ExitCode.UNEXPECTED
         code = code_of(error)
@@ -66,6 +65,11 @@ def guarded(action: Callable[[], int]) -> int:
             raise
         say(f"error: {error}")
         return code
+
+
+def _give_up_output() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter's last flush has nothing to complain of."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def code_of(error: BaseException) -> ExitCode | None:
