@@ -20,7 +20,7 @@ from consumer.domain.model import AuthScheme
 
 if TYPE_CHECKING:
     from consumer.adapters.stores import ClientSpecificationRow, ClientSpecifications, SpecificationChanges
-    from consumer.settings import Edge
+    from consumer.settings import Edge, Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -38,6 +38,7 @@ _COLUMNS = {
 }
 _UNLIMITED = "unlimited"
 _STORE: tuple[Edge, ...] = ("database_url", "insecure_hosts")
+_KEYS = ("RESYNC_ENCRYPTION_KEYS",)
 
 
 def _rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | str | None:
@@ -150,16 +151,23 @@ def _content(file: str) -> bytes:
 
 @contextmanager
 def _specifications(*, encrypting: bool = False) -> Iterator[ClientSpecifications]:
+    """``encrypting``: a credential is given. Otherwise the keys are used if there are any, and not required.
+
+    With them a changed row gets the current form of encryption. They must not keep anybody from suspending a client.
+    """
     from consumer.adapters.stores import ClientSpecifications, Encryption
 
-    if encrypting:
-        settings = read_settings(*_STORE, "encryption_keys", needs=["RESYNC_ENCRYPTION_KEYS"])
-    else:
-        settings = read_settings(*_STORE)
+    settings = read_settings(*_STORE, "encryption_keys", needs=_KEYS) if encrypting else _settings_with_keys_if_any()
     keys = [key.get_secret_value() for key in settings.encryption_keys]
     with database(settings) as engine:
-        encryption = Encryption(keys) if encrypting else None
-        yield ClientSpecifications(engine, encryption, settings.insecure_hosts)
+        yield ClientSpecifications(engine, Encryption(keys) if keys else None, settings.insecure_hosts)
+
+
+def _settings_with_keys_if_any() -> Settings:
+    try:
+        return read_settings(*_STORE, "encryption_keys")
+    except Failure:
+        return read_settings(*_STORE)
 
 
 @click.group()

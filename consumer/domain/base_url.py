@@ -19,6 +19,8 @@ _HOST_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONGEST_HOST_NAME = 253
 """Characters (RFC 1035); a longer one makes name resolution raise instead of fail."""
 
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
 _URL_CHARACTERS = re.compile(r"[!-~]*")
 
 
@@ -47,6 +49,17 @@ def normalised(base_url: str) -> str:
     if path.endswith("/api"):
         path = path.removesuffix("/api").rstrip("/")
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+
+def origin(base_url: str) -> str:
+    """Return ``scheme://host:port`` of a base URL without a problem: what a credential may be sent to.
+
+    The port is always written, and a final dot of the host is not: both ways to write a host mean the same one.
+    """
+    parts = urlsplit(base_url)
+    host = (parts.hostname or "").removesuffix(".")
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    return f"{parts.scheme}://[{host}]:{port}" if ":" in host else f"{parts.scheme}://{host}:{port}"
 
 
 def synchronization_url(base_url: str) -> str:

@@ -11,18 +11,20 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from cryptography.fernet import Fernet
 from sqlalchemy import Engine, text
 
 from consumer.adapters.stores import (
     AdministrationError,
     ApiKeys,
+    Binding,
     ClientSpecifications,
     DirectoryReader,
     Encryption,
@@ -31,14 +33,17 @@ from consumer.adapters.stores import (
     create_engine,
     new_key,
 )
+from consumer.adapters.stores.encryption import Decrypted
 from consumer.adapters.stores.schema import alembic_config, upgrade
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
+from consumer.domain.base_url import origin
 from consumer.domain.model import AuthScheme, Directory, Role
 from tests.support.postgres import Postgres
 
 Hand: TypeAlias = Callable[..., list[tuple[object, ...]]]
 
-ENCRYPTION = Encryption([new_key()])
+KEY = new_key()
+ENCRYPTION = Encryption([KEY])
 SECRET = "front-key-of-mirakl"  # noqa: S105 - what the tests look for
 URL = "https://shop.mirakl.example"
 SPECIFICATION_BY_HAND = (
@@ -340,7 +345,8 @@ class TestDirectory:
         assert len(after.api_keys) == 1
 
     def test_an_operator_need_not_set_what_has_a_default(self, reader: DirectoryReader, by_hand: Hand) -> None:
-        token = ENCRYPTION.encrypt(SECRET)
+        binding = Binding("default", "11111111-1111-4111-8111-111111111111", f"{URL}:443")
+        token = ENCRYPTION.encrypt(SECRET, binding)
         by_hand(SPECIFICATION_BY_HAND.replace("garbage", token), API_KEY_BY_HAND)
         directory = snapshot(reader)
         (specification,) = directory.specifications.values()
@@ -563,6 +569,56 @@ class TestClientSpecifications:
         new_id = str(uuid.uuid4())
         assert specifications.set("one", name="two", id=new_id, credential="another").name == "two"
         assert snapshot(reader).specifications[new_id].credential == "another"
+
+    def test_a_credential_copied_into_another_row_is_of_no_use_there(
+        self, specifications: ClientSpecifications, reader: DirectoryReader, by_hand: Hand
+    ) -> None:
+        specifications.add("theirs", "https://theirs.example", SECRET, "theirs")
+        mine = specifications.add("mine", "https://evil.example", "my own", "mine")
+        by_hand(
+            "UPDATE client_specifications SET credential = "
+            "(SELECT credential FROM client_specifications WHERE name = 'theirs') WHERE name = 'mine'"
+        )
+        stolen = snapshot(reader).specifications[mine.id]
+        assert stolen.credential == ""
+        assert "clients set" in (stolen.unusable or "")
+
+    def test_a_base_url_that_is_changed_in_sql_takes_no_credential_with_it(
+        self, specifications: ClientSpecifications, reader: DirectoryReader, by_hand: Hand
+    ) -> None:
+        row = specifications.add("one", URL, SECRET)
+        by_hand("UPDATE client_specifications SET base_url = 'https://evil.example'")
+        assert snapshot(reader).specifications[row.id].credential == ""
+        with pytest.raises(AdministrationError, match="--credential-file"):
+            specifications.set("one", base_url="https://third.example")
+        specifications.suspend("one")
+        specifications.set("one", base_url=URL)
+        assert snapshot(reader).specifications[row.id].credential == SECRET
+
+    @pytest.mark.parametrize("change", [{"concurrent_calls": 2}, {"base_url": "https://other.example"}, {}])
+    def test_the_form_of_earlier_releases_is_replaced_by_the_next_change(
+        self, change: dict[str, Any], specifications: ClientSpecifications, reader: DirectoryReader, by_hand: Hand
+    ) -> None:
+        row = specifications.add("one", URL, SECRET)
+        old = Fernet(KEY).encrypt(SECRET.encode()).decode()
+        by_hand(f"UPDATE client_specifications SET credential = '{old}'")  # noqa: S608 - a token of our own
+        assert snapshot(reader).specifications[row.id].credential == SECRET
+        changed = specifications.set("one", **change) if change else specifications.suspend("one")
+        ((token,),) = by_hand("SELECT credential FROM client_specifications")
+        binding = Binding("default", row.id, origin(changed.base_url))
+        assert ENCRYPTION.decrypt(str(token), binding) == Decrypted(SECRET, bound=True)
+        assert snapshot(reader).specifications[row.id].credential == SECRET
+
+    def test_without_keys_everything_changes_but_what_a_credential_is_bound_to(
+        self, engine: Engine, specifications: ClientSpecifications, reader: DirectoryReader
+    ) -> None:
+        row = specifications.add("one", URL, SECRET)
+        keyless = ClientSpecifications(engine)
+        keyless.suspend("one")
+        keyless.set("one", base_url=f"{URL}/gateway", concurrent_calls=2)
+        with pytest.raises(AdministrationError, match="RESYNC_ENCRYPTION_KEYS"):
+            keyless.set("one", base_url="https://other.example")
+        assert snapshot(reader).specifications[row.id].credential == SECRET
 
     def test_a_row_is_found_by_id_in_any_case_and_by_name(self, specifications: ClientSpecifications) -> None:
         row = specifications.add("one", URL, SECRET, "acme")

@@ -13,7 +13,7 @@ from consumer.adapters.stores.client_specifications import (
 )
 from consumer.adapters.stores.database import StoreTrouble, check_schema, create_engine, redacted
 from consumer.adapters.stores.directory import DirectoryReader
-from consumer.adapters.stores.encryption import Encryption, EncryptionKeysError, new_key, read_credential
+from consumer.adapters.stores.encryption import Binding, Encryption, EncryptionKeysError, new_key, read_credential
 from consumer.adapters.stores.rows import AdministrationError
 from consumer.adapters.stores.tables import DEFAULT_CONCURRENT_CALLS, DEFAULT_PRODUCTS_PER_CALL, DEFAULT_TENANT
 
@@ -24,6 +24,7 @@ __all__ = [
     "AdministrationError",
     "ApiKeyRow",
     "ApiKeys",
+    "Binding",
     "ClientSpecificationRow",
     "ClientSpecifications",
     "DirectoryReader",

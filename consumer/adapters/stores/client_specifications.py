@@ -2,14 +2,14 @@
 
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, insert, update
 
-from consumer.adapters.stores.encryption import Encryption, credential_problem
+from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem
 from consumer.adapters.stores.limits import LIMITS
 from consumer.adapters.stores.rows import (
     AdministrationError,
@@ -22,9 +22,11 @@ from consumer.adapters.stores.rows import (
     writing,
 )
 from consumer.adapters.stores.tables import DEFAULT_TENANT, client_specifications, instant
-from consumer.domain.base_url import base_url_problem, normalised
+from consumer.domain.base_url import base_url_problem, normalised, origin
 from consumer.domain.model import AuthScheme
 from consumer.domain.validation import canonical_uuid
+
+_NO_KEYS = "RESYNC_ENCRYPTION_KEYS is not set; `mirakl-resync-consumer encryption-key` makes a key."
 
 _WRITTEN_INTO_URL = re.compile(r"//[^/]*@")
 """A user name and password that somebody wrote into a base URL by hand; such a specification is unusable."""
@@ -77,7 +79,7 @@ class ClientSpecifications:
     def __init__(
         self, engine: Engine, encryption: Encryption | None = None, insecure_hosts: Collection[str] = frozenset()
     ) -> None:
-        """``encryption`` is needed where a credential is given."""
+        """``encryption`` is needed where a credential is given, or has to be bound to another id or origin."""
         self._engine = engine
         self._encryption = encryption
         self._insecure_hosts = insecure_hosts
@@ -95,6 +97,7 @@ class ClientSpecifications:
         changes: SpecificationChanges = {"name": name, "base_url": base_url, "credential": credential, **options}
         now = datetime.now(UTC)
         values: Values = {"id": str(uuid.uuid4()), "tenant": tenant, "created_at": now} | self._checked(changes)
+        values["credential"] = self._encrypted(credential, _binding(values))
         with writing(self._engine) as connection:
             _refuse_taken(connection, values)
             connection.execute(insert(client_specifications).values(values | {"updated_at": now}))
@@ -143,6 +146,7 @@ class ClientSpecifications:
         with writing(self._engine) as connection:
             row = _found(connection, identifier, tenant)
             _refuse_taken(connection, {"tenant": row["tenant"], **values}, besides=row["id"])
+            values = self._with_bound_credential(row, values)
             connection.execute(
                 update(client_specifications)
                 .where(client_specifications.c.id == row["id"])
@@ -162,7 +166,7 @@ class ClientSpecifications:
         if "base_url" in changes:
             values["base_url"] = self._checked_base_url(changes["base_url"])
         if "credential" in changes:
-            values["credential"] = self._encrypted(changes["credential"])
+            self._check_credential(changes["credential"])
         for column, limit in LIMITS.items():
             if column in values and not limit.allows(values[column]):
                 raise AdministrationError(f"{column} must be {limit}.")
@@ -174,15 +178,50 @@ class ClientSpecifications:
             raise AdministrationError(problem)
         return normalised(base_url)
 
-    def _encrypted(self, credential: str) -> str:
+    def _check_credential(self, credential: str) -> None:
         problem = credential_problem(credential)
         if problem:
             raise AdministrationError(problem)
         if self._encryption is None:
-            raise AdministrationError(
-                "RESYNC_ENCRYPTION_KEYS is not set; `mirakl-resync-consumer encryption-key` makes a key."
-            )
-        return self._encryption.encrypt(credential)
+            raise AdministrationError(_NO_KEYS)
+
+    def _encrypted(self, credential: str, binding: Binding) -> str:
+        if self._encryption is None:
+            raise AdministrationError(_NO_KEYS)
+        return self._encryption.encrypt(credential, binding)
+
+    def _with_bound_credential(self, row: RowMapping, values: Values) -> Values:
+        """Bind the credential to what the row will say, and replace the form of earlier releases."""
+        before, after = _binding(row), _binding({**row, **values})
+        if "credential" in values:
+            return values | {"credential": self._encrypted(values["credential"], after)}
+        if self._encryption is None:
+            if before != after:
+                raise AdministrationError(_NO_KEYS)
+            return values
+        stored = str(row["credential"])
+        found = self._encryption.decrypt(stored, before)
+        if isinstance(found, Undecryptable):
+            # An id or a base URL that somebody changed in SQL may be put right again.
+            if before != after and isinstance(self._encryption.decrypt(stored, after), Undecryptable):
+                raise AdministrationError(
+                    "The stored credential cannot be decrypted, so it cannot be kept for another id or base URL. "
+                    "Give it anew with --credential-file."
+                )
+            return values
+        if found.bound and before == after:
+            return values
+        return values | {"credential": self._encryption.encrypt(found.credential, after)}
+
+
+def _binding(row: Mapping[str, Any] | RowMapping) -> Binding:
+    """Where the credential of a row may be used; a row that was written by hand may hold anything."""
+    base_url = str(row["base_url"])
+    try:
+        where = origin(base_url)
+    except (ValueError, KeyError):
+        where = ""
+    return Binding(str(row["tenant"]), canonical_uuid(str(row["id"])) or "", where)
 
 
 def _row(stored: RowMapping) -> ClientSpecificationRow:

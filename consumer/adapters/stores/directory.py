@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Engine, RowMapping, select, text
 from sqlalchemy.exc import DBAPIError
 
 from consumer.adapters.stores.database import StoreTrouble, check_revision, sqlite_file, trouble, went_away
-from consumer.adapters.stores.encryption import Encryption, credential_problem
+from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem
 from consumer.adapters.stores.limits import LIMITS
 from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
-from consumer.domain.base_url import base_url_problem, normalised
+from consumer.domain.base_url import base_url_problem, normalised, origin
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.validation import canonical_uuid
 
@@ -133,7 +133,8 @@ def load_specification(
         return None
     base_url = str(row["base_url"])
     url_problem = base_url_problem(base_url, insecure_hosts)
-    credential, unreadable = _credential(row["credential"], encryption)
+    binding = Binding(str(row["tenant"]), specification_id, "" if url_problem else origin(base_url))
+    credential, unreadable = _credential(row["credential"], encryption, binding)
     unusable = _mistake(row) or url_problem or unreadable
     return ClientSpecification(
         id=specification_id,
@@ -195,17 +196,22 @@ def _version(connection: Connection) -> int:
     return int(version)
 
 
-def _credential(stored: object, encryption: Encryption | None) -> tuple[str, str | None]:
-    """Give the credential and, where it cannot be used, the reason."""
+def _credential(stored: object, encryption: Encryption | None, binding: Binding) -> tuple[str, str | None]:
+    """Return the credential and, where it cannot be used, the reason."""
     if encryption is None:
         return "", "Its credential cannot be decrypted, since RESYNC_ENCRYPTION_KEYS is not set."
-    credential = encryption.decrypt(stored) if isinstance(stored, str) else None
-    if credential is None:
+    found = encryption.decrypt(stored, binding) if isinstance(stored, str) else Undecryptable.NO_KEY
+    if found is Undecryptable.BOUND_ELSEWHERE:
+        return "", (
+            "Its credential was stored for another tenant, id or base URL. "
+            "Set it anew with `mirakl-resync-consumer clients set ID --credential-file F`."
+        )
+    if found is Undecryptable.NO_KEY:
         return "", (
             "Its credential cannot be decrypted; add its key to RESYNC_ENCRYPTION_KEYS, "
             "or set it anew with `mirakl-resync-consumer clients set`."
         )
-    return credential, credential_problem(credential)
+    return found.credential, credential_problem(found.credential)
 
 
 def _mistake(row: StoredRow) -> str | None:

@@ -1,18 +1,59 @@
-"""Mirakl credentials at rest: Fernet (AES-128-CBC with HMAC-SHA256), several keys for rotation."""
+"""Mirakl credentials at rest: Fernet (AES-128-CBC with HMAC-SHA256), several keys for rotation.
 
+A credential is encrypted together with the tenant, the id and the origin (scheme, host, port) of its client
+specification, and is usable only there: copied into another row, or left in a row whose base URL was pointed to
+another host, it is refused. Earlier releases encrypted the credential only. That form is still read, and replaced
+when the row is changed next. Until then it protects nobody from a person who can write to the database.
+"""
+
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 LONGEST_CREDENTIAL = 4096
 """Characters; servers commonly refuse a header line beyond 8 KiB."""
 
+_BOUND_MARK = "\x01"
+"""First character of what is encrypted with a binding. No credential begins with a control character."""
+
 _HEADER_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 class EncryptionKeysError(ValueError):
     """``RESYNC_ENCRYPTION_KEYS`` cannot be used; the text names the key by its place, never by its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The only place where an encrypted credential may be used."""
+
+    tenant: str
+    specification_id: str
+    """UUID, lower case."""
+    origin: str
+    """Of the base URL, as ``consumer.domain.base_url.origin`` returns it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypted:
+    """A credential in plain text."""
+
+    credential: str = field(repr=False)
+    bound: bool
+    """``False``: stored by an earlier release, without a binding."""
+
+
+class Undecryptable(Enum):
+    """Why a stored token yields no credential."""
+
+    NO_KEY = auto()
+    """None of the keys encrypted it, or it is damaged."""
+    BOUND_ELSEWHERE = auto()
+    """It was encrypted for another tenant, id or origin."""
 
 
 class Encryption:
@@ -26,16 +67,26 @@ class Encryption:
             )
         self._fernet = MultiFernet([_fernet(key, place) for place, key in enumerate(keys, start=1)])
 
-    def encrypt(self, credential: str) -> str:
-        """Give the token to store."""
-        return self._fernet.encrypt(credential.encode()).decode("ascii")
+    def encrypt(self, credential: str, binding: Binding) -> str:
+        """Return the token to store."""
+        content = [binding.tenant, binding.specification_id, binding.origin, credential]
+        return self._fernet.encrypt(f"{_BOUND_MARK}{json.dumps(content)}".encode()).decode("ascii")
 
-    def decrypt(self, token: str) -> str | None:
-        """Give the credential; ``None`` where the token is of none of the keys, or damaged."""
+    def decrypt(self, token: str, binding: Binding) -> Decrypted | Undecryptable:
+        """Return the credential, or why there is none."""
         try:
-            return self._fernet.decrypt(token.encode(errors="replace")).decode()
+            text = self._fernet.decrypt(token.encode(errors="replace")).decode()
         except (InvalidToken, UnicodeDecodeError):
-            return None
+            return Undecryptable.NO_KEY
+        if not text.startswith(_BOUND_MARK):
+            return Decrypted(text, bound=False)
+        try:
+            *place, credential = json.loads(text.removeprefix(_BOUND_MARK))
+        except (ValueError, TypeError):  # none of ours: who has the key may have encrypted anything
+            return Undecryptable.NO_KEY
+        if place != [binding.tenant, binding.specification_id, binding.origin]:
+            return Undecryptable.BOUND_ELSEWHERE
+        return Decrypted(credential, bound=True)
 
 
 def new_key() -> str:

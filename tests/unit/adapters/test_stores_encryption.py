@@ -5,38 +5,67 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.adapters.stores import Encryption, EncryptionKeysError, new_key, read_credential
-from consumer.adapters.stores.encryption import LONGEST_CREDENTIAL, credential_problem
+from consumer.adapters.stores import Binding, Encryption, EncryptionKeysError, new_key, read_credential
+from consumer.adapters.stores.encryption import LONGEST_CREDENTIAL, Decrypted, Undecryptable, credential_problem
 
 OLD, NEW = new_key(), new_key()
+HERE = Binding("default", "0b6a2c1e-7f0e-4c52-9d1c-2d3f6f0f8a11", "https://mirakl.example:443")
 
 
 def test_what_was_encrypted_is_decrypted() -> None:
     encryption = Encryption([NEW])
-    assert encryption.decrypt(encryption.encrypt("front-key")) == "front-key"
+    assert encryption.decrypt(encryption.encrypt("front-key", HERE), HERE) == Decrypted("front-key", bound=True)
 
 
-def test_the_token_does_not_show_the_credential() -> None:
-    assert "front-key" not in Encryption([NEW]).encrypt("front-key")
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        Binding("other", HERE.specification_id, HERE.origin),
+        Binding(HERE.tenant, "11111111-1111-4111-8111-111111111111", HERE.origin),
+        Binding(HERE.tenant, HERE.specification_id, "https://evil.example:443"),
+        Binding(HERE.tenant, HERE.specification_id, "http://mirakl.example:443"),
+        Binding(HERE.tenant, HERE.specification_id, "https://mirakl.example:8443"),
+    ],
+)
+def test_a_credential_is_of_use_only_where_it_was_stored(elsewhere: Binding) -> None:
+    encryption = Encryption([NEW])
+    assert encryption.decrypt(encryption.encrypt("front-key", HERE), elsewhere) is Undecryptable.BOUND_ELSEWHERE
+
+
+def test_a_credential_of_an_earlier_release_is_still_read() -> None:
+    token = Fernet(NEW).encrypt(b"front-key").decode()
+    assert Encryption([NEW]).decrypt(token, HERE) == Decrypted("front-key", bound=False)
+
+
+@pytest.mark.parametrize("content", [b"\x01", b"\x01[]", b"\x01{}", b"\x01[1, 2]", b"\x01nonsense", b"\x017"])
+def test_a_binding_that_is_none_yields_no_credential(content: bytes) -> None:
+    assert isinstance(Encryption([NEW]).decrypt(Fernet(NEW).encrypt(content).decode(), HERE), Undecryptable)
+
+
+def test_neither_token_nor_repr_show_the_credential() -> None:
+    token = Encryption([NEW]).encrypt("front-key", HERE)
+    assert "front-key" not in token
+    assert "front-key" not in repr(Encryption([NEW]).decrypt(token, HERE))
 
 
 def test_the_first_key_encrypts() -> None:
-    token = Encryption([NEW, OLD]).encrypt("front-key")
-    assert Encryption([NEW]).decrypt(token) == "front-key"
-    assert Encryption([OLD]).decrypt(token) is None
+    token = Encryption([NEW, OLD]).encrypt("front-key", HERE)
+    assert Encryption([NEW]).decrypt(token, HERE) == Decrypted("front-key", bound=True)
+    assert Encryption([OLD]).decrypt(token, HERE) is Undecryptable.NO_KEY
 
 
 def test_a_rotated_key_still_decrypts() -> None:
-    assert Encryption([NEW, OLD]).decrypt(Encryption([OLD]).encrypt("front-key")) == "front-key"
+    token = Encryption([OLD]).encrypt("front-key", HERE)
+    assert Encryption([NEW, OLD]).decrypt(token, HERE) == Decrypted("front-key", bound=True)
 
 
 @given(st.text())
 def test_garbage_is_no_credential(token: str) -> None:
-    assert Encryption([NEW]).decrypt(token) is None
+    assert Encryption([NEW]).decrypt(token, HERE) is Undecryptable.NO_KEY
 
 
 def test_a_token_that_holds_no_text_is_no_credential() -> None:
-    assert Encryption([NEW]).decrypt(Fernet(NEW).encrypt(b"\xff\xfe").decode()) is None
+    assert Encryption([NEW]).decrypt(Fernet(NEW).encrypt(b"\xff\xfe").decode(), HERE) is Undecryptable.NO_KEY
 
 
 def test_no_keys_at_all_are_refused() -> None:

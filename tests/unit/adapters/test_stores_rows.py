@@ -6,19 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.adapters.stores import Encryption, new_key
+from consumer.adapters.stores import Binding, Encryption, new_key
 from consumer.adapters.stores.directory import load_api_key, load_specification
 from consumer.adapters.stores.limits import LONGEST_NAME, name_problem
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
 
 ID = "0b6a2c1e-7f0e-4c52-9d1c-2d3f6f0f8a11"
 ENCRYPTION = Encryption([new_key()])
+HERE = Binding("default", ID, "https://mirakl.example:443")
 SPECIFICATION: dict[str, Any] = {
     "id": ID,
     "tenant": "default",
     "name": "one",
     "base_url": "https://mirakl.example/api/",
-    "credential": ENCRYPTION.encrypt("front-key"),
+    "credential": ENCRYPTION.encrypt("front-key", HERE),
     "auth_scheme": "api-key",
     "active": 1,
     "suspended": 0,
@@ -69,8 +70,8 @@ def test_a_sound_row_is_a_usable_specification() -> None:
         ("credential", ""),
         ("credential", None),
         ("credential", b"\x00"),
-        ("credential", ENCRYPTION.encrypt("two\nlines")),
-        ("credential", Encryption([new_key()]).encrypt("of another key")),
+        ("credential", ENCRYPTION.encrypt("two\nlines", HERE)),
+        ("credential", Encryption([new_key()]).encrypt("of another key", HERE)),
         ("base_url", "ftp://mirakl.example"),
         ("base_url", "http://mirakl.example"),
         ("base_url", None),
@@ -92,6 +93,27 @@ def test_a_broken_row_is_an_unusable_specification(column: str, value: object) -
     assert loaded.credential == ""
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("tenant", "another"),
+        ("id", "11111111-1111-4111-8111-111111111111"),
+        ("base_url", "https://evil.example"),
+        ("base_url", "https://mirakl.example:8443"),
+    ],
+)
+def test_a_credential_that_was_copied_from_another_row_is_not_used(column: str, value: str) -> None:
+    loaded = specification(**{column: value})
+    assert loaded.credential == ""
+    assert loaded.unusable
+    assert "clients set" in loaded.unusable
+
+
+@pytest.mark.parametrize("base_url", ["https://mirakl.example:443", "https://MIRAKL.example./gateway/api"])
+def test_another_way_to_write_the_same_origin_keeps_the_credential(base_url: str) -> None:
+    assert specification(base_url=base_url).credential == "front-key"
+
+
 def test_an_upper_case_id_is_the_same_id() -> None:
     assert specification(id=ID.upper()).id == ID
 
@@ -107,6 +129,7 @@ def test_a_password_in_a_base_url_goes_no_further() -> None:
 
 def test_the_host_names_allowed_plain_http_are_asked() -> None:
     row = SPECIFICATION | {"base_url": "http://simulator:8080"}
+    row["credential"] = ENCRYPTION.encrypt("front-key", Binding("default", ID, "http://simulator:8080"))
     loaded = load_specification(row, ENCRYPTION, {"simulator"})
     assert loaded is not None
     assert loaded.unusable is None
