@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -34,8 +35,9 @@ from consumer.adapters.stop_signals import StopSignals
 from consumer.adapters.stores import DirectoryReader, Encryption, StoreTrouble, check_schema, create_engine
 from consumer.adapters.watchdog import Heartbeat, Watchdog
 from consumer.adapters.wire import RequestReader
-from consumer.domain.calls import CallOutcome
-from consumer.domain.model import Directory
+from consumer.domain.calls import CallFailure, CallOutcome
+from consumer.domain.model import ClientSpecification, Directory
+from consumer.domain.retry import Backoff
 from consumer.engine.commands import StartCall, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver
@@ -65,6 +67,8 @@ DEFAULT_MESSAGE_BYTES: Final = 1_048_588
 OWNER_LIMIT_SECONDS: Final = 60.0
 CORE_LIMIT_SECONDS: Final = 30.0
 PRODUCER_LIMIT_SECONDS: Final = 120.0
+LONG_PAUSE_SECONDS: Final = 30.0
+"""``Retry-After`` from which on the log says so: longer than any pause of our own between two probes."""
 _TRANSACTION_KINDS: Final[dict[TransactionResult, TransactionKind]] = {
     TransactionResult.COMMITTED: "commit",
     TransactionResult.ABORTED: "abort",
@@ -229,6 +233,8 @@ class _Service:
 
     def _observe_call(self, outcome: CallOutcome, seconds: float, call: StartCall) -> None:
         self._metrics.call_finished(outcome, seconds, call.requests, len(call.products))
+        if (pause := ordered_pause(call.specification, outcome, time.time())) is not None:
+            _log.warning("%s", pause)
 
     def _observe_transaction(self, finished: Finished) -> None:
         parts = [part for part in finished.commit.partitions if part.partition in finished.kept]
@@ -258,6 +264,19 @@ class _DirectorySource:
             for warning in self._warned:
                 _log.warning("%s", warning)
         return directory
+
+
+def ordered_pause(specification: ClientSpecification, outcome: CallOutcome, wall: float) -> str | None:
+    """Word a long pause that a Mirakl asks for; ``None``: it asks for none, or for a short one."""
+    if not isinstance(outcome, CallFailure) or (outcome.retry_after or 0.0) < LONG_PAUSE_SECONDS:
+        return None
+    until = wall + min(outcome.retry_after or 0.0, Backoff().longest_ordered)
+    return (
+        f"Mirakl of client specification {specification.id} ({specification.name!r}) asks for a pause: Retry-After "
+        f"{outcome.retry_after:.0f} s, {outcome.reason}. It is called again from "
+        f"{datetime.fromtimestamp(until, UTC):%Y-%m-%dT%H:%M:%SZ}; any change to it, such as "
+        "`mirakl-resync-consumer clients resume`, has it called at once."
+    )
 
 
 # -- properties of librdkafka --------------------------------------------------------------------------

@@ -134,6 +134,12 @@ def _lane_states(status: EngineStatus, _now: float) -> Samples:
     ]
 
 
+def _sick_seconds(status: EngineStatus, now: float) -> Samples:
+    return [
+        ((lane.client_specification_id, lane.tenant), max(0.0, (lane.sick_until or now) - now)) for lane in status.lanes
+    ]
+
+
 _LANE: Final = ("client_specification_id", "tenant")
 
 TABLE: Final[tuple[Row, ...]] = (
@@ -198,6 +204,13 @@ TABLE: Final[tuple[Row, ...]] = (
         lambda status, _: [((lane.client_specification_id, lane.tenant), lane.calls_out) for lane in status.lanes],
     ),
     ReadRow("resync_lane_state", (*_LANE, "state"), "0 or 1", "1 for the state that the lane is in.", _lane_states),
+    ReadRow(
+        "resync_lane_sick_seconds",
+        _LANE,
+        "seconds",
+        "Time until a sick lane probes its Mirakl again; 0: it may call.",
+        _sick_seconds,
+    ),
     CALL_SECONDS,
     CALL_REQUESTS,
     CALL_PRODUCTS,

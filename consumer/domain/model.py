@@ -49,6 +49,8 @@ class ClientSpecification:
     concurrent_calls: int
     calls_per_hour: int | None
     unusable: str | None = None
+    changed_at: str = ""
+    """The row's time of change as stored: differs after any change, also one that restored all other values."""
 
 
 @dataclass(frozen=True, slots=True)

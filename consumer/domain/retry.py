@@ -13,6 +13,9 @@ class Backoff:
     ceiling: float = 30.0
     jitter: float = 0.25
     """Share of the delay by which chance may shorten or lengthen it."""
+    longest_ordered: float = 300.0
+    """Longest pause that the peer may order (``Retry-After``); then one call asks again. Mirakl counts calls by the
+    hour, so twelve probes an hour cost little, and a client that is well again is not shut for a day."""
 
     def delay(self, failures: int, chance: float) -> float:
         """Seconds to wait after the ``failures``-th failure in a row (from 1); ``chance`` lies in [0, 1)."""

@@ -305,7 +305,9 @@ class Core:
             paused_partitions=sum(each.paused for each in self._assignments.values()),
             pauses=self._tally.pauses,
             lanes=tuple(
-                LaneStatus(id_, lane.specification.tenant, lane.depth, len(lane.calls), lane.state(at.mono))
+                LaneStatus(
+                    id_, lane.specification.tenant, lane.depth, len(lane.calls), lane.state(at.mono), lane.sick_until
+                )
                 for id_, lane in self._lanes.items()
             ),
             answered=dict(self._tally.answered),

@@ -104,15 +104,11 @@ class Lane:
         self._bucket = _bucket(specification, now)
 
     def update(self, specification: ClientSpecification, now: float) -> None:
-        """The directory has a newer row; one that was changed on purpose gets a fresh chance at once."""
+        """Take a newer row of the directory; one that was changed gets a fresh chance at once."""
         former, self.specification = self.specification, specification
         if former.calls_per_hour != specification.calls_per_hour:
             self._bucket = _bucket(specification, now)
-        if (former.base_url, former.credential, former.auth_scheme) != (
-            specification.base_url,
-            specification.credential,
-            specification.auth_scheme,
-        ):
+        if former != specification:
             self._recover()
 
     # -- what waits ------------------------------------------------------------------------------------
@@ -251,7 +247,8 @@ class Lane:
             self.sick_until = max(self.sick_until or now, now + delay)
         self.trouble = failure.reason
         if failure.retry_after is not None:
-            self._ordered_until = max(self._ordered_until, now + failure.retry_after)
+            ordered = min(failure.retry_after, self._backoff.longest_ordered)
+            self._ordered_until = max(self._ordered_until, now + ordered)
             self.sick_until = max(self.sick_until or now, self._ordered_until)
         self._put_back(call, may_have_reached=failure.may_have_reached)
 

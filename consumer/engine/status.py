@@ -27,6 +27,8 @@ class LaneStatus:
     """Requests (and parts of large ones) that wait for a call."""
     calls_out: int
     state: LaneState
+    sick_until: float | None = None
+    """Monotonic seconds from which on a sick lane probes; ``None``: it is not sick."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,21 +83,30 @@ class KafkaProcess:
     """A broker from the published jars. The jars take 45 MB in the cache, the broker 400 MB of memory."""
 
     def __init__(
-        self, settings: Mapping[str, str], *, java_options: tuple[str, ...] = ("-XX:TieredStopAtLevel=1",)
+        self,
+        settings: Mapping[str, str],
+        *,
+        java_options: tuple[str, ...] = ("-XX:TieredStopAtLevel=1",),
+        listeners: Mapping[str, tuple[str, int, int]] | None = None,
     ) -> None:
+        """``listeners``: further ones, name -> (security protocol, port, advertised port)."""
         jars = downloaded(f"kafka-{VERSION}", _download_jars)
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         port, controller_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{port}"
+        all_listeners = {"PLAINTEXT": ("PLAINTEXT", port, port), **(listeners or {})}
+        addresses = [f"{name}://127.0.0.1:{bound}" for name, (_, bound, _) in all_listeners.items()]
+        advertised = [f"{name}://127.0.0.1:{told}" for name, (_, _, told) in all_listeners.items()]
+        protocols = ["CONTROLLER:PLAINTEXT", *(f"{name}:{each[0]}" for name, each in all_listeners.items())]
         self._properties = self._folder / "server.properties"
         self._properties.write_text(
             _properties(
                 {
                     **settings,
                     "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-                    "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-                    "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-                    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                    "listeners": ",".join([*addresses, f"CONTROLLER://127.0.0.1:{controller_port}"]),
+                    "advertised.listeners": ",".join(advertised),
+                    "listener.security.protocol.map": ",".join(protocols),
                     "log.dirs": str(self._folder / "data"),
                 }
             )

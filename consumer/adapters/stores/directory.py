@@ -149,6 +149,7 @@ def load_specification(
         concurrent_calls=1 if unusable else int(row["concurrent_calls"]),
         calls_per_hour=None if unusable or row["calls_per_hour"] is None else int(row["calls_per_hour"]),
         unusable=unusable,
+        changed_at=str(row.get("updated_at", "")),
     )
 
 

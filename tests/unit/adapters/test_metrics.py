@@ -27,7 +27,7 @@ BUSY = replace(
     window_used={0: 0.25, 7: 1.0},
     paused_partitions=1,
     pauses=9,
-    lanes=(LaneStatus(SPECIFICATION, "acme", depth=41, calls_out=2, state=LaneState.SICK),),
+    lanes=(LaneStatus(SPECIFICATION, "acme", depth=41, calls_out=2, state=LaneState.SICK, sick_until=340.0),),
     answered={("SYNCHRONIZED", ""): 1_000, ("FAILED", "CM21_UNAVAILABLE"): 4},
     dead_letters={"UNREADABLE": 2},
     discarded=5,
@@ -79,6 +79,7 @@ def test_everything_that_the_status_tells_can_be_scraped() -> None:
     assert seen("resync_lane_calls_out", **lane) == 2
     assert seen("resync_lane_state", **lane, state="sick") == 1
     assert seen("resync_lane_state", **lane, state="healthy") == 0
+    assert seen("resync_lane_sick_seconds", **lane) == 240.0
     assert seen("resync_commits_total") == 77
     assert seen("resync_aborts_total") == 3
     assert seen("resync_last_commit_age_seconds") == 2.0

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from math import ceil, log2
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.outcome import Failed, Partial, Synchronized
+from consumer.domain.retry import Backoff
 from consumer.engine.limits import Limits
 from consumer.engine.status import LaneState
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
@@ -296,6 +298,51 @@ def test_a_retry_after_of_nothing_is_no_reason_to_hammer() -> None:
     world.send("asks")
     world.fail(status=429, retry_after=0.0)
     world.wait(0.5)
+    assert not world.calls
+
+
+def test_a_retry_after_of_a_day_is_probed_within_minutes_all_the_same() -> None:
+    world = World(limits=Limits(request_deadline=1000.0))
+    world.send("asks")
+    world.fail(retry_after=86_400.0)
+    world.live(Backoff().longest_ordered - 1.0)
+    assert not world.calls
+    (lane,) = world.status.lanes
+    assert 1.0 == pytest.approx((lane.sick_until or 0.0) - world.now, abs=0.1)
+    world.live(1.5)
+    assert 1 == len(world.calls)
+    world.answer()
+    world.settle()
+    assert "SYNCHRONIZED" == world.code("asks")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"changed_at": "2026-01-02"},
+        {"concurrent_calls": 3},
+        {"products_per_call": 7},
+        {"active": False},
+        {"credential": "new"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_any_change_of_the_row_gives_a_sick_client_a_fresh_chance(changes: dict[str, Any]) -> None:
+    """Suspended and resumed between two looks at the database, a row differs in nothing but its time of change."""
+    world = World()
+    world.send("asks", given=FIRST)
+    world.fail(retry_after=200.0)
+    world.change(specification(**changes))
+    world.wait(1.5)
+    assert 1 == len(world.calls)
+
+
+def test_a_change_of_another_row_is_no_fresh_chance() -> None:
+    world = World(specification(), specification(SECOND))
+    world.send("asks", given=FIRST)
+    world.fail(retry_after=200.0)
+    world.change(specification(), specification(SECOND, concurrent_calls=5))
+    world.wait(1.5)
     assert not world.calls
 
 
