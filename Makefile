@@ -8,17 +8,18 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SEEDS ?= 1000
 FAULTS ?= 100
+FLOOR := 95 # percent of branches and lines of the engine and the domain
 ARGS ?=
 
-# An environment whose interpreter is gone, or too old, is made anew.
+# An environment whose interpreter is gone or too old is made anew, by the rule that makes it.
 ifneq ($(wildcard $(VENV)),)
 ifneq ($(shell $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1 || echo broken),)
-$(shell rm -rf $(VENV))
+.PHONY: $(BIN)/python $(VENV)/.runtime $(VENV)/.development
 endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types imports check simulate chaos bench lock ci clean
+.PHONY: help install demo test unit cover lint format types imports check simulate chaos bench lock ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +31,15 @@ demo: $(VENV)/.runtime ## the whole system on embedded parts, with real requests
 
 test: $(VENV)/.development ## all tests that can run here; names at the end what could not run, and why
 	@$(BIN)/python -m pytest $(ARGS)
+
+unit: $(VENV)/.development ## the unit tests alone, on all cores: no Java, no Docker, under a minute
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto --quiet $(ARGS)
+
+cover: $(VENV)/.development ## branch coverage by the unit tests, with a floor for the engine and the domain
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto --quiet \
+		--cov consumer --cov schemas --cov producer_tools --cov-branch --cov-report=
+	@$(BIN)/coverage report --skip-covered --sort=cover
+	@$(BIN)/coverage report --skip-covered --fail-under=$(FLOOR) --include='consumer/engine/*,consumer/domain/*'
 
 lint: $(VENV)/.development ## style: the linter with all its rules, and the formatter
 	@$(BIN)/ruff check .
@@ -58,19 +68,20 @@ bench: $(VENV)/.development ## speed and size on a real broker: ARGS="--tail", "
 
 COMPILE = $(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
+LOCKED = sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock requirements-build.lock
 
-lock: $(VENV)/.development ## resolve the dependencies anew
+lock: $(VENV)/.development ## resolve the dependencies anew; the development lock holds only what the others do not
 	@$(INSTALL) uv
 	@$(COMPILE) --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --output-file requirements-build.lock --group build
 	@$(COMPILE) --output-file requirements-dev.lock pyproject.toml --group dev \
-		--constraint requirements.lock --constraint requirements-build.lock
+		--constraint requirements.lock --constraint requirements-build.lock $$($(LOCKED))
 
 ci: ## what runs before a change lands; installs what it needs
 	@bash .ci/run
 
 clean: ## delete the environment, the caches and what was built
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 found. Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -78,7 +89,7 @@ $(BIN)/python:
 		echo "$(PYTHON) lacks ensurepip. Install it (Debian, Ubuntu: apt-get install python3-venv), or name another" \
 			"Python: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Making $(VENV) with $$($(PYTHON) --version)" >&2
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
 	@echo "Installing the locked dependencies" >&2
@@ -88,5 +99,5 @@ $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | $(B
 
 $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 	@echo "Installing the locked development tools" >&2
-	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock -r requirements-dev.lock
 	@touch $@
