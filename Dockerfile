@@ -6,19 +6,27 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --require-hashes -r requirements-build.lock \
     && python -m venv --without-pip /opt/mirakl-resync \
     && pip --python /opt/mirakl-resync/bin/python install --require-hashes -r requirements.lock
-COPY pyproject.toml ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY consumer consumer
 COPY schemas schemas
 COPY producer_tools producer_tools
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && pip --python /opt/mirakl-resync/bin/python install --no-deps --no-index /wheels/*.whl
+    && pip --python /opt/mirakl-resync/bin/python install --no-deps --no-index /wheels/*.whl \
+    && mv /opt/mirakl-resync/lib/python3.12/site-packages/mirakl_resync/producer_tools/sandbox /sandbox
 
-FROM python:3.12-slim
+FROM python:3.12-slim AS service
 RUN useradd --system --uid 10001 --home-dir /var/lib/mirakl-resync --create-home --shell /usr/sbin/nologin resync
 COPY --from=build /opt/mirakl-resync /opt/mirakl-resync
 ENV PATH=/opt/mirakl-resync/bin:$PATH
 USER 10001
 WORKDIR /var/lib/mirakl-resync
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "consumer.adapters.health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "mirakl_resync.consumer.adapters.health"]
 CMD ["mirakl-resync-consumer", "run"]
+
+# For trying things out: the same with the simulated Mirakl, the embedded broker and `mirakl-resync demo`.
+FROM service AS sandbox
+COPY --from=build /sandbox /opt/mirakl-resync/lib/python3.12/site-packages/mirakl_resync/producer_tools/sandbox
+
+# What `docker build .` makes.
+FROM service

@@ -65,7 +65,7 @@ def results() -> tuple[ReleasedSchema, ...]:
 
 
 def _released(record: str) -> tuple[ReleasedSchema, ...]:
-    paths = (path for path in (files("schemas") / record).iterdir() if path.name.endswith(".avsc"))
+    paths = (path for path in (files(__package__) / record).iterdir() if path.name.endswith(".avsc"))
     return tuple(sorted(map(_load, paths), key=lambda schema: schema.version))
 
 

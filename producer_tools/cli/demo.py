@@ -29,6 +29,13 @@ def demo(*, keep: bool, verbose: bool) -> int:
 
     The embedded broker has no transactions, so the service runs at-least-once here instead of exactly-once.
     """
-    from producer_tools.sandbox.demo.performance import perform  # noqa: PLC0415  heavy: Kafka, Avro, HTTP
+    try:
+        from producer_tools.sandbox.demo.performance import perform  # noqa: PLC0415  heavy: Kafka, Avro, HTTP
+    except ModuleNotFoundError as missing:
+        if missing.name is None or not missing.name.endswith("producer_tools.sandbox"):
+            raise
+        raise click.ClickException(
+            "This installation does not contain the demo. Use the image's target `sandbox`, or `make demo`."
+        ) from None
 
     return perform(keep=keep, verbose=verbose)

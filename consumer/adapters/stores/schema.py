@@ -32,7 +32,7 @@ def upgrade(engine: Engine) -> bool:
 def alembic_config() -> Config:
     """Where the migrations are, also in an installed package; no ``alembic.ini`` is needed."""
     config = Config()
-    config.set_main_option("script_location", "consumer.adapters:migrations")
+    config.set_main_option("script_location", f"{__package__.rpartition('.')[0]}:migrations")
     return config
 
 

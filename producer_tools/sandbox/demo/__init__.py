@@ -5,3 +5,6 @@
 sent at once, each case that calls Mirakl through a client specification of its own: so nobody's trouble may delay
 anybody else, and that is judged, too.
 """
+
+CONSUMER = f"{__name__.removesuffix('producer_tools.sandbox.demo')}consumer"
+"""Module of the service, to be run with ``python -m``: installed, both packages are inside ``mirakl_resync``."""

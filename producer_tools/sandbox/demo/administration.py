@@ -11,6 +11,8 @@ import sys
 from contextlib import redirect_stdout
 from io import BytesIO, StringIO, TextIOWrapper
 
+from producer_tools.sandbox.demo import CONSUMER
+
 
 def run(arguments: list[str], given: str) -> str:
     """Run one command; what it prints. Raises ``SystemExit`` where it fails."""
@@ -18,7 +20,7 @@ def run(arguments: list[str], given: str) -> str:
     sys.stdin = TextIOWrapper(BytesIO(given.encode()))
     with redirect_stdout(StringIO()) as printed:
         try:
-            runpy.run_module("consumer", run_name="__main__", alter_sys=True)
+            runpy.run_module(CONSUMER, run_name="__main__", alter_sys=True)
         except SystemExit as end:
             if end.code:
                 raise

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Final, TypeAlias
 
 from producer_tools.errors import ResyncToolError
+from producer_tools.sandbox.demo import CONSUMER
 
 COMMANDS_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
@@ -42,8 +43,8 @@ class Service:
     def administer(self, commands: Sequence[Command]) -> list[str]:
         """Run commands of the administration, one after the other; what each prints."""
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "producer_tools.sandbox.demo.administration"],
+            done = subprocess.run(  # noqa: S603 - our own module, by this interpreter
+                [sys.executable, "-m", f"{__package__}.administration"],
                 input=json.dumps(commands),
                 capture_output=True,
                 text=True,
@@ -62,8 +63,8 @@ class Service:
 
     def start(self) -> None:
         """Start it; returns at once."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "consumer", "run"],
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, by this interpreter
+            [sys.executable, "-m", CONSUMER, "run"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -71,7 +71,9 @@ def test_a_sound_row_is_a_usable_specification() -> None:
         ("credential", None),
         ("credential", b"\x00"),
         pytest.param("credential", ENCRYPTION.encrypt("two\nlines", HERE), id="credential-two lines"),
-        pytest.param("credential", Encryption([new_key()]).encrypt("of another key", HERE), id="credential-another key"),
+        pytest.param(
+            "credential", Encryption([new_key()]).encrypt("of another key", HERE), id="credential-another key"
+        ),
         ("base_url", "ftp://mirakl.example"),
         ("base_url", "http://mirakl.example"),
         ("base_url", None),
