@@ -2,12 +2,17 @@
 
 import sys
 
+from consumer.console.streams import prepare
+from consumer.console.termination import end_on_sigterm
+
 _INTERRUPTED = 130
 
 
 def main() -> int:
     """Run a command and return its exit code."""
+    prepare()
     try:
+        end_on_sigterm()
         from consumer.cli import main as run  # noqa: PLC0415 - takes a moment, in which somebody may interrupt
 
         return run()

@@ -8,10 +8,11 @@ are sent only ``again``; and two redrives at the same moment do not see each oth
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from confluent_kafka import Message
 
+from consumer.console.text import decimal, moment
 from consumer.settings import Settings
 from producer_tools.connection import Connection
 from producer_tools.sender import OutgoingRecord
@@ -26,6 +27,12 @@ REDRIVE_OF = "dlq.redrive-of"
 
 MAX_HEADERS = 64
 """A request with more is dead-lettered (contract, Headers)."""
+
+HIGHEST_PARTITION = 2**31 - 2
+HIGHEST_OFFSET = 2**63 - 2
+"""One below what Kafka's protocol can carry: the next one is computed."""
+HIGHEST_REDRIVE_COUNT = 999_999_999
+"""A larger one counts as none, as for the service."""
 
 _OWN = "dlq."
 
@@ -70,16 +77,16 @@ class DeadLetter:
 
     @property
     def request_partition(self) -> int | None:
-        return self._number("dlq.partition")
+        return decimal(self.text("dlq.partition"), HIGHEST_PARTITION)
 
     @property
     def request_offset(self) -> int | None:
-        return self._number("dlq.offset")
+        return decimal(self.text("dlq.offset"), HIGHEST_OFFSET)
 
     @property
     def redrive_count(self) -> int:
         """How often it had been redriven when it was dead-lettered."""
-        return self._number(REDRIVE_COUNT) or 0
+        return decimal(self.text(REDRIVE_COUNT), HIGHEST_REDRIVE_COUNT) or 0
 
     @property
     def value_omitted(self) -> bool:
@@ -94,10 +101,6 @@ class DeadLetter:
     @property
     def _own(self) -> Mapping[str, bytes | None]:
         return dict(self.headers)
-
-    def _number(self, name: str) -> int | None:
-        text = self.text(name)
-        return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
 class DeadLetters:
@@ -141,7 +144,7 @@ def _dead_letter(message: Message) -> DeadLetter:
     return DeadLetter(
         partition=message.partition() or 0,
         offset=message.offset() or 0,
-        dead_lettered_at=datetime.fromtimestamp(max(milliseconds, 0) / 1000, UTC),
+        dead_lettered_at=moment(milliseconds),
         key=message.key(),
         value=message.value(),
         headers=headers_of(message) or (),

@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from confluent_kafka import Message
 
+from consumer.console.text import moment
 from consumer.settings import Settings
 from producer_tools.connection import Connection
 from producer_tools.environment import READING, tool_settings
@@ -183,5 +184,5 @@ class ResyncResults:
             self._on_undecodable(UndecodableResult(partition, offset, value))
             return None
         _, milliseconds = message.timestamp()
-        timestamp = datetime.fromtimestamp(max(milliseconds, 0) / 1000, UTC)
+        timestamp = moment(milliseconds)
         return ReceivedResult(value, partition, offset, timestamp, headers)

@@ -149,7 +149,7 @@ class TopicReader:
             return {partition: first for partition, (first, _) in self.bounds.items()}
         if start == "end":
             return {partition: end for partition, (_, end) in self.bounds.items()}
-        milliseconds = int(start.timestamp() * 1000)
+        milliseconds = max(0, int(start.timestamp() * 1000))  # negative ones are no times to the brokers, but commands
         times = [TopicPartition(self._topic, partition, milliseconds) for partition in self._known]
         consumer = self._consumer
         found = self._connection.ask(

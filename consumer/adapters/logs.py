@@ -24,6 +24,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from consumer.adapters.log_sink import LogSink
 from consumer.adapters.request_log import RequestLog, utc
+from consumer.console.text import printable
 from consumer.settings.model import LogFormat, LoggedRequests, LogSettings
 
 STDERR: Final = 2
@@ -203,10 +204,9 @@ def _printable(name: str, value: object) -> object:
     """A text without what moves a terminal's cursor; a traceback keeps its lines; seconds to the millisecond."""
     if isinstance(value, float):
         return round(value, 3)
-    if not isinstance(value, str) or value.isprintable():
+    if not isinstance(value, str):
         return value
-    kept = "\n" if name == "exception" else ""
-    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in value)
+    return printable(value, keep="\n" if name == "exception" else "")
 
 
 def _dropped(lines: int) -> EventDict:

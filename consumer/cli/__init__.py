@@ -1,7 +1,5 @@
 """``mirakl-resync-consumer``: the service and its administration."""
 
-import errno
-import os
 import sys
 from collections.abc import Sequence
 
@@ -14,10 +12,11 @@ from consumer.cli.config import config, encryption_key
 from consumer.cli.db import db
 from consumer.cli.doctor import doctor
 from consumer.cli.failure import ExitCode, Failure
-from consumer.cli.output import message
+from consumer.cli.output import message, show_usage_error
 from consumer.cli.registry import schemas
 from consumer.cli.run import run
 from consumer.cli.topics import topics
+from consumer.console.streams import STDOUT, give_up, lost_output
 
 _PROGRAM = "mirakl-resync-consumer"
 
@@ -69,22 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message(f"error: {failure}")
         return failure.exit_code
     except click.ClickException as error:
-        error.show()
+        show_usage_error(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # whoever reads our output has had enough
-        _give_up_output()
-        return ExitCode.FAILED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        reason = lost_output(error)
+        if reason is None:
             raise
-        _give_up_output()
-        message(f"error: the output could not be written: {error.strerror}")
+        give_up(STDOUT)
+        if reason:
+            message(f"error: the output could not be written: {reason}")
         return ExitCode.FAILED
     return code if isinstance(code, int) else 0
-
-
-def _give_up_output() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter's last flush has nothing to complain of."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

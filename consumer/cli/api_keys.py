@@ -67,13 +67,12 @@ def issue(name: str, role: str, tenant: str, expires_in: float | None) -> None:
     """Make an API key and print it, this once: nobody can show it again."""
     expires_at = _from_now(expires_in)
     with _api_keys() as keys:
-        issued = keys.issue(name, Role(role), tenant, expires_at)
+        issued = keys.issue(name, Role(role), tenant, expires_at, show=click.echo)
     until = f"until {issued.row.expires_at:%Y-%m-%d %H:%M} UTC" if issued.row.expires_at else "until it is revoked"
     message(
         f"API key {issued.row.name!r} ({issued.row.role}) of tenant {issued.row.tenant!r}, id {issued.row.id}, "
         f"valid {until}. Keep it now: it is never shown again."
     )
-    click.echo(issued.key)
 
 
 def _from_now(seconds: float | None) -> datetime | None:

@@ -1,12 +1,15 @@
 # ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
 """Data on stdout, as a table for people or JSON for scripts; messages on stderr."""
 
-import json
+import io
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import click
+
+from consumer.console.streams import write_message
+from consumer.console.text import json_text, printable
 
 _NARROWEST = 12
 """Characters: with less for each column, a table on a terminal is only splinters."""
@@ -23,8 +26,15 @@ output_option = click.option(
 
 
 def message(text: str) -> None:
-    """Tell a person something that is no data."""
-    click.echo(text, err=True)
+    """Tell a person something that is no data; what strangers wrote into it cannot steer the terminal."""
+    write_message(printable(text, keep="\n"))
+
+
+def show_usage_error(error: click.ClickException) -> None:
+    """Show how a command is used and what was wrong with it, on stderr."""
+    text = io.StringIO()
+    error.show(text)
+    write_message(text.getvalue().rstrip("\n"))
 
 
 def show(rows: Sequence[Mapping[str, object]], output: str, *, columns: Mapping[str, str], empty: str = "") -> None:
@@ -33,7 +43,7 @@ def show(rows: Sequence[Mapping[str, object]], output: str, *, columns: Mapping[
     ``columns``: field -> heading. Where there are no rows for a table, ``empty`` says so on stderr.
     """
     if output == "json":
-        click.echo(json.dumps([{name: _plain(value) for name, value in row.items()} for row in rows], indent=2))
+        click.echo(json_text([{name: _plain(value) for name, value in row.items()} for row in rows], indent=2))
     elif rows:
         _print_table(rows, columns)
     else:
@@ -94,9 +104,4 @@ def _cell(value: object) -> str:
         case datetime():
             return f"{value:%Y-%m-%d %H:%M:%S} UTC"
         case _:
-            return _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    """Show what would steer the terminal as an escape: a row can be written by hand."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+            return printable(str(value))

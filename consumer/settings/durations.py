@@ -36,13 +36,18 @@ def parse_time_or_age(text: str, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         return _ago(text, now)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:  # within a day of the first or the last time that can be written
+        return moment.replace(tzinfo=UTC)
 
 
 def _ago(text: str, now: datetime) -> datetime:
     try:
         if text.strip()[-1:].isalpha():
             return now.astimezone(UTC) - timedelta(seconds=parse_duration(text))
-    except (ValueError, OverflowError):
+    except OverflowError:  # older than the calendar
+        return datetime.min.replace(tzinfo=UTC)
+    except ValueError:
         pass
     raise ValueError(f"{text!r} is neither a time nor an age: write it like 2026-01-31T08:00:00Z or 2h")

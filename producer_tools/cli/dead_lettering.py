@@ -9,6 +9,7 @@ from itertools import islice
 
 import click
 
+from consumer.console.text import printable
 from consumer.settings import Settings
 from producer_tools.cli.api_key import api_key_from
 from producer_tools.cli.exit_codes import ExitCode, code_of, foremost, say
@@ -18,7 +19,6 @@ from producer_tools.cli.presentation import (
     Stream,
     Table,
     iso,
-    printable,
     progress,
     streaming,
     to_the_second,
@@ -225,7 +225,7 @@ def _header_text(name: str, value: bytes | None) -> str | None:
 
 def _show(letter: DeadLetter) -> None:
     click.echo(f"dead letter {letter.coordinates}, {iso(letter.dead_lettered_at)}")
-    click.echo(f"{letter.reason}: {printable(letter.message or '')}")
+    click.echo(printable(f"{letter.reason}: {letter.message or ''}"))
     if letter.topic is not None:
         origin = f"{letter.topic}, partition {letter.request_partition}, offset {letter.request_offset}"
         click.echo(f"read from {printable(origin)}; redriven {letter.redrive_count} times before")

@@ -1,13 +1,14 @@
 """What the shell is told."""
 
-import errno
+import io
 import logging
-import os
-import sys
 from collections.abc import Callable, Collection
 from enum import IntEnum
 
 import click
+
+from consumer.console.streams import STDOUT, give_up, lost_output, write_message
+from consumer.console.text import printable
 
 
 class ExitCode(IntEnum):
@@ -23,9 +24,6 @@ class ExitCode(IntEnum):
     UNREACHABLE = 6
     INTERRUPTED = 130
 
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Where the output goes has no room: nothing of ours is wrong."""
 
 _PRECEDENCE = (
     ExitCode.INTERRUPTED,
@@ -50,26 +48,21 @@ def guarded(action: Callable[[], int]) -> int:
         say("interrupted")
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        say(text.getvalue().rstrip("\n"))
         return ExitCode.WRONG_INPUT
-    except BrokenPipeError:  # whoever reads our output has had enough
-        _give_up_output()
-        return ExitCode.UNEXPECTED
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _FULL:
-            _give_up_output()
-            say(f"error: the output could not be written: {error.strerror}")
+        if isinstance(error, OSError) and (reason := lost_output(error)) is not None:
+            give_up(STDOUT)
+            if reason:
+                say(f"error: the output could not be written: {reason}")
             return ExitCode.UNEXPECTED
         code = code_of(error)
         if code is None:
             raise
         say(f"error: {error}")
         return code
-
-
-def _give_up_output() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter's last flush has nothing to complain of."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def code_of(error: BaseException) -> ExitCode | None:
@@ -96,5 +89,5 @@ def show_warnings() -> None:
 
 
 def say(message: str) -> None:
-    """For people, on stderr."""
-    click.echo(message, err=True)
+    """For people, on stderr; what strangers wrote into it cannot steer the terminal."""
+    write_message(printable(message, keep="\n"))

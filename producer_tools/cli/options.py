@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from consumer.console.text import decimal
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -44,12 +46,13 @@ def moment(_context: click.Context, _option: click.Parameter, given: str | None)
 
 def coordinates(text: str) -> tuple[int, int]:
     """``PARTITION:OFFSET``."""
-    partition, _, offset = text.partition(":")
-    if not (partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()):
+    written, _, place = text.partition(":")
+    partition, offset = decimal(written), decimal(place)
+    if partition is None or offset is None:
         raise click.BadParameter(
             f"{text!r} is not PARTITION:OFFSET, such as 0:17; `mirakl-resync dlq list` shows them."
         )
-    return int(partition), int(offset)
+    return partition, offset
 
 
 def output_option(*forms: Output) -> Callable[[Decorated], Decorated]:

@@ -83,12 +83,11 @@ def default_requester() -> str:
 def _read_file(name: str | None) -> ProductFile:
     if name is None:
         return ProductFile("")
-    if name == "-":
-        return read_product_file("standard input", sys.stdin.buffer.read())
+    shown = "standard input" if name == "-" else name
     try:
-        return read_product_file(name, Path(name).read_bytes())
+        return read_product_file(shown, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
     except OSError as error:
-        raise InvalidRequest([Mistake(name, f"cannot be read ({error.strerror})")]) from None
+        raise InvalidRequest([Mistake(shown, f"cannot be read ({error.strerror})")]) from None
 
 
 def _from_flags(given: tuple[str, ...]) -> tuple[list[LocatedProduct], list[Mistake]]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import click
 
+from consumer.console.text import json_text, printable
 from producer_tools.cli.options import Output
 
 if TYPE_CHECKING:
@@ -24,18 +24,6 @@ WHOLE_UP_TO = 36
 """Characters: a UUID."""
 _NARROWEST_TEXT = 32
 """Characters: a last column that is left with less stands below its row."""
-_INVISIBLE = {"Cc", "Cf", "Cs"}
-
-
-def printable(text: str) -> str:
-    """Other people's text, fit for a terminal: what would steer it is shown as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(each if unicodedata.category(each) not in _INVISIBLE else _escape(each) for each in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
 
 
 def iso(moment: datetime) -> str:
@@ -162,21 +150,21 @@ def streaming(stream: Stream) -> Iterator[Stream]:
 def _echo_id(item: JsonObject) -> None:
     """What has no id yet, as in a dry run, is not written."""
     if "requestId" in item:
-        click.echo(item["requestId"])
+        click.echo(printable(item["requestId"]))
 
 
 def write_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    click.echo(_dumps(value, indent=2))
 
 
-def _dumps(item: JsonObject) -> str:
-    # Lone surrogates cannot be written as UTF-8.
-    text = json.dumps(item, ensure_ascii=False)
-    return text if text.isascii() or _encodable(text) else json.dumps(item)
-
-
-def _encodable(text: str) -> bool:
-    return not any("\ud800" <= each <= "\udfff" for each in text)
+def _dumps(value: object, *, indent: int | None = None) -> str:
+    """Write JSON that the encoding of stdout can carry: an escape for what it cannot."""
+    text = json_text(value, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
 
 
 Advance: TypeAlias = Callable[[int], None]

@@ -10,6 +10,7 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 ROOT = Path(__file__).parents[2]
 OURS = ("consumer", "schemas", "producer_tools")
 LIBRARIES_OF = {
+    "consumer.console": set[str](),
     "consumer.domain": {"pydantic"},
     "consumer.engine": set[str](),
     "consumer.settings": {"pydantic", "pydantic_core"},

@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -53,11 +54,15 @@ class ApiKeys:
         role: Role = Role.OPERATOR,
         tenant: str = DEFAULT_TENANT,
         expires_at: datetime | None = None,
+        *,
+        show: Callable[[str], object] = lambda _key: None,
     ) -> IssuedApiKey:
         """Make a key of 256 random bits and store its SHA-256.
 
         A slow hash would protect guessable secrets; these cannot be guessed, and are looked up for every request.
-        ``expires_at`` must carry its time zone.
+        ``expires_at`` must carry its time zone. ``show`` is called with the key before it is stored for good; what it
+        raises leaves no key behind. A key that nobody has seen would open the service to nobody, and could not be told
+        from one that somebody uses.
         """
         refuse_name(tenant, "tenant")
         refuse_name(name, "name")
@@ -77,7 +82,9 @@ class ApiKeys:
                     f"Tenant {tenant!r} has an API key {name!r} already; choose another name, or revoke that one first."
                 )
             connection.execute(insert(api_keys).values(values))
-            return IssuedApiKey(key, _row(by_id(connection, api_keys, values["id"])))
+            issued = IssuedApiKey(key, _row(by_id(connection, api_keys, values["id"])))
+            show(key)
+            return issued
 
     def list(self, tenant: str | None = None) -> tuple[ApiKeyRow, ...]:
         """Give those of a tenant, or of all, by tenant and name."""

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from consumer.console.text import printable
 from producer_tools.cli.options import Output
-from producer_tools.cli.presentation import Stream, Table, printable, streaming
+from producer_tools.cli.presentation import Stream, Table, streaming
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,54 @@
+"""Text from elsewhere, safe to show: nothing in it steers a terminal, hides, or passes for another line."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+_LAST_MILLISECOND: Final = 253_402_300_799_999
+"""Of the year 9999, since the epoch: the last that a ``datetime`` can hold."""
+_MOST_DIGITS: Final = 19
+"""Of a 64-bit number; Python refuses to convert thousands of digits."""
+_HIGHEST: Final = 2**63 - 1
+_NOT_ASCII_OR_DELETE: Final = re.compile(r"[\x7f-\U0010ffff]")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Show as an escape what is not printable: control and format characters (bidirectional ones too), separators.
+
+    ``keep``: characters that pass nevertheless, such as line feeds.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else _escaped(each) for each in text)
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Write JSON in which every character that is not printable is an escape.
+
+    It means the same to a parser, and does nothing to a terminal.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text if text.isascii() and "\x7f" not in text else _NOT_ASCII_OR_DELETE.sub(_json_escaped, text)
+
+
+def decimal(text: str | None, highest: int = _HIGHEST) -> int | None:
+    """Read a number that somebody else wrote: digits only, up to ``highest``; ``None``: it is none."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
+        return None
+    number = int(text)
+    return number if number <= highest else None
+
+
+def moment(milliseconds: int) -> datetime:
+    """Return the time of a record's timestamp, which its producer chooses; the nearest that can be written."""
+    return datetime.fromtimestamp(min(max(milliseconds, 0), _LAST_MILLISECOND) / 1000, UTC)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    character = found.group()
+    return character if character.isprintable() else json.dumps(character)[1:-1]
