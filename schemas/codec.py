@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from fastavro import schemaless_writer
 
@@ -22,8 +22,9 @@ from schemas.framing import (
     header_framing,
     parse_framing,
 )
+from schemas.learnt import LearntSchemas, Unreadable
 from schemas.released import ReleasedSchema, plain_schema, requests, results
-from schemas.resolution import MALFORMED, Read, SchemaError, resolve
+from schemas.resolution import MALFORMED, Read, Resolved, SchemaError, resolve
 
 Record: TypeAlias = dict[str, Any]
 
@@ -38,15 +39,6 @@ RESULT_MAX_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """These bytes are no record of the kind asked for, for good."""
-
-    reason: Literal["UNREADABLE", "UNKNOWN_SCHEMA"]
-    message: str
-    """For people, bounded."""
-
-
-@dataclass(frozen=True, slots=True)
 class UnknownSchema:
     """The registry has to be asked for this schema first; see `RecordDecoder.learn`."""
 
@@ -56,24 +48,58 @@ class UnknownSchema:
 class RecordDecoder:
     """Decodes one kind of record, written with any schema that resolves to our newest one.
 
-    ``registry`` says whether schema ids can be asked for: without, an id is unknown for good.
+    ``registry`` says whether schema ids can be asked for: without, an id is unknown for good. ``others`` are our
+    bundled schemas of another kind of record. What was learnt is kept in a bounded cache; a schema that fell out
+    of it is an `UnknownSchema` again.
     """
 
-    def __init__(self, versions: Sequence[ReleasedSchema], *, registry: bool, max_bytes: int) -> None:
+    def __init__(
+        self,
+        versions: Sequence[ReleasedSchema],
+        others: Sequence[ReleasedSchema],
+        *,
+        registry: bool,
+        max_bytes: int,
+    ) -> None:
         self._registry = registry
         self._max_bytes = max_bytes
         self._ours = plain_schema(versions[-1].text)
         self._reads: dict[bytes, Read] = {}
-        self._refused: dict[SchemaRef, Unreadable] = {}
+        """By framing: bundled and learnt."""
+        self._newest = b""
+        """The framing that was read last: the cache hears of changes only, not of every record."""
+        self._learnt = LearntSchemas()
+        self._bundled_refused: dict[SchemaRef, Unreadable] = {}
         for version in versions:
-            self.learn(version.ref, version.text)
+            self._reads[version.ref.wire] = resolve(version.text, *self._ours).read
+        for other in others:
+            prepared = self.prepare(other.ref, other.text)
+            if isinstance(prepared, Unreadable):
+                self._bundled_refused[other.ref] = prepared
 
     def learn(self, ref: SchemaRef, schema_text: str) -> None:
-        """Remember the schema of this name, for ever. One that is none, or none of ours, is remembered as such."""
+        """Prepare a schema and adopt it."""
+        self.adopt(ref, self.prepare(ref, schema_text))
+
+    def prepare(self, ref: SchemaRef, schema_text: str) -> Resolved | Unreadable:
+        """Resolve the schema of this name. Takes up to a second for a hostile one; may run on any thread."""
         try:
-            self._reads[ref.wire] = resolve(schema_text, *self._ours)
+            return resolve(schema_text, *self._ours)
         except SchemaError as error:
-            self._refused[ref] = _unreadable(f"{ref}: {error}")
+            return self.refusal(ref, error)
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's schema provokes concerns its records only
+            return _unreadable(f"{ref}: cannot be resolved ({type(error).__name__})")
+
+    def refusal(self, ref: SchemaRef, error: SchemaError) -> Unreadable:
+        """What records of this schema are, which cannot be resolved."""
+        return _unreadable(f"{ref}: {error}")
+
+    def adopt(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> None:
+        """Remember a prepared schema, or that it is none or none of ours, until others need its place."""
+        for evicted in self._learnt.add(ref, prepared):
+            self._reads.pop(evicted.wire, None)
+        if isinstance(prepared, Resolved):
+            self._reads[ref.wire] = prepared.read
 
     def decode(self, value: bytes | None, schema_header: bytes | None = None) -> Record | Unreadable | UnknownSchema:
         """The record in a Kafka value, given the value of its header `SCHEMA_ID_HEADER`, if it has one."""
@@ -90,11 +116,13 @@ class RecordDecoder:
         read = self._reads.get(framing)
         if read is None:
             return self._unread(framing, schema_header)
+        if framing != self._newest:
+            self._newest = framing
+            self._learnt.touch(framing)
         try:
             record, at = read(value, at)
-        except MALFORMED as error:
-            problem = "it ends too early, or has what the schema has not" if isinstance(error, IndexError) else error
-            return _unreadable(f"the body is not what its schema says: {problem}")
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's bytes provoke concerns this record only
+            return _unreadable_body(error)
         if at != len(value):
             return _unreadable(f"the body ends at byte {len(value)} where its schema ends it at {at}")
         return cast("Record", record)
@@ -106,8 +134,9 @@ class RecordDecoder:
                 return _unreadable(f"no known framing: the value begins with {framing.hex()!r}")
             begin = schema_header[:SINGLE_OBJECT_BYTES].hex()
             return _unreadable(f"the header {SCHEMA_ID_HEADER} is no schema id or GUID: it begins with {begin!r}")
-        if ref in self._refused:
-            return self._refused[ref]
+        refused = self._bundled_refused.get(ref) or self._learnt.refused(ref)
+        if refused is not None:
+            return refused
         if ref.fingerprint is not None:
             return Unreadable("UNKNOWN_SCHEMA", f"{ref} is not among the schemas bundled here")
         if not self._registry:
@@ -122,7 +151,7 @@ class RequestDecoder(RecordDecoder):
     """
 
     def __init__(self, *, registry: bool, max_bytes: int) -> None:
-        super().__init__(requests(), registry=registry, max_bytes=max_bytes)
+        super().__init__(requests(), results(), registry=registry, max_bytes=max_bytes)
 
     def decode(self, value: bytes | None, schema_header: bytes | None = None) -> Record | Unreadable | UnknownSchema:
         """The request in a Kafka value, given the value of its header `SCHEMA_ID_HEADER`, if it has one."""
@@ -134,7 +163,7 @@ class ResultDecoder(RecordDecoder):
     """Decodes ``ProductResyncResult``; a status that ours does not have reads as ``UNKNOWN``."""
 
     def __init__(self, *, registry: bool, max_bytes: int = RESULT_MAX_BYTES) -> None:
-        super().__init__(results(), registry=registry, max_bytes=max_bytes)
+        super().__init__(results(), requests(), registry=registry, max_bytes=max_bytes)
 
 
 def _unanswerable(request: Record) -> Unreadable | None:
@@ -147,6 +176,14 @@ def _unanswerable(request: Record) -> Unreadable | None:
     if not EARLIEST_MILLIS <= requested_at <= LATEST_MILLIS:
         return _unreadable(f"requestedAt ({requested_at}) lies outside the years 1 to 9999")
     return None
+
+
+def _unreadable_body(error: Exception) -> Unreadable:
+    if isinstance(error, IndexError):
+        return _unreadable("the body is not what its schema says: it ends too early, or has what the schema has not")
+    if isinstance(error, MALFORMED):
+        return _unreadable(f"the body is not what its schema says: {error}")
+    return _unreadable(f"the body cannot be read by its schema ({type(error).__name__})")
 
 
 def _unreadable(message: str) -> Unreadable:

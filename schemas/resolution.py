@@ -9,6 +9,10 @@ strict, and its work is bounded by the length of the body. It is also faster.
 Positions only grow, and strings and skipped values do not check them: one that has passed the end is
 caught by the next byte read, or by the caller, who must compare the last position with the length.
 
+A schema's text, nodes, depth and names are bounded before anything is made of them (`SCHEMA_MAX_CHARS` and its
+neighbours), and each pair of named types is resolved once: work and memory grow with the text, not with what
+its references multiply to.
+
 Logical types are ignored: a string that is no uuid, or a time beyond Python's years, is a value to be
 answered, not one to fail on. Only what our own schemas use can be read; anything can be skipped.
 
@@ -18,6 +22,7 @@ Source: Avro specification 1.12, "Binary encoding" and "Schema resolution".
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 from typing import Any, Final, TypeAlias
@@ -31,6 +36,22 @@ Read: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
 """(body, position) -> (value, position behind it); raises one of `MALFORMED`."""
 Skip: TypeAlias = int | Callable[[bytes, int], int]
 """A fixed number of bytes, or (body, position) -> position behind. A function reads at least one byte."""
+
+
+SCHEMA_MAX_CHARS: Final = 256 * 1024
+"""Characters of a writer's schema, referenced schemas included: about fifty times our own schema."""
+SCHEMA_MAX_NODES: Final = 20_000
+"""Types, fields, symbols and other values of a writer's schema. Each costs up to 1 KB of memory and 25 us."""
+SCHEMA_MAX_DEPTH: Final = 200
+"""Levels of JSON in a writer's schema; the parser recurses on the C stack, which is small on some threads."""
+NAME_MAX_CHARS: Final = 512
+"""Characters of a name or namespace: each named type is known by both, so a long namespace would multiply."""
+_FIXED_MAX_BYTES: Final = 2**31 - 1
+"""Avro implementations read sizes as a 32-bit int."""
+_BEYOND_ANY_BODY: Final = 2**40
+"""Bytes. Fixed sizes add up to no more, so that positions stay numbers of a few digits."""
+_EXCERPT_CHARS: Final = 200
+"""Characters of a message about somebody else's schema."""
 
 
 class MalformedError(ValueError):
@@ -55,38 +76,70 @@ _INTS: Final = range(-(2**31), 2**31)
 _PROMOTIONS: Final = {("int", "long"), ("string", "bytes"), ("bytes", "string")}
 
 
-def parse_writer(text: str) -> tuple[Schema, Mapping[str, Schema]]:
-    """A writer's schema and its named types by full name, with nothing left but what shapes the bytes.
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A writer's schema resolved to ours."""
 
-    Raises `SchemaError` where the text is no Avro schema.
+    read: Read
+    nodes: int
+    """Of the writer's schema: memory and time of the resolution are proportional to it."""
+
+
+def resolve(writer_text: str, reader: Schema, reader_named: Mapping[str, Schema]) -> Resolved:
+    """Compile the function that reads what was written with ``writer_text`` as ``reader``.
+
+    Raises `SchemaError` where the text is no Avro schema, is beyond the bounds of this module, or what it writes
+    can never be read as ``reader``.
     """
+    writer, writer_named, nodes = _parse_writer(writer_text)
+    try:
+        return Resolved(_Resolution(writer_named, reader_named).read(writer, reader), nodes)
+    except _NOT_A_SCHEMA as error:
+        raise SchemaError(f"cannot be resolved: {_excerpt(error)}") from error
+
+
+def _parse_writer(text: str) -> tuple[Schema, Mapping[str, Schema], int]:
+    """A writer's schema, its named types by full name, and its nodes, with nothing left but what shapes the bytes."""
+    if len(text) > SCHEMA_MAX_CHARS:
+        raise SchemaError(f"the schema has {len(text)} characters, more than the {SCHEMA_MAX_CHARS} that are read")
     named: dict[str, Schema] = {}
+    structure = _Structure()
     try:
-        return parse_schema(_structure(json.loads(text)), named), named
+        return parse_schema(structure.of(json.loads(text), SCHEMA_MAX_DEPTH), named), named, structure.nodes
+    except SchemaError:
+        raise
     except _NOT_A_SCHEMA as error:
-        msg = f"not an Avro schema: {error}"
-        raise SchemaError(msg[:500]) from error
+        raise SchemaError(f"not an Avro schema: {_excerpt(error)}") from error
 
 
-def _structure(node: Schema) -> Schema:
-    if isinstance(node, list):
-        return [_structure(item) for item in node]
-    if isinstance(node, dict):
-        return {key: _structure(value) for key, value in node.items() if key in _STRUCTURE}
-    return node
+def _excerpt(error: Exception) -> str:
+    return str(error)[:_EXCERPT_CHARS]
 
 
-def resolve(writer_text: str, reader: Schema, reader_named: Mapping[str, Schema]) -> Read:
-    """The function that reads what was written with ``writer_text`` as ``reader``.
+class _Structure:
+    """Copies what shapes the bytes out of a schema, within the bounds."""
 
-    Raises `SchemaError` where the text is no Avro schema, or what it writes can never be read as ``reader``.
-    """
-    writer, writer_named = parse_writer(writer_text)
-    try:
-        return _Resolution(writer_named, reader_named).read(writer, reader)
-    except _NOT_A_SCHEMA as error:
-        msg = f"cannot be resolved: {error}"
-        raise SchemaError(msg[:500]) from error
+    def __init__(self) -> None:
+        self.nodes = 0
+
+    def of(self, node: Schema, depth: int) -> Schema:
+        self.nodes += 1
+        if self.nodes > SCHEMA_MAX_NODES:
+            raise SchemaError(f"the schema has more than {SCHEMA_MAX_NODES} types, fields and symbols")
+        if not depth:
+            raise SchemaError(f"the schema is nested more than {SCHEMA_MAX_DEPTH} levels deep")
+        if isinstance(node, list):
+            return [self.of(item, depth - 1) for item in node]
+        if isinstance(node, dict):
+            return {key: self._part(key, value, depth - 1) for key, value in node.items() if key in _STRUCTURE}
+        return node
+
+    def _part(self, key: str, value: Schema, depth: int) -> Schema:
+        if key not in ("name", "namespace"):
+            return self.of(value, depth)
+        if isinstance(value, str) and len(value) > NAME_MAX_CHARS:
+            raise SchemaError(f"a name in the schema has {len(value)} characters, more than {NAME_MAX_CHARS}")
+        return value
 
 
 class _Resolution:
@@ -96,9 +149,28 @@ class _Resolution:
         self._writer_named = writer_named
         self._reader_named = reader_named
         self._skips: dict[str, Skip | None] = {}
+        self._reads: dict[tuple[str, str], Read | SchemaError] = {}
 
     def read(self, writer: Schema, reader: Schema) -> Read:
+        """How to read a value of the writer's as ours."""
         writer, reader = _define(writer, self._writer_named), _define(reader, self._reader_named)
+        if not (_is_named(writer) and _is_named(reader)):
+            return self._read(writer, reader)
+        pair = writer["name"], reader["name"]
+        if pair not in self._reads:
+            self._reads[pair] = self._read_or_error(writer, reader)
+        known = self._reads[pair]
+        if isinstance(known, SchemaError):
+            raise SchemaError(str(known))
+        return known
+
+    def _read_or_error(self, writer: Schema, reader: Schema) -> Read | SchemaError:
+        try:
+            return self._read(writer, reader)
+        except SchemaError as error:
+            return SchemaError(str(error))  # without the traceback, which would keep all that was under way
+
+    def _read(self, writer: Schema, reader: Schema) -> Read:
         if isinstance(writer, list):
             _all_differ("branches of a union", [_label(branch) for branch in writer])
             return _read_union([self._branch(branch, reader) for branch in writer])
@@ -192,6 +264,10 @@ def _define(schema: Schema, named: Mapping[str, Schema]) -> Schema:
     return named.get(schema, schema) if isinstance(schema, str) else schema
 
 
+def _is_named(schema: Schema) -> bool:
+    return isinstance(schema, dict) and "name" in schema
+
+
 def _kind(schema: Schema) -> str:
     if isinstance(schema, list):
         return "union"
@@ -207,7 +283,7 @@ def _same_name(writer: Schema, reader: Schema) -> None:
     name = writer["name"].rpartition(".")[2]
     aliases = (alias.rpartition(".")[2] for alias in reader.get("aliases", ()))
     if name not in (reader["name"].rpartition(".")[2], *aliases):
-        raise SchemaError(f"{writer['name']} is another type than {reader['name']}")
+        raise SchemaError(f"another {reader['type']} type: {writer['name']}, not {reader['name']}")
 
 
 def _all_differ(what: str, names: Sequence[str]) -> None:
@@ -218,8 +294,8 @@ def _all_differ(what: str, names: Sequence[str]) -> None:
 
 def _fixed_size(writer: Schema) -> int:
     size = writer["size"]
-    if not isinstance(size, int) or size < 0:
-        raise SchemaError(f"the size of {writer['name']} is no number of bytes: {size!r}")
+    if not isinstance(size, int) or not 0 <= size <= _FIXED_MAX_BYTES:
+        raise SchemaError(f"the size of {writer['name']} is not a number of bytes from 0 to {_FIXED_MAX_BYTES}")
     return size
 
 
@@ -450,7 +526,7 @@ def _skip_all(skips: Sequence[Skip]) -> Skip:
     """One value after the other. What takes no bytes costs no step."""
     skips = [skip for skip in skips if skip != 0]
     if all(isinstance(skip, int) for skip in skips):
-        return sum(skip for skip in skips if isinstance(skip, int))
+        return min(sum(skip for skip in skips if isinstance(skip, int)), _BEYOND_ANY_BODY)
     if len(skips) == 1:
         return skips[0]
 

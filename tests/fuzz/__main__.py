@@ -11,6 +11,7 @@ from random import Random
 from typing import Final, TypeAlias
 
 from tests.fuzz import decisions, targets
+from tests.fuzz.cost import cost
 from tests.fuzz.engine import RECORDS, engine
 from tests.fuzz.resolution import resolution
 
@@ -24,6 +25,7 @@ TARGETS: Final = {
     "registry": targets.registry,
     "engine": engine,
     "resolution": resolution,
+    "schema-cost": cost,
     "intake": decisions.intake,
     "lanes": decisions.lanes,
     "batches": decisions.batches,
@@ -35,7 +37,8 @@ SHARES: Final = {
     "answer": 0.15,
     "progress": 0.05,
     "base-url": 0.05,
-    "registry": 0.1,
+    "registry": 0.0995,
+    "schema-cost": 0.0005,
     "engine": 0.09,
     "resolution": 0.01,
     "intake": 0.04,

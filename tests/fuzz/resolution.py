@@ -22,7 +22,7 @@ def resolution(rng: Random) -> None:
     ours, named = _ours(rng.random() < 0.3)
     writer = Writers(rng, named).of(ours)
     schema = json.dumps(defined_once(writer.schema, set()))
-    read = resolve(schema, ours, named)
+    read = resolve(schema, ours, named).read
     parsed = parse_schema(json.loads(schema))
     body = writer.write()
 

@@ -15,10 +15,10 @@ from schemas.codec import (
     ResultDecoder,
     ResultEncoder,
     UnknownSchema,
-    Unreadable,
     write_long,
 )
 from schemas.framing import SchemaRef
+from schemas.learnt import Unreadable
 from schemas.released import crc64_avro, requests, results
 from schemas.resolution import read_long
 from tests.unit.schemas import spec_avro

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import RequestDecoder, RequestEncoder, ResultDecoder, ResultEncoder, Unreadable, write_long
+from schemas.codec import RequestDecoder, RequestEncoder, ResultDecoder, ResultEncoder, write_long
 from schemas.framing import SchemaRef
+from schemas.learnt import Unreadable
 from schemas.released import requests
 from tests.unit.schemas.values import REQUEST, RESULT
 
