@@ -7,14 +7,19 @@ from pydantic import ValidationError
 from consumer.settings import SchemaRegistrySettings
 from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
 from producer_tools.topic_reader import Headers
-from schemas.codec import RequestEncoder, ResultDecoder, UnknownSchema, Unreadable
+from schemas.codec import RequestEncoder, ResultDecoder, UnknownSchema
 from schemas.events import ProductResyncResult
 from schemas.framing import SCHEMA_ID_HEADER, SchemaRef
+from schemas.learnt import Unreadable
 from schemas.registry import Missing, RegistryAddress, RegistryTroubleError, SchemaRegistry, registered_id
 from schemas.released import requests
+from schemas.resolution import SchemaError
 
 ASK_AGAIN_SECONDS = 30.0
 """How long "no such schema" is believed: a replica of the registry may lag behind."""
+
+MISSING_MAX = 10_000
+"""Schemas known to be missing at a time; beyond, all are asked for again."""
 
 _SERVER_ERRORS = 500
 
@@ -79,9 +84,14 @@ class ResultReader:
         try:
             self._registry = self._registry or SchemaRegistry(self._address)
             found = self._registry.schema(ref)
+        except SchemaError as error:
+            self._decoder.adopt(ref, self._decoder.refusal(ref, error))
+            return True
         except RegistryTroubleError as error:
             raise _explained(error) from error
         if isinstance(found, Missing):
+            if len(self._missing) >= MISSING_MAX:
+                self._missing.clear()
             self._missing[ref] = time.monotonic() + ASK_AGAIN_SECONDS
             return False
         self._decoder.learn(ref, found)

@@ -1,16 +1,15 @@
 """A schema registry with Confluent's REST API: what is asked, what its answers mean, and who asks.
 
-A `Question` is a value: a request and the meaning of its answers. `SchemaRegistry` and `AsyncSchemaRegistry`
-carry it out; nothing else differs between them. A registry in trouble is never a "no": whatever is not one of
-the answers that a question expects is a `RegistryTroubleError`, worded for people, with no secret in it.
+A `Question` is a value: a request and the meaning of its answers. `SchemaRegistry` carries it out, and blocks
+while it does. A registry in trouble is never a "no": whatever is not one of the answers that a question expects
+is a `RegistryTroubleError`, worded for people, with no secret in it. Answers are bounded in bytes, as received,
+and in time.
 
 Source: Confluent's "Schema Registry API Reference".
 """
 
-import asyncio
 import json
 import ssl
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,18 +20,22 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
 
+from schemas.bounded_network import Bounds, TooMuchReceivedError, bound
 from schemas.framing import SchemaRef
 from schemas.references import self_contained
+from schemas.resolution import SCHEMA_MAX_CHARS, SchemaError
 
 Answer = TypeVar("Answer")
 Json: TypeAlias = Any
 
 TIMEOUT_SECONDS: Final = 10.0
 """For the whole of one answer."""
-MAX_BODY_BYTES: Final = 4 << 20
-"""No schema is that long: a registry keeps each in one Kafka record."""
+MAX_BODY_BYTES: Final = 1 << 20
+"""Of an answer: the longest schema that is read, with each character escaped."""
 MAX_REFERENCES: Final = 100
 """Schemas that one schema may be made of."""
+MAX_ID: Final = 2**31 - 1
+"""Ids of schemas are ints in every registry and client."""
 EXCERPT_CHARS: Final = 200
 """Of the registry's own words."""
 
@@ -134,19 +137,23 @@ class Question(Generic[Answer]):
     body: Mapping[str, Json] | None = None
     said_no: Mapping[int, Answer] = field(default_factory=dict)
     """The meaning of a 404 with this ``error_code``; any other 404 may come from a proxy and means nothing."""
+    for_schema: bool = False
+    """Whether an answer beyond `MAX_BODY_BYTES` is a schema beyond our bounds, rather than a trouble."""
 
 
 def schema_named(ref: SchemaRef) -> Question[RegisteredSchema | Missing]:
     """The schema with this id or GUID."""
     path = f"schemas/ids/{ref.id}" if ref.guid is None else f"{_GUIDS}{ref.guid}"
-    return Question(str(ref), "GET", path, _registered_schema, said_no={SCHEMA_NOT_FOUND: Missing()})
+    no = {SCHEMA_NOT_FOUND: Missing()}
+    return Question(str(ref), "GET", path, _registered_schema, said_no=no, for_schema=True)
 
 
 def schema_version(subject: str, version: int | str = "latest") -> Question[RegisteredSchema | Missing]:
     """One version of a subject."""
     no: Mapping[int, RegisteredSchema | Missing] = {SUBJECT_NOT_FOUND: Missing(), VERSION_NOT_FOUND: Missing()}
     path = f"subjects/{quote(subject, safe='')}/versions/{version}"
-    return Question(f"version {version} of {subject}", "GET", path, _registered_schema, said_no=no)
+    what = f"version {_excerpt(str(version))} of {_excerpt(subject)}"
+    return Question(what, "GET", path, _registered_schema, said_no=no, for_schema=True)
 
 
 def registered_id(subject: str, schema_text: str) -> Question[int | Missing]:
@@ -193,10 +200,17 @@ def new_level(subject: str, wanted: str) -> Question[str]:
 
 def _registered_schema(answer: Json) -> RegisteredSchema:
     references = tuple(
-        Reference(str(reference["name"]), _encodable(reference["subject"]), int(reference["version"]))
+        Reference(str(reference["name"]), _encodable(reference["subject"]), _version(reference["version"]))
         for reference in answer.get("references") or ()
     )
     return RegisteredSchema(_text(answer["schema"]), references)
+
+
+def _version(value: Json) -> int:
+    number = int(value)
+    if not -1 <= number <= MAX_ID:  # -1: the latest
+        raise ValueError("a version has 31 bits")
+    return number
 
 
 def _text(value: Json) -> str:
@@ -213,7 +227,10 @@ def _encodable(value: Json) -> str:
 
 
 def _id(answer: Json) -> int:
-    return int(answer["id"])
+    number = int(answer["id"])
+    if not 0 <= number <= MAX_ID:
+        raise ValueError("an id has 31 bits")
+    return number
 
 
 def _compatibility(answer: Json) -> Compatibility:
@@ -283,21 +300,23 @@ def _trouble(
 
 @contextmanager
 def _reached(question: Question[Any], address: RegistryAddress) -> Generator[None]:
-    """Foreign errors become ours here."""
+    """Foreign errors become ours here: whatever it is, it concerns this question only."""
     try:
         yield
+    except (RegistryTroubleError, SchemaError):
+        raise
     except (TimeoutError, httpx.TimeoutException) as error:
         problem = f"no answer within {address.timeout:g} s"
         raise _trouble(question, address, None, problem, "is it running, and is there a way to it?") from error
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+    except Exception as error:
         problem = _excerpt(str(error)) or type(error).__name__
-        raise _trouble(question, address, None, problem, f"is it running? Otherwise {_CHECK_URL}") from error
+        raise _trouble(question, address, None, problem, _unreached(problem)) from error
 
 
-def _append(body: bytearray, chunk: bytes, question: Question[Any], address: RegistryAddress) -> None:
-    body += chunk
-    if len(body) > MAX_BODY_BYTES:
-        raise _trouble(question, address, None, f"more than {MAX_BODY_BYTES} bytes", _CHECK_URL)
+def _unreached(problem: str) -> str:
+    if "certificate required" in problem.lower().replace("_", " ") or "handshake failure" in problem.lower():
+        return "it seems to demand a client certificate, which is not supported: let it accept HTTP Basic instead"
+    return f"is it running? Otherwise {_CHECK_URL}"
 
 
 # Who asks
@@ -313,10 +332,15 @@ def whole_schema(ref: SchemaRef) -> Conversation[str | Missing]:
         return found
     definitions: dict[str, str] = {}
     wanted = list(found.references)
-    while wanted and len(definitions) < MAX_REFERENCES:
+    chars = len(found.text)
+    while wanted:
         reference = wanted.pop()
         if reference.name in definitions:
             continue
+        if len(definitions) == MAX_REFERENCES or chars > SCHEMA_MAX_CHARS:
+            raise SchemaError(
+                f"the schema refers to more than {MAX_REFERENCES} others or {SCHEMA_MAX_CHARS} characters"
+            )
         part = yield schema_version(reference.subject, reference.version)
         if isinstance(part, Missing):
             raise RegistryTroubleError(
@@ -324,51 +348,58 @@ def whole_schema(ref: SchemaRef) -> Conversation[str | Missing]:
                 "that it refers to: restore it there."
             )
         definitions[reference.name] = part.text
+        chars += len(part.text)
         wanted += part.references
     return self_contained(found.text, definitions)
 
 
-class _Asker:
-    """What both ways of asking have in common. What was found is kept for ever: ids never change their meaning."""
+class SchemaRegistry:
+    """Asks and waits. May be used by several threads. ``transport`` replaces the network in tests.
 
-    def __init__(self, address: RegistryAddress) -> None:
-        self._address = address
-        self._found: dict[SchemaRef, str] = {}
-
-    def _options(self, transport: object) -> dict[str, Any]:
-        return {
-            "auth": self._address.credentials,
-            "base_url": f"{self._address}/",
-            "follow_redirects": False,
-            "headers": {
-                "accept": "application/vnd.schemaregistry.v1+json, application/json",
-                "accept-encoding": "identity",
-            },
-            "timeout": self._address.timeout,
-            **({"verify": self._address.trust()} if transport is None else {"transport": transport}),
-        }
-
-
-class SchemaRegistry(_Asker):
-    """Asks and waits; for commands. ``transport`` replaces the network in tests."""
+    Raises `RegistryTroubleError` where the CA file or a proxy of the environment cannot be used.
+    """
 
     def __init__(self, address: RegistryAddress, transport: httpx.BaseTransport | None = None) -> None:
-        super().__init__(address)
-        self._http = httpx.Client(**self._options(transport))
+        self._address = address
+        self._bounds = Bounds()
+        try:
+            self._http = httpx.Client(
+                auth=address.credentials,
+                base_url=f"{address}/",
+                follow_redirects=False,
+                headers={
+                    "accept": "application/vnd.schemaregistry.v1+json, application/json",
+                    "accept-encoding": "identity",
+                },
+                timeout=address.timeout,
+                **({"verify": address.trust()} if transport is None else {"transport": transport}),
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            msg = (
+                f"The schema registry {address} cannot be asked ({_excerpt(str(error))}): {_CHECK_URL}, "
+                "and the proxies in HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
+            )
+            raise RegistryTroubleError(msg) from error
+        bound(self._http, self._bounds)
 
     def ask(self, question: Question[Answer]) -> Answer:
-        """The answer. Raises `RegistryTroubleError`."""
+        """The answer. Raises `RegistryTroubleError`, or `SchemaError` where it is a schema beyond our bounds."""
         with _reached(question, self._address):
             return interpret(question, self._address, *self._exchange(question))
 
     def schema(self, ref: SchemaRef) -> str | Missing:
-        """The schema with this id or GUID, self-contained. Raises `RegistryTroubleError`."""
-        if ref not in self._found:
-            found = self._converse(whole_schema(ref))
-            if isinstance(found, Missing):
-                return found
-            self._found[ref] = found
-        return self._found[ref]
+        """The schema with this id or GUID, self-contained.
+
+        Raises `RegistryTroubleError`, or `SchemaError` where the schema is beyond our bounds.
+        """
+        conversation = whole_schema(ref)
+        answer = None
+        while True:
+            try:
+                question = conversation.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return] # typeshed leaves it open
+            answer = self.ask(question)
 
     def close(self) -> None:
         """Close its connections."""
@@ -380,70 +411,19 @@ class SchemaRegistry(_Asker):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _converse(self, conversation: Conversation[Answer]) -> Answer:
-        answer = None
-        while True:
-            try:
-                question = conversation.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return] # typeshed leaves it open
-            answer = self.ask(question)
-
     def _exchange(self, question: Question[Any]) -> tuple[int, bytes]:
         body = bytearray()
-        give_up = time.monotonic() + self._address.timeout
+        self._bounds.begin(self._address.timeout)
         with self._http.stream(question.method, question.path, json=question.body) as response:
             for chunk in response.iter_raw():
-                _append(body, chunk, question, self._address)
-                if time.monotonic() > give_up:
-                    raise TimeoutError
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise self._oversized(question, response)
+                self._bounds.body(len(chunk))
         return response.status_code, bytes(body)
 
-
-class AsyncSchemaRegistry(_Asker):
-    """Asks while others work; for the service. ``transport`` replaces the network in tests."""
-
-    def __init__(self, address: RegistryAddress, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        super().__init__(address)
-        self._http = httpx.AsyncClient(**self._options(transport))
-
-    async def ask(self, question: Question[Answer]) -> Answer:
-        """The answer. Raises `RegistryTroubleError`."""
-        with _reached(question, self._address):
-            async with asyncio.timeout(self._address.timeout):
-                return interpret(question, self._address, *await self._exchange(question))
-
-    async def schema(self, ref: SchemaRef) -> str | Missing:
-        """The schema with this id or GUID, self-contained. Raises `RegistryTroubleError`."""
-        if ref not in self._found:
-            found = await self._converse(whole_schema(ref))
-            if isinstance(found, Missing):
-                return found
-            self._found[ref] = found
-        return self._found[ref]
-
-    async def close(self) -> None:
-        """Close its connections."""
-        await self._http.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def _converse(self, conversation: Conversation[Answer]) -> Answer:
-        answer = None
-        while True:
-            try:
-                question = conversation.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return] # typeshed leaves it open
-            answer = await self.ask(question)
-
-    async def _exchange(self, question: Question[Any]) -> tuple[int, bytes]:
-        body = bytearray()
-        async with self._http.stream(question.method, question.path, json=question.body) as response:
-            async for chunk in response.aiter_raw():
-                _append(body, chunk, question, self._address)
-        return response.status_code, bytes(body)
+    def _oversized(self, question: Question[Any], response: httpx.Response) -> Exception:
+        """A proxy may send long pages with 200 as well: the registry's own answers are JSON."""
+        if question.for_schema and response.is_success and "json" in response.headers.get("content-type", ""):
+            return SchemaError(f"the registry's answer has more than {MAX_BODY_BYTES} bytes")
+        return TooMuchReceivedError(f"more than {MAX_BODY_BYTES} bytes")

@@ -7,6 +7,8 @@ from consumer.domain.outcome import DeadLetterReason
 from consumer.engine.ports import NotARequest, SchemaNeeded
 from schemas.codec import RequestDecoder, UnknownSchema
 from schemas.framing import SchemaRef
+from schemas.learnt import Unreadable
+from schemas.resolution import Resolved, SchemaError
 
 
 class RequestReader:
@@ -25,7 +27,19 @@ class RequestReader:
         return NotARequest(DeadLetterReason(body.reason), body.message)
 
     def learn(self, reference: Hashable, schema: str) -> None:
-        """Remember a writer schema that the registry gave."""
+        """Prepare a writer schema and remember it."""
         if not isinstance(reference, SchemaRef):
             raise TypeError(f"not a schema reference: {reference!r}")
-        self._decoder.learn(reference, schema)
+        self.adopt(reference, self.prepare(reference, schema))
+
+    def prepare(self, ref: SchemaRef, schema: str) -> Resolved | Unreadable:
+        """Resolve a writer schema that the registry gave; on any thread."""
+        return self._decoder.prepare(ref, schema)
+
+    def refusal(self, ref: SchemaRef, error: SchemaError) -> Unreadable:
+        """Make the reason why records of a schema are not read."""
+        return self._decoder.refusal(ref, error)
+
+    def adopt(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> None:
+        """Remember a prepared writer schema; on the thread that decodes."""
+        self._decoder.adopt(ref, prepared)

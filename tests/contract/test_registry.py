@@ -1,8 +1,8 @@
 """One suite over the registry in memory and a real one, so that the one in memory cannot lie."""
 
-import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import httpx
@@ -13,7 +13,6 @@ from schemas.codec import RequestDecoder, RequestEncoder
 from schemas.framing import SchemaRef
 from schemas.registration import Subject, check, register, subjects
 from schemas.registry import (
-    AsyncSchemaRegistry,
     Missing,
     RegisteredSchema,
     RegistryAddress,
@@ -145,16 +144,11 @@ def test_a_real_registry_holds_our_levels(schema_registry_url: str, ours: tuple[
     assert refused.value.status == 409
 
 
-def test_the_service_asks_while_others_work(schema_registry_url: str, ours: tuple[Subject, Subject]) -> None:
-    with SchemaRegistry(RegistryAddress(schema_registry_url)) as registry:
-        ids = [registered.id for registered in register(registry, ours)]
+def test_several_threads_ask_at_once(schema_registry_url: str, ours: tuple[Subject, Subject]) -> None:
+    with SchemaRegistry(RegistryAddress(schema_registry_url)) as registry, ThreadPoolExecutor(4) as threads:
+        refs = [*(SchemaRef.from_id(registered.id) for registered in register(registry, ours)), UNKNOWN_ID]
 
-    async def ask() -> list[str | Missing]:
-        async with AsyncSchemaRegistry(RegistryAddress(schema_registry_url)) as asked:
-            refs = [*map(SchemaRef.from_id, ids), UNKNOWN_ID]
-            return list(await asyncio.gather(*map(asked.schema, refs)))
-
-    *found, unknown = asyncio.run(ask())
+        *found, unknown = threads.map(registry.schema, refs)
 
     assert [json.loads(subject.versions[-1].text) for subject in ours] == [json.loads(str(text)) for text in found]
     assert Missing() == unknown
