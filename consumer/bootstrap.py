@@ -34,7 +34,7 @@ from consumer.adapters.registry import RegistrySchemas
 from consumer.adapters.stop_signals import StopSignals
 from consumer.adapters.stores import DirectoryReader, Encryption, StoreTrouble, check_schema, create_engine
 from consumer.adapters.watchdog import Heartbeat, Watchdog
-from consumer.adapters.wire import RequestReader
+from consumer.adapters.wire import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome
 from consumer.domain.model import ClientSpecification, Directory
 from consumer.domain.retry import Backoff
@@ -128,7 +128,7 @@ class _Service:
             sizes.dead_letters - DEAD_LETTER_OWN_BYTES,
         )
         limits = Limits(request_deadline=settings.request_deadline, max_products=settings.max_products_per_request)
-        core = Core(reader, limits, salt=uuid.uuid4().hex)
+        core = Core(reader, limits, salt=uuid.uuid4().hex, encodings=string_encodings)
         self._cm21 = Cm21(settings.call_timeout)
         self._driver = Driver(core, self._cm21, directory, self._schemas, self._observe_call)
         self._metrics = Metrics(lambda: self._driver.status, librdkafka=confluent_kafka.libversion()[0])

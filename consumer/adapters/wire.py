@@ -5,10 +5,20 @@ from typing import Any
 
 from consumer.domain.outcome import DeadLetterReason
 from consumer.engine.ports import NotARequest, SchemaNeeded
-from schemas.codec import RequestDecoder, UnknownSchema
+from schemas.codec import RequestDecoder, UnknownSchema, write_long
 from schemas.framing import SchemaRef
 from schemas.learnt import Unreadable
 from schemas.resolution import Resolved, SchemaError
+
+
+def string_encodings(text: str) -> tuple[bytes, bytes]:
+    """Return byte strings of which one is part of every Avro value that contains this string, not empty.
+
+    Avro writes a string as its length and its UTF-8 bytes. The length is a variable-length number. In its shortest
+    form its last byte is not zero; any longer form, which readers accept, ends with a zero byte.
+    """
+    encoded = text.encode()
+    return write_long(len(encoded)) + encoded, b"\x00" + encoded
 
 
 class RequestReader:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification, Directory
-from consumer.domain.outcome import Failed, Synchronized, Verdict
+from consumer.domain.outcome import Synchronized, Verdict
 from consumer.domain.progress import CommitPoint, Progress, ProgressMapIgnoredError, decode_map
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import (
@@ -35,12 +35,13 @@ from consumer.engine.commands import (
 )
 from consumer.engine.flow import Flow
 from consumer.engine.headers import read_headers
-from consumer.engine.intake import AwaitDirectory, Decision, Intake, millis
+from consumer.engine.intake import AwaitDirectory, Behind, Decision, Intake, millis
 from consumer.engine.lanes import Call, Lane
 from consumer.engine.limits import Limits
 from consumer.engine.lookups import SchemaLookups
 from consumer.engine.outbox import Outbox
 from consumer.engine.ports import Decoder, SchemaNeeded
+from consumer.engine.precedence import SEARCH_DISCOUNT, Encodings, Precedence, plain_encodings
 from consumer.engine.standstill import Standstill
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
 from consumer.engine.tally import Tally
@@ -60,10 +61,18 @@ SHED_FROM, SHED_TO = 0.75, 0.5
 
 
 class Core:
-    """The state machine. ``salt`` makes the jitter of replicas differ."""
+    """The state machine. ``salt`` makes the jitter of replicas differ; ``encodings`` are those of the decoder."""
 
-    def __init__(self, decoder: Decoder, limits: Limits, salt: str = "", backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        limits: Limits,
+        salt: str = "",
+        backoff: Backoff | None = None,
+        encodings: Encodings = plain_encodings,
+    ) -> None:
         self.commands: list[Command] = []
+        self._encodings = encodings
         self._limits = limits
         self._call_margin = limits.call_margin
         self._salt = salt
@@ -82,6 +91,8 @@ class Core:
         self._behind = False
         """The last event left something undecided that the next one has to go on with."""
         self._unconfirmed: list[Request] = []
+        self._disordered: set[Lane] = set()
+        """Lanes that got requests of other lanes."""
         self._asked_directory_at: float | None = None
         self._ask_directory_from = float("-inf")
         self._directory_trouble = "the database has not been read yet"
@@ -107,13 +118,14 @@ class Core:
 
     def assigned(self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None) -> None:
         """A partition's committed offset and map were read; delivery starts at ``offset``."""
-        self._end(partition)
+        self._end([partition])
         try:
             bitmap = decode_map(offset, metadata or "")
         except ProgressMapIgnoredError:
             self._tally.maps_ignored += 1
             bitmap = b""
-        assignment = Assignment(partition, epoch, Progress(offset, bitmap))
+        progress = Progress(offset, bitmap)
+        assignment = Assignment(partition, epoch, progress, precedence=Precedence(self._encodings))
         assignment.committed_offset = offset
         self._assignments[partition] = assignment
         self.commands.append(Resume([partition]))  # a pause of its former assignment may still be on its way
@@ -158,8 +170,7 @@ class Core:
 
     def ended(self, at: Instant, partitions: Iterable[int]) -> None:
         """Partitions were given up or lost: what is unfinished there is nobody's business here."""
-        for partition in partitions:
-            self._end(partition)
+        self._end(partitions)
         self._settle(at)
 
     def call_finished(self, at: Instant, call_id: int, outcome: CallOutcome) -> None:
@@ -196,8 +207,7 @@ class Core:
             else:
                 self._take_back(part)
         if result is TransactionResult.UNKNOWN:
-            for part in commit.partitions:
-                self._reload(part)
+            self._reload(commit.partitions)
         self._settle(at)
 
     def directory_confirmed(self, at: Instant, asked_at: float, directory: Directory | None) -> None:
@@ -237,6 +247,7 @@ class Core:
         message = f"the schema registry does not know {reference}: register the schema, then send the request again"
         for request in self._lookups.missing(reference, at.mono):
             self._conclude(request, self._intake.no_schema(request, message, at))
+            self._no_longer_undecided(request, at)
         self._settle(at)
 
     def schema_failed(self, at: Instant, reference: Hashable, message: str) -> None:
@@ -253,7 +264,10 @@ class Core:
                 if lane.queue and self._hopeless(lane.queue[0].request, lane.can_call_at(at.mono), at):
                     self._answer_hopeless(lane, at)
         self._answer_overdue(at)
-        self._flow.weigh(self._lanes.values(), self._lookups.waiting(), at.mono)
+        held = self._lookups.waiting()
+        for assignment in self._assignments.values():
+            held += assignment.precedence.behind()
+        self._flow.weigh(self._lanes.values(), held, at.mono)
         self._shed(at)
         self._settle(at)
 
@@ -328,6 +342,7 @@ class Core:
         self._take_in(at)
         self._ask_directory(at)
         self.commands += [LookUpSchema(reference) for reference in self._lookups.due(at.mono)]
+        self._restore_order()
         self._start_calls(at)
         self._cut_transaction(at)
         self._pause_and_resume(at)
@@ -380,14 +395,17 @@ class Core:
             request = self._undecided.popleft()
             left -= request.record.size
             if not request.dropped:
-                self._decide(request, at)
+                precedence = request.assignment.precedence
+                searched = precedence.searched
+                self._follow(self._in_order(self._intake.decide(request, at), request), request, at)
+                left -= (precedence.searched - searched) // SEARCH_DISCOUNT
         return left
 
     def _take_from(self, assignment: Assignment, at: Instant, deadline: float, left: int) -> int:
         """Take records of one partition in; gives what is left of the bytes that one event may decide about."""
         if assignment.revoking:  # what waited was left to the next owner: the log's end lies beyond it
             return left
-        waiting = assignment.waiting
+        waiting, precedence = assignment.waiting, assignment.precedence
         while waiting and self._flow.has_room(assignment, waiting[0]):
             if left <= 0:
                 self._behind = True
@@ -396,8 +414,11 @@ class Core:
             left -= record.size
             if assignment.progress.receive(record.offset):
                 request = Request(record, assignment, read_headers(record.headers), at.mono, deadline)
+                searched = precedence.searched
                 if not self._take(request, at):
                     assignment.turned_back(record)
+                if precedence.searched > searched:
+                    left -= (precedence.searched - searched) // SEARCH_DISCOUNT
         if not waiting:
             assignment.progress.advance(assignment.log_end)
         return left
@@ -405,7 +426,7 @@ class Core:
     def _take(self, request: Request, at: Instant) -> bool:
         """Take a request in; ``False`` where its lane is full already, which shows only now."""
         record = request.record
-        decision = self._intake.decide(request, at)
+        decision = self._in_order(self._intake.decide(request, at), request)
         if isinstance(decision, ClientSpecification) and not self._flow.admits(self._lane(decision, at), record):
             return False
         request.assignment.open[record.offset] = request
@@ -413,18 +434,43 @@ class Core:
         self._follow(decision, request, at)
         return True
 
-    def _decide(self, request: Request, at: Instant) -> None:
-        self._follow(self._intake.decide(request, at), request, at)
+    def _in_order(self, decision: Decision, request: Request) -> Decision | Behind:
+        """Let a request wait behind an older one that is undecided and may name one of its ids."""
+        precedence = request.assignment.precedence
+        if precedence.undecided and isinstance(decision, ClientSpecification):
+            older = precedence.conflict(request)
+            if older is not None:
+                return Behind(older)
+        return decision
 
-    def _follow(self, decision: Decision, request: Request, at: Instant) -> None:
+    def _follow(self, decision: Decision | Behind, request: Request, at: Instant) -> None:
+        precedence = request.assignment.precedence
         if isinstance(decision, ClientSpecification):
             self._enqueue(request, decision, at)
+        elif isinstance(decision, Behind):
+            precedence.wait_behind(decision.older, request, self._clock(at))
+            return
         elif isinstance(decision, AwaitDirectory):
             self._unconfirmed.append(request)
+            precedence.add(request)
+            return
         elif isinstance(decision, SchemaNeeded):
             self._lookups.wait_for(decision.reference, request, at.mono)
+            if request.refusal is None:
+                precedence.add(request)
+                return
         else:
             self._conclude(request, decision)
+        if precedence.undecided:
+            self._no_longer_undecided(request, at)
+
+    def _no_longer_undecided(self, request: Request, at: Instant) -> None:
+        """Decide about those that waited behind it; the time that took is not charged to them."""
+        clock = self._clock(at)
+        for follower, since in reversed(request.assignment.precedence.remove(request)):
+            follower.deadline += clock - since
+            follower.restarted = True
+            self._undecided.appendleft(follower)
 
     def _enqueue(self, request: Request, specification: ClientSpecification, at: Instant) -> None:
         lane = self._lane(specification, at)
@@ -435,6 +481,8 @@ class Core:
         if lane.idle:
             lane.room = self._flow.room_in(lane)
         lane.queue.append(Part(request, request.products))
+        if request.rerouted:
+            self._disordered.add(lane)
         self._flow.enqueued(lane, request)
         self._touch(lane)
 
@@ -614,13 +662,15 @@ class Core:
             if request.parts is not None or request.may_have_reached:
                 part.error = given_up(part) if part.may_have_reached else no_longer(decision)
                 self._part_settled(part, at)
-            elif isinstance(decision, Failed):
-                self._conclude(request, decision)
-            elif isinstance(decision, AwaitDirectory):
-                request.lane = None
-                self._unconfirmed.append(request)
             else:
-                self._enqueue(request, decision, at)
+                request.lane, request.rerouted = None, True
+                self._follow(self._in_order(decision, request), request, at)
+
+    def _restore_order(self) -> None:
+        """Requests that came from other lanes may stand behind newer ones of their partition."""
+        for lane in self._disordered:
+            lane.restore_order()
+        self._disordered.clear()
 
     # -- outcomes --------------------------------------------------------------------------------------
 
@@ -660,35 +710,41 @@ class Core:
 
     # -- assignments -----------------------------------------------------------------------------------
 
-    def _end(self, partition: int) -> None:
-        assignment = self._assignments.pop(partition, None)
-        if assignment is None:
-            return
-        assignment.ended = True
-        self._flow.ended(partition)
-        self._flow.let_go(assignment.open.values())
-        self._tally.discarded += len(assignment.finished)
+    def _end(self, partitions: Iterable[int]) -> None:
+        ended = [self._assignments.pop(each) for each in partitions if each in self._assignments]
+        for assignment in ended:
+            self._flow.ended(assignment.partition)
+            self._flow.let_go(assignment.open.values())
+            self._tally.discarded += len(assignment.finished)
+            assignment.end()
+        if ended:
+            self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        """Let go of the requests of ended assignments, wherever they wait."""
         for lane in self._lanes.values():
             lane.drop_withdrawn()
+        self._lookups.forget_ended()
+        self._unconfirmed = [request for request in self._unconfirmed if not request.assignment.ended]
+        self._undecided = deque(request for request in self._undecided if not request.assignment.ended)
 
     def _stop_taking(self, assignment: Assignment) -> None:
         assignment.revoking = True
         assignment.forget_waiting()
 
-    def _reload(self, part: PartitionCommit) -> None:
-        """It was committed, or was not: begin anew from what the brokers know."""
-        assignment = self._alive(part)
-        if assignment is not None:
+    def _reload(self, parts: Sequence[PartitionCommit]) -> None:
+        """They were committed, or were not: begin anew from what the brokers know."""
+        alive = [(part, assignment) for part in parts if (assignment := self._alive(part)) is not None]
+        for part, assignment in alive:
             attempted = CommitPoint(part.offset, part.metadata)
             self.commands.append(Reload(part.partition, part.epoch, assignment.acknowledged, attempted))
-            self._end(part.partition)
+        self._end([part.partition for part, _ in alive])
 
     def _report_drained(self, at: Instant) -> None:
         revoking = [each for each in self._assignments.values() if each.revoking]
         if revoking and not any(self._busy(each) for each in revoking):
             self.commands.append(Drained([each.partition for each in revoking]))
-            for each in revoking:
-                self._end(each.partition)
+            self._end([each.partition for each in revoking])
         if self._stopping and not self._stopped and not self._unfinished(at):
             self._stopped = True
             self.commands.append(Stopped())

@@ -22,6 +22,13 @@ class AwaitDirectory:
     """A *no* that rests on the database waits for a snapshot confirmed after the record was read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An older request of the partition is undecided and may name one of the ids: partition order is kept."""
+
+    older: Request
+
+
 Routed: TypeAlias = ClientSpecification | Failed
 Decision: TypeAlias = Routed | DeadLettered | SchemaNeeded | AwaitDirectory
 _Requester: TypeAlias = tuple[str | None, ResyncError | None]
@@ -52,12 +59,15 @@ class Intake:
             return self._dead_letter(request, DeadLetterReason.UNREADABLE, unreadable, at)
         body = self._decoder.decode(request.record.value, facts.schema_id)
         if isinstance(body, SchemaNeeded):
-            return body
+            return self._before_schema(request, body, at)
         if isinstance(body, NotARequest):
             return self._dead_letter(request, body.reason, body.message, at)
         request.request_id = body["requestId"]
         request.requested_at = body["requestedAt"]
-        return self._held(request, self._check(request, body, at))
+        decision = self._held(request, self._check(request, body, at))
+        if isinstance(decision, AwaitDirectory) and not request.products:  # what newer ones may be in conflict with
+            request.products = {each["miraklProductId"]: each["productSku"] for each in body["products"]}
+        return decision
 
     def decide_again(self, request: Request, at: Instant) -> Routed | AwaitDirectory:
         """Resolve a request that has passed all other checks anew: the directory has changed."""
@@ -68,12 +78,20 @@ class Intake:
         """The registry has said for good that it does not know the writer schema."""
         return self._dead_letter(request, DeadLetterReason.UNKNOWN_SCHEMA, message, at)
 
+    def _before_schema(self, request: Request, needed: SchemaNeeded, at: Instant) -> SchemaNeeded | AwaitDirectory:
+        """Identify the sender first: a request that is refused in any case can be in conflict with no other one."""
+        self._forget_former(at)
+        request.tenant, refusal = self._identified(request, at)
+        if refusal is not None and isinstance(self._held(request, _failed(refusal, None, at)), AwaitDirectory):
+            return AwaitDirectory()
+        request.refusal = refusal
+        return needed
+
     def _check(self, request: Request, body: dict[str, Any], at: Instant) -> Routed:
         self._forget_former(at)
-        facts = request.facts
-        who = facts.api_key, facts.caller
-        requester = self._requesters.get(who) or self._requesters.setdefault(who, self._requester(*who, at))
-        request.tenant, refusal = requester
+        if request.refusal is not None:
+            return _failed(request.refusal, None, at)
+        request.tenant, refusal = self._identified(request, at)
         if refusal is not None:
             return _failed(refusal, None, at)
         given = body["clientSpecificationId"]
@@ -82,6 +100,10 @@ class Intake:
             return _failed(products, None if given is None else canonical_uuid(given), at)
         request.products = products
         return self._route(request, given, at)
+
+    def _identified(self, request: Request, at: Instant) -> _Requester:
+        who = request.facts.api_key, request.facts.caller
+        return self._requesters.get(who) or self._requesters.setdefault(who, self._requester(*who, at))
 
     def _requester(self, api_key: bytes | None, caller: bytes | None, at: Instant) -> _Requester:
         """Give the tenant of a valid key, and why its holder may not resynchronize, if so."""

@@ -148,6 +148,13 @@ class Lane:
     def drop_withdrawn(self) -> None:
         """Forget them wherever they stand in the queue: an assignment has ended."""
         self.queue = deque(part for part in self.queue if not part.withdrawn)
+        groups = [Group([part for part in group.parts if not part.withdrawn], group.search) for group in self._suspects]
+        self._suspects = deque(group for group in groups if group.parts)
+        self._suspect_ids = Counter(id_ for group in self._suspects for part in group.parts for id_ in part.products)
+
+    def restore_order(self) -> None:
+        """Put what waits for its first call into the order of reading, which is that of each partition."""
+        self.queue = deque(sorted(self.queue, key=_age))
 
     # -- health ----------------------------------------------------------------------------------------
 
@@ -370,6 +377,10 @@ class Lane:
 
 _NO_LIMIT = 1 << 60
 _PRODUCTS = attrgetter("products")
+
+
+def _age(part: Part) -> tuple[float, int]:
+    return part.request.read_at, part.request.record.offset
 
 
 def _bucket(specification: ClientSpecification, now: float) -> TokenBucket | None:

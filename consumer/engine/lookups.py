@@ -24,6 +24,8 @@ class _Unlearned:
     waiting: list[Request]
     missing_since: float | None = None
     trouble: str | None = None
+    asked: bool = False
+    """The registry is asked right now."""
 
 
 class SchemaLookups:
@@ -54,6 +56,7 @@ class SchemaLookups:
                 del self._unlearned[reference]
                 continue
             self._out += 1
+            self._unlearned[reference].asked = True
             yield reference
 
     def found(self, reference: Hashable) -> Sequence[Request]:
@@ -82,6 +85,15 @@ class SchemaLookups:
         self._in_trouble_until = now + RETRY_SECONDS
         self._ask(reference, self._in_trouble_until)
 
+    def forget_ended(self) -> None:
+        """Let go of requests whose assignment ended, and of schemas that nobody else waits for."""
+        for reference, unlearned in list(self._unlearned.items()):
+            unlearned.waiting = [request for request in unlearned.waiting if not request.assignment.ended]
+            if not unlearned.waiting and not unlearned.asked:
+                del self._unlearned[reference]
+        self._due = [each for each in self._due if each[2] in self._unlearned]
+        heapq.heapify(self._due)
+
     def troubles(self) -> Iterable[str]:
         """Tell of a few."""
         return islice((each.trouble for each in self._unlearned.values() if each.trouble), TROUBLES_TOLD)
@@ -96,4 +108,5 @@ class SchemaLookups:
 
     def _ask(self, reference: Hashable, ask_at: float) -> None:
         self._number += 1
+        self._unlearned[reference].asked = False
         heapq.heappush(self._due, (ask_at, self._number, reference))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from consumer.domain.model import Products
 from consumer.domain.outcome import ResyncError, Verdict
 from consumer.domain.progress import CommitPoint, Progress
+from consumer.engine.precedence import Precedence
 
 if TYPE_CHECKING:
     from consumer.engine.headers import Facts
@@ -59,6 +60,8 @@ class Request:
     """The client specification asked for, lower case."""
     tenant: str | None = None
     products: Products = field(default_factory=dict)
+    refusal: ResyncError | None = None
+    """Why its sender may not resynchronize, if that is final although its writer schema is not known yet."""
     lane: "Lane | None" = None
     parts: "list[Part] | None" = None
     """The parts of a request too large for one call, in its own order."""
@@ -66,6 +69,8 @@ class Request:
     may_have_reached: bool = False
     restarted: bool = False
     """Its deadline was set anew, so it stands out of the order of deadlines."""
+    rerouted: bool = False
+    """It was in another lane before, so newer requests of its partition may be ahead of it in this one."""
     verdict: Verdict | None = None
 
     @property
@@ -135,6 +140,8 @@ class Assignment:
     """Offset -> request not committed yet, oldest first."""
     finished: list[Request] = field(default_factory=list)
     """With a verdict, and in no transaction yet."""
+    precedence: Precedence = field(default_factory=Precedence)
+    """The open requests that are undecided."""
     log_end: int = -1
     """No record stands before it that was not fetched."""
     committed_offset: int = -1
@@ -165,3 +172,11 @@ class Assignment:
         """What was not taken in is left to the next owner."""
         self.waiting.clear()
         self.waiting_bytes = 0
+
+    def end(self) -> None:
+        """The partition was given up. Calls in flight still refer to it, so it lets go of everything."""
+        self.ended = True
+        self.forget_waiting()
+        self.open.clear()
+        self.finished.clear()
+        self.precedence = Precedence()

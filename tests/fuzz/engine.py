@@ -7,7 +7,7 @@ from typing import Final
 
 from consumer.adapters.kafka_out import Publication
 from consumer.adapters.publications import Publications, Topics
-from consumer.adapters.wire import RequestReader
+from consumer.adapters.wire import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.engine.commands import (
     Command,
@@ -50,7 +50,7 @@ class World:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._reader = RequestReader(registry=True, max_bytes=1 << 20)
-        self._core = Core(self._reader, Limits(request_deadline=100.0, max_products=20))
+        self._core = Core(self._reader, Limits(request_deadline=100.0, max_products=20), encodings=string_encodings)
         self._publications = Publications(Topics("requests", "results", "dlq"), "group", ResultEncoder(), 1 << 20)
         self._at = Instant(0.0, 1.7e9)
         self._said = False

@@ -4,6 +4,9 @@ It knows the world, which the service does not: what was sent, what Mirakl took 
 the service it believes only what is visible outside, but for the bounds and the clock of its core, which it reads.
 """
 
+import gc
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +14,10 @@ from consumer.domain.calls import CallFailure, Refusal, Unacknowledged
 from consumer.domain.model import Directory
 from consumer.domain.outcome import Code, DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
 from consumer.domain.progress import decode_map
-from consumer.engine.commands import Instant, StartCall
-from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS
-from consumer.engine.work import Request
+from consumer.engine.commands import Commit, Instant, StartCall
+from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS, Core
+from consumer.engine.lanes import Call
+from consumer.engine.work import Assignment, Request
 from tests.simulation.broker import Transaction
 from tests.simulation.mirakl import SentCall
 from tests.simulation.replica import WALL, Payload, Replica
@@ -29,6 +33,8 @@ LONGEST_CALLS = 12
 LONGEST_FACTOR = 4
 """A call lasts at most so many times its Mirakl's pace."""
 STALE = DIRECTORY_PATIENCE_SECONDS + 0.6
+LARGEST_RECORD = 700
+"""Bytes of the largest record, by which the bound on bytes may be exceeded."""
 REFUSALS_FOR_ENTRIES = (400, 413, 422)
 
 
@@ -45,6 +51,14 @@ class Outcome:
     transaction: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Push:
+    """The first call that carried an id of a request."""
+
+    sku: str
+    step: int
+
+
 class Laws:
     """All of them."""
 
@@ -59,6 +73,9 @@ class Laws:
             for id_, sku in record.products:
                 skus.setdefault(id_, set()).add(sku)
         self._ambiguous = frozenset(id_ for id_, found in skus.items() if len(found) > 1)
+        self._pushes: dict[tuple[Assignment, str, str], dict[int, _Push]] = {}
+        """(assignment, client specification, ambiguous Mirakl id) -> offset -> its first push."""
+        self._epochs: dict[Replica, frozenset[int]] = {}
 
     def _broken(self, text: str) -> None:
         self._world.violated(text)
@@ -308,18 +325,34 @@ class Laws:
                 self._broken(f"{what}: carries {request.request_id} with {left:.2f} s left")
             for id_ in self._ambiguous.intersection(part.products):
                 self._check_order(replica, request, id_, part.products[id_], what)
+                self._check_first_push(replica, request, id_, part.products[id_], what)
+        replica.steps += 1
 
     def _check_order(self, replica: Replica, request: Request, id_: str, sku: str, what: str) -> None:
+        """Nothing older in the same lane still waits to push the id with another SKU."""
+        pushed = self._pushes.get((request.assignment, _lane_id(request), id_), {}).get(request.record.offset)
         for offset, other in request.assignment.open.items():
             if offset >= request.record.offset:
                 break
             if other.verdict is not None or other.lane is not request.lane or other.products.get(id_, sku) == sku:
                 continue
-            if replica.queued_at(other) > replica.queued_at(request):  # it waited for its schema or for the database
-                continue
+            if other.rerouted and pushed is not None and replica.queued[other] > pushed.step:
+                continue  # it came from another lane when this one had been sent already
             parts = [part for part in other.parts or () if id_ in part.products]
             if not parts or not parts[0].settled:
                 self._broken(f"{what}: {id_} of {request.request_id} overtakes {other.request_id}")
+
+    def _check_first_push(self, replica: Replica, request: Request, id_: str, sku: str, what: str) -> None:
+        """First pushes of an id with different SKUs go out in partition order, whatever the older ones waited for."""
+        pushes = self._pushes.setdefault((request.assignment, _lane_id(request), id_), {})
+        offset = request.record.offset
+        if offset in pushes:
+            return
+        for newer, push in pushes.items():
+            rerouted = request.rerouted and replica.queued[request] > push.step
+            if newer > offset and push.sku != sku and not rerouted:
+                self._broken(f"{what}: {id_} of offset {offset} goes out after that of offset {newer}")
+        pushes[offset] = _Push(sku, replica.steps)
 
     # -- the core --------------------------------------------------------------------------------------
 
@@ -328,7 +361,7 @@ class Laws:
         core, limits = replica.core, replica.core._limits
         if core._flow.records > limits.records:
             self._broken(f"{replica.process.name}: {core._flow.records} records in flight")
-        if core._flow.bytes > limits.record_bytes + 300:
+        if core._flow.bytes > limits.record_bytes + LARGEST_RECORD:
             self._broken(f"{replica.process.name}: {core._flow.bytes} bytes in flight")
         if len(core._call_lanes) > limits.calls:
             self._broken(f"{replica.process.name}: {len(core._call_lanes)} calls are out")
@@ -352,6 +385,22 @@ class Laws:
                         self._broken(f"{replica.process.name}: {request.request_id} is in no queue and no call")
         if count != core._flow.records:
             self._broken(f"{replica.process.name}: {core._flow.records} records counted, {count} are open")
+        epochs = frozenset(each.epoch for each in core._assignments.values())
+        if epochs != self._epochs.get(replica):
+            self._epochs[replica] = epochs
+            self._check_memory(replica)
+
+    def _check_memory(self, replica: Replica) -> None:
+        """Nothing is kept of assignments that ended, but for calls and a transaction in flight; counters are true."""
+        kept = [each for each in _reachable(replica.core) if each.assignment.ended]
+        if kept:
+            self._broken(
+                f"{replica.process.name}: {len(kept)} requests of ended assignments are kept: {kept[0].record}"
+            )
+        core = replica.core
+        size = sum(request.record.size for each in core._assignments.values() for request in each.open.values())
+        if size != core._flow.bytes:
+            self._broken(f"{replica.process.name}: {core._flow.bytes} bytes counted, {size} are open")
 
     @staticmethod
     def _queued(replica: Replica) -> set[int]:
@@ -376,6 +425,29 @@ class Laws:
             for partition, log in enumerate(broker.logs)
             if log.records and broker.committed.get(partition, (0, ""))[0] < log.end
         ]
+
+
+def _lane_id(request: Request) -> str:
+    """The client specification whose lane a request is in."""
+    return request.lane.specification.id if request.lane is not None else ""
+
+
+_CONTAINERS = (dict, list, tuple, deque, set, frozenset)
+
+
+def _reachable(core: Core) -> Iterator[Request]:
+    """All requests that a core refers to, but for those of calls and of the transaction in flight."""
+    seen: set[int] = set()
+    stack: list[object] = [core]
+    while stack:
+        each = stack.pop()
+        ours = isinstance(each, _CONTAINERS) or type(each).__module__.startswith("consumer.engine.")
+        if id(each) in seen or not ours or isinstance(each, Call | Commit | type):
+            continue
+        seen.add(id(each))
+        if isinstance(each, Request):
+            yield each
+        stack += gc.get_referents(each)
 
 
 def _unknown(call: SentCall, decided: float) -> bool:

@@ -28,6 +28,7 @@ from consumer.engine.driver import TICK_SECONDS, Event
 from consumer.engine.work import Request
 from tests.simulation.kafka import Network
 from tests.simulation.loop import Process, Steps
+from tests.simulation.scenario import named_in_value
 from tests.simulation.shells import KAFKA_IN, KAFKA_OUT
 from tests.simulation.stores import TaughtDecoder
 
@@ -82,8 +83,10 @@ class Replica:
         self.network = Network(self, world.broker)
         self.decoder = TaughtDecoder(world.records)
         limits = replace(plan.limits, event_bytes=plan.event_bytes)
-        self.core = Core(self.decoder, limits, salt=f"{plan.seed}/{self.process.name}")
-        self._queued: dict[Request, int] = {}
+        self.core = Core(self.decoder, limits, salt=f"{plan.seed}/{self.process.name}", encodings=named_in_value)
+        self.queued: dict[Request, int] = {}
+        """Since which step each request has been in its lane."""
+        self.steps = 0
         self._watch_queueing()
         self.appetite = 0
         self.disturbed = False
@@ -114,18 +117,15 @@ class Replica:
         self._turn_by(world.loop.now)
 
     def _watch_queueing(self) -> None:
-        """Remember the order in which requests come to their lanes."""
+        """Remember when requests come to their lanes."""
         enqueue = self.core._enqueue
 
         def watched(request: Request, specification: ClientSpecification, at: Instant) -> None:
-            self._queued[request] = len(self._queued)
+            self.steps += 1
+            self.queued[request] = self.steps
             enqueue(request, specification, at)
 
         self.core._enqueue = watched  # type: ignore[method-assign]
-
-    def queued_at(self, request: Request) -> int:
-        """Its place in that order."""
-        return self._queued[request]
 
     # -- life ------------------------------------------------------------------------------------------
 

@@ -86,7 +86,8 @@ class SentRecord:
     offset: int = -1
 
     def __post_init__(self) -> None:
-        self.value = b"%d|%s" % (self.number, b"x" * self.padding)
+        named = b"".join(part for id_, _ in self.products for part in named_in_value(id_))
+        self.value = b"%d|%s|%s" % (self.number, named, b"x" * self.padding)
         headers: list[tuple[str, bytes | None]] = []
         if self.caller is not None:
             headers.append(("dj-client", self.caller))
@@ -102,6 +103,11 @@ class SentRecord:
             "products": [{"miraklProductId": id_, "productSku": sku} for id_, sku in self.products],
             "requestedAt": 1_000 + self.number,
         }
+
+
+def named_in_value(id_: str) -> tuple[bytes]:
+    """How a record's value names a Mirakl id, whatever its schema."""
+    return (b"<%s>" % id_.encode(),)
 
 
 @dataclass(slots=True)
