@@ -14,6 +14,8 @@ from consumer.engine import core as engine_core
 from consumer.engine.commands import Commit, Instant, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.lanes import Call, Lane
+from consumer.engine.lookups import SchemaLookups
+from consumer.engine.precedence import Precedence
 from consumer.engine.verdicts import sum_up
 from consumer.engine.work import Part
 from tests.simulation.kafka import SimulatedConsumer
@@ -223,4 +225,7 @@ BUGS = (
     Bug("no deadline", ((Core, "_answer_overdue", _nothing),)),
     Bug("read ahead of a slow Mirakl without measure", ((Lane, "spare", _endless),)),
     Bug("put a failed call back behind all others", ((Lane, "_put_back", _put_back_last),)),
+    Bug("overtake a request that is undecided", ((Precedence, "conflict", _nothing),)),
+    Bug("overtake a request that comes from another lane", ((Lane, "restore_order", _nothing),)),
+    Bug("keep requests of ended assignments", ((SchemaLookups, "forget_ended", _nothing),)),
 )

@@ -70,6 +70,11 @@ def directory(
     return build_directory(version, list(specifications), {key_digest(key): row for key, row in known.items()})
 
 
+def json_encodings(text: str) -> tuple[bytes]:
+    """How a string occurs in the records of these tests."""
+    return (json.dumps(text).encode(),)
+
+
 class JsonDecoder:
     """Records are JSON here; ``?name`` in front of it says that the writer schema ``name`` has to be learnt."""
 
@@ -112,7 +117,8 @@ class World:
     def __init__(self, *specifications: ClientSpecification, limits: Limits | None = None, start: bool = True) -> None:
         self.decoder = JsonDecoder()
         self.limits = limits or Limits()
-        self.core = Core(self.decoder, self.limits, backoff=Backoff(first=1.0, factor=2.0, ceiling=30.0, jitter=0.0))
+        backoff = Backoff(first=1.0, factor=2.0, ceiling=30.0, jitter=0.0)
+        self.core = Core(self.decoder, self.limits, backoff=backoff, encodings=json_encodings)
         self.now = 1000.0
         self.directory = directory(*(specifications or (specification(),)))
         self.changed = True
