@@ -1,11 +1,13 @@
 """The codec behind the engine's port: what is no request is a value, and schemas can be taught."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from consumer.adapters.wire import RequestReader
+from consumer.adapters.wire import RequestReader, string_encodings
 from consumer.domain.outcome import DeadLetterReason
 from consumer.engine.ports import NotARequest, SchemaNeeded
-from schemas.codec import RequestEncoder
+from schemas.codec import RequestEncoder, write_long
 from schemas.framing import SchemaRef
 from schemas.released import requests
 from tests.unit.schemas.values import REQUEST
@@ -84,3 +86,16 @@ def test_a_schema_of_something_else_makes_no_request_and_is_not_asked_for_again(
 def test_only_references_of_ours_can_be_taught() -> None:
     with pytest.raises(TypeError):
         reader().learn("7", NEWEST.text)
+
+
+@given(st.text(min_size=1, max_size=255), st.binary(max_size=20), st.integers(0, 3))
+def test_an_encoding_of_a_string_occurs_in_every_value_that_contains_it(id_: str, before: bytes, longer: int) -> None:
+    """Readers accept lengths that are written with more bytes than it takes."""
+    size = write_long(len(id_.encode()))
+    if longer:
+        size = size[:-1] + bytes((size[-1] | 0x80,)) + b"\x80" * (longer - 1) + b"\x00"
+    body = RequestEncoder().encode({**REQUEST, "products": [{"miraklProductId": id_, "productSku": "s"}]})
+    value = before + size + id_.encode() + b"\x02s"
+
+    assert any(encoding in value for encoding in string_encodings(id_))
+    assert any(encoding in body for encoding in string_encodings(id_))
