@@ -24,7 +24,7 @@ from consumer.adapters.finding import Level
 from consumer.adapters.health import AdminServer, liveness
 from consumer.adapters.kafka_admin import KafkaTroubleError, TopicAdmin, TopicFacts, check_topics, names_of
 from consumer.adapters.kafka_in import KafkaSource, OwnerThreadError
-from consumer.adapters.kafka_out import BATCH_BYTES, AtLeastOnceSink, Finished, ProducerLostError, TransactionalSink
+from consumer.adapters.kafka_out import BATCH_BYTES, AtLeastOnceSink, Finished, TransactionalSink
 from consumer.adapters.logs import Logs
 from consumer.adapters.memory import collect_rarely, share_one_heap
 from consumer.adapters.metrics import Metrics, TransactionKind
@@ -171,7 +171,7 @@ class _Service:
         """
         try:
             asyncio.Runner(loop_factory=uvloop.new_event_loop).run(self._live())
-        except (OwnerThreadError, ProducerLostError):
+        except OwnerThreadError:
             return False  # told of with the other failures of the threads, without a traceback
         except BaseException:  # noqa: BLE001 - the process's exit: nothing is decided any more
             _log.critical("a defect ends the service", exc_info=True)
@@ -212,7 +212,14 @@ class _Service:
     def _make_sink(self, publications: Publications, sizes: _TopicSizes) -> TransactionalSink | AtLeastOnceSink:
         settings = self._settings
         properties = _producer_properties(settings, sizes)
-        common = (properties, settings.topics.requests, publications, self._driver.post, self._observe_transaction)
+        common = (
+            properties,
+            settings.topics.requests,
+            settings.kafka.group_id,
+            publications,
+            self._driver.post,
+            self._observe_transaction,
+        )
         if settings.kafka.delivery is Delivery.AT_LEAST_ONCE:
             return AtLeastOnceSink(
                 *common, membership=lambda: self._source.membership, commit_offsets=self._source.commit

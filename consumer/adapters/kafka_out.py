@@ -26,7 +26,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from consumer.adapters.bounded_call import OverdueError, within
 from consumer.adapters.kafka_in import Membership
-from consumer.engine.commands import Commit, Instant, PartitionCommit, TransactionResult
+from consumer.adapters.kafka_remedies import Named, remedy
+from consumer.engine.commands import Commit, Instant, PartitionCommit, TransactionResult, TransactionTrouble
 from consumer.engine.core import Core
 from consumer.engine.driver import Event
 
@@ -42,6 +43,8 @@ END_PATIENCE_SECONDS: Final = 10.0
 """For the end of a transaction; then the successor finds out, or brings about, how it ended."""
 INIT_TIMEOUT_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 0.5
+LONGEST_RETRY_SECONDS: Final = 10.0
+"""Between two attempts at making a producer: the first pause, doubled each time, and the longest."""
 FULL_QUEUE_POLL_SECONDS: Final = 0.05
 BATCH_BYTES: Final = 1_000_000
 """Of records that travel together; librdkafka's default."""
@@ -83,6 +86,7 @@ class Finished:
     result: TransactionResult
     seconds: float
     kept: frozenset[int]
+    trouble: TransactionTrouble | None = None
 
 
 class _Aborted(Exception):  # noqa: N818 - a state, not an error
@@ -93,10 +97,6 @@ class _Unknown(Exception):  # noqa: N818 - a state, not an error
     """The producer is lost while its transaction may have committed."""
 
 
-class ProducerLostError(Exception):
-    """No producer can be made; the text says what to do."""
-
-
 class _Committer:
     """What both ways of delivery share: a thread that takes commits from a queue, one at a time."""
 
@@ -104,12 +104,17 @@ class _Committer:
         self,
         properties: Mapping[str, Any],
         requests_topic: str,
+        group_id: str,
         publisher: Publisher,
         post: Callable[[Event], None],
         observe: Callable[[Finished], None],
     ) -> None:
         self._properties = dict(properties)
         self._topic = requests_topic
+        self._named = Named(requests_topic, group_id, str(properties.get("transactional.id", "")))
+        self._trouble: TransactionTrouble | None = None
+        """Why the transaction in hand fails, where an operator may have to mend it."""
+        self._parts: Sequence[PartitionCommit] = ()
         self._publisher = publisher
         self._post = post
         self._observe = observe
@@ -145,10 +150,12 @@ class _Committer:
             self._prepare()
             while (commit := self._queue.get()) is not None:
                 started = time.monotonic()
+                self._trouble = None
                 result, kept = self._carry_out(commit)
-                finished = Finished(commit, result, time.monotonic() - started, kept)
+                finished = Finished(commit, result, time.monotonic() - started, kept, self._trouble)
                 self._post(partial(_report, finished))
                 self._observe(finished)
+                self._parts = ()
                 del commit, finished  # while waiting, nothing keeps what may be large records alive
                 self._recover()
         except BaseException as problem:  # noqa: BLE001 - kept for the main thread, which ends the process with it
@@ -188,10 +195,7 @@ class _Committer:
             return
         smallest = self._publisher.reduced(part.outcomes[index], smallest=True)
         if not self._produce_one(producer, smallest, origin):
-            raise ProducerLostError(
-                "an outcome cannot be published, however small: raise message.max.bytes in RESYNC_KAFKA__PROPERTIES, "
-                f"and max.message.bytes of the topic {smallest.topic}"
-            )
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, smallest.topic, txn_requires_abort=True))
 
     def _produce_one(self, producer: Producer, publication: Publication, origin: tuple[PartitionCommit, int]) -> bool:
         """``False``: it is too large for any of the topics, as far as their limits were known at the start."""
@@ -217,7 +221,7 @@ class _Committer:
             self._failed.append((*origin, error))
 
     def _note_too_large(self) -> bool:
-        """Learn from what a broker found too large; ``False`` where that was not the trouble.
+        """Learn from what a broker found too large; ``False`` where there is nothing to learn.
 
         A broker refuses whole batches, so they are made smaller before what stands alone in one is.
         """
@@ -230,9 +234,30 @@ class _Committer:
         if found and batch > SMALLEST_BATCH_BYTES:
             self._properties["batch.size"] = max(SMALLEST_BATCH_BYTES, batch // 10)
             _log.warning("a broker finds batches of %d bytes too large: has max.message.bytes been lowered?", batch)
-        else:
-            self._too_large |= {coordinates: coordinates in self._too_large for coordinates in found}
-        return bool(found)
+            return True
+        smaller = [coordinates for coordinates in found if self._too_large.get(coordinates) is not True]
+        self._too_large |= {coordinates: coordinates in self._too_large for coordinates in found}
+        return bool(smaller)
+
+    def _blame(self, error: KafkaError | None) -> None:
+        """Note why the transaction in hand fails; a failed delivery tells more than what follows from it."""
+        failed = sorted((each for _, _, each in self._failed), key=lambda each: each.code() in _CONSEQUENCES)
+        if failed and (error is None or error.code() in _CONSEQUENCES):
+            error = failed[0]
+        if error is None or error.code() in _REBALANCING:
+            return
+        if error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
+            longest = max(len(part.metadata) for part in self._parts)
+            _log.error(
+                "the brokers refuse a progress map of %d characters, so shorter ones are committed: after a crash, "
+                "requests that they leave out are answered again. Set offset.metadata.max.bytes of the brokers to 4096",
+                longest,
+            )
+            self._trouble = TransactionTrouble("The brokers refuse our progress maps.", metadata_too_large=True)
+            return
+        topics = {each.topic for part in self._parts for each in self._publisher.publications(part.outcomes)}
+        self._trouble = TransactionTrouble(remedy(error, self._named, topics))
+        _log.error("outcomes cannot be published: %s", self._trouble.message)
 
     def _flush(self, producer: Producer) -> None:
         """Wait for the acknowledgements, however long the brokers take."""
@@ -254,6 +279,7 @@ class TransactionalSink(_Committer):
         self,
         properties: Mapping[str, Any],
         requests_topic: str,
+        group_id: str,
         publisher: Publisher,
         post: Callable[[Event], None],
         observe: Callable[[Finished], None],
@@ -261,14 +287,21 @@ class TransactionalSink(_Committer):
         membership: Callable[[], Membership],
         transactional_id: str,
     ) -> None:
-        super().__init__({**properties, "transactional.id": transactional_id}, requests_topic, publisher, post, observe)
+        properties = {**properties, "transactional.id": transactional_id}
+        super().__init__(properties, requests_topic, group_id, publisher, post, observe)
         self._membership = membership
         self._patience = FIRST_PATIENCE_SECONDS
         self._producer: Producer | None = None
         self.ready = threading.Event()
 
+    def start(self) -> None:
+        """Make the producer ready in the background; until it is, no call should start."""
+        self._post(partial(_tell, _NOT_READY))
+        super().start()
+
     def _prepare(self) -> None:
         self._ready_producer()
+        self._post(partial(_tell, None))
         self.ready.set()
 
     def _recover(self) -> None:
@@ -277,19 +310,21 @@ class TransactionalSink(_Committer):
 
     def _ready_producer(self) -> Producer:
         """Give a producer whose predecessor's open transaction is aborted; wait for the broker as long as needed."""
+        pause, troubled = RETRY_SECONDS, False
         while self._producer is None:
             producer = Producer(self._properties)
             try:
                 self._timed(producer.init_transactions, INIT_TIMEOUT_SECONDS)
                 self._producer = producer
             except KafkaException as problem:
-                error = problem.args[0]
-                if error.code() in NOT_AUTHORIZED:
-                    raise ProducerLostError(
-                        f"not authorized: {error.str()}. Grant WRITE on the transactional id prefix and the topics"
-                    ) from problem
-                _log.warning("the transactional producer is not ready: %s", error.str())
-                time.sleep(RETRY_SECONDS)
+                message = remedy(problem.args[0], self._named)
+                _log.error("no transaction can begin: %s", message)
+                self._post(partial(_tell, message))
+                troubled = True
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+        if troubled:
+            self._post(partial(_tell, None))
         return self._producer
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
@@ -298,6 +333,7 @@ class TransactionalSink(_Committer):
         if not parts:
             return TransactionResult.ABORTED, kept
         producer = self._ready_producer()
+        self._parts = parts
         try:
             self._transact(producer, parts)
         except _Aborted:
@@ -305,6 +341,7 @@ class TransactionalSink(_Committer):
         except _Unknown:
             return TransactionResult.UNKNOWN, kept
         self._too_large.clear()
+        self._trouble = None
         self._watched_from = WATCHED_BYTES
         return TransactionResult.COMMITTED, kept
 
@@ -319,9 +356,11 @@ class TransactionalSink(_Committer):
             self._produce(producer, parts)
             if self._watched:
                 self._flush(producer)
+            if any(error.code() not in _CONSEQUENCES for _, _, error in self._failed):
+                self._abort(producer, None)
+            self._send_offsets(producer, parts)  # which tells what purged records follow from
             if self._failed:
                 self._abort(producer, None)
-            self._send_offsets(producer, parts)
         except KafkaException as problem:
             self._abort(producer, problem)
         self._commit_transaction(producer)
@@ -351,6 +390,8 @@ class TransactionalSink(_Committer):
     def _leave_behind(self, problem: Exception) -> None:
         """Its transaction has no effect, since nobody will ask for its commit, and ends when the successor begins."""
         _log.warning("the producer is given up, it cannot send offsets: %s", problem)
+        error = problem.args[0] if isinstance(problem, KafkaException) else _OVERDUE
+        self._blame(error)
         self._patience = min(2 * self._patience, MOST_PATIENCE_SECONDS)
         self._producer = None
         raise _Aborted from problem
@@ -363,22 +404,29 @@ class TransactionalSink(_Committer):
             except KafkaException as problem:
                 error = problem.args[0]
                 if error.txn_requires_abort():
-                    self._abort(producer, problem)
+                    self._abort(producer, problem, commit_asked=True)
                 if error.fatal() or not error.retriable() or time.monotonic() > deadline:
                     self._drop(problem)
+                    self._blame(error)
                     raise _Unknown from problem
                 _log.warning("the transaction's commit is not known yet: %s", error.str())
             else:
                 return
 
-    def _abort(self, producer: Producer, problem: KafkaException | None) -> None:
-        """End the transaction without effect; raises ``_Aborted`` or, where even that is not known, ``_Unknown``."""
+    def _abort(self, producer: Producer, problem: KafkaException | None, *, commit_asked: bool = False) -> None:
+        """End the transaction without effect; raises ``_Aborted`` or, where even that is not known, ``_Unknown``.
+
+        Nobody commits a transaction whose commit was never asked for: whatever its producer comes to, it had no
+        effect, and the successor's beginning ends it.
+        """
         error = problem.args[0] if problem is not None else None
+        lost = _Unknown if commit_asked else _Aborted
         if error is not None:
             _log.warning("transaction aborted: %s (%s)", error.str(), error.name())
         if error is not None and error.fatal():
+            self._blame(error)
             self._drop(problem)
-            raise _Unknown from problem
+            raise lost from problem
         deadline = time.monotonic() + END_PATIENCE_SECONDS
         while True:
             try:
@@ -387,11 +435,14 @@ class TransactionalSink(_Committer):
                 retriable = failure.args[0].retriable() and not failure.args[0].fatal()
                 if retriable and time.monotonic() < deadline:
                     continue
+                self._blame(error or failure.args[0])
                 self._drop(failure)
-                raise _Unknown from failure
+                raise lost from failure
             break
         producer.poll(0)  # the reports of what failed
-        if self._note_too_large() or self._failed or error is not None:
+        if not self._note_too_large():
+            self._blame(error)
+        if self._failed or error is not None:
             self._watched_from = WATCH_ALL
             self._drop(None)
         raise _Aborted from problem
@@ -403,13 +454,27 @@ class TransactionalSink(_Committer):
         self._producer = None
 
 
-NOT_AUTHORIZED: Final = frozenset(
+# librdkafka's own codes begin with an underscore; their names are public
+_CONSEQUENCES: Final = frozenset(
     {
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
+        KafkaError._INCONSISTENT,  # noqa: SLF001
+        KafkaError._STATE,  # noqa: SLF001
     }
 )
+"""Codes of what follows from another failure."""
+_REBALANCING: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.FENCED_INSTANCE_ID,
+    }
+)
+"""Codes that say no more than that the group has moved on."""
+_NOT_READY: Final = "The transactional producer is not ready yet. If this lasts, check the Kafka brokers."
+_OVERDUE: Final = KafkaError(KafkaError._TIMED_OUT, "no answer to sending offsets")  # noqa: SLF001
 
 
 class AtLeastOnceSink(_Committer):
@@ -419,6 +484,7 @@ class AtLeastOnceSink(_Committer):
         self,
         properties: Mapping[str, Any],
         requests_topic: str,
+        group_id: str,
         publisher: Publisher,
         post: Callable[[Event], None],
         observe: Callable[[Finished], None],
@@ -426,7 +492,7 @@ class AtLeastOnceSink(_Committer):
         membership: Callable[[], Membership],
         commit_offsets: Callable[[Sequence[TopicPartition], Callable[[KafkaError | None], None]], None],
     ) -> None:
-        super().__init__(properties, requests_topic, publisher, post, observe)
+        super().__init__(properties, requests_topic, group_id, publisher, post, observe)
         self._membership = membership
         self._commit_offsets = commit_offsets
         self._watched_from = WATCH_ALL  # nothing else tells whether a record was delivered
@@ -439,11 +505,19 @@ class AtLeastOnceSink(_Committer):
         epochs = self._membership().epochs
         parts = [part for part in commit.partitions if epochs.get(part.partition) == part.epoch]
         kept = frozenset(part.partition for part in parts)
-        self._produce(self._producer, parts)
-        self._flush(self._producer)
+        self._parts = parts
+        try:
+            self._produce(self._producer, parts)
+            self._flush(self._producer)
+        except KafkaException as problem:
+            self._blame(problem.args[0])
+            self._producer = Producer(self._properties)
+            return TransactionResult.ABORTED, kept
         if self._failed:
             if self._note_too_large():
                 self._producer = Producer(self._properties)
+            else:
+                self._blame(None)
             return TransactionResult.ABORTED, kept
         if not parts or not self._offsets_committed(parts):
             return TransactionResult.ABORTED, kept
@@ -460,11 +534,16 @@ class AtLeastOnceSink(_Committer):
             return False
         if error is not None:
             _log.warning("offsets are not committed yet: %s", error.str())
+            self._blame(error)
         return error is None
 
 
 def _report(done: Finished, core: Core, at: Instant) -> None:
-    core.transaction_finished(at, done.commit, done.result, done.kept)
+    core.transaction_finished(at, done.commit, done.result, done.kept, done.trouble)
+
+
+def _tell(message: str | None, core: Core, at: Instant) -> None:
+    core.publishing_troubled(at, message)
 
 
 def _raise(problem: BaseException, _core: object, _at: object) -> None:

@@ -78,8 +78,9 @@ _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000
 _CALL_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _TRANSACTION_SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
-INTAKE_REASONS: Final = ("database", "directory-stale", "no-api-key", "schema-registry", "broker")
+INTAKE_REASONS: Final = ("database", "directory-stale", "no-api-key", "schema-registry", "broker", "publishing")
 _PARTIAL_CODES: Final = tuple(code for code in Code if code.http_status >= 500)  # noqa: PLR2004 - HTTP server errors
+OUTLETS: Final = ("results", "dead-letters")
 RESULTS: Final = (
     ("SYNCHRONIZED", ""),
     *(("PARTIALLY_SYNCHRONIZED", code.value) for code in _PARTIAL_CODES),
@@ -219,6 +220,13 @@ TABLE: Final[tuple[Row, ...]] = (
     ReadRow("resync_commits_total", (), "commits", "Commits that succeeded.", lambda status, _: _one(status.commits)),
     ReadRow("resync_aborts_total", (), "aborts", "Transactions aborted.", lambda status, _: _one(status.aborts)),
     ReadRow(
+        "resync_publishing_failures",
+        ("outlet",),
+        "transactions",
+        "Transactions in a row that could not publish there: results, dead-letters. 0: they commit.",
+        lambda status, _: _by_label(OUTLETS, status.publishing_failures),
+    ),
+    ReadRow(
         "resync_last_commit_age_seconds",
         (),
         "seconds",
@@ -259,6 +267,14 @@ TABLE: Final[tuple[Row, ...]] = (
         "maps",
         "Progress maps that were foreign, broken or implausible; what they covered is answered again.",
         lambda status, _: _one(status.progress_maps_ignored),
+    ),
+    ReadRow(
+        "resync_progress_maps_cut_total",
+        (),
+        "maps",
+        "Progress maps cut short, since offset.metadata.max.bytes of the brokers is too small; what they leave out is "
+        "answered again after a crash.",
+        lambda status, _: _one(status.progress_maps_cut),
     ),
     ReadRow(
         "resync_offset_resets_total",

@@ -18,7 +18,7 @@ second; ``preview`` computes the third and changes nothing.
 import base64
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 WINDOW = 20_000
 """Offsets between the lowest unfinished record and the highest received one, at most."""
@@ -43,10 +43,24 @@ class CommitPoint:
 
     offset: int
     metadata: str
+    cut: bool = field(default=False, compare=False)
+    """The map leaves finished offsets out, since a longer one would be refused."""
 
 
-def encode_map(base: int, bitmap: bytes) -> str:
-    """Write a progress map; an empty bitmap needs none."""
+def encode_map(base: int, bitmap: bytes, longest: int | None = None) -> str:
+    """Write a progress map; an empty bitmap needs none.
+
+    ``longest``: characters that the map may have; a longer one is cut to its lowest offsets. What it leaves out is
+    repeated after a crash, and nothing is lost.
+    """
+    text = _encode_whole(base, bitmap)
+    while longest is not None and len(text) > longest:
+        bitmap = bitmap[: min(len(bitmap) - 1, len(bitmap) * longest // len(text))].rstrip(b"\0")
+        text = _encode_whole(base, bitmap)
+    return text
+
+
+def _encode_whole(base: int, bitmap: bytes) -> str:
     if not bitmap:
         return ""
     form, body = _RAW, bitmap
@@ -149,15 +163,21 @@ class Progress:
         """The log holds no record between the last one received and ``position``."""
         self.position = max(self.position, position)
 
-    def preview(self, offsets: Iterable[int]) -> CommitPoint:
-        """Tell what a transaction that finishes ``offsets`` has to commit."""
+    def preview(self, offsets: Iterable[int], longest: int | None = None) -> CommitPoint:
+        """Return what a transaction that finishes ``offsets`` has to commit; ``longest``: see ``encode_map``."""
         flags, origin = bytearray(self._flags), self._origin
         for offset in offsets:
             flags[offset - origin] = _DONE
         base = self._lowest_open(flags)
         start = base - origin
         last = flags.rfind(_DONE, start)
-        return CommitPoint(base, encode_map(base, _bitmap(flags[start : last + 1])) if last >= start else "")
+        if last < start:
+            return CommitPoint(base, "")
+        bitmap = _bitmap(flags[start : last + 1])
+        metadata = encode_map(base, bitmap)
+        if longest is None or len(metadata) <= longest:
+            return CommitPoint(base, metadata)
+        return CommitPoint(base, encode_map(base, bitmap, longest), cut=True)
 
     def finish(self, offsets: Iterable[int]) -> None:
         """The transaction with these outcomes has committed."""

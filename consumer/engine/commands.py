@@ -52,6 +52,16 @@ class Commit:
     partitions: Sequence[PartitionCommit]
 
 
+@dataclass(frozen=True, slots=True)
+class TransactionTrouble:
+    """Why a transaction did not commit, other than by a rebalance."""
+
+    message: str
+    """What happened and what an operator can do; for people."""
+    metadata_too_large: bool = False
+    """The brokers refused a progress map for its size (``offset.metadata.max.bytes``)."""
+
+
 class TransactionResult(Enum):
     """How a transaction ended."""
 

@@ -32,6 +32,7 @@ from consumer.engine.commands import (
     StartCall,
     Stopped,
     TransactionResult,
+    TransactionTrouble,
 )
 from consumer.engine.flow import Flow
 from consumer.engine.headers import read_headers
@@ -39,7 +40,7 @@ from consumer.engine.intake import AwaitDirectory, Behind, Decision, Intake, mil
 from consumer.engine.lanes import Call, Lane
 from consumer.engine.limits import Limits
 from consumer.engine.lookups import SchemaLookups
-from consumer.engine.outbox import Outbox
+from consumer.engine.outbox import Outbox, Outlet
 from consumer.engine.ports import Decoder, SchemaNeeded
 from consumer.engine.precedence import SEARCH_DISCOUNT, Encodings, Precedence, plain_encodings
 from consumer.engine.standstill import Standstill
@@ -58,6 +59,9 @@ ANSWER_MARGIN_SECONDS = 0.5
 """A request in a call that is out is answered this long before its deadline."""
 SHED_FROM, SHED_TO = 0.75, 0.5
 """Shares of a window or a budget at which impaired lanes begin, and cease, to shed."""
+
+_NOTHING_COMMITS = "no transaction has committed for 5 s although results wait: look at the Kafka brokers"
+_UNKNOWN = TransactionTrouble("transactions end without an answer: look at the Kafka brokers")
 
 
 class Core:
@@ -99,6 +103,7 @@ class Core:
         self._standstill = Standstill()
         self._joined = False
         self._source_trouble: str | None = None
+        self._publishing_trouble: str | None = None
         self._stopping = False
         self._stopped = False
         self._flow = Flow(limits)
@@ -114,6 +119,11 @@ class Core:
     def source_troubled(self, at: Instant, message: str | None) -> None:
         """The brokers do not answer; ``message`` says what to do, and is ``None`` once they answer again."""
         self._source_trouble = message
+        self._settle(at)
+
+    def publishing_troubled(self, at: Instant, message: str | None) -> None:
+        """No transaction can begin; ``message`` says what to do, and is ``None`` once one can."""
+        self._publishing_trouble = message
         self._settle(at)
 
     def assigned(self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None) -> None:
@@ -192,7 +202,12 @@ class Core:
         self._settle(at)
 
     def transaction_finished(
-        self, at: Instant, commit: Commit, result: TransactionResult, kept: frozenset[int]
+        self,
+        at: Instant,
+        commit: Commit,
+        result: TransactionResult,
+        kept: frozenset[int],
+        trouble: TransactionTrouble | None = None,
     ) -> None:
         """A transaction ended; ``kept`` are the partitions that were still ours when it was made."""
         if result is TransactionResult.COMMITTED:
@@ -200,12 +215,12 @@ class Core:
             self._outbox.committed(at)
         else:
             self._tally.aborts += 1
-            self._outbox.aborted(at)
+            self._outbox.aborted(at, trouble or (_UNKNOWN if result is TransactionResult.UNKNOWN else None))
         for part in commit.partitions:
             if result is TransactionResult.COMMITTED and part.partition in kept:
                 self._finish(part)
             else:
-                self._take_back(part)
+                self._take_back(part, last=self._outbox.failed_alone(commit))
         if result is TransactionResult.UNKNOWN:
             self._reload(commit.partitions)
         self._settle(at)
@@ -308,7 +323,7 @@ class Core:
             taken_at=at.mono,
             joined=self._joined,
             stopping=self._stopping,
-            troubles=(*self._standstill.troubles, *self._lookups.troubles()),
+            troubles=(*self._standstill.troubles, *self._lookups.troubles(), *self._held_dead_letters(at)),
             intake_closed=dict(self._standstill.closings),
             oldest_unanswered_seconds=at.mono - oldest,
             in_flight_records=self._flow.records,
@@ -331,6 +346,8 @@ class Core:
             offset_resets=self._tally.resets,
             commits=self._tally.commits,
             aborts=self._tally.aborts,
+            publishing_failures={outlet.value: health.failures for outlet, health in self._outbox.health.items()},
+            progress_maps_cut=self._outbox.maps_cut,
             last_commit_at=self._outbox.last_commit_at,
         )
 
@@ -355,8 +372,17 @@ class Core:
             yield "no-api-key", "the database holds no API key: issue one with `mirakl-resync-consumer api-keys issue`"
         if self._source_trouble is not None:
             yield "broker", self._source_trouble
-        if self._outbox.stuck(at.mono):
-            yield "broker", "no transaction has committed for 5 s although results wait: look at the Kafka brokers"
+        if self._publishing_trouble is not None:
+            yield "publishing", self._publishing_trouble
+        elif self._outbox.stuck(at.mono):
+            message = self._outbox.health[Outlet.RESULTS].message
+            yield ("publishing", message) if message else ("broker", _NOTHING_COMMITS)
+
+    def _held_dead_letters(self, at: Instant) -> Iterable[str]:
+        """Yield why dead letters cannot be published, which holds up nothing else until their windows are full."""
+        health = self._outbox.health[Outlet.DEAD_LETTERS]
+        if health.troubled(at.mono):
+            yield f"dead letters wait: {health.message}"
 
     def _clock(self, at: Instant) -> float:
         """The engine's clock, which deadlines are measured by."""
@@ -499,7 +525,7 @@ class Core:
 
     def _start_calls(self, at: Instant) -> None:
         """Let lanes call in turn; a lane that must wait for a global slot keeps its place."""
-        if self._outbox.stuck(at.mono):
+        if self._publishing_trouble is not None or not self._outbox.may_call or self._outbox.stuck(at.mono):
             return
         kept: dict[str, Lane] = {}
         for id_, lane in self._ready.items():
@@ -696,11 +722,15 @@ class Core:
         assignment.acknowledged = CommitPoint(part.offset, part.metadata)
         self._flow.let_go(map(assignment.open.pop, offsets))
 
-    def _take_back(self, part: PartitionCommit) -> None:
-        """Outcomes that were not published wait again, before all others; those of an ended assignment do not."""
+    def _take_back(self, part: PartitionCommit, *, last: bool) -> None:
+        """Have outcomes that were not published wait again, before all others or ``last``.
+
+        Those of an ended assignment do not.
+        """
         assignment = self._alive(part)
         if assignment is not None:
-            assignment.finished[:0] = part.outcomes
+            place = len(assignment.finished) if last else 0
+            assignment.finished[place:place] = part.outcomes
         else:
             self._tally.discarded += len(part.outcomes)
 

@@ -42,7 +42,7 @@ class EngineStatus:
     troubles: tuple[str, ...]
     """Why the intake is closed, each with its remedy; empty: it is open."""
     intake_closed: Mapping[str, int]
-    """Times the intake closed, by reason (``database``, ``no-api-key``, ``broker``)."""
+    """Times the intake closed, by reason (``database``, ``no-api-key``, ``broker``, ``publishing``)."""
     oldest_unanswered_seconds: float
     in_flight_records: int
     in_flight_bytes: int
@@ -63,5 +63,9 @@ class EngineStatus:
     """Assignments whose committed offset was out of the log's range."""
     commits: int
     aborts: int
+    publishing_failures: Mapping[str, int]
+    """Outlet (``results``, ``dead-letters``) -> transactions in a row that could not publish there."""
+    progress_maps_cut: int
+    """Progress maps that were cut short, since the brokers refuse longer ones."""
     last_commit_at: float | None
     """Monotonic seconds."""

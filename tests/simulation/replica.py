@@ -106,6 +106,7 @@ class Replica:
         self.sink = KAFKA_OUT.TransactionalSink(
             {"replica": self},
             "requests",
+            "group",
             _Publisher(self.process),
             self.post,
             lambda _: None,
@@ -197,7 +198,7 @@ class Replica:
             for _ in range(len(self._inbox)):
                 self._inbox.popleft()(self.core, at)
                 self._carry_out()
-        except (KAFKA_IN.OwnerThreadError, KAFKA_OUT.ProducerLostError, KafkaException) as problem:
+        except (KAFKA_IN.OwnerThreadError, KafkaException) as problem:
             self.trace(f"ends: {problem!r}")
             self.world.exited(self)
             return

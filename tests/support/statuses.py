@@ -22,6 +22,8 @@ IDLE = EngineStatus(
     offset_resets=0,
     commits=0,
     aborts=0,
+    publishing_failures={},
+    progress_maps_cut=0,
     last_commit_at=None,
 )
 """Joined, and nothing has happened yet."""

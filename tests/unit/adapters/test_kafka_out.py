@@ -12,10 +12,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.adapters import kafka_out
 from consumer.adapters.kafka_in import Membership
-from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, ProducerLostError, Publication, TransactionalSink
+from consumer.adapters.kafka_out import AtLeastOnceSink, Finished, Publication, TransactionalSink
 from consumer.domain.outcome import DeadLettered, DeadLetterReason
 from consumer.domain.progress import Progress
-from consumer.engine.commands import Commit, PartitionCommit, TransactionResult
+from consumer.engine.commands import Commit, PartitionCommit, TransactionResult, TransactionTrouble
 from consumer.engine.driver import Event
 from consumer.engine.headers import read_headers
 from consumer.engine.work import Assignment, Record, Request
@@ -151,11 +151,22 @@ class Core:
 
     def __init__(self) -> None:
         self.told: SimpleQueue[tuple[TransactionResult, frozenset[int]]] = SimpleQueue()
+        self.trouble: TransactionTrouble | None = None
+        self.publishing: list[str | None] = []
 
     def transaction_finished(
-        self, _at: object, _commit: object, result: TransactionResult, kept: frozenset[int]
+        self,
+        _at: object,
+        _commit: object,
+        result: TransactionResult,
+        kept: frozenset[int],
+        trouble: TransactionTrouble | None,
     ) -> None:
+        self.trouble = trouble
         self.told.put((result, kept))
+
+    def publishing_troubled(self, _at: object, message: str | None) -> None:
+        self.publishing.append(message)
 
 
 class Bench:
@@ -175,6 +186,7 @@ class Bench:
         return TransactionalSink(
             properties,
             "requests",
+            "group",
             Words(),
             self.post,
             self.observed.append,
@@ -403,6 +415,92 @@ def test_a_producer_that_is_not_ready_is_made_anew_until_one_is(monkeypatch: pyt
     assert bench.sink.stop(5)
 
 
+def test_until_the_producer_is_ready_the_core_hears_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call may start before; a right that is missing is waited for, since what is decided must not be lost."""
+    broker_script = [KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal=True), RETRIABLE]
+    monkeypatch.setattr(Broker, "asked_for", _failing_first(broker_script))
+    bench = Bench(monkeypatch)
+    assert COMMITTED is bench.commit(part())
+    assert bench.sink.stop(5)
+
+    not_ready, no_right, no_coordinator, fine = (message or "" for message in bench.core.publishing[:4])
+    assert "not ready" in not_ready
+    assert "transactional ids with the prefix group-" in no_right
+    assert "transaction.state.log.replication.factor" in no_coordinator
+    assert "" == fine
+    assert bench.core.publishing[-1] is None
+
+
+def _failing_first(errors: list[KafkaError]) -> Callable[[Broker, str], None]:
+    asked_for = Broker.asked_for
+
+    def asked(self: Broker, what: str) -> None:
+        if what == "init" and errors:
+            raise KafkaException(errors.pop(0))
+        asked_for(self, what)
+
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "WRITE on the topic"),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, "READ on the group"),
+        (KafkaError.INVALID_RECORD, "cleanup.policy"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "topics ensure"),
+        (KafkaError.NOT_ENOUGH_REPLICAS, "min.insync.replicas"),
+    ],
+)
+@pytest.mark.parametrize("step", ["produce", "offsets", "commit"])
+def test_a_refusal_has_no_effect_and_is_told_with_what_an_operator_can_do(
+    bench: Bench, step: str, code: int, named: str
+) -> None:
+    bench.broker.script[step].append(KafkaError(code, "refused", txn_requires_abort=True))
+
+    assert ABORTED is bench.commit(part())
+    assert bench.core.trouble is not None
+    assert named in bench.core.trouble.message
+
+    assert COMMITTED is bench.commit(part())
+    assert bench.core.trouble is None
+
+
+@pytest.mark.parametrize("step", ["begin", "produce", "offsets"])
+def test_a_producer_lost_before_its_commit_was_asked_for_had_no_effect(bench: Bench, step: str) -> None:
+    """Else the partitions would be read anew, and all calls made again, for a right that is missing."""
+    bench.broker.script[step].append(KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal=True))
+
+    assert ABORTED is bench.commit(part())
+    assert bench.core.trouble is not None
+    assert "transactional id group-1" in bench.core.trouble.message
+
+
+def test_an_abort_that_never_ends_is_no_doubt_where_no_commit_was_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_out, "END_PATIENCE_SECONDS", 0.0)
+    bench.broker.script["offsets"].append(ABORTABLE)
+    bench.broker.script["abort"].append(RETRIABLE)
+
+    assert ABORTED is bench.commit(part())
+
+
+def test_a_map_that_is_too_large_is_told_as_such(bench: Bench) -> None:
+    bench.broker.script["offsets"].append(KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE, txn_requires_abort=True))
+
+    assert ABORTED is bench.commit(part())
+    assert bench.core.trouble is not None
+    assert bench.core.trouble.metadata_too_large
+
+
+def test_a_rebalance_is_no_trouble(bench: Bench) -> None:
+    bench.broker.script["offsets"].append(ABORTABLE)
+
+    assert ABORTED is bench.commit(part())
+    assert bench.core.trouble is None
+
+
 def until_committed(bench: Bench, commit: PartitionCommit) -> int:
     """The same again and again; gives how many transactions it took."""
     for tries in range(1, 12):
@@ -446,15 +544,15 @@ def test_a_record_that_the_library_finds_too_large_is_reduced_at_once_and_its_ma
 
 
 def test_an_outcome_that_does_not_fit_however_small_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rather no commit at all than one without its outcome."""
+    """Rather no commit at all than one without its outcome; and it waits, since it is decided."""
     bench = Bench(monkeypatch, **{"message.max.bytes": 0})
-    bench.sink._post = lambda _: None
-    bench.sink.commit(Commit(1, [part(0, SMALL)]))
-    assert bench.sink.stop(5)
+    assert ABORTED is bench.commit(part(0, SMALL))
 
     assert {} == bench.broker.offsets
-    assert isinstance(bench.sink.failure, ProducerLostError)
-    assert "message.max.bytes" in str(bench.sink.failure)
+    assert bench.core.trouble is not None
+    assert "max.message.bytes of the topic" in bench.core.trouble.message
+    assert bench.sink.stop(5)
+    assert bench.sink.failure is None
 
 
 def test_what_was_reduced_once_is_whole_again_in_a_later_record(bench: Bench) -> None:
@@ -512,6 +610,7 @@ class AtLeastOnce(Bench):
         return AtLeastOnceSink(
             properties,
             "requests",
+            "group",
             Words(),
             self.post,
             self.observed.append,

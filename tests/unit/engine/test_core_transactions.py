@@ -90,8 +90,8 @@ def test_after_a_transaction_of_unknown_outcome_the_partitions_are_read_anew() -
     world.send("b", partition=1)
     world.commit(UNKNOWN)
     assert [0] == list(world.reloads)
-    world.wait(1.0)
-    assert world.transaction is None
+    world.settle()
+    assert [] == world.answered
 
     world.assign(0, 1)
     world.answer()

@@ -23,6 +23,7 @@ from consumer.engine.commands import (
     StartCall,
     Stopped,
     TransactionResult,
+    TransactionTrouble,
 )
 from consumer.engine.core import Core
 from consumer.engine.limits import Limits
@@ -247,7 +248,10 @@ class World:
         return self.answer(outcome=CallFailure(f"HTTP {status}", reached, status, retry_after))
 
     def commit(
-        self, result: TransactionResult = TransactionResult.COMMITTED, kept: frozenset[int] | None = None
+        self,
+        result: TransactionResult = TransactionResult.COMMITTED,
+        kept: frozenset[int] | None = None,
+        trouble: TransactionTrouble | None = None,
     ) -> Commit:
         """The transaction that is out ends."""
         commit = self.transaction
@@ -262,7 +266,7 @@ class World:
                 if part.partition in kept:
                     self.committed += part.outcomes
                     self.offsets[part.partition] = (part.offset, part.metadata)
-        self.do(self.core.transaction_finished, commit, result, kept)
+        self.do(self.core.transaction_finished, commit, result, kept, trouble)
         return commit
 
     def settle(self) -> None:
