@@ -13,6 +13,7 @@ What it shares with Apache Kafka 4.x and librdkafka 2.16, since the service's gu
 """
 
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -43,6 +44,15 @@ class Log:
         self.offsets.append(offset)
         self.end += 1
         return offset
+
+    def between(self, low: int, high: int) -> list[int]:
+        """Return the offsets of the records from ``low`` up to, and without, ``high``."""
+        return self.offsets[bisect_left(self.offsets, low) : bisect_left(self.offsets, high)]
+
+    def first_from(self, offset: int) -> int:
+        """Return the offset of the next record, or the log's end."""
+        index = bisect_left(self.offsets, offset)
+        return self.offsets[index] if index < len(self.offsets) else self.end
 
 
 @dataclass(slots=True, eq=False)

@@ -301,9 +301,7 @@ class SimulatedConsumer:
         if fetch.position < log.start or fetch.position > log.end:
             fetch.paused = True
             return Message(partition, fetch.position, error=KafkaError(KafkaError._AUTO_OFFSET_RESET, "out of range"))
-        offset = fetch.position
-        while offset < log.end and offset not in log.records:
-            offset += 1
+        offset = log.first_from(fetch.position)
         if offset >= log.end:
             fetch.position = fetch.end_told = log.end
             return Message(partition, log.end, error=KafkaError(KafkaError._PARTITION_EOF, "end"))

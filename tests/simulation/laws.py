@@ -65,6 +65,8 @@ class Laws:
     def __init__(self, world: "World") -> None:
         self._world = world
         self.visible: dict[tuple[int, int], Outcome] = {}
+        self._beyond: dict[int, set[int]] = {}
+        """Of each partition: visible outcomes that are not below the committed offset."""
         self._calls: dict[tuple[str, str], list[SentCall]] = {}
         self._counted: dict[int, int] = {}
         self._deep_at = 0.0
@@ -91,6 +93,7 @@ class Laws:
             if place in self.visible:
                 self._broken(f"record {place} has a second outcome, of transaction {transaction.number}")
             self.visible[place] = Outcome(self._world.loop.now, payload, transaction.number)
+            self._beyond.setdefault(record.partition, set()).add(record.offset)
             self._check_outcome(self._world.records_at[place], payload)
             if record.partition not in transaction.offsets:
                 self._broken(f"the outcome of {place} was published without the offset of its partition")
@@ -107,12 +110,12 @@ class Laws:
         log = self._world.broker.logs[partition]
         if offset > log.end:
             self._broken(f"partition {partition}: committed {offset} beyond the log's end {log.end}")
-        for each in range(before, offset):
-            if each in log.records and (partition, each) not in self.visible and each >= log.start:
+        for each in log.between(max(before, log.start), offset):
+            if (partition, each) not in self.visible:
                 self._broken(f"partition {partition}: committed {offset}, but record {each} has no outcome")
-        bits = int.from_bytes(decode_map(offset, metadata), "little")
-        done = {offset + index for index in range(bits.bit_length()) if bits >> index & 1}
-        seen = {each for each in range(offset, log.end) if (partition, each) in self.visible}
+        done = set(_named(offset, decode_map(offset, metadata)))
+        seen = self._beyond.setdefault(partition, set())
+        seen.difference_update([each for each in seen if each < offset])
         if done - seen:
             self._broken(f"partition {partition}: the map at {offset} names {sorted(done - seen)} without outcome")
         if seen - done:
@@ -448,6 +451,13 @@ def _reachable(core: Core) -> Iterator[Request]:
         if isinstance(each, Request):
             yield each
         stack += gc.get_referents(each)
+
+
+def _named(base: int, bitmap: bytes) -> Iterator[int]:
+    """Yield the offsets that a map calls done."""
+    for number, byte in enumerate(bitmap):
+        if byte:
+            yield from (base + 8 * number + bit for bit in range(8) if byte >> bit & 1)
 
 
 def _unknown(call: SentCall, decided: float) -> bool:
