@@ -117,6 +117,8 @@ class Broker:
         self.session = session
         self.transaction_timeout = transaction_timeout
         self.down_until = 0.0
+        self.silent_until = 0.0
+        """Until then nobody is told the progress of a partition."""
         self.committed: dict[int, tuple[int, str]] = {}
         self.pending: dict[int, dict[int, Transaction]] = {p: {} for p in range(partitions)}
         self.owners: dict[int, Process] = {}
@@ -141,7 +143,7 @@ class Broker:
 
     def read_progress(self, partition: int, process: Process) -> tuple[int, str] | None:
         """Tell the committed offset and metadata (-1001: none); ``None`` while a transaction is pending."""
-        if self.pending[partition]:
+        if self.pending[partition] or self.loop.now < self.silent_until:
             return None
         if self._tells_of_former_times() and (former := self._former(partition, process)) is not None:
             return former

@@ -16,6 +16,8 @@ from tests.simulation.loop import Signal, Steps, Wait
 
 OUT_OF_TIME = KafkaError._TIMED_OUT
 ANSWER = TypeVar("ANSWER")
+RUNS = (1, 1, 5, 500)
+"""Records of one partition that are handed over in a row, as librdkafka does with a fetched batch."""
 _CODES = {
     "UNKNOWN_MEMBER_ID": KafkaError.UNKNOWN_MEMBER_ID,
     "ILLEGAL_GENERATION": KafkaError.ILLEGAL_GENERATION,
@@ -147,6 +149,8 @@ class SimulatedConsumer:
         self._granted: frozenset[int] = frozenset()
         """What the group has assigned, also where no callback has told of it yet."""
         self._fetches: dict[int, _Fetch] = {}
+        self._run_of, self._run_left = -1, 0
+        """The partition whose fetched records are handed over now, and how many more of them."""
         self._callbacks: deque[tuple[str, list[int]]] = deque()
         self._in_callback = False
         self._rejoin_wanted = False
@@ -252,6 +256,7 @@ class SimulatedConsumer:
 
     def poll(self, seconds: float) -> Generator[Any, Any, Message | None]:
         """Serve callbacks, then give a message. A silent poll lasts longer here than there: nothing happens in it."""
+        self.replica.world.promises.polled(self.replica)
         yield from self._serve()
         message = self._next()
         if message is not None:
@@ -290,8 +295,11 @@ class SimulatedConsumer:
         ready = [p for p, fetch in self._fetches.items() if not fetch.paused and self._has(p, fetch)]
         if not ready or self.broker.down:
             return None
-        partition = ready[0] if len(ready) == 1 else ready[int(self.rng.random() * len(ready))]
-        return self._take(partition, self._fetches[partition])
+        if self._run_left <= 0 or self._run_of not in ready:
+            self._run_of = ready[0] if len(ready) == 1 else ready[int(self.rng.random() * len(ready))]
+            self._run_left = self.rng.choice(RUNS)
+        self._run_left -= 1
+        return self._take(self._run_of, self._fetches[self._run_of])
 
     def _has(self, partition: int, fetch: _Fetch) -> bool:
         return fetch.position < self.broker.logs[partition].end or fetch.end_told < fetch.position

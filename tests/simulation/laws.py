@@ -95,6 +95,7 @@ class Laws:
             self.visible[place] = Outcome(self._world.loop.now, payload, transaction.number)
             self._beyond.setdefault(record.partition, set()).add(record.offset)
             self._check_outcome(self._world.records_at[place], payload)
+            self._world.promises.published(self._world.records_at[place], payload.verdict)
             if record.partition not in transaction.offsets:
                 self._broken(f"the outcome of {place} was published without the offset of its partition")
         for partition, (offset, metadata) in transaction.offsets.items():
@@ -304,7 +305,7 @@ class Laws:
         if not failed:
             return
         last = max(each.ended or 0.0 for each in failed)
-        if any(each.specification.credential != call.specification.credential for each in failed):
+        if any(each.specification != call.specification for each in failed):
             return  # changed on purpose: a fresh chance
         if any(
             call.specification.id not in each.specifications for each in self._world.database.between(last - STALE, now)

@@ -55,7 +55,7 @@ class Mirakl:
         seconds = shop.pace * self.rng.choice(_STEADY if shop.steady else _UNSTEADY)
         outcome: CallOutcome | None = None
         if regime is not None:
-            seconds, outcome = self._misbehave(call, shop, regime, seconds)
+            seconds, outcome = self._misbehave(call, shop, regime, seconds, now)
         if outcome is None:
             outcome = self._answer(call, shop)
         if seconds > self.call_timeout:
@@ -78,7 +78,7 @@ class Mirakl:
         return tracking_id
 
     def _misbehave(
-        self, call: SentCall, shop: Shop, regime: Regime, seconds: float
+        self, call: SentCall, shop: Shop, regime: Regime, seconds: float, now: float
     ) -> tuple[float, CallOutcome | None]:
         """Seconds and outcome of a call in a bad time; no outcome: it is answered as always."""
         if regime.kind in _TOOK_IT_PERHAPS and self.rng.random() < TAKEN_IN_SHARE:
@@ -93,6 +93,8 @@ class Mirakl:
             case "reset after":
                 answered = isinstance(self._answer(call, shop), Receipt)
                 return seconds, _MOODS["reset"] if answered else None
+            case "hiccup":
+                return regime.end - now + seconds, None
             case "slow":
                 return seconds + regime.seconds, None
             case _:

@@ -195,9 +195,11 @@ class Replica:
                 self.core.tick(at)
                 self._carry_out()
                 self.world.laws.ticked(self, at)
+                self.world.promises.ticked(self, at)
             for _ in range(len(self._inbox)):
                 self._inbox.popleft()(self.core, at)
                 self._carry_out()
+                self.world.promises.ended(self)
         except (KAFKA_IN.OwnerThreadError, KafkaException) as problem:
             self.trace(f"ends: {problem!r}")
             self.world.exited(self)
@@ -233,8 +235,10 @@ class Replica:
             case StartCall():
                 self.world.call(self, command)
             case Commit():
+                self.world.promises.cut(self, command)
                 self.sink.commit(command)
             case Pause(partitions):
+                self.world.promises.paused(self, partitions)
                 self.source.pause(partitions)
             case Resume(partitions):
                 self.source.resume(partitions)

@@ -7,7 +7,8 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tests.simulation.scenario import Plan, make_plan
+from tests.simulation.scenario import Plan
+from tests.simulation.studies import make_plan
 from tests.simulation.world import World
 
 SHRINK_RUNS = 300
@@ -50,7 +51,7 @@ def run_seeds(seeds: Iterable[int]) -> list[Finding]:
             finding = run_seed(seed)
             if finding is not None:
                 found.append(finding)
-            if number % SEEDS_BETWEEN_COLLECTIONS == 0:
+            if number % SEEDS_BETWEEN_COLLECTIONS == SEEDS_BETWEEN_COLLECTIONS - 1:
                 gc.collect()
     finally:
         gc.enable()

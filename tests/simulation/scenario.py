@@ -52,7 +52,8 @@ class Shop:
     @property
     def always_well(self) -> bool:
         """No request of it may ever hear that its Mirakl is away."""
-        return not self.regimes and self.specification.calls_per_hour is None
+        hiccups = all(each.kind == "hiccup" for each in self.regimes)
+        return hiccups and self.specification.calls_per_hour is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,10 @@ class Plan:
     shops: tuple[Shop, ...]
     records: list[SentRecord] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    study: str = ""
+    """What it is about, of ``studies``; empty: any trouble may come."""
+    promised: dict[int, float] = field(default_factory=dict)
+    """Number of a record -> seconds from its sending within which its outcome has to be visible."""
 
 
 def api_keys() -> dict[bytes, ApiKey]:
@@ -160,7 +165,7 @@ def specification(number: int, tenant: str, rng: Random, *, per_hour: int | None
     )
 
 
-def make_plan(seed: int) -> Plan:
+def make_general_plan(seed: int) -> Plan:
     """Draw a plan. Each seed takes only some of all troubles, so that each gets room."""
     rng = Random(seed)
     deadline = rng.choice((8.0, 12.0, 20.0, 40.0))

@@ -5,10 +5,11 @@ from random import Random
 
 from consumer.engine.commands import Instant, StartCall
 from consumer.engine.core import Core
-from tests.simulation.broker import Broker
+from tests.simulation.broker import Broker, Transaction
 from tests.simulation.laws import Laws, ViolationError
 from tests.simulation.loop import Loop
 from tests.simulation.mirakl import Mirakl, SentCall
+from tests.simulation.promises import Promises
 from tests.simulation.replica import Replica
 from tests.simulation.scenario import Fault, Plan, SentRecord
 from tests.simulation.shells import CLOCK
@@ -45,6 +46,7 @@ class World:
         )
         self.database = Database([shop.specification for shop in plan.shops])
         self.registry_down_until = 0.0
+        self.unwritable_until = 0.0
         self.mirakl = Mirakl(
             {shop.specification.id: shop for shop in plan.shops},
             Random(f"{plan.seed}/mirakl"),
@@ -54,7 +56,8 @@ class World:
         self.records = {record.number: record for record in plan.records}
         self.records_at: dict[tuple[int, int], SentRecord] = {}
         self.laws = Laws(self)
-        self.broker.on_commit = self.laws.published
+        self.promises = Promises(self)
+        self.broker.on_commit = self._committed
         self.violation: ViolationError | None = None
         self.calm = False
         self.replicas: dict[int, Replica | None] = {}
@@ -115,6 +118,8 @@ class World:
         now = self.loop.now
         self.database.down_until = min(self.database.down_until, now)
         self.registry_down_until = min(self.registry_down_until, now)
+        self.unwritable_until = min(self.unwritable_until, now)
+        self.broker.silent_until = min(self.broker.silent_until, now)
         self._step_faults.clear()
         for slot in self._wanted:
             self._wanted[slot] = slot < self.plan.replicas
@@ -237,6 +242,8 @@ class World:
 
     def failure(self, what: str) -> str:
         """Draw what goes wrong inside a producer."""
+        if what == "send offsets" and self.loop.now < self.unwritable_until:
+            return "before"
         if self.calm or self.rng.random() >= self.plan.transaction_trouble:
             return ""
         if what == "commit":
@@ -260,7 +267,7 @@ class World:
             self._wanted[slot] = True
             self._boot(slot)
             self._after(fault.args[0], self._retire, slot)
-        elif fault.kind.endswith("down"):
+        elif fault.kind.endswith("down") or fault.kind in ("unwritable", "silent progress"):
             self._take_down(fault.kind, self.loop.now + fault.args[0])
         elif fault.kind == "trim":
             self._trim(fault.args[0])
@@ -287,6 +294,10 @@ class World:
                 self.broker.down_until = until
             case "database down":
                 self.database.down_until = until
+            case "unwritable":
+                self.unwritable_until = until
+            case "silent progress":
+                self.broker.silent_until = until
             case _:
                 self.registry_down_until = until
 
@@ -332,6 +343,11 @@ class World:
         log.offsets = [each for each in log.offsets if each >= log.start]
         self.trace(f"broker: the log of {partition} starts at {log.start}")
 
+    def _committed(self, transaction: Transaction) -> None:
+        """A transaction's outcomes become visible."""
+        self.laws.published(transaction)
+        self.promises.committed(transaction)
+
     # -- what the parts do -----------------------------------------------------------------------------
 
     def _send(self, record: SentRecord) -> None:
@@ -355,12 +371,14 @@ class World:
             self._call_number, command.specification, dict(command.products), replica.process.name, self.loop.now
         )
         self.laws.call_starts(replica, command, call)
+        self.promises.call_starts(replica, call)
         seconds, outcome = self.mirakl.receive(call, float("inf") if self.calm else self.loop.now - self.start)
         call.outcome = outcome
 
         def finished(core: Core, at: Instant) -> None:
             call.ended = at.mono
             self.trace(f"{replica.process.name}: call {command.call_id} {outcome}")
+            self.promises.call_finished(replica, call)
             core.call_finished(at, command.call_id, outcome)
 
         self._after(seconds, replica.post, finished)

@@ -1,0 +1,207 @@
+"""The oracle's second half: what requests of others, operators and brokers may count on, beside correctness.
+
+Isolation, prompt answers, fair slots, pauses with a reason, probes that come when they are due, quotas, and no call
+while results cannot be published.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from consumer.domain.calls import CallFailure
+from consumer.domain.outcome import Synchronized
+from consumer.domain.retry import Backoff
+from consumer.engine.commands import Commit, Instant
+from consumer.engine.lanes import Lane
+from consumer.engine.outbox import BROKER_PATIENCE_SECONDS
+from tests.simulation.broker import Transaction
+from tests.simulation.mirakl import SentCall
+from tests.simulation.scenario import POISON, SentRecord
+
+if TYPE_CHECKING:
+    from tests.simulation.replica import Replica
+    from tests.simulation.world import World
+
+SLACK_SECONDS = 0.35
+"""By which something that a tick brings about may come late."""
+MISMATCH_SECONDS = 2.0
+"""For which a partition may be paused although the core takes it to be read."""
+FAIR_ROUNDS = 3
+"""A lane waits for its turn no longer than so many rounds of all others."""
+POLL_GAP_SECONDS = 6.0
+"""``max.poll.interval.ms`` of this world: the longest time between two polls of an owner thread."""
+_BACKOFF = Backoff()
+
+
+@dataclass(slots=True)
+class _LaneHistory:
+    """What an observer of the calls of one process to one Mirakl knows."""
+
+    failures: int = 0
+    """Calls failed one after the other: of those that started before the last failure was known, only one counts."""
+    counted_at: float = float("-inf")
+    failed_at: float = float("-inf")
+    """When the last one of them came back."""
+    ordered_until: float = float("-inf")
+    throttled_at: float = float("-inf")
+    """When a 429 came back last."""
+    calls_since: int = 0
+    """Calls started since then."""
+    turn_at: float | None = None
+    """When a call started last, or something began to wait."""
+
+
+class Promises:
+    """All of these laws."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._lanes: dict[tuple[str, str], _LaneHistory] = {}
+        self._unpublished_since: dict[str, float] = {}
+        """Process -> since when outcomes have waited without a transaction of it that committed."""
+        self._unread_since: dict[tuple[str, int], float] = {}
+        self._polled_at: dict[str, float] = {}
+
+    def _broken(self, text: str) -> None:
+        self._world.violated(text)
+
+    def _lane(self, process: str, specification_id: str) -> _LaneHistory:
+        return self._lanes.setdefault((process, specification_id), _LaneHistory())
+
+    # -- outcomes --------------------------------------------------------------------------------------
+
+    def published(self, record: SentRecord, verdict: object) -> None:
+        """An outcome became visible."""
+        world = self._world
+        waited = world.loop.now - record.timestamp / 1000
+        promised = world.plan.promised.get(record.number)
+        if promised is not None and waited > promised:
+            self._broken(f"r{record.number} waited {waited:.1f} s for its outcome, although nothing holds it up")
+        well = not any(id_.startswith(POISON) for id_, _ in record.products)
+        if world.plan.study == "poisoned" and well and not isinstance(verdict, Synchronized):
+            self._broken(f"r{record.number} is well, and was answered {verdict}")
+
+    # -- transactions ----------------------------------------------------------------------------------
+
+    def cut(self, replica: "Replica", commit: Commit) -> None:
+        """A core wants outcomes published."""
+        if any(part.outcomes for part in commit.partitions):
+            self._unpublished_since.setdefault(replica.process.name, self._world.loop.now)
+
+    def committed(self, transaction: Transaction) -> None:
+        """A transaction has committed."""
+        self._unpublished_since.pop(transaction.producer.process.name, None)
+
+    def ended(self, replica: "Replica") -> None:
+        """A core has learnt how its transaction ended; outcomes that it dropped wait no more."""
+        if not any(each.finished for each in replica.core._assignments.values()) and replica.core._outbox.out is None:
+            self._unpublished_since.pop(replica.process.name, None)
+
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def call_starts(self, replica: "Replica", call: SentCall) -> None:
+        """Before a call leaves a process."""
+        now, name = self._world.loop.now, replica.process.name
+        what = f"call {call.number} of {name} to {call.specification.name}"
+        since = self._unpublished_since.get(name)
+        if since is not None and now - since > BROKER_PATIENCE_SECONDS + SLACK_SECONDS:
+            self._broken(f"{what}: results have waited for {now - since:.1f} s for a transaction that commits")
+        lane = self._lane(name, call.specification.id)
+        per_hour = call.specification.calls_per_hour
+        quotas = [
+            each.specifications[call.specification.id].calls_per_hour
+            for each in self._world.database.between(lane.throttled_at - SLACK_SECONDS, now)
+            if call.specification.id in each.specifications
+        ]
+        spent = per_hour is not None and set(quotas) == {per_hour}
+        if spent and lane.calls_since + 1 > per_hour / 3600 * (now - lane.throttled_at) + 0.01:  # type: ignore[operator]
+            self._broken(f"{what}: {now - lane.throttled_at:.2f} s after a 429, which spends the whole quota")
+        lane.calls_since += 1
+        lane.turn_at = now
+
+    def call_finished(self, replica: "Replica", call: SentCall) -> None:
+        """A call came back."""
+        now, outcome = self._world.loop.now, call.outcome
+        lane = self._lane(replica.process.name, call.specification.id)
+        if not isinstance(outcome, CallFailure):
+            if now >= lane.ordered_until:
+                lane.failures = 0
+            return
+        if call.started >= lane.counted_at or not lane.failures:
+            lane.failures += 1
+            lane.counted_at = now
+        lane.failed_at = now
+        if outcome.status == 429:
+            lane.throttled_at, lane.calls_since = now, 0
+        if outcome.retry_after is not None:
+            lane.ordered_until = max(lane.ordered_until, now + min(outcome.retry_after, _BACKOFF.longest_ordered))
+
+    # -- the core --------------------------------------------------------------------------------------
+
+    def ticked(self, replica: "Replica", at: Instant) -> None:
+        """After each tick."""
+        for lane in replica.core._lanes.values():
+            self._check_probe(replica, lane)
+            if self._world.plan.study == "crowd":
+                self._check_turn(replica, lane, at.mono)
+        self._check_pauses(replica, at.mono)
+
+    def _check_probe(self, replica: "Replica", lane: Lane) -> None:
+        """A sick Mirakl is asked again in time: pauses grow with failures in a row, and those alone."""
+        if lane.sick_until is None or replica.disturbed:
+            return
+        seen = self._lane(replica.process.name, lane.specification.id)
+        pause = _BACKOFF.delay(max(1, seen.failures), 1.0)
+        latest = max(seen.failed_at + pause, seen.ordered_until)
+        if lane.sick_until > latest + SLACK_SECONDS:
+            self._broken(
+                f"{replica.process.name}: {lane.specification.name} rests until {lane.sick_until:.2f} after "
+                f"{seen.failures} failures in a row, the last at {seen.failed_at:.2f}"
+            )
+
+    def _check_turn(self, replica: "Replica", lane: Lane, now: float) -> None:
+        """With more lanes than slots, each gets a call in turn."""
+        plan = self._world.plan
+        history = self._lane(replica.process.name, lane.specification.id)
+        if lane.calls or not lane.queue or history.turn_at is None:
+            history.turn_at = now
+            return
+        round_seconds = max(shop.pace for shop in plan.shops) * len(plan.shops) / plan.limits.calls
+        if now - history.turn_at > FAIR_ROUNDS * round_seconds + SLACK_SECONDS:
+            self._broken(
+                f"{replica.process.name}: {lane.specification.name} has waited {now - history.turn_at:.1f} s for a "
+                f"slot, a round takes {round_seconds:.1f} s"
+            )
+
+    # -- pauses and polls ------------------------------------------------------------------------------
+
+    def paused(self, replica: "Replica", partitions: Sequence[int]) -> None:
+        """A core wants partitions paused: one of its reasons must hold."""
+        core, limits = replica.core, replica.core._limits
+        if core._standstill.troubles or core._stopping or core.appetite < limits.brisk_records // 4:
+            return
+        for partition in partitions:
+            each = core._assignments[partition]
+            beyond = each.waiting and each.waiting[0].offset - each.progress.base >= limits.window
+            if partition not in core._flow.overfed and each.progress.used < limits.window and not beyond:
+                self._broken(f"{replica.process.name}: {partition} is paused without a reason")
+
+    def _check_pauses(self, replica: "Replica", now: float) -> None:
+        """What the core takes to be read is read, but for the time in which a command travels."""
+        fetches = replica.source._consumer._fetches
+        for each in replica.core._assignments.values():
+            place = replica.process.name, each.partition
+            fetch = fetches.get(each.partition)
+            ours = replica.source._epochs.get(each.partition) == each.epoch
+            if fetch is None or not ours or replica.disturbed or not fetch.paused or each.paused or each.revoking:
+                self._unread_since.pop(place, None)
+            elif now - self._unread_since.setdefault(place, now) > MISMATCH_SECONDS:
+                self._broken(f"{replica.process.name}: partition {each.partition} is not read, and no pause is wanted")
+
+    def polled(self, replica: "Replica") -> None:
+        """An owner thread polls."""
+        now, name = self._world.loop.now, replica.process.name
+        before = self._polled_at.get(name, now)
+        if now - before > POLL_GAP_SECONDS and not replica.disturbed:
+            self._broken(f"{name}: {now - before:.1f} s between two polls")
+        self._polled_at[name] = now

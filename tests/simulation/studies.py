@@ -1,0 +1,343 @@
+"""Plans about one thing each: quiet but for it, so that more can be promised, or larger than others.
+
+Windows and bounds are small here, so that a few hundred records reach the shares of them at which the engine acts.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from random import Random
+
+from consumer.domain.progress import WINDOW
+from tests.simulation.scenario import (
+    NORTH,
+    POISON,
+    SOUTH,
+    Fault,
+    Plan,
+    Regime,
+    SentRecord,
+    Shop,
+    make_general_plan,
+    specification,
+)
+
+STUDIES_SHARE = 0.25
+"""Share of the seeds whose plan is a study."""
+READY_SECONDS = 3.0
+"""After this time every replica of a quiet plan has its partitions."""
+PROMPT_SECONDS = 3.0
+"""From sending a request to its result, where its Mirakl answers within 50 ms and nothing else is due before it."""
+
+
+def make_plan(seed: int) -> Plan:
+    """Draw a plan, of any kind."""
+    plan = make_general_plan(seed)
+    rng = Random(f"{seed}/study")
+    if rng.random() >= STUDIES_SHARE:
+        return plan
+    return rng.choice(STUDIES)(rng, plan)
+
+
+def _quiet(plan: Plan, **changes: object) -> Plan:
+    """Leave out everything that goes wrong by itself; one replica has all partitions."""
+    plan = replace(
+        plan, replicas=1, network_trouble=0.0, transaction_trouble=0.0, faults=[], event_bytes=1_000_000, duration=16.0
+    )
+    return replace(plan, **changes)  # type: ignore[arg-type]  # of Plan
+
+
+def _shop(number: int, rng: Random, *, pace: float, regimes: tuple[Regime, ...] = (), **row: object) -> Shop:
+    """Make a Mirakl whose calls last about ``pace`` seconds; ``row`` are fields of its specification."""
+    tenant = SOUTH if number == 0 else NORTH
+    return Shop(
+        replace(specification(number, tenant, rng, per_hour=None), **row),  # type: ignore[arg-type]  # its fields
+        pace=pace,
+        steady=True,
+        regimes=regimes,
+    )
+
+
+def _request(number: int, time: float, partition: int, shop: Shop, *, poisoned: bool = False) -> SentRecord:
+    prefix = POISON if poisoned else "p"
+    return SentRecord(
+        number=number,
+        time=time,
+        partition=partition,
+        gap=0,
+        api_key=b"south-operator" if shop.specification.tenant == SOUTH else b"north-operator",
+        caller=b"OPERATOR",
+        given=shop.specification.id,
+        products=((f"{prefix}{number}", f"{number}-a"),),
+    )
+
+
+def _in_order(records: Iterable[SentRecord]) -> list[SentRecord]:
+    return sorted(records, key=lambda record: record.time)
+
+
+# -- isolation -----------------------------------------------------------------------------------------
+
+
+def _neighbour(rng: Random, plan: Plan) -> Plan:
+    """A Mirakl that does not answer, or only with failures, beside one that is well, on the same partitions."""
+    kind = rng.choice(("hang", "hang", "503", "refused", "429"))
+    window = 100
+    flood = rng.choice((0.4, 2.0)) if kind != "hang" else 0.4
+    plan = _quiet(
+        plan,
+        study=f"neighbour {kind}",
+        partitions=rng.choice((1, 2)),
+        limits=replace(
+            plan.limits,
+            window=window,
+            records=1000,
+            brisk_records=600,
+            calls=8,
+            record_bytes=100_000,
+            request_deadline=rng.choice((12.0, 20.0, 40.0)),
+        ),
+        call_timeout=rng.choice((6.0, 30.0)),
+        shops=(
+            _shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),
+            _shop(
+                1,
+                rng,
+                pace=0.05,
+                regimes=(Regime(0.0, plan.duration + 60, kind, 60.0),),
+                products_per_call=rng.choice((2, 10)),
+                concurrent_calls=rng.choice((1, 2)),
+            ),
+        ),
+    )
+    well, ill = plan.shops
+    count = int(flood * window) * plan.partitions
+    burst = rng.uniform(READY_SECONDS, 6.0)
+    records = [
+        _request(number, burst + rng.random() * 0.5, rng.randrange(plan.partitions), ill) for number in range(count)
+    ]
+    for number in range(count, count + 30):
+        records.append(_request(number, rng.uniform(READY_SECONDS, 15.0), rng.randrange(plan.partitions), well))
+        plan.promised[number] = PROMPT_SECONDS
+    plan.records = _in_order(records)
+    return plan
+
+
+def _undecidable(rng: Random, plan: Plan) -> Plan:
+    """The registry is down, and in nearly every partition one record waits for it with others behind it."""
+    partitions = 12
+    plan = _quiet(
+        plan,
+        study="undecidable",
+        partitions=partitions,
+        limits=replace(
+            plan.limits,
+            window=20,
+            records=400,
+            brisk_records=rng.choice((40, 100)),
+            calls=8,
+            record_bytes=100_000,
+            request_deadline=20.0,
+        ),
+        shops=(_shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),),
+        faults=[Fault(0.0, "registry down", (plan.duration + 60,))],
+    )
+    (shop,) = plan.shops
+    records: list[SentRecord] = []
+    for partition in range(1, partitions):
+        records.append(replace(_request(len(records), READY_SECONDS, partition, shop), schema=1))
+        records += [
+            _request(len(records) + each, READY_SECONDS + 0.1 + rng.random(), partition, shop) for each in range(40)
+        ]
+    for number in range(len(records), len(records) + 20):
+        records.append(_request(number, rng.uniform(READY_SECONDS, 15.0), 0, shop))
+        plan.promised[number] = PROMPT_SECONDS
+    plan.records = _in_order(records)
+    return plan
+
+
+def _crowd(rng: Random, plan: Plan) -> Plan:
+    """More clients that are well than there are slots for calls: each gets its turn."""
+    many = rng.choice((20, 40))
+    plan = _quiet(
+        plan,
+        study="crowd",
+        partitions=rng.choice((1, 2)),
+        limits=replace(
+            plan.limits,
+            window=WINDOW,
+            records=4000,
+            brisk_records=4000,
+            calls=4,
+            record_bytes=1_000_000,
+            request_deadline=60.0,
+        ),
+        call_timeout=30.0,
+        shops=tuple(_shop(number, rng, pace=0.2, products_per_call=2, concurrent_calls=1) for number in range(many)),
+    )
+    plan.records = _in_order(
+        _request(each * many + number, READY_SECONDS + rng.random(), rng.randrange(plan.partitions), shop)
+        for each in range(6)
+        for number, shop in enumerate(plan.shops)
+    )
+    return plan
+
+
+# -- slow and poisoned ---------------------------------------------------------------------------------
+
+
+def _slow_start(rng: Random, plan: Plan) -> Plan:
+    """Nothing is known of a Mirakl whose calls take long, and a backlog waits for it."""
+    plan = _quiet(
+        plan,
+        study="slow start",
+        partitions=rng.choice((1, 2)),
+        limits=replace(
+            plan.limits,
+            window=rng.choice((20, 60)),
+            records=rng.choice((60, 1000)),
+            brisk_records=60,
+            calls=8,
+            record_bytes=100_000,
+            request_deadline=150.0,
+        ),
+        call_timeout=60.0,
+        shops=(_shop(0, rng, pace=rng.choice((3.0, 6.0, 10.0)), products_per_call=10, concurrent_calls=2),),
+    )
+    plan.records = _in_order(
+        _request(number, READY_SECONDS + rng.random(), rng.randrange(plan.partitions), plan.shops[0])
+        for number in range(150)
+    )
+    return plan
+
+
+def _hiccup(rng: Random, plan: Plan) -> Plan:
+    """A quick Mirakl answers nothing for some seconds, and then everything, under load."""
+    starts = rng.uniform(5.0, 8.0)
+    plan = _quiet(
+        plan,
+        study="hiccup",
+        partitions=rng.choice((1, 2)),
+        limits=replace(
+            plan.limits,
+            window=100,
+            records=rng.choice((150, 1000)),
+            brisk_records=150,
+            calls=8,
+            record_bytes=100_000,
+            request_deadline=60.0,
+        ),
+        call_timeout=60.0,
+        shops=(
+            _shop(
+                0,
+                rng,
+                pace=0.05,
+                regimes=(Regime(starts, starts + rng.choice((4.0, 7.0, 10.0)), "hiccup"),),
+                products_per_call=rng.choice((5, 20)),
+                concurrent_calls=rng.choice((1, 2)),
+            ),
+        ),
+    )
+    plan.records = _in_order(
+        _request(number, rng.uniform(READY_SECONDS, 13.0), rng.randrange(plan.partitions), plan.shops[0])
+        for number in range(600)
+    )
+    return plan
+
+
+def _poisoned(rng: Random, plan: Plan) -> Plan:
+    """A share of the requests is refused, and with them the whole calls in which they travel."""
+    share = rng.choice((0.02, 0.05))
+    plan = _quiet(
+        plan,
+        study="poisoned",
+        partitions=1,
+        limits=replace(
+            plan.limits,
+            window=400,
+            records=1000,
+            brisk_records=600,
+            calls=8,
+            record_bytes=1_000_000,
+            request_deadline=60.0,
+        ),
+        call_timeout=30.0,
+        shops=(_shop(0, rng, pace=0.1, products_per_call=50, concurrent_calls=2),),
+    )
+    plan.records = _in_order(
+        _request(number, rng.uniform(READY_SECONDS, 13.0), 0, plan.shops[0], poisoned=rng.random() < share)
+        for number in range(rng.choice((300, 900)))
+    )
+    return plan
+
+
+# -- far and many --------------------------------------------------------------------------------------
+
+
+def _far(rng: Random, plan: Plan) -> Plan:
+    """Wide gaps in the log: trackers trim and leap, and maps reach far; everything may go wrong meanwhile."""
+    plan = replace(plan, study="far", limits=replace(plan.limits, window=WINDOW, records=40_000))
+    for record in plan.records:
+        record.gap = rng.choice((0, 0, 0, 1, 400, 3000, 9000, 45_000))
+    return plan
+
+
+def _many(rng: Random, plan: Plan) -> Plan:
+    """More records than elsewhere, while everything may go wrong."""
+    plan = replace(
+        plan,
+        study="many",
+        limits=replace(plan.limits, window=rng.choice((100, 400)), records=1000, brisk_records=600),
+        shops=tuple(
+            replace(each, pace=0.05, specification=replace(each.specification, products_per_call=50))
+            for each in plan.shops
+        ),
+    )
+    plan.records = _in_order(
+        _request(number, rng.uniform(0.0, plan.duration), rng.randrange(plan.partitions), rng.choice(plan.shops))
+        for number in range(rng.choice((500, 2000)))
+    )
+    return plan
+
+
+# -- Kafka ---------------------------------------------------------------------------------------------
+
+
+def _unwritable(rng: Random, plan: Plan) -> Plan:
+    """No transaction can commit for a while, though everything else works."""
+    plan = _quiet(
+        plan,
+        study="unwritable",
+        limits=replace(plan.limits, request_deadline=40.0),
+        shops=(_shop(0, rng, pace=0.2, products_per_call=2, concurrent_calls=2),),
+        faults=[Fault(rng.uniform(READY_SECONDS, 5.0), "unwritable", (10.0,))],
+    )
+    plan.records = _in_order(
+        _request(number, rng.uniform(READY_SECONDS, 15.0), rng.randrange(plan.partitions), plan.shops[0])
+        for number in range(120)
+    )
+    return plan
+
+
+def _silent(rng: Random, plan: Plan) -> Plan:
+    """Many partitions whose progress the brokers do not tell for a while: polling goes on."""
+    plan = _quiet(plan, study="silent", partitions=24, faults=[Fault(0.0, "silent progress", (rng.uniform(5.0, 9.0),))])
+    for record in plan.records:
+        record.partition = rng.randrange(plan.partitions)
+    return plan
+
+
+STUDIES: tuple[Callable[[Random, Plan], Plan], ...] = (
+    _neighbour,
+    _neighbour,
+    _undecidable,
+    _crowd,
+    _slow_start,
+    _hiccup,
+    _poisoned,
+    _far,
+    _far,
+    _many,
+    _unwritable,
+    _silent,
+)
