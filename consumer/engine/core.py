@@ -475,6 +475,7 @@ class Core:
             self._enqueue(request, decision, at)
         elif isinstance(decision, Behind):
             precedence.wait_behind(decision.older, request, self._clock(at))
+            self._flow.hold(request)
             return
         elif isinstance(decision, AwaitDirectory):
             self._unconfirmed.append(request)
@@ -482,6 +483,7 @@ class Core:
             return
         elif isinstance(decision, SchemaNeeded):
             self._lookups.wait_for(decision.reference, request, at.mono)
+            self._flow.hold(request)
             if request.refusal is None:
                 precedence.add(request)
                 return

@@ -14,7 +14,11 @@ from consumer.engine.status import LaneState
 from consumer.engine.work import Assignment, Record, Request
 
 HELD_SHARE = 0.5
-"""Share of the records in flight that may wait for schemas; then the partitions that bring them are paused."""
+"""Share of the records, and of the bytes, in flight that may wait for schemas, or behind such records; then the
+partitions that bring them are paused."""
+BLOCKED_SHARE = 0.5
+"""Share of the bytes in flight up to which fetched records of blocked partitions, which wait to be taken in, leave the
+fetch budget of others alone."""
 HELD_EASE = 0.8
 """Share of that below which they are no longer."""
 RESUME_BELOW = 0.75
@@ -39,8 +43,8 @@ class Flow:
         """Records in lanes that do not call, or beyond the share of those that do: as of the last weighing."""
         self.overfed: frozenset[int] = frozenset()
         """Partitions that feed the overfull lanes, or too many records that wait for schemas."""
-        self._held = 0
-        """Records that wait for schemas."""
+        self._held = self._held_bytes = 0
+        """Records that wait for schemas or behind such records: as of the last weighing, and those since."""
         self._too_many_held = False
         self._overfull: set[Lane] = set()
         self._turned_away: dict[int, Lane] = {}
@@ -62,6 +66,13 @@ class Flow:
         sizes = [request.record.size for request in requests]
         self.records -= len(sizes)
         self.bytes -= sum(sizes)
+
+    def hold(self, request: Request) -> None:
+        """A request waits for its schema, or behind another one."""
+        self._held += 1
+        self._held_bytes += request.record.size
+        if self._holds_too_much():
+            self.overfed |= {request.assignment.partition}
 
     def admits(self, lane: Lane, record: Record) -> bool:
         """Tell whether a lane may get one request more, however large; else its partition waits until it may."""
@@ -113,23 +124,30 @@ class Flow:
     def _weigh_held(self, held: Sequence[Request]) -> None:
         """Anyone can send what the registry is asked about in vain."""
         self._held = len(held)
-        ease = HELD_EASE if self._too_many_held else 1.0
-        self._too_many_held = len(held) > ease * HELD_SHARE * self._limits.records
+        self._held_bytes = sum(request.record.size for request in held)
+        self._too_many_held = self._holds_too_much()
         if self._too_many_held:
             self.overfed |= {request.assignment.partition for request in held}
+
+    def _holds_too_much(self) -> bool:
+        share = HELD_SHARE * (HELD_EASE if self._too_many_held else 1.0)
+        return self._held > share * self._limits.records or self._held_bytes > share * self._limits.record_bytes
 
     # -- deciding --------------------------------------------------------------------------------------
 
     def appetite(self, assignments: Iterable[Assignment]) -> int:
-        """Give how many more records it makes sense to fetch now.
+        """Return how many more records it makes sense to fetch now.
 
-        Those that wait in front of a lane that is too full are no reason to fetch none of others; their bytes are.
+        Those that wait in a blocked partition are no reason to fetch none of others, up to a bound on their bytes.
         """
-        waiting = waiting_bytes = 0
+        waiting = waiting_bytes = blocked_bytes = 0
         for assignment in assignments:
-            waiting_bytes += assignment.waiting_bytes
-            if assignment.partition not in self.overfed:
+            if self.is_blocked(assignment):
+                blocked_bytes += assignment.waiting_bytes
+            else:
                 waiting += len(assignment.waiting)
+                waiting_bytes += assignment.waiting_bytes
+        waiting_bytes += max(0, blocked_bytes - int(BLOCKED_SHARE * self._limits.record_bytes))
         if self.bytes + waiting_bytes >= self._limits.record_bytes:
             return 0
         brisk = self._limits.brisk_records - (self.records - self.standing - self._held)
@@ -143,6 +161,13 @@ class Flow:
             and self.bytes < limits.record_bytes
             and assignment.partition not in self.overfed
             and self._within_window(assignment, record)
+        )
+
+    def is_blocked(self, assignment: Assignment) -> bool:
+        """Tell whether fetched records wait that cannot be taken in although there is room for others."""
+        waiting = assignment.waiting
+        return bool(waiting) and (
+            assignment.partition in self.overfed or not self._within_window(assignment, waiting[0])
         )
 
     def _within_window(self, assignment: Assignment, record: Record) -> bool:
@@ -174,7 +199,7 @@ class Flow:
         return (
             assignment.partition in self.overfed
             or assignment.progress.used >= self._limits.window
-            or bool(assignment.waiting and not self._within_window(assignment, assignment.waiting[0]))
+            or self.is_blocked(assignment)
         )
 
     def _has_ebbed(self, assignment: Assignment) -> bool:

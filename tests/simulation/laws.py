@@ -369,6 +369,23 @@ class Laws:
             self._broken(f"{replica.process.name}: {core._flow.bytes} bytes in flight")
         if len(core._call_lanes) > limits.calls:
             self._broken(f"{replica.process.name}: {len(core._call_lanes)} calls are out")
+        self._check_appetite(replica)
+
+    def _check_appetite(self, replica: Replica) -> None:
+        """What cannot be decided yet, and what waits behind it, leaves the fetch budget to others."""
+        core, flow, limits = replica.core, replica.core._flow, replica.core._limits
+        if core.appetite > 0 or core._stopping or core._standstill.troubles:
+            return
+        able = in_flight = size = 0
+        for each in core._assignments.values():
+            first = each.waiting[0].offset if each.waiting else -1
+            blocked = each.partition in flow.overfed or (each.open and first >= each.progress.base + limits.window)
+            able += 0 if blocked else len(each.waiting)
+            able += sum(request.lane is not None or request.verdict is not None for request in each.open.values())
+            in_flight += len(each.open)
+            size += each.waiting_bytes + sum(request.record.size for request in each.open.values())
+        if able < limits.brisk_records and in_flight + able < limits.records and 2 * size < limits.record_bytes:
+            self._broken(f"{replica.process.name}: fetches nothing with {able} of {in_flight} records that can go on")
 
     def ticked(self, replica: Replica, at: Instant) -> None:
         """After each tick: the deadlines, and that nothing is forgotten."""

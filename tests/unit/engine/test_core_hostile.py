@@ -118,3 +118,55 @@ def test_a_record_that_could_not_be_unpacked_says_why() -> None:
     world.settle()
 
     assert ["the batch cannot be unpacked"] == [letter.message for letter in world.dead]
+
+
+# -- records that cannot be decided yet leave the fetch budget to others -------------------------------
+
+
+def test_what_waits_behind_undecidable_records_leaves_the_appetite_to_others() -> None:
+    """Each partition's window is full although it holds one record only, and hundreds wait behind it."""
+    world = World(limits=Limits(window=10, records=1000, brisk_records=100))
+    for partition in range(1, 25):
+        world.assign(partition)
+        records = [world.record(body("odd"), partition, schema="v9")]
+        records += [world.record(body(f"p{partition}-{n}"), partition) for n in range(30)]
+        world.fetch(records)
+        while world.calls:
+            world.answer()
+        world.settle()
+    world.live(3.0)
+
+    assert set(range(1, 25)) == world.paused
+    assert 100 == world.core.appetite
+    world.send("other")
+    world.answer()
+    world.settle()
+    assert "SYNCHRONIZED" == world.code("other")
+
+
+def test_large_records_that_wait_for_schemas_leave_half_of_the_bytes_to_others() -> None:
+    world = World(limits=Limits(record_bytes=20_000))
+    world.assign(1)
+    for number in range(30):
+        world.send(f"odd{number}", {"p": "s" * 1000}, partition=1, schema="v9")
+    world.live(3.0)
+
+    assert {1} == world.paused
+    assert 9_000 < world.status.in_flight_bytes < 12_000
+    assert 0 < world.core.appetite
+    world.send("other")
+    world.answer()
+    world.settle()
+    assert "SYNCHRONIZED" == world.code("other")
+
+
+def test_requests_that_wait_behind_undecidable_ones_count_like_these() -> None:
+    world = World(limits=Limits(records=100, brisk_records=40))
+    world.assign(1)
+    world.send("odd", {"x": "1"}, partition=1, schema="v9")
+    world.fetch([world.record(body(f"r{n}", {"x": str(n)}), 1) for n in range(80)])
+    world.live(3.0)
+
+    assert {1} == world.paused
+    assert 40 <= world.core.appetite
+    assert 52 > world.status.in_flight_records
