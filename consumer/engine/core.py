@@ -279,7 +279,7 @@ class Core:
                 if lane.queue and self._hopeless(lane.queue[0].request, lane.can_call_at(at.mono), at):
                     self._answer_hopeless(lane, at)
         self._answer_overdue(at)
-        held = self._lookups.waiting()
+        held = [*self._lookups.waiting(), *self._unconfirmed, *self._undecided]
         for assignment in self._assignments.values():
             held += assignment.precedence.behind()
         self._flow.weigh(self._lanes.values(), held, at.mono)
@@ -479,6 +479,7 @@ class Core:
             return
         elif isinstance(decision, AwaitDirectory):
             self._unconfirmed.append(request)
+            self._flow.hold(request)
             precedence.add(request)
             return
         elif isinstance(decision, SchemaNeeded):

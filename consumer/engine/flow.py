@@ -14,8 +14,8 @@ from consumer.engine.status import LaneState
 from consumer.engine.work import Assignment, Record, Request
 
 HELD_SHARE = 0.5
-"""Share of the records, and of the bytes, in flight that may wait for schemas, or behind such records; then the
-partitions that bring them are paused."""
+"""Share of the records, and of the bytes, in flight that may be undecided; then the partitions that bring them are
+paused."""
 BLOCKED_SHARE = 0.5
 """Share of the bytes in flight up to which fetched records of blocked partitions, which wait to be taken in, leave the
 fetch budget of others alone."""
@@ -44,7 +44,7 @@ class Flow:
         self.overfed: frozenset[int] = frozenset()
         """Partitions that feed the overfull lanes, or too many records that wait for schemas."""
         self._held = self._held_bytes = 0
-        """Records that wait for schemas or behind such records: as of the last weighing, and those since."""
+        """Undecided records: as of the last weighing, and those since."""
         self._too_many_held = False
         self._overfull: set[Lane] = set()
         self._turned_away: dict[int, Lane] = {}
@@ -68,7 +68,7 @@ class Flow:
         self.bytes -= sum(sizes)
 
     def hold(self, request: Request) -> None:
-        """A request waits for its schema, or behind another one."""
+        """A request cannot be decided yet."""
         self._held += 1
         self._held_bytes += request.record.size
         if self._holds_too_much():
@@ -122,7 +122,7 @@ class Flow:
         return lane.spare(ease * self._limits.longest_wait, self._slots)
 
     def _weigh_held(self, held: Sequence[Request]) -> None:
-        """Anyone can send what the registry is asked about in vain."""
+        """Anyone can send records that the registry is asked about in vain."""
         self._held = len(held)
         self._held_bytes = sum(request.record.size for request in held)
         self._too_many_held = self._holds_too_much()

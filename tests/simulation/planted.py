@@ -13,6 +13,7 @@ from consumer.domain.progress import CommitPoint, Progress, decode_map
 from consumer.engine import core as engine_core
 from consumer.engine.commands import Commit, Instant, TransactionResult
 from consumer.engine.core import Core
+from consumer.engine.flow import Flow
 from consumer.engine.lanes import Call, Lane
 from consumer.engine.lookups import SchemaLookups
 from consumer.engine.precedence import Precedence
@@ -227,5 +228,6 @@ BUGS = (
     Bug("put a failed call back behind all others", ((Lane, "_put_back", _put_back_last),)),
     Bug("overtake a request that is undecided", ((Precedence, "conflict", _nothing),)),
     Bug("overtake a request that comes from another lane", ((Lane, "restore_order", _nothing),)),
+    Bug("count what waits behind undecidable records", ((Flow, "is_blocked", _nothing),)),
     Bug("keep requests of ended assignments", ((SchemaLookups, "forget_ended", _nothing),)),
 )
