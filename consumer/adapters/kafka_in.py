@@ -11,6 +11,14 @@ fresh metadata never meets an older set of partitions.
 time-outs between polls, again and again, since the question is not answered while a transaction of a dead
 predecessor is pending. Only then does it get an epoch, an explicit position, and leave to deliver.
 
+**Ranges.** What is handed over names, for each partition, the range of the log that was read without interruption. An
+error, or anything left out, ends a range; the next one begins where reading was resumed, and the core takes it only if
+it leaves no hole. Otherwise the core has the missing part read again.
+
+**Out of range.** Where retention has cut the log beyond the reader, reading goes on at the log's start, and what is in
+flight is answered. Where the log ends before the reader, it is another log: what was read of the former one is
+answered, then this one is read from its start.
+
 **Unreadable batches.** What the library cannot unpack is handed over as records without content (``unreadable``).
 
 **Revocation.** The callback waits, within one budget, until the core has drained the partitions, then takes them
@@ -39,10 +47,10 @@ from confluent_kafka import (
 
 from consumer.adapters.unreadable import BatchSearch
 from consumer.domain.progress import CommitPoint
-from consumer.engine.commands import Instant, Reload
+from consumer.engine.commands import Instant, Reload, Reread
 from consumer.engine.core import Core
 from consumer.engine.driver import Event
-from consumer.engine.work import Record
+from consumer.engine.work import ReadRange, Record
 
 POLL_SECONDS: Final = 0.02
 LIST_MOST: Final = 500
@@ -53,19 +61,45 @@ UNDER_WAY_BYTES: Final = 16 * 1024 * 1024
 """Handed over and not yet in the core's hands."""
 TAKE_MOST: Final = 64
 """Records taken out of the library at once, which copies them before anybody knows how large they are."""
-COMMITTED_TIMEOUT_SECONDS: Final = 0.5
-"""For one question; it is asked again until it is answered."""
+SUSPICION_SECONDS: Final = 10.0
+"""For so long after an unreadable batch, the next one is not waited for to heal by itself."""
+UNREADABLE_MOST: Final = 5_000
+"""Offsets of an unreadable batch given up at once: each time, the batch is fetched and unpacked in vain once more."""
+FIRST_COMMITTED_TIMEOUT_SECONDS, COMMITTED_TIMEOUT_SECONDS = 0.1, 0.5
+"""For one question, at first and at most; it is asked again until it is answered."""
+PROGRESS_BUDGET_SECONDS: Final = 0.5
+"""For the questions of one turn, however many partitions wait: the group hears of us at each poll only."""
+UNREAD_PATIENCE_SECONDS: Final = 20.0
+"""A partition that is not read for longer is a trouble: a dead predecessor's transaction is pending for up to 18 s."""
+CREDIBLE_PATIENCE_SECONDS: Final = 60.0
+"""After a commit whose end is unknown: how long the brokers may tell what cannot be true. Far beyond any session, so a
+new owner's progress would have been told as the loss of the partition."""
 WATERMARK_TIMEOUT_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 0.2
 LOOK_INTERVAL_SECONDS: Final = 1.0
 LOOK_TIMEOUT_SECONDS: Final = 0.5
 METADATA_SECONDS: Final = 0.1
 """The group's metadata is read as often, and at every change of assignments: each time costs 50 us and more."""
+UNREADABLE: Final = frozenset({KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG})  # noqa: SLF001 - librdkafka's own names for its codes
+"""A batch cannot be unpacked, or its checksum does not match: some of these it asks for again, others it leaves out."""
 FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - librdkafka's own names for its codes
 
 _METADATA_MARK: Final = b"CGMDv2:"
 _headers = methodcaller("headers")  # called directly, an error inside it can surface in a later, unrelated call
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Unread:
+    """A partition whose progress is not known yet. Times in monotonic seconds."""
+
+    since: float
+    due: float
+    """When to ask next."""
+    attempts: int = 0
+    problem: str = "the brokers have not told its committed offset"
+    incredible_since: float | None = None
+    """Since when they have told nothing but what cannot be true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +136,34 @@ class KafkaSource:
         self._requests: deque[Callable[[], None]] = deque()
         self._stop = threading.Event()
         self._epochs: dict[int, int] = {}
-        self._unread: dict[int, float] = {}
-        """Partitions whose progress is not known yet, and when to ask next."""
+        self._unread: dict[int, _Unread] = {}
         self._told: dict[int, CommitPoint] = {}
         """Of what is ours: the progress that the brokers told last."""
         self._credible: dict[int, Sequence[CommitPoint]] = {}
         """Of those whose progress is asked for again: all that they can tell now."""
         self._out_of_range: set[int] = set()
-        """Those of them whose position was outside of the log."""
+        """Partitions that librdkafka has stopped fetching, since their position was outside of the log."""
+        self._return_at = self._look_for_troubles_at = 0.0
+        """When to look for their place in the log next, and for partitions that are not read."""
+        self._renewed: dict[int, float] = {}
+        """Partitions whose log is another one now: until when what was read of the former one may be finished."""
+        self._anew: set[int] = set()
+        """Unread ones whose log is another one: committed offsets say nothing about it."""
+        self._paused: set[int] = set()
+        """As the core wants it."""
+        self._troubles: dict[int, str] = {}
+        """Of partitions that have not been read for long, as told last."""
         self._last_epoch = 0
         self._handed_over = self._handed_over_bytes = 0
         """Records, ever; counted on the owner thread."""
         self._taken_over = self._taken_over_bytes = 0
         """Records, ever; counted on the loop's thread."""
-        self._next: dict[int, int] = {}
-        """The offset after the last one handed over, or where delivery begins."""
+        self._read_to: dict[int, int] = {}
+        """The end of what was read without interruption, or where reading begins; absent where that is not known."""
         self._searches: dict[int, BatchSearch] = {}
         """Partitions that stand before a batch that cannot be unpacked."""
+        self._unreadable_at: dict[int, float] = {}
+        """When a partition last came past an unreadable batch, in monotonic seconds."""
         self._draining: set[int] = set()
         self._member = False
         self._former: bytes | None = None
@@ -158,11 +203,15 @@ class KafkaSource:
 
     def drained(self, partitions: Sequence[int]) -> None:
         """The core has nothing more to commit for these."""
-        self._requests.append(partial(self._draining.difference_update, tuple(partitions)))
+        self._requests.append(partial(self._on_drained, tuple(partitions)))
 
     def reload(self, reload: Reload) -> None:
         """Read the progress of an assignment's partition again and start anew from there."""
         self._requests.append(partial(self._reload_from, reload))
+
+    def reread(self, reread: Reread) -> None:
+        """Read a partition again from an offset, in the same assignment."""
+        self._requests.append(partial(self._reread_from, reread))
 
     def commit(self, offsets: Sequence[TopicPartition], done: Callable[[KafkaError | None], None]) -> None:
         """Commit outside of a transaction, for the at-least-once mode; ``done`` is called on the owner thread."""
@@ -187,7 +236,10 @@ class KafkaSource:
     def _turn(self) -> None:
         self.progress_at = time.monotonic()
         self._carry_out()
+        self._renew()
+        self._return_to_log()
         self._read_progress()
+        self._tell_troubles()
         self._look_for_brokers()
         before = dict(self._epochs)
         fetched = self._fetch()
@@ -233,9 +285,8 @@ class KafkaSource:
         records: list[Record] = []
         for each in fetched:
             if isinstance(each, Record):
-                if not self._searches or not self._ends_search(each.partition, epochs, sought):
+                if not (self._searches or sought) or not self._ends_search(each.partition, each.offset, epochs, sought):
                     records.append(each)
-                    self._next[each.partition] = each.offset + 1
             else:
                 self._post_records(epochs, records)
                 records = []
@@ -245,6 +296,24 @@ class KafkaSource:
     def _post_records(self, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
         if not records:
             return
+        ends = {record.partition: record.offset + 1 for record in records}
+        firsts = {record.partition: record.offset for record in reversed(records)}
+        self._post_ranges(epochs, firsts, ends, records)
+
+    def _post_ranges(
+        self,
+        epochs: Mapping[int, int],
+        firsts: Mapping[int, int],
+        ends: Mapping[int, int],
+        records: Sequence[Record] = (),
+    ) -> None:
+        """Hand over what was read; ``firsts`` count as begins where nothing is known of what was before."""
+        ranges = {
+            partition: ReadRange(epochs[partition], self._read_to.get(partition, firsts[partition]), end)
+            for partition, end in ends.items()
+            if partition in epochs
+        }
+        self._read_to |= {partition: read.end for partition, read in ranges.items()}
         size = _bytes(records)
         self._handed_over += len(records)
         self._handed_over_bytes += size
@@ -252,7 +321,7 @@ class KafkaSource:
         def deliver(core: Core, at: Instant) -> None:
             self._taken_over += len(records)
             self._taken_over_bytes += size
-            core.fetched(at, epochs, records)
+            core.fetched(at, ranges, records)
 
         self._post(deliver)
 
@@ -264,22 +333,22 @@ class KafkaSource:
         partition, offset = _coordinates(message)
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
-            if partition in epochs and not self._ends_search(partition, epochs, sought):
-                epoch = epochs[partition]
-                self._post(lambda core, at: core.reached(at, partition, epoch, offset))
+            if partition in epochs and not self._ends_search(partition, offset, epochs, sought):
+                self._post_ranges(epochs, {partition: offset}, {partition: offset})
         elif code == KafkaError._AUTO_OFFSET_RESET and partition in self._epochs:  # noqa: SLF001
-            self._begin_anew(partition)
-        elif code == KafkaError._BAD_COMPRESSION and partition in epochs:  # noqa: SLF001
-            _log.warning("consumer: %s", error.str())
+            self._read_to.setdefault(partition, offset)
+            self._out_of_range.add(partition)
+        elif code in UNREADABLE and partition in epochs:
             if partition not in sought:
-                self._on_unreadable(partition, offset, epochs[partition])
-                sought.add(partition)
+                _log.warning("consumer: %s", error.str())
+                self._on_unreadable(partition, offset, epochs[partition], sought)
         elif code in FATAL or error.fatal():
             raise OwnerThreadError(f"the Kafka consumer cannot go on: {error.str()}. {_remedy(error)}")
         elif code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
             raise OwnerThreadError(f"not authorized: {error.str()}. Grant READ on the topic and the group")
         else:
             _log.warning("consumer: %s (%s)", error.str(), error.name())
+            self._read_to.pop(partition, None)  # it may have left something out
 
     def _on_trouble(self, error: KafkaError) -> None:
         """Errors of no partition are healed by trying again; that nobody is left to try is news."""
@@ -301,47 +370,82 @@ class KafkaSource:
 
     # -- unreadable batches ----------------------------------------------------------------------------
 
-    def _on_unreadable(self, partition: int, begins: int, epoch: int) -> None:
-        """A batch cannot be unpacked: find out where it ends, then give each offset of it an outcome."""
+    def _on_unreadable(self, partition: int, begins: int, epoch: int, sought: set[int]) -> None:
+        """A batch cannot be unpacked: find out where it ends, then give each offset of it an outcome.
+
+        At the first error nothing is done: the library fetches the batch again after a pause, and often that heals it.
+        Behind another unreadable batch it is asked for at once, so that many of them do not cost a pause each.
+        """
         search = self._searches.get(partition)
         if search is None:
-            try:
-                _, log_end = self._watermarks(partition)
-            except KafkaException as problem:
-                _log.warning("the log's end of partition %d is not known: %s", partition, problem.args[0].str())
-                return  # the error comes again
-            self._searches[partition] = BatchSearch(begins, self._next[partition], log_end)
-            return
-        if search.end is None:
-            (search.inside if begins == search.begins else search.outside)()
+            search = self._begin_search(partition, begins)
+            if search is None or time.monotonic() - self._unreadable_at.get(partition, 0.0) > SUSPICION_SECONDS:
+                self._read_to.pop(partition, None)
+                return
+        elif search.end is None:
+            if begins == search.begins:
+                search.inside()
+            elif search.confirmed:
+                search.outside(begins)
+        sought.add(partition)
         self._go_on(partition, search, epoch)
 
-    def _ends_search(self, partition: int, epochs: Mapping[int, int], sought: set[int]) -> bool:
+    def _begin_search(self, partition: int, begins: int) -> BatchSearch | None:
+        """``None`` where the log's end is not known: the error comes again."""
+        try:
+            _, log_end = self._watermarks(partition)
+        except KafkaException as problem:
+            _log.warning("the log's end of partition %d is not known: %s", partition, problem.args[0].str())
+            return None
+        search = self._searches[partition] = BatchSearch(begins, self._read_to.get(partition, begins), log_end)
+        return search
+
+    def _ends_search(self, partition: int, offset: int, epochs: Mapping[int, int], sought: set[int]) -> bool:
         """Something readable arrived: ``True`` where it is out of order, behind a batch that is unreadable."""
         if partition in sought:
             return True
         search = self._searches.get(partition)
         if search is None or partition not in epochs:
             return False
-        if not search.confirmed:
+        if search.confirmed:
+            search.outside()
+        elif offset == search.read_to or partition in self._read_to:  # read from the search's begin without an error
             del self._searches[partition]
             return False
-        search.outside()
-        self._go_on(partition, search, epochs[partition])
         sought.add(partition)
+        self._go_on(partition, search, epochs[partition])
         return True
 
     def _go_on(self, partition: int, search: BatchSearch, epoch: int) -> None:
         if search.end is None:
-            position = search.probe
-        else:
-            position = min(search.end, search.first + LIST_MOST)
-            lost = [_unreadable(partition, offset) for offset in range(search.first, position)]
-            self._post_records({partition: epoch}, lost)
-            self._next[partition] = search.first = position
-            if position == search.end:
-                del self._searches[partition]
-        self._consumer.seek(TopicPartition(self._topic, partition, position))
+            self._seek(partition, epoch, search.probe)
+            return
+        position = min(search.end, search.first + UNREADABLE_MOST)
+        lost = [_unreadable(partition, offset) for offset in range(search.first, position)]
+        self._read_to[partition] = search.read_to
+        self._post_records({partition: epoch}, lost)
+        search.first = search.read_to = position
+        if position == search.end:
+            del self._searches[partition]
+            self._unreadable_at[partition] = time.monotonic()
+        self._seek(partition, epoch, position)
+
+    def _seek(self, partition: int, epoch: int, position: int) -> None:
+        """Read from elsewhere; what was fetched before is not delivered any more."""
+        try:
+            self._consumer.seek(TopicPartition(self._topic, partition, position))
+            self._read_to[partition] = position
+        except KafkaException as problem:
+            _log.warning("partition %d: seeking failed and is tried again: %s", partition, problem.args[0].str())
+            self._read_to.pop(partition, None)
+            self.reread(Reread(partition, epoch, position))
+
+    def _reread_from(self, reread: Reread) -> None:
+        """What was delivered last left a hole."""
+        if self._epochs.get(reread.partition) == reread.epoch:
+            _log.warning("partition %d is read again from offset %d", reread.partition, reread.offset)
+            self._searches.pop(reread.partition, None)
+            self._seek(reread.partition, reread.epoch, reread.offset)
 
     # -- assignments -----------------------------------------------------------------------------------
 
@@ -351,7 +455,7 @@ class KafkaSource:
         if own:
             consumer.pause(own)
         for each in own:
-            self._unread[each.partition] = 0.0
+            self._await_progress(each.partition)
         self._former = None
         self._publish()
 
@@ -373,9 +477,12 @@ class KafkaSource:
         consumer.incremental_unassign(partitions)
 
     def _serve_until_drained(self) -> None:
-        """Within one budget for all, keep serving the core while it finishes what is out."""
+        """Within one budget for all, keep serving the core while it finishes what is in flight.
+
+        Once the service stops, the core may have had its last turn: nobody would say that anything is drained.
+        """
         deadline = time.monotonic() + self._drain_seconds
-        while self._draining and (now := time.monotonic()) < deadline:
+        while self._draining and not self._stop.is_set() and (now := time.monotonic()) < deadline:
             self.progress_at = now
             self._publish()
             self._carry_out()
@@ -388,42 +495,102 @@ class KafkaSource:
             self._unread.pop(partition, None)
             self._credible.pop(partition, None)
             self._searches.pop(partition, None)
+            self._read_to.pop(partition, None)
+            self._renewed.pop(partition, None)
+            self._out_of_range.discard(partition)
+            self._anew.discard(partition)
+            self._paused.discard(partition)
         self._publish()
         self._post(lambda core, at: core.ended(at, partitions))
 
-    def _read_progress(self) -> None:
-        """Ask for the committed offset of one partition that is due."""
+    def _await_progress(self, partition: int) -> None:
         now = time.monotonic()
-        for partition, due in list(self._unread.items()):
-            if due <= now:
-                self._unread[partition] = now + RETRY_SECONDS
-                self._try_to_start(partition)
+        self._unread[partition] = _Unread(since=now, due=now)
 
-    def _try_to_start(self, partition: int) -> None:
-        try:
-            committed = self._committed(partition)
-            told = CommitPoint(committed.offset, committed.metadata or "")
-            if told not in self._credible.get(partition, (told,)):  # a coordinator interrupted while loading: DESIGN.md
-                _log.warning(
-                    "partition %d: the brokers tell of former progress, %d: asking again", partition, told.offset
-                )
+    def _read_progress(self) -> None:
+        """Ask for the committed offsets of partitions that are due, those first that have waited longest.
+
+        One question may take as long as its time-out, so a turn asks no more once its budget is spent.
+        """
+        began = time.monotonic()
+        due = sorted(self._unread, key=lambda partition: self._unread[partition].due) if self._unread else ()
+        for partition in due:
+            unread = self._unread[partition]
+            if unread.due > began or time.monotonic() - began >= PROGRESS_BUDGET_SECONDS or self._stop.is_set():
                 return
-            self._told[partition] = told
-            if committed.offset < 0 or partition in self._out_of_range:
-                self._start_within_log(partition, committed.offset, committed.metadata)
-            else:
-                self._start_at(partition, committed.offset, committed.metadata, committed.offset)
-        except KafkaException as problem:
-            error = problem.args[0]
-            _log.debug("progress of partition %d is not known yet: %s", partition, error.str())
+            self._try_to_start(partition, unread)
+            unread.attempts += 1
+            unread.due = time.monotonic() + RETRY_SECONDS
 
-    def _committed(self, partition: int) -> TopicPartition:
-        (committed,) = self._consumer.committed(
-            [TopicPartition(self._topic, partition)], timeout=COMMITTED_TIMEOUT_SECONDS
-        )
+    def _try_to_start(self, partition: int, unread: _Unread) -> None:
+        try:
+            told = self._committed(partition, unread.attempts)
+            if told not in self._credible.get(partition, (told,)):  # a coordinator interrupted while loading: DESIGN.md
+                believed = self._disbelieve(partition, unread, told)
+                if believed is None:
+                    return
+                told = believed
+            self._told[partition] = told
+            if told.offset < 0 or partition in self._out_of_range or partition in self._anew:
+                self._start_within_log(partition, told.offset, told.metadata)
+            else:
+                self._start_at(partition, told.offset, told.metadata, told.offset)
+        except KafkaException as problem:
+            unread.problem = (
+                f"the brokers do not tell its committed offset or the log's bounds ({problem.args[0].str()})"
+            )
+
+    def _committed(self, partition: int, attempts: int) -> CommitPoint:
+        timeout = min(FIRST_COMMITTED_TIMEOUT_SECONDS * 2 ** min(attempts, 8), COMMITTED_TIMEOUT_SECONDS)
+        (committed,) = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=timeout)
         if committed.error is not None:
             raise KafkaException(committed.error)
-        return committed
+        return CommitPoint(committed.offset, committed.metadata or "")
+
+    def _disbelieve(self, partition: int, unread: _Unread, told: CommitPoint) -> CommitPoint | None:
+        """The brokers tell what was never committed by us, nor by anybody else: ask again, but not for ever.
+
+        What this process has committed last for certain is what reading can go on from without losing a request.
+        What it may have committed since can then be answered a second time.
+        """
+        now = time.monotonic()
+        acknowledged, attempted = self._credible[partition]
+        if unread.incredible_since is None:
+            unread.incredible_since = now
+            unread.problem = (
+                f"the brokers tell the committed offset {told.offset}, although {acknowledged.offset} or "
+                f"{attempted.offset} was committed last"
+            )
+            _log.warning("partition %d: %s; asking again", partition, unread.problem)
+        if now - unread.incredible_since < CREDIBLE_PATIENCE_SECONDS:
+            return None
+        _log.error(
+            "partition %d: %s. Reading goes on at %d; requests from there on may be answered a second time. "
+            "Look at the log of the group's coordinator, which may have lost committed offsets.",
+            partition,
+            unread.problem,
+            acknowledged.offset,
+        )
+        return acknowledged
+
+    def _tell_troubles(self) -> None:
+        """Partitions that have not been read for long are news, and so is their end."""
+        now = time.monotonic()
+        if now < self._look_for_troubles_at:
+            return
+        self._look_for_troubles_at = now + LOOK_INTERVAL_SECONDS
+        troubles = {
+            partition: f"Partition {partition} has not been read for {UNREAD_PATIENCE_SECONDS:.0f} s: "
+            f"{unread.problem}. Look at the brokers; a transaction that hangs can be found and aborted with "
+            "`kafka-transactions.sh`."
+            for partition, unread in self._unread.items()
+            if now - unread.since >= UNREAD_PATIENCE_SECONDS
+        }
+        if troubles != self._troubles:
+            for partition in troubles.keys() - self._troubles.keys():
+                _log.error("%s", troubles[partition])
+            self._troubles = troubles
+            self._post(lambda core, at: core.partitions_troubled(at, troubles))
 
     def _start_within_log(self, partition: int, offset: int, metadata: str | None) -> None:
         """Nothing was committed yet, or the log does not reach back to where we were.
@@ -431,7 +598,9 @@ class KafkaSource:
         The progress map still counts beyond the log's start; one of another log, which was longer, does not.
         """
         low, high = self._watermarks(partition)
-        if 0 <= offset < low:
+        if partition in self._anew:
+            offset = OFFSET_BEGINNING
+        elif 0 <= offset < low:
             _log.error("partition %d: records from offset %d to %d are gone unread", partition, offset, low - 1)
         elif offset > high:
             _log.error("partition %d: offset %d is beyond the log, which ends at %d", partition, offset, high)
@@ -446,28 +615,82 @@ class KafkaSource:
         return int(low), int(high)
 
     def _start_at(self, partition: int, offset: int, metadata: str | None, position: int) -> None:
-        """Deliver from ``position`` on; ``offset`` and ``metadata`` are what was committed."""
+        """Deliver from ``position`` on; ``offset`` and ``metadata`` are what was committed.
+
+        Where ``position`` is beyond ``offset``, it is the log's start.
+        """
         place = TopicPartition(self._topic, partition, position)
-        if partition in self._out_of_range:  # librdkafka has stopped fetching it, and seeking alone may not wake it
-            self._out_of_range.discard(partition)
-            self._consumer.incremental_unassign([place])
-            self._consumer.incremental_assign([place])
+        if partition in self._out_of_range:
+            self._reassign(place)
         else:
             self._consumer.seek(place)
         del self._unread[partition]
         self._credible.pop(partition, None)
-        self._next[partition] = position
+        self._anew.discard(partition)
+        self._paused.discard(partition)
+        self._read_to[partition] = offset
         self._last_epoch += 1
         epoch = self._epochs[partition] = self._last_epoch
         self._post(lambda core, at: core.assigned(at, partition, epoch, offset, metadata))
         self._consumer.resume([place])
         self._publish()
 
-    def _begin_anew(self, partition: int) -> None:
-        """The position is outside of the log: records are gone unread, which deserves an alarm."""
-        self._out_of_range.add(partition)
-        self._reload(partition)
+    def _reassign(self, place: TopicPartition) -> None:
+        """Fetch again what librdkafka has stopped fetching: seeking alone may not wake it."""
+        self._out_of_range.discard(place.partition)
+        self._consumer.incremental_unassign([place])
+        self._consumer.incremental_assign([place])
+        if place.partition in self._paused:
+            self._consumer.pause([place])
+
+    def _return_to_log(self) -> None:
+        """Go on with a partition whose position the log does not hold."""
+        now = time.monotonic()
+        if now < self._return_at:
+            return
+        partition = next(
+            (each for each in self._out_of_range if each in self._epochs and each not in self._renewed), None
+        )
+        if partition is None:
+            return
+        try:
+            low, high = self._watermarks(partition)
+        except KafkaException as problem:
+            _log.warning("partition %d: the log's bounds are not known: %s", partition, problem.args[0].str())
+            self._return_at = time.monotonic() + RETRY_SECONDS
+            return
+        position = self._read_to[partition]
         self._post(lambda core, at: core.reset(at, partition))
+        if position > high:
+            _log.error("partition %d: offset %d is beyond the log, which ends at %d", partition, position, high)
+            self._begin_anew([partition])
+            return
+        if position < low:
+            _log.error("partition %d: records from offset %d to %d are gone unread", partition, position, low - 1)
+            self._post_ranges(self._epochs, {partition: low}, {partition: low})
+        self._reassign(TopicPartition(self._topic, partition, max(position, low)))
+
+    def _begin_anew(self, partitions: Sequence[int]) -> None:
+        """The log is another one: have what was read of the former one answered, then read this one from its start."""
+        deadline = time.monotonic() + self._drain_seconds
+        self._renewed |= dict.fromkeys(partitions, deadline)
+        self._consumer.pause([TopicPartition(self._topic, partition) for partition in partitions])
+        self._post(lambda core, at: core.revoking(at, partitions))
+
+    def _renew(self) -> None:
+        now = time.monotonic()
+        ready = [partition for partition, deadline in self._renewed.items() if deadline <= now]
+        for partition in ready:
+            del self._renewed[partition]
+            self._anew.add(partition)
+            self._credible.pop(partition, None)
+            self._reload(partition)
+        if ready:
+            self._post(lambda core, at: core.ended(at, ready))
+
+    def _on_drained(self, partitions: Sequence[int]) -> None:
+        self._draining.difference_update(partitions)
+        self._renewed |= {partition: 0.0 for partition in partitions if partition in self._renewed}
 
     def _reload_from(self, reload: Reload) -> None:
         if self._epochs.get(reload.partition) == reload.epoch:
@@ -475,17 +698,25 @@ class KafkaSource:
             self._reload(reload.partition)
 
     def _reload(self, partition: int) -> None:
-        del self._epochs[partition]
+        self._epochs.pop(partition, None)
         self._searches.pop(partition, None)
         self._draining.discard(partition)
-        self._unread[partition] = 0.0
+        self._await_progress(partition)
         self._publish()
         self._consumer.pause([TopicPartition(self._topic, partition)])
 
     # -- small things ----------------------------------------------------------------------------------
 
     def _switch(self, what: str, partitions: Sequence[int]) -> None:
-        ours = [TopicPartition(self._topic, partition) for partition in partitions if partition in self._epochs]
+        ours = [
+            TopicPartition(self._topic, partition)
+            for partition in partitions
+            if partition in self._epochs and partition not in self._renewed
+        ]
+        if what == "pause":
+            self._paused.update(each.partition for each in ours)
+        else:
+            self._paused.difference_update(each.partition for each in ours)
         if ours:
             getattr(self._consumer, what)(ours)
 

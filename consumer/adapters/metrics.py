@@ -280,8 +280,22 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_offset_resets_total",
         (),
         "resets",
-        "Assignments whose committed offset was out of the log's range: requests expired unread, or a log was lost.",
+        "Times a position was out of the log's range: requests expired unread, or a log was lost or made anew.",
         lambda status, _: _one(status.offset_resets),
+    ),
+    ReadRow(
+        "resync_unread_partitions",
+        (),
+        "partitions",
+        "Partitions of ours that have not been read for 20 s; /readyz and the log say why.",
+        lambda status, _: _one(status.unread_partitions),
+    ),
+    ReadRow(
+        "resync_read_holes_total",
+        (),
+        "deliveries",
+        "Deliveries that left out part of the log, after an error of a fetch; the partition is read again from there.",
+        lambda status, _: _one(status.holes),
     ),
     ReadRow(
         "resync_status_age_seconds",

@@ -114,15 +114,19 @@ class Progress:
     """The progress of one assignment of one partition.
 
     ``base`` is the lowest unfinished offset as last committed, ``position`` the offset after the last one
-    received. Gaps in the log (transaction markers, compaction) are offsets that never arrive: they hold
-    nothing up.
+    received, ``read_to`` the end of what is known of the log. Gaps in the log (transaction markers, compaction)
+    are offsets below ``read_to`` that never arrive: they hold nothing up.
+
+    Nothing beyond ``read_to`` is ever committed, and only ``extend`` raises it, by ranges that continue what was
+    read before. So a reader that leaves records out, for whatever reason, cannot lose them.
     """
 
-    __slots__ = ("_flags", "_origin", "base", "position")
+    __slots__ = ("_flags", "_origin", "base", "position", "read_to")
 
     def __init__(self, base: int, bitmap: bytes = b"") -> None:
         self.base = base
         self.position = base
+        self.read_to = base
         self._origin = base
         digits = format(int.from_bytes(bitmap, "little"), "b")[::-1].encode() if any(bitmap) else b""
         self._flags = bytearray(digits.translate(_DIGITS_TO_FLAGS))
@@ -137,8 +141,23 @@ class Progress:
         """Records received and not finished."""
         return self._flags.count(_OPEN)
 
+    def extend(self, begin: int, end: int) -> bool:
+        """Note that the log was read without interruption from ``begin`` to before ``end``.
+
+        ``False`` if that leaves a hole behind what was read before: then nothing changes.
+        """
+        if begin > self.read_to:
+            return False
+        self.read_to = max(self.read_to, end)
+        return True
+
     def receive(self, offset: int) -> bool:
-        """Take note of a record; ``False`` if it is done already or was received before."""
+        """Take note of a record; ``False`` if it is done already or was received before.
+
+        Raises ``ValueError`` if it lies beyond what was read.
+        """
+        if offset >= self.read_to:
+            raise ValueError(f"offset {offset} was received, but the log is read to {self.read_to} only")
         if offset - self._origin > 2 * WINDOW:
             self._leap(offset)
         index = offset - self._origin
@@ -155,13 +174,17 @@ class Progress:
         return fresh
 
     def give_back(self, offset: int) -> None:
-        """The record received last was not: it will be received later."""
+        """Undo the last ``receive``: the record will be received later."""
         self._flags[offset - self._origin] = _ABSENT
         self.position = offset
 
-    def advance(self, position: int) -> None:
-        """The log holds no record between the last one received and ``position``."""
-        self.position = max(self.position, position)
+    def advance(self) -> None:
+        """All records that were read have been received: what is left of the range is a gap."""
+        self.position = max(self.position, self.read_to)
+
+    def drop_unreceived(self) -> None:
+        """What was read and not received will not be received."""
+        self.read_to = self.position
 
     def preview(self, offsets: Iterable[int], longest: int | None = None) -> CommitPoint:
         """Return what a transaction that finishes ``offsets`` has to commit; ``longest``: see ``encode_map``."""

@@ -110,6 +110,15 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Reread:
+    """Read a partition again from ``offset``: what was delivered last leaves a hole behind it."""
+
+    partition: int
+    epoch: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmDirectory:
     """Ask the database whether the directory changed; answered by ``Core.directory_confirmed`` or ``_failed``."""
 
@@ -128,4 +137,6 @@ class Stopped:
     """All that could be finished is committed: close the shop."""
 
 
-Command: TypeAlias = StartCall | Commit | Pause | Resume | Drained | Reload | ConfirmDirectory | LookUpSchema | Stopped
+Command: TypeAlias = (
+    StartCall | Commit | Pause | Resume | Drained | Reload | Reread | ConfirmDirectory | LookUpSchema | Stopped
+)

@@ -28,6 +28,7 @@ from consumer.engine.commands import (
     PartitionCommit,
     Pause,
     Reload,
+    Reread,
     Resume,
     StartCall,
     Stopped,
@@ -47,7 +48,7 @@ from consumer.engine.standstill import Standstill
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
 from consumer.engine.tally import Tally
 from consumer.engine.verdicts import given_up, no_longer, refused, sum_up
-from consumer.engine.work import Assignment, Part, Record, Request
+from consumer.engine.work import Assignment, Part, ReadRange, Record, Request
 
 DIRECTORY_INTERVAL_SECONDS = 1.0
 DIRECTORY_MIN_GAP_SECONDS = 0.02
@@ -55,6 +56,13 @@ DIRECTORY_MIN_GAP_SECONDS = 0.02
 DIRECTORY_PATIENCE_SECONDS = 5.0
 """The promise: a change counts within this time. An older snapshot closes the intake."""
 EVENT_PAUSE_SECONDS = 0.001
+REREAD_SECONDS, REREAD_MOST_SECONDS = 2.0, 60.0
+"""After a range that left a hole: until the missing part is asked for again, at first and at most. A fetch from a slow
+broker must have time to come."""
+HOLE_PATIENCE_SECONDS = 20.0
+"""A partition that has not been read for longer, since all that is delivered leaves a hole, is a trouble."""
+TROUBLES_TOLD = 3
+"""Of partitions that are not read."""
 ANSWER_MARGIN_SECONDS = 0.5
 """A request in a call that is out is answered this long before its deadline."""
 SHED_FROM, SHED_TO = 0.75, 0.5
@@ -104,6 +112,7 @@ class Core:
         self._joined = False
         self._source_trouble: str | None = None
         self._publishing_trouble: str | None = None
+        self._partition_troubles: Mapping[int, str] = {}
         self._stopping = False
         self._stopped = False
         self._flow = Flow(limits)
@@ -126,6 +135,11 @@ class Core:
         self._publishing_trouble = message
         self._settle(at)
 
+    def partitions_troubled(self, at: Instant, messages: Mapping[int, str]) -> None:
+        """These partitions are ours and have not been read for long; each message says why and what to do."""
+        self._partition_troubles = messages
+        self._settle(at)
+
     def assigned(self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None) -> None:
         """A partition's committed offset and map were read; delivery starts at ``offset``."""
         self._end([partition])
@@ -145,25 +159,41 @@ class Core:
         """A committed offset was out of the log's range; ``assigned`` follows with the log's start."""
         self._tally.resets += 1
 
-    def fetched(self, at: Instant, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
-        """Records were delivered, in the order of each partition."""
-        assignments = {
-            partition: assignment
-            for partition, epoch in epochs.items()
-            if (assignment := self._assignments.get(partition)) and assignment.epoch == epoch
-        }
+    def fetched(self, at: Instant, ranges: Mapping[int, ReadRange], records: Sequence[Record]) -> None:
+        """Partitions were read on: ``records`` holds all records of these ranges, in the order of each partition.
+
+        A range without records says that the log holds none there.
+        """
+        assignments = {}
+        for partition, read in ranges.items():
+            assignment = self._assignments.get(partition)
+            if assignment is not None and self._continues(assignment, read, at):
+                assignments[partition] = assignment
         for record in records:
             assignment = assignments.get(record.partition)
-            if assignment is not None and not assignment.revoking:
+            if assignment is not None:
                 assignment.fetched(record)
         self._settle(at)
 
-    def reached(self, at: Instant, partition: int, epoch: int, position: int) -> None:
-        """The log's end was reached: no record stands before ``position`` that was not delivered."""
-        assignment = self._assignments.get(partition)
-        if assignment is not None and assignment.epoch == epoch:
-            assignment.log_end = position
-        self._settle(at)
+    def _continues(self, assignment: Assignment, read: ReadRange, at: Instant) -> bool:
+        """Tell whether a range may be taken: it is of this assignment, and leaves nothing out."""
+        if assignment.epoch != read.epoch or assignment.revoking or self._stopping:
+            return False
+        if assignment.progress.extend(read.begin, read.end):
+            assignment.holes = 0
+            return True
+        self._tally.holes += 1
+        if not assignment.holes:
+            assignment.holes, assignment.hole_since = 1, at.mono
+            self._reread(assignment, at)
+        return False
+
+    def _reread(self, assignment: Assignment, at: Instant) -> None:
+        """Have the missing part read; asked again, ever less often, until a range continues what was read before."""
+        delay = min(REREAD_SECONDS * 2 ** min(assignment.holes - 1, 8), REREAD_MOST_SECONDS)
+        assignment.holes += 1
+        assignment.reread_at = at.mono + delay
+        self.commands.append(Reread(assignment.partition, assignment.epoch, assignment.progress.read_to))
 
     def revoking(self, at: Instant, partitions: Iterable[int]) -> None:
         """Partitions are to be given up: finish what is out, take nothing more in; ``Drained`` follows."""
@@ -278,6 +308,9 @@ class Core:
                 self._touch(lane)
                 if lane.queue and self._hopeless(lane.queue[0].request, lane.can_call_at(at.mono), at):
                     self._answer_hopeless(lane, at)
+        for assignment in self._assignments.values():
+            if assignment.holes and assignment.reread_at <= at.mono and not (assignment.revoking or self._stopping):
+                self._reread(assignment, at)
         self._answer_overdue(at)
         held = [*self._lookups.waiting(), *self._unconfirmed, *self._undecided]
         for assignment in self._assignments.values():
@@ -319,11 +352,17 @@ class Core:
             (next(iter(each.open.values())).read_at for each in self._assignments.values() if each.open),
             default=at.mono,
         )
+        unread = [*self._partition_troubles.values(), *self._holes(at)]
         return EngineStatus(
             taken_at=at.mono,
             joined=self._joined,
             stopping=self._stopping,
-            troubles=(*self._standstill.troubles, *self._lookups.troubles(), *self._held_dead_letters(at)),
+            troubles=(
+                *self._standstill.troubles,
+                *self._lookups.troubles(),
+                *self._held_dead_letters(at),
+                *unread[:TROUBLES_TOLD],
+            ),
             intake_closed=dict(self._standstill.closings),
             oldest_unanswered_seconds=at.mono - oldest,
             in_flight_records=self._flow.records,
@@ -344,6 +383,8 @@ class Core:
             discarded=self._tally.discarded,
             progress_maps_ignored=self._tally.maps_ignored,
             offset_resets=self._tally.resets,
+            unread_partitions=len(unread),
+            holes=self._tally.holes,
             commits=self._tally.commits,
             aborts=self._tally.aborts,
             publishing_failures={outlet.value: health.failures for outlet, health in self._outbox.health.items()},
@@ -383,6 +424,15 @@ class Core:
         health = self._outbox.health[Outlet.DEAD_LETTERS]
         if health.troubled(at.mono):
             yield f"dead letters wait: {health.message}"
+
+    def _holes(self, at: Instant) -> Iterable[str]:
+        """Tell of the partitions where what is read leaves a hole again and again."""
+        for each in self._assignments.values():
+            if each.holes and at.mono - each.hole_since > HOLE_PATIENCE_SECONDS:
+                yield (
+                    f"Partition {each.partition} cannot be read at offset {each.progress.read_to}; the log names the "
+                    "error. Look at the partition's leader: its log may be damaged."
+                )
 
     def _clock(self, at: Instant) -> float:
         """The engine's clock, which deadlines are measured by."""
@@ -429,7 +479,7 @@ class Core:
 
     def _take_from(self, assignment: Assignment, at: Instant, deadline: float, left: int) -> int:
         """Take records of one partition in; gives what is left of the bytes that one event may decide about."""
-        if assignment.revoking:  # what waited was left to the next owner: the log's end lies beyond it
+        if assignment.revoking:  # what waited was left to the next owner
             return left
         waiting, precedence = assignment.waiting, assignment.precedence
         while waiting and self._flow.has_room(assignment, waiting[0]):
@@ -446,7 +496,7 @@ class Core:
                 if precedence.searched > searched:
                     left -= (precedence.searched - searched) // SEARCH_DISCOUNT
         if not waiting:
-            assignment.progress.advance(assignment.log_end)
+            assignment.progress.advance()
         return left
 
     def _take(self, request: Request, at: Instant) -> bool:

@@ -24,6 +24,7 @@ from consumer.engine.commands import (
     LookUpSchema,
     Pause,
     Reload,
+    Reread,
     Resume,
     StartCall,
     Stopped,
@@ -161,7 +162,7 @@ class Driver:
         for command in commands:
             self._execute(command)
 
-    def _execute(self, command: Command) -> None:
+    def _execute(self, command: Command) -> None:  # noqa: C901 - one case for each command
         match command:
             case StartCall():
                 self._spawn(self._call(command))
@@ -175,6 +176,8 @@ class Driver:
                 self.source.drained(partitions)
             case Reload():
                 self.source.reload(command)
+            case Reread():
+                self.source.reread(command)
             case ConfirmDirectory(asked_at):
                 self._spawn(self._confirm_directory(asked_at))
             case LookUpSchema(reference):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from consumer.domain.calls import CallOutcome
 from consumer.domain.model import ClientSpecification, Directory, Products
 from consumer.domain.outcome import DeadLetterReason
-from consumer.engine.commands import Reload
+from consumer.engine.commands import Reload, Reread
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class RecordSource(Protocol):
     def drained(self, partitions: Sequence[int]) -> None: ...
 
     def reload(self, reload: Reload) -> None: ...
+
+    def reread(self, reread: Reread) -> None: ...
 
 
 class OutcomeSink(Protocol):

@@ -60,7 +60,11 @@ class EngineStatus:
     progress_maps_ignored: int
     """Progress maps read on assignment that were foreign, broken or implausible."""
     offset_resets: int
-    """Assignments whose committed offset was out of the log's range."""
+    """Times that a position was out of the log's range."""
+    unread_partitions: int
+    """Partitions of ours that have not been read for long; ``troubles`` says why."""
+    holes: int
+    """Deliveries that did not continue what was read before, and were read again."""
     commits: int
     aborts: int
     publishing_failures: Mapping[str, int]

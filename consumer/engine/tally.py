@@ -20,6 +20,8 @@ class Tally:
     """Outcomes that were not published, since their assignment had ended."""
     maps_ignored: int = 0
     resets: int = 0
+    holes: int = 0
+    """Ranges that did not continue what was read before, and were read again."""
     pauses: int = 0
     commits: int = 0
     aborts: int = 0

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.domain.model import Products
 from consumer.domain.outcome import ResyncError, Verdict
@@ -37,6 +37,18 @@ class Record:
         for name, value in self.headers or ():
             size += len(name) + len(value or b"")
         self.size = size
+
+
+class ReadRange(NamedTuple):
+    """What was read of a partition without interruption, for one assignment.
+
+    All records of the log from ``begin`` to before ``end`` were delivered, in order: what is missing between them
+    are gaps of the log. ``begin`` is where the reader was told to read from, or the end of the range before.
+    """
+
+    epoch: int
+    begin: int
+    end: int
 
 
 @dataclass(slots=True, eq=False)
@@ -142,8 +154,12 @@ class Assignment:
     """With a verdict, and in no transaction yet."""
     precedence: Precedence = field(default_factory=Precedence)
     """The open requests that are undecided."""
-    log_end: int = -1
-    """No record stands before it that was not fetched."""
+    holes: int = 0
+    """Ranges in a row that did not continue what was read before."""
+    hole_since: float = 0.0
+    """When the first of them came, in monotonic seconds."""
+    reread_at: float = 0.0
+    """When to ask for the missing part again, in monotonic seconds."""
     committed_offset: int = -1
     acknowledged: CommitPoint | None = None
     """What this assignment has committed last, for certain."""
@@ -172,6 +188,7 @@ class Assignment:
         """What was not taken in is left to the next owner."""
         self.waiting.clear()
         self.waiting_bytes = 0
+        self.progress.drop_unreceived()
 
     def end(self) -> None:
         """The partition was given up. Calls in flight still refer to it, so it lets go of everything."""

@@ -30,7 +30,7 @@ from consumer.engine.commands import Commit, Instant, StartCall, TransactionResu
 from consumer.engine.core import Core
 from consumer.engine.headers import read_headers
 from consumer.engine.limits import Limits
-from consumer.engine.work import Record, Request
+from consumer.engine.work import ReadRange, Record, Request
 from schemas.codec import ResultEncoder
 from tests.bench.bare import CONSUMER, PRODUCER
 from tests.bench.stage import Mirakl, Stage
@@ -188,7 +188,9 @@ class _CoreDrive:
 
     def fetched(self, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
         """Hand a list over, and answer everything that follows from it."""
-        self._timed("fetched", lambda: self._core.fetched(self._at, epochs, records))
+        ends = {record.partition: record.offset + 1 for record in records}
+        ranges = {partition: ReadRange(epochs[partition], 0, end) for partition, end in ends.items()}
+        self._timed("fetched", lambda: self._core.fetched(self._at, ranges, records))
         while self._core.commands:
             commands, self._core.commands = self._core.commands, []
             self._now += 0.01

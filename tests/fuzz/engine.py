@@ -20,7 +20,7 @@ from consumer.engine.commands import (
 )
 from consumer.engine.core import Core
 from consumer.engine.limits import Limits
-from consumer.engine.work import Record
+from consumer.engine.work import ReadRange, Record
 from schemas.codec import ResultEncoder
 from tests.fuzz.bytes import mutated
 from tests.fuzz.targets import NAMED, SCHEMA, record_headers, record_value
@@ -63,7 +63,8 @@ class World:
         core.assigned(self._at, 0, 1, 0, None)
         while sum(self._outcomes.values()) < RECORDS and self._at.mono < LONGEST_SECONDS:
             taken, records = records[: (most := rng.randint(0, RECORDS))], records[most:]
-            core.fetched(self._at, {0: 1}, taken)
+            if taken:
+                core.fetched(self._at, {0: ReadRange(1, taken[0].offset, taken[-1].offset + 1)}, taken)
             self._turn()
             self._at = Instant(self._at.mono + STEP_SECONDS, self._at.wall + STEP_SECONDS)
             core.tick(self._at)

@@ -19,6 +19,7 @@ from consumer.engine.commands import (
     LookUpSchema,
     Pause,
     Reload,
+    Reread,
     Resume,
     StartCall,
     Stopped,
@@ -230,7 +231,7 @@ class Replica:
         if commands and self.source._requests:
             self.source._consumer.wake.give()
 
-    def _execute(self, command: Command) -> None:
+    def _execute(self, command: Command) -> None:  # noqa: C901 - one case for each command
         match command:
             case StartCall():
                 self.world.call(self, command)
@@ -246,6 +247,8 @@ class Replica:
                 self.source.drained(partitions)
             case Reload():
                 self.source.reload(command)
+            case Reread():
+                self.source.reread(command)
             case ConfirmDirectory(asked_at):
                 self.world.confirm_directory(self, asked_at)
             case LookUpSchema(reference):

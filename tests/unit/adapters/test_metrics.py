@@ -33,6 +33,8 @@ BUSY = replace(
     discarded=5,
     progress_maps_ignored=1,
     offset_resets=1,
+    unread_partitions=3,
+    holes=4,
     commits=77,
     aborts=3,
     last_commit_at=98.0,
@@ -89,6 +91,8 @@ def test_everything_that_the_status_tells_can_be_scraped() -> None:
     assert seen("resync_outcomes_discarded_total") == 5
     assert seen("resync_progress_maps_ignored_total") == 1
     assert seen("resync_offset_resets_total") == 1
+    assert seen("resync_unread_partitions") == 3
+    assert seen("resync_read_holes_total") == 4
 
 
 def test_series_of_known_labels_are_there_before_their_first_event() -> None:

@@ -145,10 +145,10 @@ def test_an_answered_request_of_an_ended_assignment_is_thrown_away_and_counted()
 
 def test_records_of_an_earlier_assignment_that_come_late_are_not_taken_in() -> None:
     world = World()
-    stale = dict(world.epochs)
     record = world.record(body("late"))
+    stale = world.read_on(0, 1)
     world.assign(0)
-    world.do(world.core.fetched, stale, [record])
+    world.do(world.core.fetched, {0: stale}, [record])
 
     assert not world.calls
     assert 0 == world.status.in_flight_records

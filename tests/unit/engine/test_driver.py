@@ -10,12 +10,12 @@ import pytest
 from consumer.domain.calls import CallOutcome, Receipt
 from consumer.domain.model import ClientSpecification, Directory, Products
 from consumer.engine import driver
-from consumer.engine.commands import Commit, Reload, StartCall, TransactionResult
+from consumer.engine.commands import Commit, Reload, Reread, StartCall, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, now
 from consumer.engine.limits import Limits
 from consumer.engine.ports import SourceTrouble
-from consumer.engine.work import Record
+from consumer.engine.work import ReadRange, Record
 from tests.unit.engine.world import KEY, JsonDecoder, body, directory, specification
 
 
@@ -77,6 +77,9 @@ class Parts:
     def reload(self, reload: Reload) -> None:
         self.done.append(("reload", (reload.partition,)))
 
+    def reread(self, reread: Reread) -> None:
+        self.done.append(("reread", (reread.partition,)))
+
     # -- for the tests ---------------------------------------------------------------------------------
 
     def assign(self) -> None:
@@ -86,7 +89,7 @@ class Parts:
     def send(self, *request_ids: str, schema: bytes | None = None) -> None:
         headers = [("dj-api-key", KEY), ("dj-client", b"OPERATOR"), ("__value_schema_id", schema)]
         records = [Record(0, offset, 0, None, body(name), headers) for offset, name in enumerate(request_ids)]
-        self.driver.post(lambda core, at: core.fetched(at, {0: 1}, records))
+        self.driver.post(lambda core, at: core.fetched(at, {0: ReadRange(1, 0, len(records))}, records))
 
     def stop(self) -> None:
         self.driver.post(lambda core, at: core.stop(at))

@@ -19,6 +19,7 @@ from consumer.engine.commands import (
     LookUpSchema,
     Pause,
     Reload,
+    Reread,
     Resume,
     StartCall,
     Stopped,
@@ -29,7 +30,7 @@ from consumer.engine.core import Core
 from consumer.engine.limits import Limits
 from consumer.engine.ports import NotARequest, SchemaNeeded
 from consumer.engine.status import EngineStatus
-from consumer.engine.work import Record, Request
+from consumer.engine.work import ReadRange, Record, Request
 
 WALL = 1_700_000_000.0
 KEY = b"operator-key"
@@ -135,11 +136,13 @@ class World:
         self.pauses = 0
         self.drained: list[int] = []
         self.reloads: dict[int, Reload] = {}
+        self.rereads: list[Reread] = []
         self.lookups: list[Hashable] = []
         self.stopped = False
         self.epochs: dict[int, int] = {}
         self._last_epoch = 0
         self._next_offset: dict[int, int] = {}
+        self._read_to: dict[int, int] = {}
         if start:
             self.do(self.core.joined)
             self.assign(0)
@@ -180,7 +183,7 @@ class World:
         """A partition is ours from ``offset`` on; gives its epoch."""
         self._last_epoch += 1
         epoch = self.epochs[partition] = self._last_epoch
-        self._next_offset[partition] = offset
+        self._next_offset[partition] = self._read_to[partition] = offset
         self.paused.discard(partition)
         self.do(self.core.assigned, partition, epoch, offset, metadata)
         return epoch
@@ -226,12 +229,21 @@ class World:
         return Record(partition, offset, 1_700_000_000_000, None, value, headers)
 
     def fetch(self, records: Sequence[Record]) -> None:
-        """A list of records arrives."""
-        self.do(self.core.fetched, dict(self.epochs), records)
+        """A list of records arrives, which continues what was read before."""
+        ends = {record.partition: record.offset + 1 for record in records}
+        ranges = {
+            partition: self.read_on(partition, end) for partition, end in ends.items() if partition in self.epochs
+        }
+        self.do(self.core.fetched, ranges, records)
 
     def reach(self, partition: int, position: int) -> None:
         """The log's end was reached."""
-        self.do(self.core.reached, partition, self.epochs[partition], position)
+        self.do(self.core.fetched, {partition: self.read_on(partition, position)}, [])
+
+    def read_on(self, partition: int, end: int) -> ReadRange:
+        """The range from where reading has come to before ``end``."""
+        begin, self._read_to[partition] = self._read_to[partition], end
+        return ReadRange(self.epochs[partition], begin, end)
 
     # -- the parts around ------------------------------------------------------------------------------
 
@@ -343,7 +355,7 @@ class World:
             if self._database and self._asked_at is not None:
                 self.confirm(self._asked_at)
 
-    def _execute(self, command: Command) -> None:
+    def _execute(self, command: Command) -> None:  # noqa: C901 - one case for each command
         match command:
             case StartCall():
                 self.calls[command.call_id] = command
@@ -360,6 +372,8 @@ class World:
                 self.drained += partitions
             case Reload(partition):
                 self.reloads[partition] = command
+            case Reread():
+                self.rereads.append(command)
             case ConfirmDirectory(asked_at):
                 self.questions += 1
                 self._asked_at = asked_at
