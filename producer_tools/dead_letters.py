@@ -4,6 +4,9 @@ A dead letter is redriven to the partition of the requests topic that it came fr
 naming it. So whether it was redriven before can be read there: between the original record and the end of that one
 partition. Limits: what the requests topic no longer keeps (3 days by default) cannot be ruled out, so such dead letters
 are sent only ``again``; and two redrives at the same moment do not see each other.
+
+A redriven record carries the caller's own key. A dead letter whose key the service did not know could have been
+written by anybody who can write to the requests topic, so it is sent only ``unverified``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -165,10 +168,17 @@ class Redrive:
     """It was redriven before, which is why it is not sent."""
 
 
-def plan_redrive(settings: Settings, letters: Iterable[DeadLetter], *, again: bool) -> list[Redrive]:
-    """Decide for each dead letter whether it may be sent: at most once each, unless ``again``."""
+def plan_redrive(settings: Settings, letters: Iterable[DeadLetter], *, again: bool, unverified: bool) -> list[Redrive]:
+    """Decide for each dead letter whether it may be sent.
+
+    At most once each, unless ``again``; where the requester's key was unknown, only if ``unverified``.
+    """
     letters = list(letters)
-    obstacles = {letter.coordinates: _obstacle(letter, settings.topics.requests) for letter in letters}
+    obstacles = {
+        letter.coordinates: _obstacle(letter, settings.topics.requests)
+        or (None if unverified or letter.tenant is not None else _UNVERIFIED)
+        for letter in letters
+    }
     possible = [letter for letter in letters if not obstacles[letter.coordinates]]
     earlier = {} if again or not possible else _earlier_redrives(settings, possible)
     return [
@@ -209,6 +219,7 @@ def _obstacle(letter: DeadLetter, requests_topic: str) -> str | None:
     return None
 
 
+_UNVERIFIED = "its key was unknown, and it would be sent with your authority; --unverified sends it"
 _DONE = "it was redriven before; --again sends it once more"
 _EXPIRED = "the requests topic no longer keeps all that came after it, so it may have been redriven; --again sends it"
 _NO_PARTITION = "the requests topic has no such partition any more"

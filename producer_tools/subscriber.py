@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -33,7 +33,7 @@ class ReceivedResult:
     partition: int
     offset: int
     timestamp: datetime
-    headers: Headers
+    headers: Headers = field(repr=False)
 
     def header(self, name: str) -> str | None:
         """The last header of this name, as text."""

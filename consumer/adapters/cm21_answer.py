@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
+from consumer.adapters.redaction import redacted
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -44,7 +45,11 @@ def read_answer(
     body = _decompressed(body, headers.get("content-encoding", ""))
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         tracking_id = _tracking_id(body)
-        return Receipt(tracking_id) if tracking_id else Unacknowledged(status, _excerpt(body, credential))
+        return (
+            Receipt(redacted(tracking_id, credential))
+            if tracking_id
+            else Unacknowledged(status, _excerpt(body, credential))
+        )
     if status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # beyond 599 as 5xx: RFC 9110, 15
         excerpt = _excerpt(body, credential)
         return CallFailure(
@@ -54,7 +59,7 @@ def read_answer(
             retry_after=retry_after(headers.get("retry-after"), wall_time),
         )
     if status < HTTPStatus.BAD_REQUEST and (destination := _destination(headers)):
-        return Refusal(status, _line(_redacted(f"redirect to {destination}", credential)))
+        return Refusal(status, _line(redacted(f"redirect to {destination}", credential)))
     return Refusal(status, _excerpt(body, credential))
 
 
@@ -102,9 +107,9 @@ def _excerpt(body: bytes, credential: str) -> str:
     answer = _parsed(body)
     words = " ".join(_messages(answer)) if answer is not None else ""
     text = words or body.decode("utf-8", "replace")
-    text = _redacted(text, credential)[:_ENOUGH_TEXT]
+    text = redacted(text[:_ENOUGH_TEXT], credential)
     if not words:
-        text = _redacted(_without_markup(text), credential)
+        text = redacted(_without_markup(text), credential)
     return _line(text)
 
 
@@ -135,7 +140,3 @@ def _without_markup(text: str) -> str:
     title = _TITLE.search(text)
     page = _TAG.sub(" ", _CONFUSING_TAGS.sub(" ", text))
     return html.unescape(f"{title.group(1)} {page}" if title else page)
-
-
-def _redacted(text: str, credential: str) -> str:
-    return text.replace(credential, "[credential]") if credential else text

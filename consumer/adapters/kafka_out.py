@@ -65,6 +65,10 @@ class Publication(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, str | bytes | None]]
 
+    def __repr__(self) -> str:
+        """Show nothing of what somebody else wrote: a dead letter repeats it."""
+        return f"Publication({self.topic}, {len(self.value or b'')} bytes)"
+
 
 class Publisher(Protocol):
     """Verdicts to records."""

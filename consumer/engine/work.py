@@ -23,9 +23,9 @@ class Record:
     offset: int
     timestamp: int
     """Milliseconds since the epoch; somebody else's clock; negative: none."""
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]] | None
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: Sequence[tuple[str, bytes | None]] | None = field(repr=False)  # the requester's API key is among them
     """``None`` where the names are no text."""
     problem: str | None = None
     """Why nothing of it could be read, not even key and value."""

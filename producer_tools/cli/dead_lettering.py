@@ -38,6 +38,9 @@ from producer_tools.errors import InvalidRequest, Mistake, UnreachableError
 from producer_tools.publisher import operator_headers
 from producer_tools.sender import RecordSender
 
+KEY_UNKNOWN = "key unknown"
+"""In place of the tenant, where the service did not know the requester's key."""
+
 SHOWN_BYTES = 512
 """Of a value, as a hex dump for people; ``--output json`` has it whole."""
 
@@ -49,6 +52,7 @@ class RedriveOptions:
     coordinates: tuple[tuple[int, int], ...]
     reason: str | None
     again: bool
+    unverified: bool
     dry_run: bool
     yes: bool
     api_key_file: str | None
@@ -58,7 +62,9 @@ def run_list(since: datetime | None, reason: str | None, limit: int | None, outp
     letters = DeadLetters(tool_settings(READING), since or "beginning")
     found = 0
     with (
-        streaming(Stream(output, Table("at", "reason", "dead-lettered", "came from", "message"), _list_row)) as stream,
+        streaming(
+            Stream(output, Table("at", "reason", "dead-lettered", "came from", "tenant", "message"), _list_row)
+        ) as stream,
         progress("reading dead letters", enabled=output is Output.TABLE) as advance,
     ):
         for found, letter in enumerate(islice(_of_reason(letters, reason), limit), 1):
@@ -84,13 +90,13 @@ def run_redrive(options: RedriveOptions) -> int:
     settings = tool_settings(READING if options.dry_run else SENDING)
     api_key = None if options.dry_run else _checked_api_key(settings, options.api_key_file)
     with progress("reading dead letters"):
-        plan = plan_redrive(settings, _chosen(settings, options), again=options.again)
+        plan = plan_redrive(settings, _chosen(settings, options), again=options.again, unverified=options.unverified)
     sendable = [redrive for redrive in plan if redrive.obstacle is None]
     _show_plan(plan, to_stdout=options.dry_run)
     say(f"{len(sendable)} of {len(plan)} dead letters can be sent to {settings.topics.requests}")
     codes = _obstacle_codes(plan)
     if api_key is not None and sendable:
-        _confirm(options)
+        _confirm(options, strangers=sum(redrive.letter.tenant is None for redrive in sendable))
         codes |= _send(settings, [redrive.letter for redrive in sendable], api_key)
     return foremost(codes)
 
@@ -122,11 +128,12 @@ def _not_there(coordinates: tuple[int, int]) -> Mistake:
 
 def _show_plan(plan: list[Redrive], *, to_stdout: bool) -> None:
     stream = sys.stdout if to_stdout else sys.stderr
-    table = Table("at", "reason", "redriven so far", "what happens", stream=stream)
+    table = Table("at", "reason", "tenant", "redriven so far", "what happens", stream=stream)
     table.write(
         (
             redrive.letter.coordinates,
             redrive.letter.reason or "-",
+            redrive.letter.tenant or KEY_UNKNOWN,
             str(redrive.letter.redrive_count),
             f"stays: {redrive.obstacle}"
             if redrive.obstacle
@@ -144,12 +151,13 @@ def _obstacle_codes(plan: list[Redrive]) -> set[ExitCode]:
     return {ExitCode.ALL_FAILED if len(stuck) == len(plan) else ExitCode.SOME_FAILED}
 
 
-def _confirm(options: RedriveOptions) -> None:
+def _confirm(options: RedriveOptions, *, strangers: int) -> None:
     if options.yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError("There is no terminal to ask on: add --yes to send these, or --dry-run to look only.")
-    click.confirm("Send them?", abort=True, err=True)
+    warning = f"The key of {strangers} was unknown: they get your authority. " if strangers else ""
+    click.confirm(f"{warning}Send them?", abort=True, err=True)
 
 
 def _send(settings: Settings, letters: Sequence[DeadLetter], api_key: str) -> set[ExitCode]:
@@ -198,6 +206,7 @@ def _list_row(item: JsonObject) -> Sequence[str]:
         item["reason"] or "-",
         to_the_second(item["dead_lettered_at"]),
         f"{item['request_partition']}:{item['request_offset']}" if item["topic"] else "-",
+        item["tenant"] or (KEY_UNKNOWN if item["reason"] else "-"),
         item["message"] or "",
     )
 
@@ -229,6 +238,7 @@ def _show(letter: DeadLetter) -> None:
     if letter.topic is not None:
         origin = f"{letter.topic}, partition {letter.request_partition}, offset {letter.request_offset}"
         click.echo(f"read from {printable(origin)}; redriven {letter.redrive_count} times before")
+    click.echo(f"tenant: {printable(letter.tenant or KEY_UNKNOWN)}")
     click.echo("\nheaders")
     for name, value in letter.headers:
         click.echo(f"  {printable(name)}: {printable(_header_text(name, value) or '')}")

@@ -61,6 +61,9 @@ def show(*, at: str, output: str) -> int:
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 @reason_option
 @click.option("--again", is_flag=True, help="Also those that were redriven before.")
+@click.option(
+    "--unverified", is_flag=True, help="Also those whose API key was unknown: they are sent with your authority."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
 @yes_option
 @api_key_option
@@ -70,13 +73,15 @@ def redrive(
     everything: bool,
     reason: str | None,
     again: bool,
+    unverified: bool,
     dry_run: bool,
     yes: bool,
     api_key_file: str | None,
 ) -> int:
     """Send dead letters once more.
 
-    They go to the requests topic under your own API key.
+    They go to the requests topic under your own API key. Those whose key the service did not know are left out
+    unless --unverified: anybody who can write to the requests topic could have written them.
 
     Each is sent at most once, unless --again. That is known from the requests topic itself, as far back as it is kept:
     what is older is only sent --again. A value too large for the dead-letter topic is gone and cannot be sent.
@@ -89,5 +94,13 @@ def redrive(
         raise click.UsageError("Name dead letters as PARTITION:OFFSET, or say --all.")
     chosen = tuple(map(coordinates, at))
     return run_redrive(
-        RedriveOptions(chosen, reason=reason, again=again, dry_run=dry_run, yes=yes, api_key_file=api_key_file)
+        RedriveOptions(
+            chosen,
+            reason=reason,
+            again=again,
+            unverified=unverified,
+            dry_run=dry_run,
+            yes=yes,
+            api_key_file=api_key_file,
+        )
     )

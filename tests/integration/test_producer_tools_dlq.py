@@ -37,6 +37,8 @@ class Letters:
         headers: Iterable[tuple[str, bytes | None]] = (),
         request_partition: int = 1,
         partition: int = 0,
+        tenant: str | None = "acme",
+        **replaced: str,
     ) -> str:
         """The dead letter's coordinates."""
         original = RawRecord(value, b"key", partition=request_partition)
@@ -47,8 +49,9 @@ class Letters:
             "dlq.topic": self._topics.requests,
             "dlq.partition": str(request_partition),
             "dlq.offset": str(offset),
-            "dlq.tenant": "acme",
         }
+        own |= {"dlq.tenant": tenant} if tenant else {}
+        own |= {f"dlq.{name}": text for name, text in replaced.items()}
         carried = (*headers, *((name, text.encode()) for name, text in own.items()))
         letter = RawRecord(value, b"key", carried, partition)
         ((at_partition, at_offset),) = send_raw(self._bootstrap, self._topics.dead_letters, [letter])
@@ -108,6 +111,23 @@ class TestList:
 
         assert run(["dlq", "list"]) == 0
         assert coordinates in capsys.readouterr().out
+
+    def test_no_header_ends_it_whatever_it_says(self, letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
+        huge = "9" * 5_000
+        letters.add(reason="\x1b[2J\u202e", partition=0, offset=huge, message="\x9b1m\u2066")
+        letters.add(headers=[("dlq.redrive-count", huge.encode())])
+
+        assert run(["dlq", "list", "--output", "json"]) == 0
+        out = capsys.readouterr().out
+        assert out.replace("\n", "").isprintable()
+        first, second = json.loads(out)
+        assert (None, "\x1b[2J\u202e") == (first["request_offset"], first["reason"])
+        assert 0 == second["redrive_count"]
+        for output in ("table", "json"):
+            assert run(["dlq", "show", "0:0", "--output", output]) == 0
+            assert capsys.readouterr().out.replace("\n", "").isprintable()
+        assert run(["dlq", "redrive", "--all", "--dry-run"]) == 3
+        assert capsys.readouterr().out.replace("\n", "").isprintable()
 
 
 class TestShow:
@@ -192,6 +212,23 @@ class TestRedrive:
         assert "its value was too large for the dead-letter topic and is gone" in told
         assert "the service did not write it" in told
         assert [good] == [record.header("dlq.redrive-of") for record in letters.redriven()]
+
+    def test_what_a_stranger_wrote_does_not_get_the_callers_authority_by_accident(
+        self, letters: Letters, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stranger = letters.add(b"a request without a key", tenant=None)
+        known = letters.add()
+
+        assert run(["dlq", "redrive", "--all", "--dry-run"]) == 3
+        plan = capsys.readouterr().out.splitlines()
+        assert any(line.startswith(stranger) and "key unknown" in line and "--unverified" in line for line in plan)
+        assert any(line.startswith(known) and "acme" in line for line in plan)
+
+        assert run(["dlq", "redrive", stranger, "--again", "--yes"]) == 4
+        assert run(["dlq", "redrive", "--all", "--yes"]) == 3
+        assert [known] == [record.header("dlq.redrive-of") for record in letters.redriven()]
+        assert run(["dlq", "redrive", "--all", "--unverified", "--yes"]) == 0
+        assert [known, stranger] == [record.header("dlq.redrive-of") for record in letters.redriven()]
 
     def test_only_the_reason_that_was_asked_for(self, letters: Letters) -> None:
         letters.add()

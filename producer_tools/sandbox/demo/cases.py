@@ -7,7 +7,7 @@ counted, a case has a specification, and so a simulated Mirakl, of its own.
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from producer_tools.sandbox.mirakl import Effect, Fault
@@ -29,7 +29,7 @@ class Specification:
     tenant: str
     active: bool = False
     products_per_call: int = 1000
-    credential: str = RIGHT_CREDENTIAL
+    credential: str = field(default=RIGHT_CREDENTIAL, repr=False)
     faults: tuple[Fault, ...] = ()
 
     @property

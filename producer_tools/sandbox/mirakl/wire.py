@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
 from types import MappingProxyType
@@ -26,7 +26,7 @@ class Request:
 
     method: str
     target: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # the credential is among them
     """Names in lower case; of a repeated one the last."""
     body: bytes
 

@@ -1,9 +1,11 @@
 """What each answer to CM21 means."""
 
+import base64
 import gzip
 import json
 import zlib
 from email.utils import formatdate
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -175,10 +177,24 @@ def test_a_redirect_with_the_credential_in_it_does_not_show_it() -> None:
         b"<p>unknown key front&#45;s3cret&#45;token</p>",
         f"{'<br>' * 1020}{CREDENTIAL}".encode(),
         f"{'x' * (MAX_EXCERPT - 5)}{CREDENTIAL}".encode(),
+        f"{'x ' * 2044}{CREDENTIAL}".encode(),
+        json.dumps({"unheard": CREDENTIAL}).replace("-", "\\u002D").encode(),
+        json.dumps({"unheard": quote(CREDENTIAL.replace("-", "%2D"))}).encode(),
+        f"unknown key {base64.b64encode(f'user:{CREDENTIAL}'.encode()).decode()}".encode(),
+        f"unknown key {CREDENTIAL[:12]}... refused".encode(),
+        f"unknown key ...{CREDENTIAL[5:]}".encode(),
+        f"unknown key {CREDENTIAL.upper()}".encode(),
     ],
 )
 def test_an_excerpt_never_repeats_the_credential(body: bytes) -> None:
-    assert CREDENTIAL[:8] not in excerpt(body)
+    shown = excerpt(body).lower()
+    assert CREDENTIAL[:8] not in shown
+    assert "s3cret" not in shown
+    assert base64.b64encode(CREDENTIAL.encode()).decode()[4:12].lower() not in shown
+
+
+def test_a_tracking_id_that_repeats_the_credential_does_not_show_it() -> None:
+    assert Receipt("t-[credential]") == read(202, json.dumps({"tracking_id": f"t-{CREDENTIAL}"}).encode())
 
 
 @given(st.binary(max_size=5000))

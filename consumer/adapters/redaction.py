@@ -1,0 +1,105 @@
+"""Takes a secret out of somebody else's text, in whatever way that text writes it.
+
+A server that refuses a credential may repeat it: in JSON escapes, percent-encoded, as HTML entities, in base64 or
+hexadecimal, or cut off. So the text is decoded step by step, each character with its place in the original, and every
+piece of the secret that is found at any step is replaced there.
+"""
+
+import base64
+import html
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
+
+MASK: Final = "[credential]"
+_PIECE: Final = 8
+"""Characters in a row that count as a part of the secret. Fewer are of no use to anybody, and occur by chance."""
+_SHORTEST_BEGINNING: Final = 3
+"""Characters of a secret's beginning that count at the end of a text: it was cut off there."""
+_LAYERS: Final = 3
+"""Encodings around each other that are undone, such as percent-encoding within a JSON escape."""
+_ENCODED: Final = re.compile(
+    r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\.|%[0-9a-fA-F]{2}|&#?[0-9A-Za-z]{1,31};", re.DOTALL
+)
+_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+"""ASCII only, so that a text keeps its length."""
+
+
+def redacted(text: str, secret: str) -> str:
+    """Replace each piece of the secret (ASCII) by ``MASK``."""
+    if not secret:
+        return text
+    hidden = [False] * len(text)
+    for characters, spans in _layers(text):
+        for begin, end in _pieces(characters, secret):
+            first, last = spans[begin][0], spans[end - 1][1]
+            hidden[first:last] = [True] * (last - first)
+    shown, at = [], 0
+    while at < len(text):
+        begin, state = at, hidden[at]
+        while at < len(text) and hidden[at] is state:
+            at += 1
+        shown.append(MASK if state else text[begin:at])
+    return "".join(shown)
+
+
+def _layers(text: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    """Yield the text, and what it becomes decoded once, twice ...; with each character's place in the original."""
+    spans = [(at, at + 1) for at in range(len(text))]
+    yield text.translate(_LOWER), spans
+    for _ in range(_LAYERS):
+        characters: list[str] = []
+        places: list[tuple[int, int]] = []
+        at = 0
+        for found in _ENCODED.finditer(text):
+            characters += text[at : found.start()]
+            places += spans[at : found.start()]
+            decoded = _decoded(found.group())
+            characters += decoded
+            places += [(spans[found.start()][0], spans[found.end() - 1][1])] * len(decoded)
+            at = found.end()
+        if at == 0:
+            return
+        text, spans = "".join([*characters, text[at:]]), places + spans[at:]
+        yield text.translate(_LOWER), spans
+
+
+def _decoded(encoded: str) -> str:
+    if encoded[0] == "&":
+        return html.unescape(encoded)
+    if encoded[0] == "%":
+        return chr(int(encoded[1:], 16))
+    digits = encoded[2:]
+    return chr(int(digits, 16)) if digits else encoded[1]
+
+
+def _pieces(text: str, secret: str) -> Iterator[tuple[int, int]]:
+    wanted, length, beginning = _parts(secret)
+    for at in range(len(text) - length + 1):
+        if text[at : at + length] in wanted:
+            yield at, at + length
+    for known in range(min(length, len(text)), _SHORTEST_BEGINNING - 1, -1):
+        if text.endswith(beginning[:known]) and len(beginning) >= known:
+            yield len(text) - known, len(text)
+            return
+
+
+@lru_cache(maxsize=64)
+def _parts(secret: str) -> tuple[frozenset[str], int, str]:
+    """Return all pieces to look for, their length, and how the secret begins; in lower case."""
+    length = min(_PIECE, len(secret))
+    forms = [secret, secret.replace(" ", "+"), secret.encode().hex(), *_base64_forms(secret)]
+    pieces = {form[at : at + length].translate(_LOWER) for form in forms for at in range(len(form) - length + 1)}
+    return frozenset(pieces), length, secret[:length].translate(_LOWER)
+
+
+def _base64_forms(secret: str) -> Iterator[str]:
+    """Yield what the secret's bytes become in base64, alone and behind others: all characters that only it decides."""
+    if len(secret) < _PIECE:
+        return
+    for before in range(3):
+        text = base64.b64encode(bytes(before) + secret.encode()).decode().rstrip("=")
+        own = text[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        yield own
+        yield own.translate({ord("+"): "-", ord("/"): "_"})
