@@ -1,7 +1,8 @@
 """Lists of products as people have them: CSV, JSON and JSONL, each mistake with the line it stands in.
 
 - CSV: a header with ``miraklProductId`` and ``productSku``; other columns are ignored. Separated by comma,
-  semicolon or tab, whichever the header shows. Line 1 is the header.
+  semicolon, tab or bar, whichever the header shows or a first line such as ``sep=;`` names. Line 1 is the header, or
+  that line. Rows without any content, separators or not, are skipped.
 - JSON: a list of objects with these two names, or the body of the published operation: an object with
   ``products`` and perhaps ``clientSpecificationId``. Other names are ignored; one beside ``products`` is noted.
 - JSONL: one such object a line.
@@ -27,6 +28,10 @@ SKU = "productSku"
 CLIENT_SPECIFICATION = "clientSpecificationId"
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_SEPARATORS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r"""["']?sep=([,;|\t]|\\t)["']?[,;|\t]*""", re.IGNORECASE)
+"""What spreadsheets write before the header, and read back; the rest of the line is filled up with separators."""
+_BLANK_CELLS = f' "\r{_SEPARATORS}'
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
@@ -137,9 +142,13 @@ def _read_csv(file: ProductFile, text: str) -> None:
 
 def _rows(file: ProductFile, text: str) -> Iterator[tuple[int, list[str]]]:
     """Every row that is not blank with the line it begins in; a row that is no CSV is a mistake."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
+    separator, skipped = _separator(text)
+    lines = io.StringIO(text, newline="")
+    for _ in range(skipped):
+        lines.readline()
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = skipped + reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
@@ -147,14 +156,23 @@ def _rows(file: ProductFile, text: str) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             file.mistake(line, f"is not CSV ({error}); is a quote missing?")
             continue
-        if any(cell.strip() for cell in cells) or len(cells) > 1:
+        if any(cell.strip() for cell in cells):
             yield line, cells
 
 
-def _separator(text: str) -> str:
-    """The one that stands next to a name of ours in the header; spreadsheets choose it by country."""
-    header = text.lstrip().partition("\n")[0]
-    return next((each for each in ",;\t" if each in header), ",")
+def _separator(text: str) -> tuple[str, int]:
+    """Return what separates cells, and how many lines stand before the header.
+
+    Spreadsheets choose the separator by country, and may name it in a line of its own, such as ``sep=;``.
+    """
+    lines = text.split("\n")
+    first = next((number for number, line in enumerate(lines) if line.strip(_BLANK_CELLS)), 0)
+    named = _SEPARATOR_LINE.fullmatch(lines[first].strip())
+    if named:
+        return named.group(1).replace("\\t", "\t"), first + 1
+    cells = {each: [cell.strip(' "\r') for cell in lines[first].split(each)] for each in _SEPARATORS}
+    both = (each for each in _SEPARATORS if MIRAKL_ID in cells[each] and SKU in cells[each])
+    return next(both, next((each for each in _SEPARATORS if each in lines[first]), ",")), first
 
 
 def _columns(file: ProductFile, line: int, cells: list[str]) -> tuple[int, int] | None:

@@ -269,7 +269,7 @@ def _get_livez(host: str, port: int) -> tuple[int, str]:
 def _setting(environ: Mapping[str, str], name: str) -> str | None:
     """As the settings read it, without loading them."""
     file = environ.get(f"{name}_FILE")
-    return Path(file).read_text(encoding="utf-8").strip() if file else environ.get(name)
+    return Path(file).read_text(encoding="utf-8-sig").strip() if file else environ.get(name)
 
 
 def main() -> int:

@@ -49,7 +49,7 @@ def api_keys() -> None:
 
 @api_keys.command(
     epilog=examples(
-        "mirakl-resync-consumer api-keys issue --name monitoring > monitoring.key",
+        "(umask 077; mirakl-resync-consumer api-keys issue --name monitoring > monitoring.key)",
         "mirakl-resync-consumer api-keys issue --name ada --tenant north --expires-in 90d",
     )
 )

@@ -38,7 +38,7 @@ def show_(output: str) -> None:
 @click.command(
     "encryption-key",
     epilog=examples(
-        "mirakl-resync-consumer encryption-key > encryption.key",
+        "(umask 077; mirakl-resync-consumer encryption-key > encryption.key)",
         "export RESYNC_ENCRYPTION_KEYS_FILE=$PWD/encryption.key",
     ),
 )

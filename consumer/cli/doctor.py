@@ -82,7 +82,7 @@ def _examine_database(settings: Settings) -> Iterator[Finding]:
     try:
         engine = create_engine(url)
         try:
-            findings = list(_examine_stores(engine, settings))
+            findings = [*_examine_file(engine), *_examine_stores(engine, settings)]
         finally:
             engine.dispose()
     except StoreTrouble as trouble:
@@ -90,6 +90,17 @@ def _examine_database(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding(Level.OK, "database", f"{redacted(url)} is of this release.")
     yield from findings
+
+
+def _examine_file(engine: Engine) -> Iterator[Finding]:
+    from consumer.adapters.finding import Finding, Level
+    from consumer.adapters.stores import open_to_others
+
+    path = open_to_others(engine)
+    if path is not None:
+        yield Finding(
+            Level.WARN, "database", f"Every account of this machine can use {path}.", f"Run `chmod o= {path}*`."
+        )
 
 
 def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from consumer.settings.durations import format_duration
 from consumer.settings.librdkafka import redacted
 from consumer.settings.model import Settings
+from consumer.settings.secret_files import read_value
 
 PREFIX = "RESYNC_"
 
@@ -129,7 +130,7 @@ def _read(environ: Mapping[str, str], setting: Setting) -> str | None:
     if not file:
         return direct
     try:
-        return Path(file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        return read_value(Path(file).read_bytes())
     except UnicodeDecodeError:
         raise _UnreadableError(f"{setting.name}_FILE: {file!r} is not UTF-8 text.") from None
     except (OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from consumer.settings.secret_files import read_value
 from producer_tools.errors import MisconfiguredError
 
 
@@ -10,7 +11,7 @@ def api_key_from(file: str | None) -> str | None:
     if file is None:
         return None
     try:
-        return Path(file).read_text(encoding="utf-8").strip("\r\n")
+        return read_value(Path(file).read_bytes())
     except UnicodeDecodeError:
         raise MisconfiguredError(f"--api-key-file {file} is not UTF-8 text: put the key alone into it.") from None
     except OSError as error:

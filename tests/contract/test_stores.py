@@ -32,6 +32,7 @@ from consumer.adapters.stores import (
     check_schema,
     create_engine,
     new_key,
+    open_to_others,
 )
 from consumer.adapters.stores.encryption import Decrypted
 from consumer.adapters.stores.schema import alembic_config, upgrade
@@ -140,6 +141,15 @@ class TestSchema:
     def test_a_sqlite_file_is_its_owners_alone(self, tmp_path: Path) -> None:
         upgrade(create_engine(f"sqlite:///{tmp_path}/stores.db"))
         assert (tmp_path / "stores.db").stat().st_mode & 0o777 == 0o600
+
+    def test_a_sqlite_file_that_others_can_use_is_closed_to_them(self, tmp_path: Path) -> None:
+        file = tmp_path / "stores.db"
+        upgrade(create_engine(f"sqlite:///{file}"))
+        file.chmod(0o664)
+        assert open_to_others(create_engine(f"sqlite:///{file}")) == file
+        upgrade(create_engine(f"sqlite:///{file}"))
+        assert file.stat().st_mode & 0o777 == 0o660
+        assert open_to_others(create_engine(f"sqlite:///{file}")) is None
 
     def test_a_sqlite_file_that_cannot_be_made_says_so(self, tmp_path: Path) -> None:
         with pytest.raises(StoreTrouble, match="cannot be made"):

@@ -11,7 +11,7 @@ from consumer.adapters.stores.client_specifications import (
     SpecificationChanges,
     SpecificationOptions,
 )
-from consumer.adapters.stores.database import StoreTrouble, check_schema, create_engine, redacted
+from consumer.adapters.stores.database import StoreTrouble, check_schema, create_engine, open_to_others, redacted
 from consumer.adapters.stores.directory import DirectoryReader
 from consumer.adapters.stores.encryption import Binding, Encryption, EncryptionKeysError, new_key, read_credential
 from consumer.adapters.stores.rows import AdministrationError
@@ -37,6 +37,7 @@ __all__ = [
     "check_schema",
     "create_engine",
     "new_key",
+    "open_to_others",
     "read_credential",
     "redacted",
 ]

@@ -26,6 +26,8 @@ STATEMENT_SECONDS = 3.0
 """Less than the 5 s within which a change must count."""
 CONNECT_SECONDS = 3
 _GRACE_SECONDS = 1.0
+OPEN_TO_OTHERS = 0o007
+"""Rights of those who are neither a file's owner nor in its group."""
 _EXCERPT_CHARACTERS = 300
 _UPGRADE = "`mirakl-resync-consumer db upgrade`"
 
@@ -123,6 +125,12 @@ def sqlite_file(engine: Engine) -> Path | None:
     return Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
 
 
+def open_to_others(engine: Engine) -> Path | None:
+    """Return a SQLite file that other accounts of this machine can read or write; ``None``: there is none."""
+    path = sqlite_file(engine)
+    return path if path is not None and path.exists() and path.stat().st_mode & OPEN_TO_OTHERS else None
+
+
 def _parsed(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
@@ -180,7 +188,12 @@ def _begin(connection: Connection) -> None:
 
 
 def _postgresql(url: URL, statement_seconds: float) -> Engine:
-    options = f"-c statement_timeout={round(statement_seconds * 1000)} -c datestyle=ISO -c timezone=UTC"
+    """Prepare connections that work through a transaction pooler too.
+
+    A pooler hands each transaction another server process, and refuses startup options. So statements are not
+    prepared, and what a session would set is set in each transaction. ``SET`` takes no snapshot, which
+    ``DirectoryReader`` relies on.
+    """
     given = dict(url.query)
     arguments = {
         "connect_timeout": CONNECT_SECONDS,
@@ -191,7 +204,6 @@ def _postgresql(url: URL, statement_seconds: float) -> Engine:
         url,
         connect_args={
             **{name: value for name, value in arguments.items() if name not in given},
-            "options": f"{options} {given.get('options', '')}".strip(),
             "prepare_threshold": None,  # a transaction pooler hands each transaction another server process
         },
         poolclass=NullPool,
@@ -203,7 +215,14 @@ def _postgresql(url: URL, statement_seconds: float) -> Engine:
         connection.answer_seconds = statement_seconds + _GRACE_SECONDS
         return connection
 
+    def bound(connection: Connection) -> None:
+        connection.exec_driver_sql(
+            f"SET LOCAL statement_timeout = {round(statement_seconds * 1000)}; "
+            "SET LOCAL datestyle = 'ISO'; SET LOCAL timezone = 'UTC'"
+        )
+
     event.listen(engine, "do_connect", connect)
+    event.listen(engine, "begin", bound)
     return engine
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, RowMapping, select, text
 from sqlalchemy.exc import DBAPIError
 
 from consumer.adapters.stores.database import StoreTrouble, check_revision, sqlite_file, trouble, went_away
-from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem
+from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem, without_scheme
 from consumer.adapters.stores.limits import LIMITS
 from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
 from consumer.domain.base_url import base_url_problem, normalised, origin
@@ -135,14 +135,15 @@ def load_specification(
     url_problem = base_url_problem(base_url, insecure_hosts)
     binding = Binding(str(row["tenant"]), specification_id, "" if url_problem else origin(base_url))
     credential, unreadable = _credential(row["credential"], encryption, binding)
+    scheme = AuthScheme.API_KEY if row["auth_scheme"] == AuthScheme.API_KEY else AuthScheme.BEARER
     unusable = _mistake(row) or url_problem or unreadable
     return ClientSpecification(
         id=specification_id,
         tenant=str(row["tenant"]),
         name=str(row["name"]),
         base_url="" if url_problem else normalised(base_url),
-        credential="" if unusable else credential,
-        auth_scheme=AuthScheme.API_KEY if row["auth_scheme"] == AuthScheme.API_KEY else AuthScheme.BEARER,
+        credential="" if unusable else credential if scheme is AuthScheme.API_KEY else without_scheme(credential),
+        auth_scheme=scheme,
         active=_is_true(row["active"]),
         suspended=_is_true(row["suspended"]),
         products_per_call=1 if unusable else int(row["products_per_call"]),

@@ -14,12 +14,15 @@ from enum import Enum, auto
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from consumer.settings.secret_files import read_value
+
 LONGEST_CREDENTIAL = 4096
 """Characters; servers commonly refuse a header line beyond 8 KiB."""
 
 _BOUND_MARK = "\x01"
 """First character of what is encrypted with a binding. No credential begins with a control character."""
 
+_BEARER = re.compile(r"^bearer +(?=\S)", re.IGNORECASE)
 _HEADER_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
@@ -95,9 +98,16 @@ def new_key() -> str:
 
 
 def read_credential(content: bytes) -> str:
-    """Take a credential from the content of a file: text, without the line end that editors put there."""
-    text = content.decode(errors="replace")  # what is no text has no place in a header, and is refused as that
-    return text.removesuffix("\n").removesuffix("\r")
+    """Take a credential from the content of a file, as every setting's ``_FILE`` is read."""
+    try:
+        return read_value(content)
+    except UnicodeDecodeError:
+        return content.decode(errors="replace")  # has no place in a header, and is refused as that
+
+
+def without_scheme(credential: str) -> str:
+    """Drop a leading ``Bearer``: people paste the whole header, and the scheme is sent anyway."""
+    return _BEARER.sub("", credential)
 
 
 def credential_problem(credential: str) -> str | None:

@@ -1,14 +1,21 @@
 """Makes the tables, or brings them to this release: `db upgrade`."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, inspect, text
 
-from consumer.adapters.stores.database import StoreTrouble, check_revision, create_engine, sqlite_file, troubles
+from consumer.adapters.stores.database import (
+    OPEN_TO_OTHERS,
+    StoreTrouble,
+    check_revision,
+    create_engine,
+    sqlite_file,
+    troubles,
+)
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS
 
 UPGRADE_SECONDS = 60.0
@@ -51,11 +58,15 @@ def _upgrade(connection: Connection) -> bool:
 
 
 def _make_file(path: Path | None) -> None:
-    """Make the file for its owner alone, and let readers and a writer pass each other (WAL, kept in the file)."""
+    """Make the file for its owner only, or close an existing one to others.
+
+    Readers and a writer pass each other (WAL, kept in the file).
+    """
     if path is None:
         return
     try:
         path.touch(mode=0o600)
+        _close_to_others(path)
         with closing(sqlite3.connect(path, timeout=UPGRADE_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
     except (OSError, sqlite3.Error) as error:
@@ -63,3 +74,16 @@ def _make_file(path: Path | None) -> None:
             f"The database file {path} cannot be made or opened ({error}); check its folder and their permissions.",
             missing_or_old=True,
         ) from error
+
+
+def _close_to_others(path: Path) -> None:
+    """Take all rights on a database file, and on the journals beside it, from those who are neither owner nor group.
+
+    It holds encrypted credentials and hashes of keys, and whoever can write to it decides who may ask. Where the file
+    belongs to somebody else, `doctor` warns of it.
+    """
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(FileNotFoundError, PermissionError):
+            mode = file.stat().st_mode
+            if mode & OPEN_TO_OTHERS:
+                file.chmod(mode & ~OPEN_TO_OTHERS)

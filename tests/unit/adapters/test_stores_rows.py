@@ -116,6 +116,12 @@ def test_another_way_to_write_the_same_origin_keeps_the_credential(base_url: str
     assert specification(base_url=base_url).credential == "front-key"
 
 
+@pytest.mark.parametrize(("scheme", "sent"), [("bearer", "front-key"), ("api-key", "Bearer front-key")])
+def test_a_credential_that_was_pasted_with_its_scheme_is_not_sent_with_two(scheme: str, sent: str) -> None:
+    token = ENCRYPTION.encrypt("Bearer front-key", HERE)
+    assert specification(credential=token, auth_scheme=scheme).credential == sent
+
+
 def test_an_upper_case_id_is_the_same_id() -> None:
     assert specification(id=ID.upper()).id == ID
 

@@ -38,6 +38,23 @@ class TestCsv:
         assert [("M1", "S1"), ("M2", "S2")] == products(file)
         assert ["p.csv line 2", "p.csv line 3"] == places(file)
 
+    @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;", "\ufeffsep=;"])
+    def test_a_line_that_names_the_separator_is_understood(self, first: str) -> None:
+        text = f"{first}\r\nmiraklProductId;productSku\r\nM1;S1\r\n;\r\nM2\r\n"
+        file = read_product_file("p.csv", text.encode())
+        assert [("M1", "S1")] == [tuple(located.product) for located in file.products]
+        assert ["p.csv line 5: has 1 of 2 cells: productSku is missing"] == list(map(str, file.mistakes))
+
+    def test_another_separator_in_the_header_does_not_confuse(self) -> None:
+        text = 'miraklProductId;productSku;"price, EUR"\nM1;S1;"1,5"\n'
+        assert [("M1", "S1")] == [tuple(each.product) for each in read_product_file("p.csv", text.encode()).products]
+
+    @pytest.mark.parametrize("row", [";;", " ; ;\t", '"";"";""'])
+    def test_a_row_of_separators_only_is_no_product(self, row: str) -> None:
+        text = f";;\nmiraklProductId;productSku;x\nM1;S1;\n{row}\n"
+        file = read_product_file("p.csv", text.encode())
+        assert (1, []) == (len(file.products), file.mistakes)
+
     @pytest.mark.parametrize("separator", [",", ";", "\t"])
     def test_columns_may_stand_in_any_order_among_others_and_be_separated_as_the_country_likes(
         self, separator: str

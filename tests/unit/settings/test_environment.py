@@ -75,15 +75,6 @@ def test_an_empty_value_counts_as_unset() -> None:
     assert Settings() == load({setting.name: "" for setting in SETTINGS})
 
 
-def test_a_value_comes_from_a_file_without_its_trailing_newline(tmp_path: Path) -> None:
-    for ending in ("", "\n", "\r\n"):
-        file = tmp_path / "key"
-        file.write_bytes(b"a key \n" + ending.encode() if ending else b"a key ")
-        api_key = load({"RESYNC_API_KEY_FILE": str(file)}).api_key
-        assert api_key is not None
-        assert ("a key \n" if ending else "a key ") == api_key.get_secret_value()
-
-
 def test_a_setting_whose_own_name_ends_in_file_may_come_from_a_file_too(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
     (tmp_path / "name").write_text(f"{tmp_path / 'ca.pem'}\n")
@@ -97,7 +88,7 @@ def test_a_variable_and_its_file_together_are_a_mistake(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+@pytest.mark.parametrize("content", [None, b"\xff\xff"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "key"
     if content:
