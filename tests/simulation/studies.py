@@ -271,6 +271,50 @@ def _poisoned(rng: Random, plan: Plan) -> Plan:
     return plan
 
 
+# -- order ---------------------------------------------------------------------------------------------
+
+
+def _two_skus(rng: Random, plan: Plan) -> Plan:
+    """A few ids with two SKUs, in requests that wait for schemas and keys, and that change from one client to another.
+
+    Until it is removed, the first client is the only active one; then the second is.
+    """
+    plan = _quiet(
+        plan,
+        study="two skus",
+        partitions=rng.choice((1, 2)),
+        limits=replace(plan.limits, window=400, records=1000, brisk_records=600, calls=8, record_bytes=100_000),
+        shops=(
+            _shop(1, rng, pace=0.5, products_per_call=2, concurrent_calls=rng.choice((1, 2))),
+            _shop(2, rng, pace=0.5, products_per_call=2, concurrent_calls=rng.choice((1, 2)), active=False),
+        ),
+    )
+    moved = rng.uniform(5.0, 10.0)
+    plan.faults = [
+        Fault(moved, "remove", (0, True)),
+        Fault(moved, "deactivate", (1, False)),
+        Fault(rng.uniform(0.0, 12.0), "registry down", (rng.uniform(0.5, 6.0),)),
+        Fault(rng.uniform(2.0, 8.0), "revoke key", (b"north-operator", True)),
+        Fault(rng.uniform(8.0, 9.0), "revoke key", (b"north-operator", False)),
+    ]
+    plan.faults.sort(key=lambda fault: fault.time)
+    waits = rng.choice((0.0, 0.1, 0.4))
+    records = [
+        _request(number, rng.uniform(moved - 1.0, moved + 1.0), rng.randrange(plan.partitions), rng.choice(plan.shops))
+        for number in range(60)
+    ]
+    plan.records = _in_order(
+        replace(
+            record,
+            given=rng.choice((None, record.given)),
+            schema=rng.choice((1, 2, 3)) if rng.random() < waits else None,
+            products=((f"p{rng.randrange(8)}", rng.choice("ab")),),
+        )
+        for record in records
+    )
+    return plan
+
+
 # -- far and many --------------------------------------------------------------------------------------
 
 
@@ -335,6 +379,7 @@ STUDIES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _slow_start,
     _hiccup,
     _poisoned,
+    _two_skus,
     _far,
     _far,
     _many,
