@@ -20,11 +20,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from consumer.settings.durations import format_duration
+from consumer.settings.foreign import proxy_mistakes, trust_mistakes
 from consumer.settings.librdkafka import redacted
 from consumer.settings.model import Settings
 from consumer.settings.secret_files import read_value
 
 PREFIX = "RESYNC_"
+FILE_MAX_BYTES = 1 << 20
+"""Of a file with a value: more is no setting, but a device or another file."""
 
 Edge: TypeAlias = Literal[
     "kafka",
@@ -114,9 +117,21 @@ def load(environ: Mapping[str, str], *, uses: Collection[Edge] | None = None, ne
         elif setting.name in needs:
             mistakes.append(f"{setting.name} is not set. {setting.description}")
     settings = _validated(given, mistakes)
+    mistakes += _trust_mistakes(environ, given, uses)
     if settings is None or mistakes:
         raise SettingsError(mistakes)
     return settings
+
+
+def _trust_mistakes(environ: Mapping[str, str], given: Mapping[str, Any], uses: Collection[Edge] | None) -> list[str]:
+    """Of the variables of others that decide whom our connections trust, and by way of whom they go."""
+    mistakes: list[str] = []
+    registry_url = given.get("schema_registry", {}).get("url")
+    if registry_url or uses is None or "call_timeout" in uses:
+        mistakes += trust_mistakes(environ)
+    if registry_url:
+        mistakes += proxy_mistakes(environ)
+    return mistakes
 
 
 class _UnreadableError(Exception):
@@ -130,7 +145,11 @@ def _read(environ: Mapping[str, str], setting: Setting) -> str | None:
     if not file:
         return direct
     try:
-        return read_value(Path(file).read_bytes())
+        with Path(file).open("rb") as raw:
+            content = raw.read(FILE_MAX_BYTES + 1)
+        if len(content) > FILE_MAX_BYTES:
+            raise _UnreadableError(f"{setting.name}_FILE: {file!r} is larger than {FILE_MAX_BYTES} bytes.")
+        return read_value(content)
     except UnicodeDecodeError:
         raise _UnreadableError(f"{setting.name}_FILE: {file!r} is not UTF-8 text.") from None
     except (OSError, ValueError) as error:
@@ -157,7 +176,8 @@ def _sentences(details: ErrorDetails) -> list[str]:
     """Say what pydantic found, by the name of the variable, without the value of a secret."""
     setting = _BY_PATH.get(_path(details, 2)) or _BY_PATH[_path(details, 1)]
     value = "" if setting.secret or details["type"] == "value_error" else f", not {_written(details['input'])}"
-    return [f"{setting.name}: {line}{value}." for line in _complaint(details).splitlines()]
+    lines = _complaint(details).splitlines()
+    return [f"{setting.name}: {line}{value}{'' if line.endswith('?') else '.'}" for line in lines]
 
 
 def _path(details: ErrorDetails, depth: int) -> tuple[str, ...]:
@@ -199,7 +219,7 @@ def _of_kubernetes(name: str, value: str) -> bool:
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
     return [
-        f"{name} is no setting: the nearest is {_nearest(name)}."
+        f"Unknown setting {name}. Did you mean {_nearest(name)}?"
         for name, value in sorted(environ.items())
         if name.startswith(PREFIX) and name not in _NAMES and not _of_kubernetes(name, value)
     ]

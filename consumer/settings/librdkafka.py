@@ -73,6 +73,16 @@ PRODUCER_ONLY = frozenset(
 """Mean something to a producer alone (``P``)."""
 
 
+FILES = frozenset(
+    """
+    ssl.key.location ssl.certificate.location ssl.crl.location ssl.keystore.location sasl.kerberos.keytab
+    sasl.oauthbearer.assertion.file sasl.oauthbearer.assertion.jwt.template.file
+    sasl.oauthbearer.assertion.private.key.file
+    """.split()  # noqa: SIM905  one name a line would hide the list
+)
+"""Name a file that has to be there; ``ssl.ca.location`` and ``https.ca.location`` may name a folder or ``probe``."""
+
+
 _RESERVED = {
     "set RESYNC_KAFKA__BOOTSTRAP_SERVERS instead": "bootstrap.servers metadata.broker.list",
     "set RESYNC_KAFKA__GROUP_ID instead": "group.id",
@@ -116,7 +126,7 @@ def _refusal(name: str, *, classic: bool) -> str | None:
     if reason := _reason(name, classic=classic):
         return f"remove {name!r}: {reason}"
     if name not in SHARED | CONSUMER_ONLY | PRODUCER_ONLY:
-        return f"librdkafka has no property {name!r}: the nearest is {_nearest(name)!r}"
+        return f"unknown property {name!r}. Did you mean {_nearest(name)!r}?"
     return None
 
 

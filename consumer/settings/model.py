@@ -4,12 +4,12 @@ A field with ``repr=False`` holds a secret: no ``repr``, no message and no listi
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from consumer.settings.durations import parse_duration
-from consumer.settings.librdkafka import CONSUMER_ONLY, PRODUCER_ONLY, refusals
+from consumer.settings.foreign import PORTS, check_authorities, check_database_url, check_host, check_url
+from consumer.settings.librdkafka import CONSUMER_ONLY, FILES, PRODUCER_ONLY, refusals
 
 
 class GroupProtocol(StrEnum):
@@ -96,7 +97,7 @@ class _Edge(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
 
-_BROKER = re.compile(r"(?:[A-Z_]+://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:,/\[\]]+)(?::[0-9]{1,5})?")
+_BROKER = re.compile(r"(?:[A-Z_]+://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:,/\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 _GROUP_ID = re.compile(r"[!-~]{1,200}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -104,8 +105,11 @@ _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 def _brokers(given: str) -> str:
     brokers = [broker.strip() for broker in given.split(",") if broker.strip()]
     for broker in brokers:
-        if not _BROKER.fullmatch(broker):
+        found = _BROKER.fullmatch(broker)
+        if not found:
             raise ValueError(f"{broker!r} is not a broker: write host:port, several separated by commas")
+        if found["port"] and int(found["port"]) not in PORTS:
+            raise ValueError(f"the port of {broker!r} must be 1 to 65535")
     return ",".join(brokers)
 
 
@@ -127,9 +131,22 @@ def _json_object(given: object) -> Mapping[str, object]:
     except json.JSONDecodeError as error:
         # neither the text nor the cause: both hold the secrets that the properties hold
         raise ValueError(f"this is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+    except (ValueError, RecursionError):
+        raise ValueError('write a JSON object, such as {"security.protocol": "SASL_SSL"}') from None
     if not isinstance(parsed, Mapping):
         raise ValueError('write a JSON object, such as {"security.protocol": "SASL_SSL"}')  # noqa: TRY004  pydantic reports a ValueError
     return parsed
+
+
+def _is_c_string(value: str) -> bool:
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _is_readable(path: str) -> bool:
+    return os.access(path, os.R_OK)
 
 
 def _as_text(value: object) -> str:
@@ -174,6 +191,16 @@ class KafkaSettings(_Edge):
             f"give {name!r} a string, a number or a boolean"
             for name, value in properties.items()
             if not isinstance(value, str | int | float)
+        ]
+        complaints += [
+            f"{name!r} holds a character that librdkafka cannot take"
+            for name, value in properties.items()
+            if isinstance(value, str) and not _is_c_string(value)
+        ]
+        complaints += [
+            f"{name!r} names a file that cannot be read"
+            for name, value in properties.items()
+            if name in FILES and isinstance(value, str) and _is_c_string(value) and not _is_readable(value)
         ]
         if complaints:
             raise ValueError("\n".join(complaints))
@@ -220,24 +247,23 @@ class TopicSettings(_Edge):
 
 
 def _registry_url(given: str) -> str:
-    parts = _http_url(given)
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(
-            "leave the credentials out of it, and set RESYNC_SCHEMA_REGISTRY__USERNAME and __PASSWORD instead"
-        )
+    check_url(given)
     return given.rstrip("/")
 
 
-def _http_url(given: str) -> SplitResult:
-    parts = urlsplit(given)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("write a URL such as https://registry.example.com")
-    return parts
+def _authorities(given: Path) -> Path:
+    check_authorities(given)
+    return given
 
 
-def _existing_file(given: Path) -> Path:
-    if not given.is_file():
-        raise ValueError(f"there is no file {str(given)!r}: name a file of CA certificates in PEM format")
+def _basic_user(given: str) -> str:
+    if ":" in given:
+        raise ValueError("HTTP Basic knows no user name with a colon")
+    return given
+
+
+def _host(given: str) -> str:
+    check_host(given)
     return given
 
 
@@ -247,9 +273,11 @@ class SchemaRegistrySettings(_Edge):
     url: Annotated[str, AfterValidator(_registry_url)] | None = Field(
         default=None, description="A Confluent-compatible schema registry; unset: none is used."
     )
-    username: str | None = Field(default=None, description="Its user, for HTTP Basic authentication.")
+    username: Annotated[str, AfterValidator(_basic_user)] | None = Field(
+        default=None, description="Its user, for HTTP Basic authentication."
+    )
     password: SecretStr | None = Field(default=None, repr=False, description="Its user's password.")
-    ca_file: Annotated[Path, AfterValidator(_existing_file)] | None = Field(
+    ca_file: Annotated[Path, AfterValidator(_authorities)] | None = Field(
         default=None, description="CA certificates (PEM) to trust instead of the system's."
     )
 
@@ -264,7 +292,7 @@ class SchemaRegistrySettings(_Edge):
 class AdminSettings(_Edge):
     """Where health and metrics are served."""
 
-    host: str = Field(
+    host: Annotated[str, AfterValidator(_host)] = Field(
         default="0.0.0.0",  # noqa: S104  probes and scrapers come from other hosts
         description="The address that serves `/livez`, `/readyz` and `/metrics`.",
     )
@@ -285,6 +313,7 @@ class LogSettings(_Edge):
     )
 
 
+_DEFAULT_DATABASE_URL = "sqlite:///mirakl-resync.db"
 _DATABASES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 """32 bytes in URL-safe base64."""
@@ -294,6 +323,8 @@ def _database_url(given: SecretStr) -> SecretStr:
     scheme, separator, _ = given.get_secret_value().partition("://")
     if not separator or scheme not in _DATABASES:
         raise ValueError("write sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE")
+    if given.get_secret_value() != _DEFAULT_DATABASE_URL:
+        check_database_url(given.get_secret_value())
     return given
 
 
@@ -314,7 +345,7 @@ class Settings(_Edge):
     topics: TopicSettings = Field(default_factory=TopicSettings)
     schema_registry: SchemaRegistrySettings = Field(default_factory=SchemaRegistrySettings)
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
-        default=SecretStr("sqlite:///mirakl-resync.db"),
+        default=SecretStr(_DEFAULT_DATABASE_URL),
         repr=False,
         description="SQLAlchemy URL of the stores: SQLite for a single host, `postgresql+psycopg://` in production.",
     )

@@ -55,7 +55,7 @@ def test_a_setting_that_does_not_exist_ends_every_command(
     }.get(" ".join(path), ("row",) if path[-1] in TAKE_A_ROW else ())
     ran = run(*path, *arguments)
     assert (2, "") == (ran.code, ran.out)
-    assert "RESYNC_KAFKA_GROUP_ID is no setting: the nearest is RESYNC_KAFKA__GROUP_ID." in ran.err
+    assert "Unknown setting RESYNC_KAFKA_GROUP_ID. Did you mean RESYNC_KAFKA__GROUP_ID?" in ran.err
 
 
 TAKE_A_ROW = {"activate", "deactivate", "suspend", "resume", "remove", "revoke"}

@@ -51,7 +51,7 @@ def test_a_property_that_would_break_a_guarantee_is_refused_with_the_reason(name
 
 
 def test_an_unknown_property_names_the_nearest() -> None:
-    assert "no property 'sasl.pasword': the nearest is 'sasl.password'" in refusal("sasl.pasword")
+    assert "unknown property 'sasl.pasword'. Did you mean 'sasl.password'?" in refusal("sasl.pasword")
 
 
 def test_the_session_is_the_brokers_matter_under_the_consumer_protocol() -> None:

@@ -1,0 +1,146 @@
+# ruff: noqa: PLC0415  heavy imports stand inside: a command that does not use the setting never loads the library
+"""Values that only a library can judge: each check asks that library, the way the programs will use it later.
+
+Every function raises ``ValueError`` with what to do, and never repeats a secret.
+"""
+
+import os
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+PORTS = range(1, 65_536)
+
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_URL_EXAMPLE = "write a URL such as https://registry.example.com"
+_REFUSED_BY_LIBPQ = re.compile(r"\b(?:invalid|bad value)\b[^\n]*", re.IGNORECASE)
+_WHERE = frozenset({"host", "hostaddr", "port", "service"})
+_NO_SOCKETS_HERE = "/nonexistent"
+
+
+def check_url(given: str) -> None:
+    """Hold that this is one http(s) URL that the HTTP library takes: host and port, with or without a path."""
+    import httpx
+
+    if "," in given:
+        raise ValueError("name one URL: several, as Java's clients take them, are not supported")
+    try:
+        parts = urlsplit(given)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"its host or port is not valid: {_URL_EXAMPLE}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(_URL_EXAMPLE)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "leave the credentials out of it, and set RESYNC_SCHEMA_REGISTRY__USERNAME and __PASSWORD instead"
+        )
+    if "?" in given or "#" in given:
+        raise ValueError("leave out the query or fragment, from ? or # on")
+    if port == 0:
+        raise ValueError("its port must be 1 to 65535")
+    try:
+        _ = httpx.Request("GET", f"{given.rstrip('/')}/").url.host
+    except Exception:  # noqa: BLE001 - the library's checks raise errors of many kinds
+        raise ValueError(f"its host is not a valid name: {_URL_EXAMPLE}") from None
+    check_host(parts.hostname)
+
+
+def check_host(host: str) -> None:
+    """Hold that name resolution takes this host, and does not raise where it should fail."""
+    try:
+        usable = bool(host.encode("idna")) and not re.search(r"[\s/@,\[\]]|[\x00-\x1f]", host)
+    except UnicodeError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{host!r} is not a host name or address")
+
+
+def check_authorities(path: Path) -> None:
+    """Hold that this file holds CA certificates in PEM form."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise ValueError(f"{str(path)!r} holds no CA certificates in PEM form") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ValueError(f"cannot read {str(path)!r} ({reason}): name a file of CA certificates in PEM form") from None
+
+
+def trust_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
+    """Say what is wrong with OpenSSL's own variables, which it ignores in silence: then no server is trusted."""
+    if file := environ.get("SSL_CERT_FILE"):
+        try:
+            check_authorities(Path(file))
+        except ValueError as error:
+            yield f"SSL_CERT_FILE: {error}. Correct or unset it."
+    for folder in filter(None, environ.get("SSL_CERT_DIR", "").split(os.pathsep)):
+        try:
+            os.listdir(folder)  # noqa: PTH208 - a path with a NUL is a ValueError here
+        except (OSError, ValueError):
+            yield f"SSL_CERT_DIR: there is no readable directory {folder!r}. Correct or unset it."
+
+
+def proxy_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
+    """Say what is wrong with the proxies of the environment."""
+    import httpx
+
+    for variable in (*_PROXY_VARIABLES, *map(str.lower, _PROXY_VARIABLES)):
+        if given := environ.get(variable):
+            try:
+                proxy = httpx.Proxy(given if "://" in given else f"http://{given}")
+                check_host(proxy.url.host)
+            except Exception:  # noqa: BLE001 - the library's checks raise errors of many kinds
+                yield f"{variable}: this is not the URL of a proxy. Write http://HOST:PORT, or unset it."
+                continue
+            if proxy.url.scheme.startswith("socks"):
+                yield f"{variable}: SOCKS proxies are not supported. Write http://HOST:PORT, or unset it."
+
+
+def check_database_url(given: str) -> None:
+    """Hold that SQLAlchemy and the driver take this URL, without a connection."""
+    import sqlalchemy
+
+    try:
+        url = sqlalchemy.make_url(given)
+    except Exception:  # noqa: BLE001 - its words may repeat a part of the password
+        raise ValueError(
+            "this is not a database URL: write sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, "
+            "special characters percent-encoded"
+        ) from None
+    if url.get_backend_name() == "sqlite":
+        if url.database in (None, "", ":memory:") or url.query or url.host:
+            raise ValueError("name a SQLite file and nothing more: sqlite:///FILE, with four slashes for /FILE")
+        return
+    if "@" in (url.host or "") + (url.database or ""):
+        raise ValueError("it holds a second @: percent-encode the special characters of its password")
+    if url.port is not None and url.port not in PORTS:
+        raise ValueError("its port must be 1 to 65535")
+    _check_libpq(url.set(drivername="postgresql+psycopg"))
+
+
+def _check_libpq(url: "URL") -> None:
+    """The driver looks at its parameters before it connects: here to a folder of sockets that does not exist."""
+    import psycopg
+    from sqlalchemy import create_engine
+
+    try:
+        _, arguments = create_engine(url).dialect.create_connect_args(url)
+        given = {name: value for name, value in arguments.items() if name not in _WHERE and name != "context"}
+        psycopg.connect(host=_NO_SOCKETS_HERE, **given).close()
+    except psycopg.Error as error:
+        said = str(error)
+    except Exception as error:  # noqa: BLE001 - whatever the libraries refuse, it is the URL
+        said = f"invalid ({type(error).__name__})"
+    else:
+        return
+    refused = _REFUSED_BY_LIBPQ.search(said)
+    if refused is not None:
+        words = "" if url.password and str(url.password) in refused[0] else f" ({refused[0].strip()[:200]})"
+        raise ValueError(f"the driver refuses it{words}: correct the part behind the ?")
