@@ -62,6 +62,17 @@ TRANSACTION_SECONDS: Final = 8.0
 """Below the session: a dead replica's open transaction holds its successor and all subscribers up."""
 DEAD_LETTER_OWN_BYTES: Final = 8 * 1024
 """Room for the headers that a dead letter gets from us."""
+LONGEST_NUMBER: Final = 18
+"""Digits of a property's value: what is longer is beyond librdkafka's ranges."""
+FETCH_BYTES: Final = 4 << 20
+"""Of one fetch response, all partitions together: a tenth of a second's work at full speed."""
+PARTITION_FETCH_BYTES: Final = 64 << 10
+"""Of one partition in one fetch response, or one batch where that is larger. All of it is unpacked at once, so this
+bounds what compressed batches can swell to together."""
+RECEIVE_MOST_BYTES: Final = 2**31 - 1
+"""What librdkafka takes."""
+RESPONSE_HEADROOM_BYTES: Final = 64 << 10
+"""What a fetch response holds beside its batches."""
 DEFAULT_MESSAGE_BYTES: Final = 1_048_588
 """A topic's ``max.message.bytes`` where nobody says (Apache Kafka's default)."""
 OWNER_LIMIT_SECONDS: Final = 60.0
@@ -98,10 +109,12 @@ def run(settings: Settings, signals: StopSignals) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class _TopicSizes:
-    """``max.message.bytes`` of the topics that are written to."""
+    """``max.message.bytes`` of the topics."""
 
     results: int
     dead_letters: int
+    requests: int = DEFAULT_MESSAGE_BYTES
+    """Of the topic that is read."""
 
 
 class _Service:
@@ -133,7 +146,7 @@ class _Service:
         self._driver = Driver(core, self._cm21, directory, self._schemas, self._observe_call)
         self._metrics = Metrics(lambda: self._driver.status, librdkafka=confluent_kafka.libversion()[0])
         self._source = KafkaSource(
-            _consumer_properties(settings),
+            _consumer_properties(settings, sizes.requests),
             settings.topics.requests,
             self._driver.post,
             lambda: self._driver.appetite,
@@ -305,19 +318,28 @@ def refused_properties(settings: Settings) -> list[str]:
     return list(dict.fromkeys(mistakes))
 
 
-def _consumer_properties(settings: Settings) -> dict[str, Any]:
-    """The operator's properties above our defaults, below what the guarantees rest on."""
+def _consumer_properties(settings: Settings, request_bytes: int = DEFAULT_MESSAGE_BYTES) -> dict[str, Any]:
+    """The operator's properties above our defaults, below what the guarantees rest on.
+
+    ``request_bytes`` is the ``max.message.bytes`` of the requests topic. A response holds the bytes of a fetch, or
+    one batch that is larger. A batch of zstd or snappy that unpacks to more than a response is not unpacked.
+    """
     kafka = settings.kafka
     given = kafka.consumer_properties()
     session = given.get("session.timeout.ms", "")
+    fetch = _number(given.get("fetch.max.bytes"), FETCH_BYTES)
+    largest = fetch + max(request_bytes, settings.max_request_bytes)
     properties: dict[str, Any] = {
         "client.id": "mirakl-resync",
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,
+        "fetch.max.bytes": fetch,
+        "fetch.message.max.bytes": PARTITION_FETCH_BYTES,
+        "receive.message.max.bytes": min(largest + RESPONSE_HEADROOM_BYTES, RECEIVE_MOST_BYTES),
         "queued.max.messages.kbytes": 4 * 1024,
         "queued.min.messages": 5_000,
         "topic.metadata.refresh.interval.ms": 60_000,
-        "max.poll.interval.ms": max(int(POLL_INTERVAL_SECONDS * 1000), int(session) if session.isdecimal() else 0),
+        "max.poll.interval.ms": max(int(POLL_INTERVAL_SECONDS * 1000), _number(session, 0)),
         "logger": logging.getLogger("librdkafka"),
     }
     if kafka.group_protocol is GroupProtocol.CLASSIC:
@@ -339,6 +361,11 @@ def _consumer_properties(settings: Settings) -> dict[str, Any]:
     if kafka.group_instance_id is not None:
         properties["group.instance.id"] = kafka.group_instance_id
     return properties
+
+
+def _number(given: str | None, default: int) -> int:
+    """What is no number is left to librdkafka, which says so."""
+    return int(given) if given and given.isascii() and given.isdecimal() and len(given) < LONGEST_NUMBER else default
 
 
 def _producer_properties(settings: Settings, sizes: _TopicSizes) -> dict[str, Any]:
@@ -391,7 +418,9 @@ def _topic_sizes(settings: Settings) -> _TopicSizes:
     if failed:
         raise KafkaTroubleError("\n".join(f"{each.subject}: {each.message} {each.remedy}" for each in failed))
     return _TopicSizes(
-        _max_message_bytes(facts[settings.topics.results]), _max_message_bytes(facts[settings.topics.dead_letters])
+        _max_message_bytes(facts[settings.topics.results]),
+        _max_message_bytes(facts[settings.topics.dead_letters]),
+        _max_message_bytes(facts[settings.topics.requests]),
     )
 
 

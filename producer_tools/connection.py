@@ -26,6 +26,10 @@ DELIVERY_MILLISECONDS = 15_000
 END_SEEN_MILLISECONDS = 100
 """How long a broker waits for more before it says that a partition is at its end."""
 
+PARTITION_FETCH_BYTES = 64 << 10
+"""Of one partition in one answer, or one batch where that is larger. All of it is unpacked at once, so this bounds what
+compressed batches can swell to together."""
+
 REFRESH_MILLISECONDS = 10_000
 """Between two looks at who leads a partition; librdkafka's own 5 minutes are long for somebody who waits."""
 
@@ -102,6 +106,7 @@ class Connection:
             Consumer,
             {
                 "fetch.wait.max.ms": END_SEEN_MILLISECONDS,
+                "fetch.message.max.bytes": PARTITION_FETCH_BYTES,
                 "topic.metadata.refresh.interval.ms": REFRESH_MILLISECONDS,
             }
             | self._settings.consumer_properties()
@@ -154,7 +159,7 @@ class Connection:
             error if self._trouble is None or (error is not None and error.code() not in _NETWORK) else self._trouble
         )
         code = trouble.code() if trouble else None
-        said = trouble.str() if trouble else "no leader"
+        said = " ".join(trouble.str().split()) if trouble else "no leader"
         if code in _CREDENTIALS:
             return MisconfiguredError(
                 f"Kafka refuses our credentials ({said}). Check sasl.* and ssl.* in RESYNC_KAFKA__PROPERTIES."

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from consumer.adapters.kafka_admin import HEADROOM_BYTES, TopicAdmin, TopicFacts
 from consumer.settings import KafkaSettings
+from tests.support.records import RawRecord, send_raw
 from tests.support.topics import Topics, delete_topics, unused_topics
 from tests.unit.cli.conftest import Run, run, stores  # noqa: F401  fixtures
 
@@ -57,6 +59,24 @@ def test_topics_are_created_with_room_for_answers_and_their_retention(
     room = requests + HEADROOM_BYTES
     assert [(requests, 3), (room, 7), (room, 30)] == limits(kafka_bootstrap, names)
     assert {12} == {fact.partitions for fact in facts(kafka_bootstrap, names).values()}
+
+
+def test_the_requests_topic_refuses_batches_that_unpack_to_more_than_a_message_may_have(
+    ensure: Run, kafka_bootstrap: str, names: Topics
+) -> None:
+    """Whether it was created so, or existed before."""
+    reports(ensure, "--partitions", "1")
+    admin = TopicAdmin(KafkaSettings(bootstrap_servers=kafka_bootstrap))
+    swelling = [RawRecord(bytes(20_000_000), partition=0)]
+    with pytest.raises(KafkaException, match="too large"):
+        send_raw(kafka_bootstrap, names.requests, swelling, compression="zstd")
+
+    admin.configure(names.requests, {"compression.type": "producer"})
+    requests, *_ = reports(ensure)
+
+    assert ["compression.type changed from producer to uncompressed"] == requests["details"]
+    with pytest.raises(KafkaException, match="too large"):
+        send_raw(kafka_bootstrap, names.requests, swelling, compression="zstd")
 
 
 def test_once_more_changes_nothing(ensure: Run, kafka_bootstrap: str, names: Topics) -> None:

@@ -64,3 +64,33 @@ def test_a_long_pause_that_a_mirakl_asks_for_is_told_with_its_end_and_what_ends_
         Receipt("t"),
     ):
         assert bootstrap.ordered_pause(specification(), outcome, 1_700_000_000.0) is None
+
+
+@pytest.mark.parametrize("request_bytes", [1_048_588, 20_000_000])
+def test_what_is_fetched_at_a_time_is_bounded_and_a_request_of_any_allowed_size_fits(request_bytes: int) -> None:
+    properties = bootstrap._consumer_properties(load({}), request_bytes)
+
+    assert properties["fetch.max.bytes"] <= 4 << 20
+    assert properties["fetch.message.max.bytes"] <= 64 << 10
+    assert (
+        request_bytes < properties["receive.message.max.bytes"] - properties["fetch.max.bytes"] < request_bytes + 2**17
+    )
+    Consumer(properties).close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"fetch.max.bytes": 100_000_000},
+        {"max.partition.fetch.bytes": 5_000_000},
+        {"receive.message.max.bytes": 200_000_000, "fetch.max.bytes": 100_000_000},
+        {"fetch.max.bytes": 2_147_483_135},
+    ],
+    ids=str,
+)
+def test_other_fetch_sizes_of_the_operator_count(given: dict[str, int]) -> None:
+    settings = load({"RESYNC_KAFKA__PROPERTIES": json.dumps(given)})
+
+    assert [] == bootstrap.refused_properties(settings)
+    properties = bootstrap._consumer_properties(settings)
+    assert given.items() <= {name: int(properties[name]) for name in given}.items()

@@ -8,6 +8,7 @@ from confluent_kafka import Producer
 from consumer.adapters.finding import Level
 from consumer.adapters.kafka_admin import (
     HEADROOM_BYTES,
+    UNCOMPRESSED,
     BrokerUnreachableError,
     TopicAdmin,
     TopicFacts,
@@ -23,10 +24,14 @@ TOPICS = TopicSettings()
 
 
 def facts(
-    *, retention_days: int = 3, results_room: int = ROOM + HEADROOM_BYTES, compacted: bool = False
+    *,
+    retention_days: int = 3,
+    results_room: int = ROOM + HEADROOM_BYTES,
+    compacted: bool = False,
+    compression: str = UNCOMPRESSED,
 ) -> dict[str, TopicFacts]:
     limits = {
-        TOPICS.requests: TopicLimits(ROOM, retention_days * DAY_MS, compacted),
+        TOPICS.requests: TopicLimits(ROOM, retention_days * DAY_MS, compacted, compression),
         TOPICS.results: TopicLimits(results_room, -1, compacted=False),
         TOPICS.dead_letters: TopicLimits(ROOM + HEADROOM_BYTES, -1, compacted=False),
     }
@@ -53,6 +58,14 @@ def test_a_missing_topic_fails_with_its_remedy(name: str) -> None:
 @pytest.mark.parametrize("found", [facts(retention_days=8), facts(retention_days=-1), facts(compacted=True)])
 def test_requests_that_outlive_offsets_or_are_compacted_are_a_risk(found: dict[str, TopicFacts]) -> None:
     assert Level.WARN == worst(found)[TOPICS.requests]
+
+
+@pytest.mark.parametrize("compression", ["producer", "zstd"])
+def test_batches_that_the_broker_keeps_compressed_are_a_risk(compression: str) -> None:
+    found = facts(compression=compression)
+
+    assert Level.WARN == worst(found)[TOPICS.requests]
+    assert any("compression.type" in finding.message for finding in check_topics(found, TOPICS))
 
 
 def test_requests_may_be_kept_as_long_as_offsets() -> None:
