@@ -27,7 +27,7 @@ from consumer.settings.secret_files import read_value
 
 PREFIX = "RESYNC_"
 FILE_MAX_BYTES = 1 << 20
-"""Of a file with a value: more is no setting, but a device or another file."""
+"""Size of a file with a value: a larger one is a device, or another file."""
 
 Edge: TypeAlias = Literal[
     "kafka",
@@ -147,14 +147,14 @@ def _read(environ: Mapping[str, str], setting: Setting) -> str | None:
     try:
         with Path(file).open("rb") as raw:
             content = raw.read(FILE_MAX_BYTES + 1)
-        if len(content) > FILE_MAX_BYTES:
-            raise _UnreadableError(f"{setting.name}_FILE: {file!r} is larger than {FILE_MAX_BYTES} bytes.")
-        return read_value(content)
+        if len(content) <= FILE_MAX_BYTES:
+            return read_value(content)
     except UnicodeDecodeError:
         raise _UnreadableError(f"{setting.name}_FILE: {file!r} is not UTF-8 text.") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise _UnreadableError(f"{setting.name}_FILE: cannot read {file!r} ({reason}).") from None
+    raise _UnreadableError(f"{setting.name}_FILE: {file!r} is larger than {FILE_MAX_BYTES} bytes.")
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], text: str) -> None:
