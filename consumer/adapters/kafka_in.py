@@ -632,7 +632,6 @@ class KafkaSource:
         self._last_epoch += 1
         epoch = self._epochs[partition] = self._last_epoch
         self._post(lambda core, at: core.assigned(at, partition, epoch, offset, metadata))
-        self._consumer.resume([place])
         self._publish()
 
     def _reassign(self, place: TopicPartition) -> None:

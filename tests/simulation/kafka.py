@@ -386,7 +386,8 @@ class SimulatedProducer:
         self._state: ProducerState | None = None
         self._transaction: Transaction | None = None
         self._outcomes: list[Any] = []
-        self._reports: list[Callable[..., Any]] = []
+        self._watched: list[tuple[Any, Callable[..., Any]]] = []
+        """Outcomes with a delivery report of their own."""
         self._failed: KafkaException | None = None
         self._fatal: KafkaException | None = None
 
@@ -402,12 +403,12 @@ class SimulatedProducer:
         if self._state is None:
             raise AssertionError("begun before it was initialized")
         self._transaction = self.broker.begin(self._state)
-        self._outcomes, self._reports, self._failed = [], [], None
+        self._outcomes, self._watched, self._failed = [], [], None
 
     def produce(self, _topic: str, value: Any, _key: Any, headers: Any, on_delivery: Any) -> None:  # noqa: ANN401, ARG002
         self._outcomes.append(value)
         if on_delivery is not None:
-            self._reports.append(on_delivery)
+            self._watched.append((value, on_delivery))
 
     def poll(self, _seconds: float) -> int:
         return 0
@@ -429,6 +430,7 @@ class SimulatedProducer:
             raise AssertionError("no transaction")
         if not outcomes:
             return
+        undelivered = self._undelivered()
         written: list[bool] = []
 
         def write() -> None:
@@ -445,11 +447,19 @@ class SimulatedProducer:
             except KafkaException:
                 continue
         self._outcomes = []
-        for report in self._reports:
-            steps = report(None, None)
+        for outcome, report in self._watched:
+            steps = report(undelivered.get(id(outcome)), None)
             if isinstance(steps, GeneratorType):
                 yield from steps
-        self._reports = []
+        self._watched = []
+
+    def _undelivered(self) -> dict[int, KafkaError]:
+        """Draw a record that is not delivered, which nothing but its report tells."""
+        if not self._watched or not self.replica.world.failure("delivery"):
+            return {}
+        outcome, _ = self.network.rng.choice(self._watched)
+        self._outcomes[:] = [each for each in self._outcomes if each is not outcome]
+        return {id(outcome): KafkaError(KafkaError._MSG_TIMED_OUT, "not delivered")}
 
     def send_offsets_to_transaction(self, offsets: Sequence[TopicPartition], metadata: bytes, timeout: float) -> Steps:
         transaction = self._usable()

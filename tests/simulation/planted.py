@@ -9,16 +9,18 @@ from unittest.mock import patch
 from confluent_kafka import KafkaException, TopicPartition
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
-from consumer.domain.progress import CommitPoint, Progress, decode_map
+from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
+from consumer.domain.retry import TokenBucket
 from consumer.engine import core as engine_core
-from consumer.engine.commands import Commit, Instant, TransactionResult
+from consumer.engine.commands import Commit, Instant, Resume, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.flow import Flow
 from consumer.engine.lanes import Call, Lane
 from consumer.engine.lookups import SchemaLookups
+from consumer.engine.outbox import Outbox
 from consumer.engine.precedence import Precedence
 from consumer.engine.verdicts import sum_up
-from consumer.engine.work import Part
+from consumer.engine.work import Part, Request
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed
@@ -142,6 +144,39 @@ def _any_epoch(self: Core, part: Any) -> Any:  # noqa: ANN401 - as the core's ow
     return self._assignments.get(part.partition)
 
 
+_assigned, _start_calls, _shed_request = Core.assigned, Core._start_calls, Core._shed_request
+
+
+def _not_resumed(self: Core, at: Instant, *args: Any) -> None:  # noqa: ANN401 - as the core's own
+    _assigned(self, at, *args)
+    self.commands = [each for each in self.commands if not isinstance(each, Resume)]
+
+
+def _unforgiving(self: Lane) -> None:
+    self._ordered_until = 0.0
+    self.sick_until = None
+
+
+def _never_sated(self: Flow, appetite: int, _now: float) -> bool:
+    return appetite < self._limits.brisk_records
+
+
+def _trim_too_much(self: Progress) -> None:
+    below = self.base - self._origin
+    if below >= WINDOW // 2:
+        del self._flags[: below + 1]
+        self._origin = self.base
+
+
+def _shed_anyone(self: Core, request: Request, _impaired: object, at: Instant) -> bool:
+    return _shed_request(self, request, set(self._lanes.values()), at)
+
+
+def _calls_anyway(self: Core, at: Instant) -> None:
+    with patch.object(Outbox, "stuck", lambda *_: False):
+        _start_calls(self, at)
+
+
 # -- the shells ----------------------------------------------------------------------------------------
 
 _SOURCE, _SINK = KAFKA_IN.KafkaSource, KAFKA_OUT.TransactionalSink
@@ -226,6 +261,14 @@ BUGS = (
     Bug("no deadline", ((Core, "_answer_overdue", _nothing),)),
     Bug("read ahead of a slow Mirakl without measure", ((Lane, "spare", _endless),)),
     Bug("put a failed call back behind all others", ((Lane, "_put_back", _put_back_last),)),
+    Bug("no Resume after an assignment", ((Core, "assigned", _not_resumed),)),
+    Bug("never forget the failures of a lane", ((Lane, "_recover", _unforgiving),)),
+    Bug("pause although there is appetite", ((Flow, "_is_full", _never_sated),)),
+    Bug("drop one flag too many when a tracker trims", ((Progress, "_trim", _trim_too_much),)),
+    Bug("shed requests of healthy lanes too", ((Core, "_shed_request", _shed_anyone),)),
+    Bug("start calls although nothing commits", ((Core, "_start_calls", _calls_anyway),)),
+    Bug("leave the quota as it is after a 429", ((TokenBucket, "empty", _nothing),)),
+    Bug("do not look at failed deliveries", ((KAFKA_OUT._Committer, "_delivered", _nothing),)),
     Bug("overtake a request that is undecided", ((Precedence, "conflict", _nothing),)),
     Bug("overtake a request that comes from another lane", ((Lane, "restore_order", _nothing),)),
     Bug("count what waits behind undecidable records", ((Flow, "is_blocked", _nothing),)),

@@ -68,7 +68,7 @@ class _Publisher:
     def publications(self, outcomes: Sequence[Request]) -> list[Any]:
         return [self.reduced(request) for request in outcomes]
 
-    def reduced(self, outcome: Request) -> Any:  # noqa: ANN401 - kafka_out.Publication
+    def reduced(self, outcome: Request, *, smallest: bool = False) -> Any:  # noqa: ANN401, ARG002 - kafka_out.Publication
         return KAFKA_OUT.Publication("results", b"", Payload(outcome, outcome.verdict, self._process), [])
 
 

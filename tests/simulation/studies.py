@@ -82,7 +82,7 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
     """A Mirakl that does not answer, or only with failures, beside one that is well, on the same partitions."""
     kind = rng.choice(("hang", "hang", "503", "refused", "429"))
     window = 100
-    flood = rng.choice((0.4, 2.0)) if kind != "hang" else 0.4
+    flood = rng.choice((0.4, 1.5)) if kind != "hang" else 0.4
     plan = _quiet(
         plan,
         study=f"neighbour {kind}",
@@ -94,7 +94,7 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
             brisk_records=600,
             calls=8,
             record_bytes=100_000,
-            request_deadline=rng.choice((12.0, 20.0, 40.0)),
+            request_deadline=rng.choice((20.0, 40.0) if flood > 1 else (12.0, 20.0, 40.0)),
         ),
         call_timeout=rng.choice((6.0, 30.0)),
         shops=(
@@ -107,13 +107,20 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
                 products_per_call=rng.choice((2, 10)),
                 concurrent_calls=rng.choice((1, 2)),
             ),
+            _shop(2, rng, pace=0.5, products_per_call=2, concurrent_calls=2),
         ),
     )
-    well, ill = plan.shops
+    well, ill, slow = plan.shops
     count = int(flood * window) * plan.partitions
     burst = rng.uniform(READY_SECONDS, 6.0)
     records = [
-        _request(number, burst + rng.random() * 0.5, rng.randrange(plan.partitions), ill) for number in range(count)
+        _request(
+            number,
+            burst + rng.random() * 0.5,
+            rng.randrange(plan.partitions),
+            slow if flood > 1 and number % 10 == 0 else ill,
+        )
+        for number in range(count)
     ]
     for number in range(count, count + 30):
         records.append(_request(number, rng.uniform(READY_SECONDS, 15.0), rng.randrange(plan.partitions), well))

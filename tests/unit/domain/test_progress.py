@@ -210,6 +210,23 @@ def test_a_full_window_always_fits_into_the_metadata_of_a_commit(seed: int, shar
     assert done == offsets_of(base, point.metadata)
 
 
+def test_a_tracker_that_forgets_what_lies_below_its_base_keeps_the_map_beyond_it() -> None:
+    """The offsets below the base are forgotten once there are half a window of them."""
+    forgotten = WINDOW // 2
+    progress = Progress(0)
+    progress.extend(0, forgotten + 5)
+    for offset in range(forgotten + 4):
+        progress.receive(offset)
+    progress.finish([*range(forgotten), forgotten + 1, forgotten + 3])
+
+    assert 2 == progress.unfinished
+    point = progress.preview([])
+    assert (forgotten, {forgotten + 1, forgotten + 3}) == (point.offset, offsets_of(point.offset, point.metadata))
+    point = progress.preview([forgotten])
+    assert (forgotten + 2, {forgotten + 3}) == (point.offset, offsets_of(point.offset, point.metadata))
+    assert progress.receive(forgotten + 4)
+
+
 def test_a_preview_changes_nothing() -> None:
     progress = Progress(0)
     progress.extend(0, 3)

@@ -281,11 +281,14 @@ def test_a_healthy_lane_never_sheds_although_the_window_is_full() -> None:
     world = World(specification(), specification(SECOND), limits=small())
     world.send("dead", given=SECOND)
     world.answer(outcome=CallFailure("HTTP 503", may_have_reached=False))
-    world.fetch([world.record(body(f"r{n}", given=FIRST)) for n in range(1, 40)])
+    world.fetch([world.record(body(f"r{n}", given=FIRST if n % 2 else SECOND)) for n in range(1, 40)])
+    states = {lane.client_specification_id: lane.state for lane in world.status.lanes}
+    assert {FIRST: LaneState.HEALTHY, SECOND: LaneState.SICK} == states
     world.jump(0.1)
     world.settle()
 
-    assert ["dead"] == world.answered
+    assert "dead" in world.answered
+    assert all(request.lane.specification.id == SECOND for request in world.committed if request.lane)
     assert {0} == world.paused
 
 

@@ -367,11 +367,25 @@ def test_calls_per_hour_are_kept_and_a_429_spends_what_is_left() -> None:
     world.live(0.3)
     assert 1 == len(world.calls)
 
+
+def test_a_429_spends_what_is_left_of_the_quota() -> None:
+    """At 360 calls an hour a token comes every ten seconds; six of them have gathered before the calls."""
+    world = World(specification(calls_per_hour=360, products_per_call=1, concurrent_calls=1))
+    world.live(100.0)
+    world.send("first")
+    world.answer()
+    world.live(100.0)
+    one_each(world, 10)
+    world.answer()
+    assert 1 == len(world.calls)
     world.fail(status=429)
     world.live(9.8)
     assert not world.calls
     world.live(0.4)
     assert 1 == len(world.calls)
+    world.answer()
+    world.live(9.7)
+    assert not world.calls
 
 
 # -- fair shares ---------------------------------------------------------------------------------------
