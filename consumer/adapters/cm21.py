@@ -8,7 +8,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii as json_string
 from socket import gaierror
 from ssl import SSLCertVerificationError, SSLError
@@ -17,9 +16,9 @@ from typing import Final
 import httpx
 
 from consumer import __version__
+from consumer.adapters.cm21_address import synchronization_address
 from consumer.adapters.cm21_answer import MAX_BODY_BYTES, read_answer
 from consumer.adapters.leases import ConnectionLeases, one_connection_each
-from consumer.domain.base_url import synchronization_url
 from consumer.domain.calls import CallFailure, CallOutcome
 from consumer.domain.model import AuthScheme, ClientSpecification, Products
 
@@ -93,7 +92,7 @@ class Cm21:
     def _request(self, specification: ClientSpecification, body: bytes, written: Callable[[], None]) -> httpx.Request:
         return httpx.Request(
             "POST",
-            _url(specification.base_url),
+            synchronization_address(specification.base_url),
             headers=[
                 (b"Authorization", _authorization(specification)),
                 (b"Content-Type", b"application/json"),
@@ -138,11 +137,6 @@ def entries_json(products: Products) -> bytes:
         for mirakl_product_id, product_sku in products.items()
     ]
     return f"[{','.join(entries)}]".encode()
-
-
-@lru_cache(maxsize=1024)  # parsing a URL costs as much as a fifth of a call
-def _url(base_url: str) -> httpx.URL:
-    return httpx.URL(synchronization_url(base_url))
 
 
 def _authorization(specification: ClientSpecification) -> bytes:

@@ -8,13 +8,15 @@ import asyncio
 import contextlib
 import logging
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
-from consumer.domain.calls import CallOutcome
+from consumer.domain.calls import CallFailure, CallOutcome
 from consumer.engine.commands import (
     Command,
     Commit,
@@ -198,7 +200,12 @@ class Driver:
 
     async def _call(self, command: StartCall) -> None:
         started = time.monotonic()
-        outcome = await self._calls.synchronize(command.specification, command.products)
+        try:
+            outcome = await self._calls.synchronize(command.specification, command.products)
+        except Exception as problem:  # noqa: BLE001 - law 10: whatever one call raises is the outcome of that call
+            outcome = CallFailure(
+                f"the call failed in this program ({_told('a CM21 call', problem)})", may_have_reached=True
+            )
         self._observe_call(outcome, time.monotonic() - started, command)
         self.post(lambda core, at: core.call_finished(at, command.call_id, outcome))
 
@@ -209,6 +216,10 @@ class Driver:
         except SourceTrouble as trouble:
             message = str(trouble)
             self.post(lambda core, at: core.directory_failed(at, message))
+            return
+        except Exception as problem:  # noqa: BLE001 - law 10: a trouble of ours that closes the intake and ends nothing
+            unexpected = f"The database could not be read ({_told('reading the database', problem)}). See the log."
+            self.post(lambda core, at: core.directory_failed(at, unexpected))
             return
         if directory is not None:
             self._known_version = directory.version
@@ -221,10 +232,26 @@ class Driver:
             message = str(trouble)
             self.post(lambda core, at: core.schema_failed(at, reference, message))
             return
+        except Exception as problem:  # noqa: BLE001 - law 10: a trouble of ours that holds up its own records only
+            unexpected = f"A schema could not be looked up ({_told('a schema look-up', problem)}). See the log."
+            self.post(lambda core, at: core.schema_failed(at, reference, unexpected))
+            return
         if found:
             self.post(lambda core, at: core.schema_found(at, reference))
         else:
             self.post(lambda core, at: core.schema_missing(at, reference))
+
+
+def _told(what: str, problem: Exception) -> str:
+    """Log an exception that nobody expected, and return its type.
+
+    Neither text nor values of it are logged: they may hold a credential. Type and place are enough to find it.
+    """
+    kind = type(problem).__name__
+    frames = traceback.extract_tb(problem.__traceback__)
+    place = " < ".join(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in frames[-1:-6:-1])
+    _log.error("%s failed unexpectedly: %s at %s", what, kind, place)
+    return kind
 
 
 def _raise(problem: BaseException, _core: Core, _at: Instant) -> None:

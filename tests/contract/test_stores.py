@@ -34,11 +34,12 @@ from consumer.adapters.stores import (
     new_key,
     open_to_others,
 )
+from consumer.adapters.stores import directory as directory_rows
 from consumer.adapters.stores.encryption import Decrypted
 from consumer.adapters.stores.schema import alembic_config, upgrade
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
 from consumer.domain.base_url import origin
-from consumer.domain.model import AuthScheme, Directory, Role
+from consumer.domain.model import AuthScheme, ClientSpecification, Directory, Role
 from tests.support.postgres import Postgres
 
 Hand: TypeAlias = Callable[..., list[tuple[object, ...]]]
@@ -434,6 +435,38 @@ class TestDirectory:
         by_hand("INSERT INTO directory_version VALUES (1, 1)")
         assert reader.read(version) is not None
 
+    def test_a_counter_that_is_no_number_is_a_trouble_with_its_remedy(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path}/resync.db"
+        upgrade(create_engine(url))
+        reader = DirectoryReader(create_engine(url), None)
+        reader.read(None)
+        with closing(sqlite3.connect(tmp_path / "resync.db")) as hand, hand:
+            hand.execute("UPDATE directory_version SET version = 'three'")
+        with pytest.raises(StoreTrouble, match="UPDATE directory_version"):
+            reader.read(None)
+        reader.close()
+
+    def test_a_row_that_cannot_be_read_at_all_is_left_out_and_told_of(
+        self, engine: Engine, specifications: ClientSpecifications, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spoilt = specifications.add(name="spoilt", base_url=URL, credential=SECRET)
+        sound = specifications.add(name="sound", base_url=URL, credential=SECRET)
+        load = directory_rows.load_specification
+
+        def raising(row: directory_rows.StoredRow, *others: Any) -> ClientSpecification | None:  # noqa: ANN401
+            if row["id"] == spoilt.id:
+                raise OverflowError(SECRET)
+            return load(row, *others)
+
+        monkeypatch.setattr(directory_rows, "load_specification", raising)
+        reader = DirectoryReader(engine, ENCRYPTION)
+        assert {sound.id} == set(snapshot(reader).specifications)
+        (warning,) = reader.warnings
+        assert spoilt.id in warning
+        assert "OverflowError" in warning
+        assert SECRET not in warning
+        reader.close()
+
 
 class TestTroubles:
     def test_a_table_that_vanished_is_named_as_that(self, reader: DirectoryReader, by_hand: Hand) -> None:
@@ -686,6 +719,7 @@ class TestClientSpecifications:
             ({"name": str(uuid.uuid4())}, "look like an id"),
             ({"tenant": " acme"}, "tenant"),
             ({"base_url": "http://mirakl.example"}, "https"),
+            ({"base_url": "https://xn--i-7iq.ws"}, "IDNA"),
             ({"credential": ""}, "empty"),
             ({"credential": f"{SECRET}\n"}, "line break"),
             ({"id": "one"}, "UUID"),

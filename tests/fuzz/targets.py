@@ -9,9 +9,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, TypeAlias
 
+import httpx
+
+from consumer.adapters.cm21_address import base_url_problem, synchronization_address
 from consumer.adapters.cm21_answer import MAX_BODY_BYTES, MAX_EXCERPT, read_answer
 from consumer.adapters.wire import RequestReader
-from consumer.domain.base_url import base_url_problem, synchronization_url
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.outcome import MAX_ROWS, MAX_TEXT, ResyncError
 from consumer.domain.progress import WINDOW, ProgressMapIgnoredError, decode_map, encode_map
@@ -167,11 +169,13 @@ def answer(rng: Random) -> None:
 def base_url(rng: Random) -> None:
     """A base URL that is said to have no problem makes an address."""
     given = mutated(
-        rng, b"https://shop.example:8443/api", (b"http", b"//", b"@", b"[::1]", b":", b"%41", b"#", b"?", b"..")
+        rng,
+        b"https://shop.example:8443/api",
+        (b"http", b"//", b"@", b"[::1]", b":", b"%41", b"#", b"?", b"..", b"xn--", b"-"),
     )
     written = given.decode("latin-1")
     if base_url_problem(written) is None:
-        assert synchronization_url(written).startswith("http")
+        httpx.Request("POST", synchronization_address(written))
 
 
 def progress(rng: Random) -> None:

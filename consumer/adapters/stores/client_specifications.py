@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, insert, update
 
+from consumer.adapters.cm21_address import base_url_problem
 from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem
 from consumer.adapters.stores.limits import LIMITS
 from consumer.adapters.stores.rows import (
@@ -22,7 +23,7 @@ from consumer.adapters.stores.rows import (
     writing,
 )
 from consumer.adapters.stores.tables import DEFAULT_TENANT, client_specifications, instant
-from consumer.domain.base_url import base_url_problem, normalised, origin
+from consumer.domain.base_url import normalised, origin
 from consumer.domain.model import AuthScheme
 from consumer.domain.validation import canonical_uuid
 

@@ -11,17 +11,19 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Engine, RowMapping, select, text
 from sqlalchemy.exc import DBAPIError
 
+from consumer.adapters.cm21_address import base_url_problem
 from consumer.adapters.stores.database import StoreTrouble, check_revision, sqlite_file, trouble, went_away
 from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem, without_scheme
-from consumer.adapters.stores.limits import LIMITS
+from consumer.adapters.stores.limits import LIMITS, LONGEST_NAME
 from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
-from consumer.domain.base_url import base_url_problem, normalised, origin
+from consumer.domain.base_url import normalised, origin
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.validation import canonical_uuid
 
 StoredRow: TypeAlias = Mapping[str, Any] | RowMapping
 
 _DIGEST_BYTES = 32
+_TENANT_MISTAKE = f"Its tenant is no text of 1 to {LONGEST_NAME} characters."
 _VERSION = select(directory_version.c.version)
 _SPECIFICATIONS = select(*map(as_stored, client_specifications.c)).order_by(client_specifications.c.id)
 _API_KEYS = select(*map(as_stored, api_keys.c)).order_by(api_keys.c.id)
@@ -108,9 +110,13 @@ class DirectoryReader:
     def _specifications(self, connection: Connection, warnings: list[str]) -> list[ClientSpecification]:
         loaded = []
         for row in connection.execute(_SPECIFICATIONS).mappings():
-            specification = load_specification(row, self._encryption, self._insecure_hosts)
+            try:
+                specification = load_specification(row, self._encryption, self._insecure_hosts)
+            except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
+                warnings.append(_unreadable("Client specification", row, problem))
+                continue
             if specification is None:
-                warnings.append(f"Client specification {row['id']!r} is left out: its id is no UUID.")
+                warnings.append(f"Client specification {row['id']!r:.80} is left out: its id is no UUID.")
                 continue
             loaded.append(specification)
             if specification.unusable:
@@ -156,10 +162,12 @@ def load_specification(
 
 def load_api_key(row: StoredRow) -> tuple[bytes, ApiKey] | str:
     """Read a row as the driver gave it, by its digest; a sentence where it is not understood, and so opens nothing."""
-    about = f"API key {row['id']!r} ({row['name']!r}) is ignored:"
+    about = f"API key {row['id']!r:.80} ({row['name']!r:.80}) is ignored:"
     digest = _digest(row["key_hash"])
     if digest is None:
         return f"{about} its key_hash is no SHA-256 in hexadecimal."
+    if not _is_name(row["tenant"]):
+        return f"{about} {_TENANT_MISTAKE}"
     if row["role"] not in {role.value for role in Role}:
         return f"{about} its role is none of {', '.join(Role)}."
     expires_at = _expiry(row["expires_at"])
@@ -178,7 +186,11 @@ def load_api_key(row: StoredRow) -> tuple[bytes, ApiKey] | str:
 def _keys(connection: Connection, warnings: list[str]) -> dict[bytes, ApiKey]:
     loaded = {}
     for row in connection.execute(_API_KEYS).mappings():
-        read = load_api_key(row)
+        try:
+            read = load_api_key(row)
+        except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
+            warnings.append(_unreadable("API key", row, problem))
+            continue
         if isinstance(read, str):
             warnings.append(read)
         else:
@@ -187,15 +199,26 @@ def _keys(connection: Connection, warnings: list[str]) -> dict[bytes, ApiKey]:
     return loaded
 
 
+def _unreadable(what: str, row: StoredRow, problem: Exception) -> str:
+    """Word what reading a row raised; its text could hold a secret."""
+    return f"{what} {row['id']!r:.80} is left out: it cannot be read ({type(problem).__name__}); set it anew."
+
+
 def _version(connection: Connection) -> int:
     version = connection.scalar(_VERSION)
+    if version is not None and not isinstance(version, int):
+        raise StoreTrouble(
+            "The database's table directory_version holds no whole number, so changes cannot be seen; "
+            "run UPDATE directory_version SET version = 1.",
+            missing_or_old=False,
+        )
     if version is None:
         raise StoreTrouble(
             "The database's table directory_version is empty, so changes cannot be seen; "
             "run INSERT INTO directory_version VALUES (1, 1).",
             missing_or_old=False,
         )
-    return int(version)
+    return version
 
 
 def _credential(stored: object, encryption: Encryption | None, binding: Binding) -> tuple[str, str | None]:
@@ -218,6 +241,8 @@ def _credential(stored: object, encryption: Encryption | None, binding: Binding)
 
 def _mistake(row: StoredRow) -> str | None:
     """What the tables' constraints would have refused."""
+    if not _is_name(row["tenant"]):
+        return _TENANT_MISTAKE
     if row["auth_scheme"] not in {scheme.value for scheme in AuthScheme}:
         return f"Its auth_scheme is none of {', '.join(AuthScheme)}."
     for flag in ("active", "suspended"):
@@ -227,6 +252,11 @@ def _mistake(row: StoredRow) -> str | None:
         if not limit.allows(row[name]):
             return f"Its {name} is not {limit}."
     return None
+
+
+def _is_name(stored: object) -> bool:
+    """Hold only what would mix tenants up or not fit in a result; how it is written is the operator's own."""
+    return isinstance(stored, str) and 1 <= len(stored) <= LONGEST_NAME
 
 
 def _is_true(stored: object) -> bool:

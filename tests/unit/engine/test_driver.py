@@ -3,11 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Hashable, Sequence
+from ssl import SSLError
 from typing import Any
 
 import pytest
 
-from consumer.domain.calls import CallOutcome, Receipt
+from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ClientSpecification, Directory, Products
 from consumer.engine import driver
 from consumer.engine.commands import Commit, Reload, Reread, StartCall, TransactionResult
@@ -37,6 +38,7 @@ class Parts:
         self.done: list[tuple[str, tuple[int, ...]]] = []
         self.schemas = {"v9"}
         self.registry_troubles = 0
+        self.registry_bugs = 0
 
     async def synchronize(self, specification: ClientSpecification, products: Products) -> CallOutcome:
         assert "secret-credential" == specification.credential
@@ -54,6 +56,8 @@ class Parts:
         return changed
 
     async def learn(self, reference: Hashable) -> bool:
+        if self.registry_bugs:
+            raise SSLError("a TLS alert")
         if self.registry_troubles:
             self.registry_troubles -= 1
             raise SourceTrouble("the registry is away: look after it")
@@ -214,18 +218,56 @@ def test_pauses_and_given_up_partitions_reach_the_owner_thread() -> None:
     run(parts, story)
 
 
-@pytest.mark.parametrize("where", ["call", "stores"])
-def test_a_bug_in_a_part_ends_the_loop_with_it(where: str) -> None:
+def test_whatever_a_call_raises_is_the_outcome_of_that_call(caplog: pytest.LogCaptureFixture) -> None:
     parts = Parts()
-    setattr(parts, "call_trouble" if where == "call" else "trouble", TypeError("a bug"))
+    parts.call_trouble = UnicodeError("secret-credential is no label")
 
     async def story() -> None:
         parts.assign()
         parts.send("a")
-        await asyncio.sleep(60)
+        await until(lambda: parts.observed)
+        parts.call_trouble = None
+        await until(lambda: parts.answered)
+        parts.stop()
 
-    with pytest.raises(TypeError, match="a bug"):
-        run(parts, story)
+    run(parts, story)
+    assert ["a"] == parts.answered
+    failure = parts.observed[0][0]
+    assert isinstance(failure, CallFailure)
+    assert failure.may_have_reached
+    assert "UnicodeError" in failure.reason
+    assert "UnicodeError at test_driver.py" in caplog.text
+    assert "secret-credential" not in caplog.text + failure.reason
+
+
+def test_whatever_the_stores_raise_closes_the_intake_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    parts = Parts()
+    parts.trouble = TypeError("secret-credential")
+
+    async def story() -> None:
+        parts.assign()
+        parts.send("a")
+        await until(lambda: any("TypeError" in trouble for trouble in parts.driver.status.troubles))
+        parts.trouble = None
+        await until(lambda: parts.answered)
+        parts.stop()
+
+    run(parts, story)
+    assert ["a"] == parts.answered
+    assert "secret-credential" not in caplog.text
+
+
+def test_whatever_the_registry_raises_holds_up_its_own_records_only() -> None:
+    parts = Parts()
+    parts.registry_bugs = 1
+
+    async def story() -> None:
+        parts.assign()
+        parts.send("a", schema=b"v9")
+        await until(lambda: any("ssl" in trouble.lower() for trouble in parts.driver.status.troubles))
+        parts.stop()
+
+    run(parts, story)
 
 
 def test_a_problem_of_another_thread_ends_the_loop() -> None:

@@ -1,0 +1,36 @@
+"""The address of CM21 as the HTTP client uses it, and whether it can be built from a base URL.
+
+The rules of ``consumer.domain.base_url`` say where a credential may go. The HTTP client has rules of its own, such
+as IDNA 2008 for ``xn--`` labels; so a base URL is checked by building the very request that a call sends.
+"""
+
+from collections.abc import Collection
+from functools import lru_cache
+
+import httpx
+
+from consumer.domain import base_url as rules
+
+
+def base_url_problem(base_url: str, insecure_hosts: Collection[str] = ()) -> str | None:
+    """Say in one sentence why no call can be made there; ``None``: calls can be made.
+
+    Never raises and never repeats the URL: what people paste may hold a password.
+    """
+    return rules.base_url_problem(base_url, insecure_hosts) or _client_problem(base_url)
+
+
+@lru_cache(maxsize=1024)  # parsing a URL costs as much as a fifth of a call
+def synchronization_address(base_url: str) -> httpx.URL:
+    """Return the address of CM21 below a base URL without a problem."""
+    return httpx.URL(rules.synchronization_url(base_url))
+
+
+def _client_problem(base_url: str) -> str | None:
+    try:
+        address = synchronization_address(base_url)
+        httpx.Request("POST", address)
+        address.raw_host.decode("ascii").encode("idna")  # as name look-ups and TLS do
+    except Exception:  # noqa: BLE001 - whatever the client raises here, it would raise in each call
+        return "The base URL has a host name that cannot be called (its IDNA form is not valid); correct its spelling."
+    return None
