@@ -443,7 +443,8 @@ class KafkaSource:
     def _reread_from(self, reread: Reread) -> None:
         """What was delivered last left a hole."""
         if self._epochs.get(reread.partition) == reread.epoch:
-            _log.warning("partition %d is read again from offset %d", reread.partition, reread.offset)
+            level = logging.DEBUG if reread.given_back else logging.WARNING
+            _log.log(level, "partition %d is read again from offset %d", reread.partition, reread.offset)
             self._searches.pop(reread.partition, None)
             self._seek(reread.partition, reread.epoch, reread.offset)
 

@@ -116,6 +116,8 @@ class Reread:
     partition: int
     epoch: int
     offset: int
+    given_back: bool = False
+    """No fault: the core gave back what it had no room for."""
 
 
 @dataclass(frozen=True, slots=True)

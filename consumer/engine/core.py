@@ -179,6 +179,8 @@ class Core:
         """Tell whether a range may be taken: it is of this assignment, and leaves nothing out."""
         if assignment.epoch != read.epoch or assignment.revoking or self._stopping:
             return False
+        if assignment.given_back is not None:  # fetched before the pause: read again later as well
+            return False
         if assignment.progress.extend(read.begin, read.end):
             assignment.holes = 0
             return True
@@ -856,5 +858,12 @@ class Core:
         self._tally.pauses += len(pause)
         if pause:
             self.commands.append(Pause([each.partition for each in pause]))
+        for each in self._flow.to_give_back(self._assignments.values()):
+            each.give_back()
+        for each in resume:
+            if each.given_back is not None:
+                each.given_back = None
+                again = Reread(each.partition, each.epoch, each.progress.read_to, given_back=True)
+                self.commands.append(again)
         if resume:
             self.commands.append(Resume([each.partition for each in resume]))

@@ -17,8 +17,8 @@ HELD_SHARE = 0.5
 """Share of the records, and of the bytes, in flight that may be undecided; then the partitions that bring them are
 paused."""
 BLOCKED_SHARE = 0.5
-"""Share of the bytes in flight up to which fetched records of blocked partitions, which wait to be taken in, leave the
-fetch budget of others alone."""
+"""Share of the bytes in flight that fetched records of blocked partitions, which wait to be taken in, may hold. Up to
+there they leave the fetch budget of others alone; beyond, they are given back and read again later."""
 HELD_EASE = 0.8
 """Share of that below which they are no longer."""
 RESUME_BELOW = 0.75
@@ -160,18 +160,24 @@ class Flow:
             self.records < limits.records
             and self.bytes < limits.record_bytes
             and assignment.partition not in self.overfed
-            and self._within_window(assignment, record)
+            and self._within_window(assignment, record.offset)
         )
+
+    def to_give_back(self, assignments: Iterable[Assignment]) -> list[Assignment]:
+        """Return the paused assignments whose fetched records are to be given back, to be read again later."""
+        blocked = [each for each in assignments if each.paused and each.waiting and self.is_blocked(each)]
+        share = BLOCKED_SHARE * self._limits.record_bytes
+        return blocked if sum(each.waiting_bytes for each in blocked) > share else []
 
     def is_blocked(self, assignment: Assignment) -> bool:
         """Tell whether fetched records wait that cannot be taken in although there is room for others."""
         waiting = assignment.waiting
         return bool(waiting) and (
-            assignment.partition in self.overfed or not self._within_window(assignment, waiting[0])
+            assignment.partition in self.overfed or not self._within_window(assignment, waiting[0].offset)
         )
 
-    def _within_window(self, assignment: Assignment, record: Record) -> bool:
-        return record.offset - assignment.progress.base < self._limits.window or not assignment.open
+    def _within_window(self, assignment: Assignment, offset: int) -> bool:
+        return offset - assignment.progress.base < self._limits.window or not assignment.open
 
     def turns(
         self, assignments: Collection[Assignment], now: float, *, closed: bool, appetite: int
@@ -205,6 +211,7 @@ class Flow:
     def _has_ebbed(self, assignment: Assignment) -> bool:
         return (
             not assignment.waiting
+            and (assignment.given_back is None or self._within_window(assignment, assignment.given_back))
             and assignment.progress.used <= RESUME_BELOW * self._limits.window
             and assignment.partition not in self.overfed
         )

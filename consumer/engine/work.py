@@ -148,6 +148,8 @@ class Assignment:
     waiting: deque[Record] = field(default_factory=deque)
     """Fetched, and not taken in yet."""
     waiting_bytes: int = 0
+    given_back: int | None = None
+    """The first offset of what was fetched, dropped for want of room, and must be read again."""
     open: dict[int, Request] = field(default_factory=dict)
     """Offset -> request not committed yet, oldest first."""
     finished: list[Request] = field(default_factory=list)
@@ -189,6 +191,12 @@ class Assignment:
         self.waiting.clear()
         self.waiting_bytes = 0
         self.progress.drop_unreceived()
+
+    def give_back(self) -> None:
+        """What waits is dropped, and is read again once there is room."""
+        self.given_back = self.waiting[0].offset
+        self.holes = 0
+        self.forget_waiting()
 
     def end(self) -> None:
         """The partition was given up. Calls in flight still refer to it, so it lets go of everything."""

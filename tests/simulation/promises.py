@@ -182,7 +182,8 @@ class Promises:
             return
         for partition in partitions:
             each = core._assignments[partition]
-            beyond = each.waiting and each.waiting[0].offset - each.progress.base >= limits.window
+            first = each.waiting[0].offset if each.waiting else each.given_back
+            beyond = first is not None and first - each.progress.base >= limits.window
             if partition not in core._flow.overfed and each.progress.used < limits.window and not beyond:
                 self._broken(f"{replica.process.name}: {partition} is paused without a reason")
 

@@ -161,6 +161,39 @@ def test_large_records_that_wait_for_schemas_leave_half_of_the_bytes_to_others()
     assert "SYNCHRONIZED" == world.code("other")
 
 
+def test_large_records_that_wait_in_blocked_partitions_are_given_back_and_read_again() -> None:
+    world = World(limits=Limits(window=10, record_bytes=100_000))
+    for partition in range(1, 9):
+        world.assign(partition)
+        world.send(f"odd{partition}", partition=partition, schema="v9")
+        world.send(f"gap{partition}", partition=partition)
+        records = [world.record(body(f"p{partition}-{n}", {"p": "s" * 2000}), partition) for n in range(40)]
+        world.fetch(records[:30])
+        world.fetch(records[30:])  # fetched before the pause
+        while world.calls:
+            world.answer()
+    world.live(3.0)
+    assert 0 < world.core.appetite
+    assert 50_000 >= sum(each.waiting_bytes for each in world.core._assignments.values())
+    world.send("other")
+    while world.calls:
+        world.answer()
+    world.live(0.5)
+    assert "SYNCHRONIZED" == world.code("other")
+    assert [] == world.rereads
+
+    world.decoder.learnt.add("v9")
+    world.do(world.core.schema_found, "v9")
+    for _ in range(5):
+        while world.calls:
+            world.answer()
+        world.live(0.5)
+    again = {each.partition: each.offset for each in world.rereads}
+    assert again
+    assert {10} == set(again.values())
+    assert not again.keys() & world.paused
+
+
 def test_requests_that_wait_behind_undecidable_ones_count_like_these() -> None:
     world = World(limits=Limits(records=100, brisk_records=40))
     world.assign(1)
