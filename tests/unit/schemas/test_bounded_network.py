@@ -1,12 +1,21 @@
 """A registry that answers without end is left in good time, whatever it sends: real sockets, a server of our own."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from schemas.framing import SchemaRef
 from schemas.registry import Missing, RegistryAddress, RegistryTroubleError, SchemaRegistry
@@ -104,3 +113,77 @@ def test_common_answers_are_read_over_one_connection() -> None:
     with serving(answer) as address, SchemaRegistry(address) as registry:
         assert ["x" * 200_000, "x" * 200_000, Missing()] == [registry.schema(ID_7) for _ in range(3)]
     assert len(connections) == 1
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate for 127.0.0.1 that it signed itself, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
+    began = datetime.now(UTC) - timedelta(days=1)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(began)
+        .not_valid_after(began + timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "registry.pem"
+    file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + built.public_bytes(Encoding.PEM)
+    )
+    return file
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_registry_that_demands_a_client_certificate_is_a_trouble(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """With TLS 1.3 the alert comes only behind the handshake, in the place of the answer."""
+    pem = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = version
+    context.load_cert_chain(pem)
+    context.load_verify_locations(pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def serve(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = server.accept()
+                with peer, suppress(OSError), context.wrap_socket(peer, server_side=True) as encrypted:
+                    encrypted.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        address = RegistryAddress(f"https://127.0.0.1:{server.getsockname()[1]}", ca_file=pem, timeout=5)
+        with (
+            SchemaRegistry(address) as registry,
+            pytest.raises(RegistryTroubleError, match="client certificate") as told,
+        ):
+            registry.schema(ID_7)
+    assert told.value.status is None
+
+
+def test_tls_connections_keep_the_bounds(tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+
+    def answer(peer: socket.socket) -> None:
+        with context.wrap_socket(peer, server_side=True) as encrypted:
+            while True:
+                encrypted.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+    def serve(server: socket.socket) -> None:
+        with suppress(OSError):
+            peer, _ = server.accept()
+            answer(peer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        address = RegistryAddress(f"https://127.0.0.1:{server.getsockname()[1]}", ca_file=pem, timeout=5)
+        with SchemaRegistry(address) as registry, pytest.raises(RegistryTroubleError, match="informational"):
+            registry.schema(ID_7)
