@@ -383,9 +383,11 @@ class SchemaRegistry:
         bound(self._http, self._bounds)
 
     def ask(self, question: Question[Answer]) -> Answer:
-        """The answer. Raises `RegistryTroubleError`, or `SchemaError` where it is a schema beyond our bounds."""
-        with _reached(question, self._address):
-            return interpret(question, self._address, *self._exchange(question))
+        """The answer. Raises `RegistryTroubleError`."""
+        try:
+            return self._ask(question)
+        except SchemaError as error:
+            raise _trouble(question, self._address, None, str(error), "register a smaller schema") from error
 
     def schema(self, ref: SchemaRef) -> str | Missing:
         """The schema with this id or GUID, self-contained.
@@ -399,7 +401,7 @@ class SchemaRegistry:
                 question = conversation.send(answer)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return] # typeshed leaves it open
-            answer = self.ask(question)
+            answer = self._ask(question)
 
     def close(self) -> None:
         """Close its connections."""
@@ -410,6 +412,10 @@ class SchemaRegistry:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _ask(self, question: Question[Answer]) -> Answer:
+        with _reached(question, self._address):
+            return interpret(question, self._address, *self._exchange(question))
 
     def _exchange(self, question: Question[Any]) -> tuple[int, bytes]:
         body = bytearray()

@@ -74,7 +74,7 @@ def test_the_requests_topic_refuses_batches_that_unpack_to_more_than_a_message_m
     admin.configure(names.requests, {"compression.type": "producer"})
     requests, *_ = reports(ensure)
 
-    assert ["compression.type changed from producer to uncompressed"] == requests["details"]
+    assert "compression.type changed from producer to uncompressed" == requests["details"]
     with pytest.raises(KafkaException, match="too large"):
         send_raw(kafka_bootstrap, names.requests, swelling, compression="zstd")
 

@@ -17,6 +17,7 @@ from schemas.registry import (
     SchemaRegistry,
     registered_id,
     registration,
+    schema_version,
 )
 from schemas.resolution import SchemaError
 
@@ -225,3 +226,12 @@ def test_the_password_is_in_no_message_and_no_log(asked: Asked, url: str, caplog
         assert SECRET not in str(trouble.value)
     assert SECRET not in caplog.text + repr(address) + str(address)
     assert "registry.test" in caplog.text
+
+
+def test_a_version_that_is_longer_than_an_answer_may_be_is_a_trouble_of_commands() -> None:
+    handler = answer(200, b'{"schema": "' + b"x" * MAX_BODY_BYTES + b'"}', **{"content-type": "application/json"})
+    with (
+        SchemaRegistry(ADDRESS, httpx.MockTransport(handler)) as registry,
+        pytest.raises(RegistryTroubleError, match="bytes"),
+    ):
+        registry.ask(schema_version("t-value"))

@@ -170,3 +170,13 @@ def test_a_request_on_the_topic_of_results_is_another_record_type() -> None:
 
 def test_an_id_that_the_registry_has_for_results_is_another_record_type() -> None:
     assert "another record type" in refused(results()[-1].text)
+
+
+def test_a_size_of_thousands_of_digits_behind_a_request_does_not_end_the_process() -> None:
+    """Python refuses to write numbers of more than 4,300 digits, and positions are part of messages."""
+    last = {"name": "added", "type": {"type": "fixed", "name": "F", "size": 9 * 10**4299}}
+    again = {"name": "again", "type": "mirakl.resync.v1.F"}
+    learning = decoder()
+    learning.learn(REF, json.dumps({**REQUESTED, "fields": [*REQUESTED["fields"], last, again]}))
+
+    assert isinstance(learning.decode(RequestEncoder(7).encode(REQUEST)), Unreadable)
