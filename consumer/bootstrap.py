@@ -279,6 +279,10 @@ class _DirectorySource:
         except StoreTrouble as trouble:
             _log.error("%s", trouble)
             raise SourceTrouble(str(trouble)) from trouble
+        except Exception as defect:
+            _log.exception("a defect keeps the database from being read")
+            msg = f"The database cannot be read ({type(defect).__name__}). See the log, correct the row or report it."
+            raise SourceTrouble(msg) from defect
         if self._reader.warnings != self._warned:
             self._warned = self._reader.warnings
             for warning in self._warned:

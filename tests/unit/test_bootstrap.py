@@ -1,12 +1,16 @@
 """Properties of librdkafka that the service starts with."""
 
 import json
+from typing import cast
 
 import pytest
 from confluent_kafka import Consumer
 
 from consumer import bootstrap
+from consumer.adapters.stores import DirectoryReader, StoreTrouble
 from consumer.domain.calls import CallFailure, Receipt
+from consumer.domain.model import Directory
+from consumer.engine.ports import SourceTrouble
 from consumer.settings import load
 from tests.unit.engine.world import FIRST, specification
 
@@ -94,3 +98,17 @@ def test_other_fetch_sizes_of_the_operator_count(given: dict[str, int]) -> None:
     assert [] == bootstrap.refused_properties(settings)
     properties = bootstrap._consumer_properties(settings)
     assert given.items() <= {name: int(properties[name]) for name in given}.items()
+
+
+@pytest.mark.parametrize(
+    "problem", [ValueError("a row"), OverflowError("a number"), StoreTrouble("away", missing_or_old=False)]
+)
+def test_whatever_the_database_provokes_is_a_trouble_and_never_the_end(problem: Exception) -> None:
+    class Reader:
+        warnings = ()
+
+        def read(self, _: int | None) -> Directory | None:
+            raise problem
+
+    with pytest.raises(SourceTrouble):
+        bootstrap._DirectorySource(cast("DirectoryReader", Reader())).read(None)
