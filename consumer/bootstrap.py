@@ -22,9 +22,18 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from consumer.adapters.cm21 import Cm21
 from consumer.adapters.finding import Level
 from consumer.adapters.health import AdminServer, liveness
-from consumer.adapters.kafka_admin import KafkaTroubleError, TopicAdmin, TopicFacts, check_topics, names_of
+from consumer.adapters.kafka_admin import (
+    BrokerUnreachableError,
+    KafkaTroubleError,
+    TopicAdmin,
+    TopicFacts,
+    check_topics,
+    is_embedded,
+    names_of,
+)
 from consumer.adapters.kafka_in import KafkaSource, OwnerThreadError
 from consumer.adapters.kafka_out import BATCH_BYTES, AtLeastOnceSink, Finished, TransactionalSink
+from consumer.adapters.kafka_trial import Times, check_addresses, check_rights, try_addresses
 from consumer.adapters.logs import Logs
 from consumer.adapters.memory import collect_rarely, share_one_heap
 from consumer.adapters.metrics import Metrics, TransactionKind
@@ -395,6 +404,21 @@ def _producer_properties(settings: Settings, sizes: _TopicSizes) -> dict[str, An
     return properties
 
 
+def broker_times(settings: Settings) -> Times:
+    """Return what the brokers bound of the properties that the service would use."""
+    consumer, producer = _consumer_properties(settings), trial_properties(settings)
+    classic = settings.kafka.group_protocol is GroupProtocol.CLASSIC
+    return Times(
+        session=int(consumer["session.timeout.ms"]) if classic else None,
+        transaction=int(producer.get("transaction.timeout.ms", 0)),
+    )
+
+
+def trial_properties(settings: Settings) -> dict[str, Any]:
+    """Return the properties of the service's producer where the sizes of the topics do not matter."""
+    return _producer_properties(settings, _TopicSizes(DEFAULT_MESSAGE_BYTES, DEFAULT_MESSAGE_BYTES))
+
+
 def _drain_seconds(settings: Settings) -> float:
     """The time that a revocation may take."""
     properties = _consumer_properties(settings)
@@ -413,8 +437,17 @@ def _transactional_id(group_id: str, instance_id: str | None) -> str:
 
 def _topic_sizes(settings: Settings) -> _TopicSizes:
     """Hold that the brokers answer and the topics exist; tell what they take."""
-    facts = TopicAdmin(settings.kafka).facts(names_of(settings.topics))
+    admin = TopicAdmin(settings.kafka)
+    metadata = admin.metadata()
+    unreachable = [each for each in check_addresses(try_addresses(metadata)) if each.unreachable]
+    if unreachable and len(unreachable) == len(metadata.brokers):
+        raise BrokerUnreachableError(unreachable[0].message, unreachable[0].remedy)
+    for finding in unreachable:
+        _log.warning("%s: %s %s", finding.subject, finding.message, finding.remedy)
+    facts = admin.facts(names_of(settings.topics))
     findings = check_topics(facts, settings.topics)
+    if not is_embedded(metadata):
+        findings += check_rights(admin.client, settings.topics, settings.kafka.group_id)
     for finding in findings:
         if finding.level is Level.WARN:
             _log.warning("%s: %s %s", finding.subject, finding.message, finding.remedy)

@@ -2,11 +2,13 @@
 """How the tools speak with the brokers: configuration, a first answer in good time, and errors that say what to do."""
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import ClusterMetadata, TopicMetadata  # type: ignore[attr-defined]  # public, yet not marked
 
 from consumer.settings import KafkaSettings
 from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
@@ -130,14 +132,38 @@ class Connection:
         unknown_until = time.monotonic() + UNKNOWN_TOPIC_SECONDS
         deadline = time.monotonic() + CONNECT_SECONDS
         while True:
-            found = self.ask(
-                lambda: handle.list_topics(topic, timeout=ATTEMPT_SECONDS), handle, topic, deadline
-            ).topics[topic]
+            metadata = self.ask(lambda: handle.list_topics(topic, timeout=ATTEMPT_SECONDS), handle, topic, deadline)
+            found = metadata.topics[topic]
             if found.error is None and found.partitions:
+                self._reach_a_leader(found, metadata, deadline)
                 return sorted(found.partitions)
             give_up = unknown_until if found.error and found.error.code() in _NO_TOPIC else deadline
             if time.monotonic() > give_up or (found.error and found.error.code() in _PERMISSIONS):
                 raise self.explain(found.error, topic)
+            time.sleep(RETRY_SECONDS)
+
+    def _reach_a_leader(self, topic: TopicMetadata, metadata: ClusterMetadata, deadline: float) -> None:
+        """Connect to a leader where the brokers say that it is: nothing can be read or written at other addresses.
+
+        Raises ``UnreachableError`` where none of them answers.
+        """
+        leaders = {partition.leader for partition in topic.partitions.values()}
+        addresses = [(each.host, each.port) for id_, each in metadata.brokers.items() if id_ in leaders]
+        problem: OSError | None = None
+        while addresses:
+            for address in addresses:
+                try:
+                    socket.create_connection(address, ATTEMPT_SECONDS).close()
+                except OSError as error:
+                    problem = error
+                else:
+                    return
+            if time.monotonic() > deadline:
+                where = ", ".join(f"{host}:{port}" for host, port in addresses)
+                raise UnreachableError(
+                    f"Kafka at {self._settings.bootstrap_servers} answers, but the address that it advertises does "
+                    f"not: {where} ({problem}). Correct advertised.listeners of the brokers, or make it reachable."
+                )
             time.sleep(RETRY_SECONDS)
 
     def ask(self, question: Callable[[], Answer], handle: Producer | Consumer, topic: str, deadline: float) -> Answer:

@@ -12,12 +12,14 @@ import pytest
 
 from tests.support import kafka, postgres, registry
 from tests.support.parts import Part, PartMissing, docker_runs
+from tests.support.secured_kafka import SecuredKafka
 from tests.support.topics import Topics, create_topics, delete_topics
 
 PARTS = {
     "docker_engine": "docker",
     "kafka_bootstrap": "kafka",
     "own_kafka": "kafka",
+    "secured_kafka": "kafka",
     "postgres_url": "postgres",
     "own_postgres": "postgres",
     "schema_registry_url": "registry",
@@ -42,6 +44,12 @@ def kafka_bootstrap() -> Iterator[str]:
 def own_kafka() -> Iterator[kafka.Kafka]:
     """A real broker for this test alone, running: it may be stopped, killed and frozen."""
     yield from _running(kafka.real_kafka)
+
+
+@pytest.fixture(scope="session")
+def secured_kafka() -> Iterator[SecuredKafka]:
+    """A real broker with SASL and ACLs that many tests share: none may stop it, or take rights away for good."""
+    yield from _running(SecuredKafka)
 
 
 @pytest.fixture

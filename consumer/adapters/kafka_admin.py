@@ -26,12 +26,16 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 )
 
 from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka_refusals import Refusal, refusal
 from consumer.settings import KafkaSettings, SettingsError, TopicSettings
 
 _Answer = TypeVar("_Answer")
 
 REACH_TIMEOUT_SECONDS = 10.0
 """A broker that has not answered by then is unreachable."""
+
+ATTEMPT_SECONDS = 2.0
+"""For one question to the brokers; a refusal is told before the next."""
 
 LIMITS_TIMEOUT_SECONDS = 5.0
 """A broker that just gave its metadata answers this in milliseconds."""
@@ -78,14 +82,23 @@ class KafkaTroubleError(Exception):
 class BrokerUnreachableError(KafkaTroubleError):
     """No broker answered in time."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem} {_REMEDY_UNREACHABLE}")
+    def __init__(self, problem: str, remedy: str = _REMEDY_UNREACHABLE) -> None:
+        super().__init__(f"{problem} {remedy}")
         self.problem = problem
-        self.remedy = _REMEDY_UNREACHABLE
+        self.remedy = remedy
 
 
 class BrokerRefusedError(KafkaTroubleError):
     """A broker answered, and refused."""
+
+
+class NotLetInError(BrokerRefusedError):
+    """The brokers do not let us in: credentials, certificates or protocol are wrong."""
+
+    def __init__(self, refused: Refusal) -> None:
+        super().__init__(f"{refused.problem}. {refused.remedy}")
+        self.problem = f"{refused.problem}."
+        self.remedy = refused.remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +158,13 @@ class TopicAdmin:
     def __init__(self, kafka: KafkaSettings, *, reach_timeout: float | None = None) -> None:
         self._kafka = kafka
         self._reach_timeout = REACH_TIMEOUT_SECONDS if reach_timeout is None else reach_timeout
-        self._errors: list[str] = []
+        self._errors: list[KafkaError] = []
         self._admin = self._connect()
+
+    @property
+    def client(self) -> AdminClient:
+        """The binding's client, for questions that concern no topic."""
+        return self._admin
 
     def _connect(self) -> AdminClient:
         # librdkafka's own log lines would say in many words what our one sentence says
@@ -159,14 +177,14 @@ class TopicAdmin:
 
     def _note(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the public name of the code
-            self._errors.append(error.str())
+            self._errors.append(error)
 
     def facts(self, names: Iterable[str]) -> dict[str, TopicFacts]:
-        """Describe the topics that exist; raises ``BrokerUnreachableError`` after ``reach_timeout``."""
-        metadata = self._metadata()
+        """Describe the topics that exist; raises what ``metadata`` raises."""
+        metadata = self.metadata()
         known = metadata.topics
         found = [name for name in names if name in known and known[name].error is None]
-        limits = {} if str(metadata.cluster_id).startswith(_EMBEDDED) else self._limits(found)
+        limits = {} if is_embedded(metadata) else self._limits(found)
         return {
             name: TopicFacts(
                 name,
@@ -177,16 +195,26 @@ class TopicAdmin:
             for name in found
         }
 
-    def _metadata(self) -> ClusterMetadata:
-        """Ask about all topics: asking about one by its name could create it."""
-        try:
-            return self._admin.list_topics(timeout=self._reach_timeout)
-        except KafkaException as error:
-            self._admin.poll(0)
-            last = self._errors[-1] if self._errors else _text(error)
-            raise BrokerUnreachableError(
-                f"No broker of {self._kafka.bootstrap_servers} answered within {self._reach_timeout:g} s ({last})."
-            ) from error
+    def metadata(self) -> ClusterMetadata:
+        """Describe the cluster. Asks about all topics: asking about one by its name could create it.
+
+        Raises ``NotLetInError`` as soon as that shows, ``BrokerUnreachableError`` after ``reach_timeout``.
+        """
+        give_up_at = time.monotonic() + self._reach_timeout
+        while True:
+            left = give_up_at - time.monotonic()
+            try:
+                return self._admin.list_topics(timeout=max(0.1, min(ATTEMPT_SECONDS, left)))
+            except KafkaException as error:
+                self._admin.poll(0)
+                if refused := refusal(self._errors):
+                    raise NotLetInError(refused) from error
+                if time.monotonic() >= give_up_at:
+                    last = self._errors[-1].str() if self._errors else _text(error)
+                    raise BrokerUnreachableError(
+                        f"No broker of {self._kafka.bootstrap_servers} answered within {self._reach_timeout:g} s "
+                        f"({last})."
+                    ) from error
 
     def _limits(self, names: list[str]) -> dict[str, TopicLimits]:
         if not names:
@@ -241,6 +269,11 @@ class TopicAdmin:
         futures = self._admin.incremental_alter_configs([resource], request_timeout=PROPAGATION_SECONDS)
         _answer(futures[resource], f"configure the topic {name}")
         self._settle(name, lambda found: found.limits is None or config.items() <= found.limits.entries().items())
+
+
+def is_embedded(metadata: ClusterMetadata) -> bool:
+    """Tell whether this is librdkafka's embedded broker, which knows neither limits nor rights."""
+    return str(metadata.cluster_id).startswith(_EMBEDDED)
 
 
 def _limits_of(config: Mapping[str, ConfigEntry]) -> TopicLimits:
@@ -353,7 +386,11 @@ def _left_alone(found: TopicFacts, plan: TopicPlan) -> list[str]:
 
 def check_topics(facts: Mapping[str, TopicFacts], topics: TopicSettings) -> list[Finding]:
     """Judge what ``TopicAdmin.facts`` found of the three topics; a missing one fails, all else is a risk."""
-    findings = [finding for name in names_of(topics) for finding in _check_topic(name, facts.get(name))]
+    findings = [
+        finding
+        for name in names_of(topics)
+        for finding in _check_topic(name, facts.get(name), dead_letters=name == topics.dead_letters)
+    ]
     requests = facts.get(topics.requests)
     if requests is not None and requests.limits is not None:
         findings += _check_requests(requests.name, requests.limits)
@@ -367,7 +404,7 @@ def names_of(topics: TopicSettings) -> tuple[str, str, str]:
     return topics.requests, topics.results, topics.dead_letters
 
 
-def _check_topic(name: str, facts: TopicFacts | None) -> list[Finding]:
+def _check_topic(name: str, facts: TopicFacts | None, *, dead_letters: bool) -> list[Finding]:
     subject = f"topic {name}"
     if facts is None:
         remedy = "Create it with `mirakl-resync-consumer topics ensure`, or correct RESYNC_TOPICS__*."
@@ -377,6 +414,9 @@ def _check_topic(name: str, facts: TopicFacts | None) -> list[Finding]:
         problem = "Its configuration cannot be read, so its retention and its largest message are not checked."
         remedy = "Allow this user to describe the topic's configuration (an embedded broker, as in the demo, has none)."
         findings.append(Finding(Level.WARN, subject, problem, remedy))
+    elif facts.limits.compacted and dead_letters:
+        problem = "It is compacted, so it refuses dead letters without a key: they, and their partitions, would wait."
+        findings.append(Finding(Level.FAIL, subject, problem, "Set its cleanup.policy to delete."))
     elif facts.limits.compacted:
         remedy = "Set its cleanup.policy to delete."
         findings.append(Finding(Level.WARN, subject, "It is compacted: records with the same key get lost.", remedy))

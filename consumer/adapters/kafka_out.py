@@ -243,6 +243,10 @@ class _Committer:
         self._too_large |= {coordinates: coordinates in self._too_large for coordinates in found}
         return bool(smaller)
 
+    def _learn_or_blame(self, error: KafkaError | None) -> None:
+        if not self._note_too_large():
+            self._blame(error)
+
     def _blame(self, error: KafkaError | None) -> None:
         """Note why the transaction in hand fails; a failed delivery tells more than what follows from it."""
         failed = sorted((each for _, _, each in self._failed), key=lambda each: each.code() in _CONSEQUENCES)
@@ -428,7 +432,7 @@ class TransactionalSink(_Committer):
         if error is not None:
             _log.warning("transaction aborted: %s (%s)", error.str(), error.name())
         if error is not None and error.fatal():
-            self._blame(error)
+            self._learn_or_blame(error)
             self._drop(problem)
             raise lost from problem
         deadline = time.monotonic() + END_PATIENCE_SECONDS
@@ -439,13 +443,12 @@ class TransactionalSink(_Committer):
                 retriable = failure.args[0].retriable() and not failure.args[0].fatal()
                 if retriable and time.monotonic() < deadline:
                     continue
-                self._blame(error or failure.args[0])
+                self._learn_or_blame(error or failure.args[0])
                 self._drop(failure)
                 raise lost from failure
             break
         producer.poll(0)  # the reports of what failed
-        if not self._note_too_large():
-            self._blame(error)
+        self._learn_or_blame(error)
         if self._failed or error is not None:
             self._watched_from = WATCH_ALL
             self._drop(None)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from consumer.adapters.finding import Finding
+    from consumer.adapters.kafka_admin import TopicAdmin
     from consumer.domain.model import Directory
     from consumer.settings import Settings
 
@@ -36,7 +37,8 @@ _COLUMNS = {"level": "", "subject": "subject", "message": "found", "remedy": "re
 def doctor(output: str) -> int:
     """Check everything that a run needs.
 
-    Settings, database, keys, brokers, topics and, where set, the schema registry.
+    Settings, database, keys, brokers (the addresses of all, rights, a transaction that writes nothing, their bounds),
+    topics, what travels in plain text and, where set, the schema registry.
 
     Exit code 0: nothing fails (a WARN is a risk); 2: the settings are wrong; 6: only the brokers or the registry
     do not answer; else 1.
@@ -65,6 +67,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
 
 def _examine_settings(settings: Settings) -> Iterator[Finding]:
     from consumer.adapters.finding import Finding, Level
+    from consumer.adapters.transports import check_settings
     from consumer.bootstrap import refused_properties
 
     mistakes = refused_properties(settings)
@@ -72,6 +75,7 @@ def _examine_settings(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.FAIL, _SETTINGS, mistake, "Correct it: librdkafka's CONFIGURATION.md lists the values.")
     if not mistakes:
         yield Finding(Level.OK, _SETTINGS, "No mistake.")
+    yield from check_settings(settings)
 
 
 def _examine_database(settings: Settings) -> Iterator[Finding]:
@@ -106,6 +110,7 @@ def _examine_file(engine: Engine) -> Iterator[Finding]:
 def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
     from consumer.adapters.finding import Finding, Level
     from consumer.adapters.stores import DirectoryReader, Encryption
+    from consumer.adapters.transports import check_base_urls
 
     encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
     reader = DirectoryReader(engine, encryption, settings.insecure_hosts)
@@ -116,6 +121,7 @@ def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
     if directory is not None:
         yield _api_keys(directory)
         yield _client_specifications(directory)
+        yield from check_base_urls(each.base_url for each in directory.specifications.values())
     for warning in reader.warnings:
         yield Finding(Level.FAIL, "stored row", warning, "Correct it, or remove or revoke it.")
 
@@ -150,18 +156,34 @@ def _client_specifications(directory: Directory) -> Finding:
 
 def _examine_brokers(settings: Settings) -> Iterator[Finding]:
     from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.kafka_admin import BrokerUnreachableError, TopicAdmin, check_topics, names_of
+    from consumer.adapters.kafka_admin import BrokerUnreachableError, NotLetInError, TopicAdmin
     from consumer.settings import SettingsError
 
     try:
-        facts = TopicAdmin(settings.kafka).facts(names_of(settings.topics))
+        yield from _try_brokers(TopicAdmin(settings.kafka), settings)
     except BrokerUnreachableError as error:
         yield Finding(Level.FAIL, "brokers", error.problem, error.remedy, unreachable=True)
+    except NotLetInError as error:
+        yield Finding(Level.FAIL, "brokers", error.problem, error.remedy)
     except SettingsError as error:
         yield Finding(Level.FAIL, "brokers", str(error), "Correct the setting.")
-    else:
-        yield Finding(Level.OK, "brokers", f"{settings.kafka.bootstrap_servers} answers.")
-        yield from check_topics(facts, settings.topics)
+
+
+def _try_brokers(admin: TopicAdmin, settings: Settings) -> Iterator[Finding]:
+    from consumer.adapters.finding import Finding, Level
+    from consumer.adapters.kafka_admin import check_topics, is_embedded, names_of
+    from consumer.adapters.kafka_trial import check_addresses, examine, try_addresses
+    from consumer.bootstrap import broker_times, trial_properties
+
+    metadata = admin.metadata()
+    yield Finding(Level.OK, "brokers", f"{settings.kafka.bootstrap_servers} answers.")
+    addresses = list(check_addresses(try_addresses(metadata)))
+    yield from addresses
+    if all(finding.unreachable for finding in addresses):
+        return
+    yield from check_topics(admin.facts(names_of(settings.topics)), settings.topics)
+    if not is_embedded(metadata):
+        yield from examine(admin.client, metadata, settings, trial_properties(settings), broker_times(settings))
 
 
 def _examine_registry(settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,67 @@
+"""Why no broker lets us in, read off librdkafka's errors: credentials, certificates and protocols are not outages."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError
+
+_CREDENTIALS = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})  # noqa: SLF001  public names of codes
+_PROPERTIES = "in RESYNC_KAFKA__PROPERTIES"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A broker is there and does not let us in."""
+
+    problem: str
+    remedy: str
+
+
+_TLS = (
+    (
+        ("certificate verify failed", "unable to get local issuer", "self-signed", "self signed"),
+        Refusal(
+            "We do not trust the certificate of the Kafka brokers",
+            f"Name their CA by ssl.ca.location {_PROPERTIES}, or correct the host names in the certificate.",
+        ),
+    ),
+    (
+        ("certificate required", "bad certificate", "unknown ca", "certificate unknown", "handshake failure"),
+        Refusal(
+            "The Kafka brokers do not accept our client certificate, or want one",
+            f"Name a valid pair by ssl.certificate.location and ssl.key.location {_PROPERTIES}.",
+        ),
+    ),
+    (
+        ("wrong version number", "packet length too long", "unknown protocol", "record layer failure"),
+        Refusal(
+            "The Kafka brokers do not speak TLS on this port",
+            f"Correct security.protocol {_PROPERTIES}, or the port in RESYNC_KAFKA__BOOTSTRAP_SERVERS.",
+        ),
+    ),
+)
+
+
+def refusal(errors: Iterable[KafkaError]) -> Refusal | None:
+    """Return why we are not let in; ``None``: nobody answers at all."""
+    for error in errors:
+        said = error.str()
+        if error.code() in _CREDENTIALS:
+            if "mechanism" in said.lower():
+                return Refusal(
+                    f"The Kafka brokers do not offer our SASL mechanism ({said})",
+                    f"Correct sasl.mechanisms {_PROPERTIES}.",
+                )
+            return Refusal(
+                f"The Kafka brokers do not accept our user or password ({said})",
+                f"Correct sasl.username and sasl.password {_PROPERTIES}.",
+            )
+        for signs, found in _TLS:
+            if any(sign in said.lower() for sign in signs):
+                return Refusal(f"{found.problem} ({said})", found.remedy)
+        if "in state APIVERSION_QUERY" in said or "in state SSL_HANDSHAKE" in said:
+            return Refusal(
+                f"A Kafka broker closes our connections at once ({said})",
+                f"Correct security.protocol {_PROPERTIES}: its listener may want TLS or SASL, or a client certificate.",
+            )
+    return None
