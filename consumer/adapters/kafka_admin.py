@@ -26,7 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 )
 
 from consumer.adapters.finding import Finding, Level
-from consumer.adapters.kafka_refusals import Refusal, refusal
+from consumer.adapters.kafka_refusals import Refusal, refusal, something_listens
 from consumer.settings import KafkaSettings, SettingsError, TopicSettings
 
 _Answer = TypeVar("_Answer")
@@ -72,6 +72,10 @@ _BROKER_CHOOSES = -1
 
 _REMEDY_UNREACHABLE = (
     "Start the broker, or correct RESYNC_KAFKA__BOOTSTRAP_SERVERS (for TLS and SASL: RESYNC_KAFKA__PROPERTIES)."
+)
+_REMEDY_SILENT = (
+    "Something listens there and does not answer us: correct security.protocol and sasl.mechanisms in "
+    "RESYNC_KAFKA__PROPERTIES, or look at the broker."
 )
 
 
@@ -213,7 +217,8 @@ class TopicAdmin:
                     last = self._errors[-1].str() if self._errors else _text(error)
                     raise BrokerUnreachableError(
                         f"No broker of {self._kafka.bootstrap_servers} answered within {self._reach_timeout:g} s "
-                        f"({last})."
+                        f"({last}).",
+                        _REMEDY_SILENT if something_listens(self._kafka.bootstrap_servers) else _REMEDY_UNREACHABLE,
                     ) from error
 
     def _limits(self, names: list[str]) -> dict[str, TopicLimits]:
@@ -389,7 +394,12 @@ def check_topics(facts: Mapping[str, TopicFacts], topics: TopicSettings) -> list
     findings = [
         finding
         for name in names_of(topics)
-        for finding in _check_topic(name, facts.get(name), dead_letters=name == topics.dead_letters)
+        for finding in _check_topic(
+            name,
+            facts.get(name),
+            "READ" if name == topics.requests else "WRITE",
+            dead_letters=name == topics.dead_letters,
+        )
     ]
     requests = facts.get(topics.requests)
     if requests is not None and requests.limits is not None:
@@ -404,10 +414,13 @@ def names_of(topics: TopicSettings) -> tuple[str, str, str]:
     return topics.requests, topics.results, topics.dead_letters
 
 
-def _check_topic(name: str, facts: TopicFacts | None, *, dead_letters: bool) -> list[Finding]:
+def _check_topic(name: str, facts: TopicFacts | None, right: str, *, dead_letters: bool) -> list[Finding]:
     subject = f"topic {name}"
     if facts is None:
-        remedy = "Create it with `mirakl-resync-consumer topics ensure`, or correct RESYNC_TOPICS__*."
+        remedy = (
+            "Create it with `mirakl-resync-consumer topics ensure`, correct RESYNC_TOPICS__*, or grant "
+            f"{right} on the topic to this user."
+        )
         return [Finding(Level.FAIL, subject, "It does not exist, or we may not see it.", remedy)]
     findings = [Finding(Level.OK, subject, f"{facts.partitions} partitions, {facts.replication_factor} replicas.")]
     if facts.limits is None:

@@ -1,5 +1,6 @@
 """Why no broker lets us in, read off librdkafka's errors: credentials, certificates and protocols are not outages."""
 
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -7,6 +8,10 @@ from confluent_kafka import KafkaError
 
 _CREDENTIALS = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})  # noqa: SLF001  public names of codes
 _PROPERTIES = "in RESYNC_KAFKA__PROPERTIES"
+
+
+CONNECT_SECONDS = 1.0
+_DEFAULT_PORT = 9092
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +70,16 @@ def refusal(errors: Iterable[KafkaError]) -> Refusal | None:
                 f"Correct security.protocol {_PROPERTIES}: its listener may want TLS or SASL, or a client certificate.",
             )
     return None
+
+
+def something_listens(bootstrap_servers: str) -> bool:
+    """Tell whether one of these ``host:port`` accepts connections."""
+    for server in bootstrap_servers.split(","):
+        host, _, port = server.rpartition("://")[2].rpartition(":")
+        address = (host.strip("[]"), int(port)) if host and port.isdecimal() else (port, _DEFAULT_PORT)
+        try:
+            socket.create_connection(address, CONNECT_SECONDS).close()
+        except (OSError, UnicodeError):
+            continue
+        return True
+    return False

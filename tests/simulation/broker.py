@@ -119,6 +119,10 @@ class Broker:
         self.down_until = 0.0
         self.silent_until = 0.0
         """Until then nobody is told the progress of a partition."""
+        self.longest_metadata = METADATA_BYTES
+        """``offset.metadata.max.bytes``."""
+        self.refused_until: dict[str, float] = {}
+        """What a missing right keeps us from, and until when: ``results``, ``dead-letters``, ``transactions``."""
         self.committed: dict[int, tuple[int, str]] = {}
         self.pending: dict[int, dict[int, Transaction]] = {p: {} for p in range(partitions)}
         self.owners: dict[int, Process] = {}
@@ -148,6 +152,10 @@ class Broker:
         if self._tells_of_former_times() and (former := self._former(partition, process)) is not None:
             return former
         return self.committed.get(partition, (-1001, ""))
+
+    def refuses(self, what: str) -> bool:
+        """Tell whether a right is missing now."""
+        return self.loop.now < self.refused_until.get(what, 0.0)
 
     def heard(self, partition: int, process: Process) -> None:
         """The answer has arrived; many a question is answered when nobody waits for that any more."""
@@ -195,6 +203,8 @@ class Broker:
 
     def init_producer(self, transactional_id: str, process: Process) -> ProducerState:
         """Fence the former producer of this id and abort what it left open."""
+        if self.refuses("transactions"):
+            raise Refused("TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
         former = self._producers.get(transactional_id)
         if former is not None:
             former.fenced = True
@@ -224,12 +234,14 @@ class Broker:
     def produce(self, transaction: Transaction, outcomes: list[Any]) -> None:
         """Take records into a transaction."""
         self._check_producer(transaction)
+        if any(self.refuses(payload.outlet) for payload in outcomes):
+            raise Refused("TOPIC_AUTHORIZATION_FAILED")
         transaction.outcomes.extend(outcomes)
 
     def send_offsets(self, transaction: Transaction, offsets: dict[int, tuple[int, str]], metadata: bytes) -> None:
         """Take offsets into a transaction: pending from now on."""
         self._check_producer(transaction)
-        if any(len(text) > METADATA_BYTES for _, text in offsets.values()):
+        if any(len(text) > self.longest_metadata for _, text in offsets.values()):
             raise Refused("OFFSET_METADATA_TOO_LARGE")
         self._check_member(metadata)
         transaction.offsets.update(offsets)
@@ -246,6 +258,8 @@ class Broker:
     def _check_producer(self, transaction: Transaction) -> None:
         if transaction.producer.fenced:
             raise Refused("PRODUCER_FENCED")
+        if self.refuses("transactions"):
+            raise Refused("TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
         if transaction.state != "open":
             raise Refused("INVALID_TXN_STATE")
 

@@ -24,8 +24,12 @@ _CODES = {
     "OFFSET_METADATA_TOO_LARGE": KafkaError.OFFSET_METADATA_TOO_LARGE,
     "INVALID_TXN_STATE": KafkaError.INVALID_TXN_STATE,
     "PRODUCER_FENCED": KafkaError._FENCED,
+    "TOPIC_AUTHORIZATION_FAILED": KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    "TRANSACTIONAL_ID_AUTHORIZATION_FAILED": KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
-_ABORTABLE = frozenset({"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "OFFSET_METADATA_TOO_LARGE"})
+_ABORTABLE = frozenset(
+    {"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "OFFSET_METADATA_TOO_LARGE", "TOPIC_AUTHORIZATION_FAILED"}
+)
 
 
 def timed_out() -> KafkaException:
@@ -47,6 +51,13 @@ def refused(problem: Refused) -> KafkaException:
     """The broker's no, in the binding's words."""
     code = _CODES[problem.code]
     return abortable(code, problem.code) if problem.code in _ABORTABLE else fatal(code, problem.code)
+
+
+def refused_records(problem: Refused) -> KafkaException:
+    """The broker's no to records, in the binding's words."""
+    if problem.code.endswith("AUTHORIZATION_FAILED"):
+        return refused(problem)
+    return abortable(KafkaError.INVALID_PRODUCER_EPOCH, problem.code)
 
 
 class Network:
@@ -393,9 +404,12 @@ class SimulatedProducer:
 
     def init_transactions(self, timeout: float) -> Steps:
         process = self.replica.process
-        self._state = yield from self.network.ask(
-            "init", lambda: self.broker.init_producer(self._id, process), min(timeout, 2.0)
-        )
+        try:
+            self._state = yield from self.network.ask(
+                "init", lambda: self.broker.init_producer(self._id, process), min(timeout, 2.0)
+            )
+        except Refused as problem:
+            raise refused(problem) from problem
 
     def begin_transaction(self) -> None:
         if self._fatal:
@@ -428,8 +442,6 @@ class SimulatedProducer:
         outcomes, transaction = self._outcomes, self._transaction
         if transaction is None:
             raise AssertionError("no transaction")
-        if not outcomes:
-            return
         undelivered = self._undelivered()
         written: list[bool] = []
 
@@ -442,8 +454,12 @@ class SimulatedProducer:
             try:
                 yield from self.network.ask("produce", write, min(timeout, 1.0))
             except Refused as problem:
-                self._failed = abortable(KafkaError.INVALID_PRODUCER_EPOCH, problem.code)
-                raise self._failed from problem
+                failure = refused_records(problem)
+                if failure.args[0].fatal():
+                    self._fatal = failure
+                else:
+                    self._failed = failure
+                raise failure from problem
             except KafkaException:
                 continue
         self._outcomes = []
@@ -470,7 +486,8 @@ class SimulatedProducer:
 
     def commit_transaction(self, timeout: float) -> Steps:
         transaction = self._usable()
-        yield from self._deliver(timeout)
+        if self._outcomes:
+            yield from self._deliver(timeout)
         yield from self._ask("commit", lambda: self.broker.end(transaction, "committed"), min(timeout, 1.0))
         self._transaction = None
 

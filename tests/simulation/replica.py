@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException
 
 from consumer.domain.model import ClientSpecification
-from consumer.domain.outcome import Verdict
+from consumer.domain.outcome import DeadLettered, Verdict
 from consumer.engine.commands import (
     Command,
     Commit,
@@ -57,6 +57,11 @@ class Payload:
         self.verdict = verdict
         self.process = process
 
+    @property
+    def outlet(self) -> str:
+        """Which of the two topics it goes to."""
+        return "dead-letters" if isinstance(self.verdict, DeadLettered) else "results"
+
     def __len__(self) -> int:
         return 40_000 if self.request.record.offset % 7 == 0 else 100
 
@@ -90,6 +95,8 @@ class Replica:
         self.steps = 0
         self._watch_queueing()
         self.appetite = 0
+        self.refused_since: float | None = None
+        """When a transaction with results failed last, and none has committed since."""
         self.disturbed = False
         """It was frozen or slowed down: its own sense of time is not Mirakl's fault."""
         self.slow_until = 0.0
@@ -110,7 +117,7 @@ class Replica:
             "group",
             _Publisher(self.process),
             self.post,
-            lambda _: None,
+            self._transaction_ended,
             membership=lambda: self.source.membership,
             transactional_id=f"group-i{slot}" if plan.static else f"group-{self.process.name}",
         )
@@ -128,6 +135,15 @@ class Replica:
             enqueue(request, specification, at)
 
         self.core._enqueue = watched  # type: ignore[method-assign]
+
+    def _transaction_ended(self, finished: Any) -> None:  # noqa: ANN401 - kafka_out.Finished
+        """Remember since when results are known to be refused."""
+        if finished.result.name == "COMMITTED":
+            self.refused_since = None
+        elif finished.trouble and not finished.trouble.metadata_too_large and self.refused_since is None:
+            outcomes = [outcome for part in finished.commit.partitions for outcome in part.outcomes]
+            if any(not isinstance(outcome.verdict, DeadLettered) for outcome in outcomes):
+                self.refused_since = self.world.loop.now
 
     # -- life ------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 from consumer.domain.authorization import key_digest
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
 from consumer.engine.limits import Limits
+from tests.simulation.broker import METADATA_BYTES
 
 NORTH, SOUTH = "north", "south"
 KEYS = {
@@ -21,6 +22,8 @@ POISON = "poison"
 BACKLOGS = 0.05
 """Share of the plans that are about nothing but a backlog."""
 MAX_PRODUCTS = 40
+REFUSALS = 0.1
+"""Chance of each right that it is missing for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,8 @@ class Plan:
     transaction_trouble: float
     event_bytes: int
     """What one event of the core may decide about."""
+    longest_metadata: int
+    """Characters of commit metadata that the broker takes."""
     shops: tuple[Shop, ...]
     records: list[SentRecord] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -168,6 +173,7 @@ def specification(number: int, tenant: str, rng: Random, *, per_hour: int | None
 def make_general_plan(seed: int) -> Plan:
     """Draw a plan. Each seed takes only some of all troubles, so that each gets room."""
     rng = Random(seed)
+    refusals = Random(f"{seed}/refusals")
     deadline = rng.choice((8.0, 12.0, 20.0, 40.0))
     window = rng.choice((16, 40, 100, 400))
     records = rng.choice((window, 2 * window, 1000))
@@ -196,11 +202,12 @@ def make_general_plan(seed: int) -> Plan:
         event_bytes=rng.choice((100, 1_000, 1_000_000)),
         transaction_trouble=rng.choice((0.0, 0.0, 0.02, 0.15)),
         shops=_shops(rng, duration),
+        longest_metadata=refusals.choice((METADATA_BYTES,) * 9 + (0, 30, 60)),
     )
     if rng.random() < BACKLOGS:
         return _backlog(rng, plan)
     plan.records = _records(rng, plan)
-    plan.faults = sorted(_faults(rng, plan), key=lambda fault: fault.time)
+    plan.faults = sorted(_faults(rng, plan) + _refusals(refusals, plan), key=lambda fault: fault.time)
     return plan
 
 
@@ -371,6 +378,16 @@ def _faults(rng: Random, plan: Plan) -> list[Fault]:
         for _ in range(rng.choice((1, 1, 2, 4))):
             faults += _MAKERS[kind](rng, plan, rng.uniform(0, plan.duration))
     return faults
+
+
+def _refusals(rng: Random, plan: Plan) -> list[Fault]:
+    """Draw rights that are missing for a while."""
+    wanted = [what for what in ("results", "dead-letters", "transactions") if rng.random() < REFUSALS]
+    return [
+        Fault(rng.uniform(0, plan.duration), "refuse", (what, rng.choice((0.5, 4.0, 20.0))))
+        for what in wanted
+        for _ in range(rng.choice((1, 1, 2)))
+    ]
 
 
 def _crash(rng: Random, plan: Plan, time: float) -> list[Fault]:

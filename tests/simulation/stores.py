@@ -40,7 +40,7 @@ class Database:
     def change(self, now: float, id_: str, **fields: Any) -> None:  # noqa: ANN401 - of ClientSpecification
         """Update a row."""
         table = self._rows if id_ in self._rows else self._removed
-        table[id_] = replace(table[id_], **fields)
+        table[id_] = replace(table[id_], changed_at=str(now), **fields)
         self._changed(now)
 
     def remove(self, now: float, id_: str, *, gone: bool) -> None:

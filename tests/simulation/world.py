@@ -45,6 +45,7 @@ class World:
             trace=self.trace,
         )
         self.database = Database([shop.specification for shop in plan.shops])
+        self.broker.longest_metadata = plan.longest_metadata
         self.registry_down_until = 0.0
         self.unwritable_until = 0.0
         self.mirakl = Mirakl(
@@ -120,6 +121,7 @@ class World:
         self.registry_down_until = min(self.registry_down_until, now)
         self.unwritable_until = min(self.unwritable_until, now)
         self.broker.silent_until = min(self.broker.silent_until, now)
+        self.broker.refused_until.clear()
         self._step_faults.clear()
         for slot in self._wanted:
             self._wanted[slot] = slot < self.plan.replicas
@@ -269,6 +271,8 @@ class World:
             self._after(fault.args[0], self._retire, slot)
         elif fault.kind.endswith("down") or fault.kind in ("unwritable", "silent progress"):
             self._take_down(fault.kind, self.loop.now + fault.args[0])
+        elif fault.kind == "refuse":
+            self.broker.refused_until[fault.args[0]] = self.loop.now + fault.args[1]
         elif fault.kind == "trim":
             self._trim(fault.args[0])
         else:

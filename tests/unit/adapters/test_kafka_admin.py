@@ -68,6 +68,13 @@ def test_batches_that_the_broker_keeps_compressed_are_a_risk(compression: str) -
     assert any("compression.type" in finding.message for finding in check_topics(found, TOPICS))
 
 
+def test_a_compacted_dead_letter_topic_fails_since_it_refuses_letters_without_a_key() -> None:
+    limits = TopicLimits(ROOM + HEADROOM_BYTES, -1, compacted=True)
+    found = facts() | {TOPICS.dead_letters: TopicFacts(TOPICS.dead_letters, 4, 1, limits)}
+    (failed,) = [each for each in check_topics(found, TOPICS) if each.level == Level.FAIL]
+    assert "cleanup.policy" in failed.remedy
+
+
 def test_requests_may_be_kept_as_long_as_offsets() -> None:
     assert Level.OK == worst(facts(retention_days=7))[TOPICS.requests]
 
