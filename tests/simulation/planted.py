@@ -136,6 +136,10 @@ def _put_back_last(self: Lane, call: Call, *, may_have_reached: bool) -> None:
     self.queue.extend(part for part in call.parts if not part.withdrawn)
 
 
+def _never(*_: object) -> bool:
+    return False
+
+
 def _endless(_self: Lane, _seconds: float, _slots: int) -> float:
     return float("inf")
 
@@ -273,4 +277,7 @@ BUGS = (
     Bug("overtake a request that comes from another lane", ((Lane, "restore_order", _nothing),)),
     Bug("count what waits behind undecidable records", ((Flow, "is_blocked", _nothing),)),
     Bug("keep requests of ended assignments", ((SchemaLookups, "forget_ended", _nothing),)),
+    Bug("calls although results are refused", ((Outbox, "may_call", True), (Outbox, "stuck", _never))),
+    Bug("retry with a map that is too large", ((Outbox, "_learn", _never),)),
+    Bug("no probe where nothing is left to publish", ((Outbox, "_probe", _nothing),)),
 )
