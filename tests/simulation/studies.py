@@ -8,6 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from consumer.domain.progress import WINDOW
+from tests.simulation.broker import METADATA_BYTES
 from tests.simulation.scenario import (
     NORTH,
     POISON,
@@ -41,7 +42,14 @@ def make_plan(seed: int) -> Plan:
 def _quiet(plan: Plan, **changes: object) -> Plan:
     """Leave out everything that goes wrong by itself; one replica has all partitions."""
     plan = replace(
-        plan, replicas=1, network_trouble=0.0, transaction_trouble=0.0, faults=[], event_bytes=1_000_000, duration=16.0
+        plan,
+        replicas=1,
+        network_trouble=0.0,
+        transaction_trouble=0.0,
+        faults=[],
+        event_bytes=1_000_000,
+        duration=16.0,
+        longest_metadata=METADATA_BYTES,
     )
     return replace(plan, **changes)  # type: ignore[arg-type]  # of Plan
 
