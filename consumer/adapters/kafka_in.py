@@ -346,6 +346,11 @@ class KafkaSource:
             raise OwnerThreadError(f"the Kafka consumer cannot go on: {error.str()}. {_remedy(error)}")
         elif code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
             raise OwnerThreadError(f"not authorized: {error.str()}. Grant READ on the topic and the group")
+        elif code == KafkaError.INVALID_SESSION_TIMEOUT:  # told once, and tried again for ever
+            raise OwnerThreadError(
+                f"the group cannot be joined: {error.str()}. Set session.timeout.ms in RESYNC_KAFKA__PROPERTIES to a "
+                "value between the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms"
+            )
         else:
             _log.warning("consumer: %s (%s)", error.str(), error.name())
             self._read_to.pop(partition, None)  # it may have left something out

@@ -123,3 +123,14 @@ def test_a_second_signal_is_heard_where_the_loop_is_stuck(own: Deployment) -> No
         code, seconds = stopped(service)
     assert 128 + signal.SIGTERM == code
     assert seconds < LATE_SECONDS
+
+
+def test_a_session_timeout_that_the_brokers_refuse_ends_the_start_with_the_remedy(own: Deployment) -> None:
+    environment = own.environment | {"RESYNC_KAFKA__PROPERTIES": '{"session.timeout.ms": "3000"}'}
+    service = Service(environment, own.folder)
+    service.start()
+    try:
+        assert 1 == service.wait_end(30)
+        assert "group.min.session.timeout.ms" in service.output()
+    finally:
+        service.kill()

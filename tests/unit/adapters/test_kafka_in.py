@@ -511,3 +511,28 @@ def test_a_stop_while_a_partition_is_given_up_leaves_the_group_at_once(monkeypat
 
     assert reader.clock.now - began < 0.1
     assert not reader.source.membership.epochs
+
+
+class RefusedJoin:
+    """As librdkafka tells it: once, of no topic."""
+
+    def error(self) -> KafkaError:
+        return KafkaError(KafkaError.INVALID_SESSION_TIMEOUT, "JoinGroup failed: Broker: Invalid session timeout")
+
+    def topic(self) -> None:
+        return None
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> None:
+        return None
+
+
+def test_a_session_timeout_that_the_brokers_refuse_ends_the_thread_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka_in, "Consumer", lambda _properties: FakeConsumer())
+    source = KafkaSource({}, "requests", _ignore, lambda: 100, 1.0)
+    with pytest.raises(kafka_in.OwnerThreadError, match=r"group\.min\.session\.timeout\.ms"):
+        source._on_error(RefusedJoin(), {}, set())  # type: ignore[arg-type]  # a message in all that is looked at
