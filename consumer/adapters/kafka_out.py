@@ -41,7 +41,8 @@ MOST_PATIENCE_SECONDS: Final = 60.0
 keeps its threads until its connections change. Well below what the watchdog allows a producer's call."""
 END_PATIENCE_SECONDS: Final = 10.0
 """For the end of a transaction; then the successor finds out, or brings about, how it ended."""
-INIT_TIMEOUT_SECONDS: Final = 30.0
+INIT_TIMEOUT_SECONDS: Final = 10.0
+"""For a producer's beginning, which ends what its predecessor left open; then /readyz says why it does not."""
 RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY_SECONDS: Final = 10.0
 """Between two attempts at making a producer: the first pause, doubled each time, and the longest."""

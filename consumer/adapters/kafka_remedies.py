@@ -19,7 +19,6 @@ class Named:
 def remedy(error: KafkaError, named: Named, topics: Iterable[str] = ()) -> str:
     """Say what happened and what to do; ``topics``: those that were written to."""
     written = " and ".join(sorted(topics)) or "the results and dead-letter topics"
-    ours = f"RESYNC_KAFKA__GROUP_ID {named.group}"
     texts = {
         KafkaError.TOPIC_AUTHORIZATION_FAILED: (
             f"Kafka does not let us write to {written}. Grant this user WRITE on the topic."
@@ -61,8 +60,8 @@ def remedy(error: KafkaError, named: Named, topics: Iterable[str] = ()) -> str:
         ),
         **dict.fromkeys(
             (KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR, KafkaError._TIMED_OUT),  # noqa: SLF001
-            f"No coordinator answers for our transactions ({error.str()}; {ours}). Check the brokers; if they run, "
-            "their transaction.state.log.replication.factor and transaction.state.log.min.isr must not exceed the "
+            f"No coordinator answers for our transactions ({error.str()}). Check the brokers; if they run, their "
+            "transaction.state.log.replication.factor and transaction.state.log.min.isr must not exceed the "
             "number of brokers.",
         ),
     }

@@ -127,7 +127,7 @@ def _check_group(admin: AdminClient, group: str) -> Iterator[Finding]:
             yield Finding(
                 Level.WARN,
                 subject,
-                f"Its coordinator does not tell of it ({error.str()}).",
+                f"Its coordinator does not tell of it ({error.name()}: {error.str()}).",
                 "Check the brokers; offsets.topic.replication.factor must not exceed their number.",
             )
         return
