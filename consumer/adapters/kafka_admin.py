@@ -380,6 +380,8 @@ def _amend(admin: TopicAdmin, wanted: _Wanted, found: TopicFacts, plan: TopicPla
 def _left_alone(found: TopicFacts, plan: TopicPlan) -> list[str]:
     """Differences that nothing can be done about from here."""
     left = []
+    if found.limits is not None and found.limits.compacted:
+        left.append("is compacted: set its cleanup.policy to delete with the broker's own tools")
     if plan.partitions is not None and found.partitions > plan.partitions:
         left.append(f"has {found.partitions} partitions, and a topic cannot lose any")
     if plan.replication_factor is not None and found.replication_factor != plan.replication_factor:

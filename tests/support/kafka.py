@@ -95,6 +95,8 @@ class KafkaProcess:
         port, controller_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{port}"
         all_listeners = {"PLAINTEXT": ("PLAINTEXT", port, port), **(listeners or {})}
+        self.addresses = {name: f"127.0.0.1:{bound}" for name, (_, bound, _) in all_listeners.items()}
+        """Where each listener can be reached, whatever it advertises."""
         addresses = [f"{name}://127.0.0.1:{bound}" for name, (_, bound, _) in all_listeners.items()]
         advertised = [f"{name}://127.0.0.1:{told}" for name, (_, _, told) in all_listeners.items()]
         protocols = ["CONTROLLER:PLAINTEXT", *(f"{name}:{each[0]}" for name, each in all_listeners.items())]
