@@ -47,6 +47,7 @@ from consumer.engine.precedence import SEARCH_DISCOUNT, Encodings, Precedence, p
 from consumer.engine.standstill import Standstill
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
 from consumer.engine.tally import Tally
+from consumer.engine.turns import Turns
 from consumer.engine.verdicts import given_up, no_longer, refused, sum_up
 from consumer.engine.work import Assignment, Part, ReadRange, Record, Request
 
@@ -93,8 +94,7 @@ class Core:
         self._outbox = Outbox()
         self._assignments: dict[int, Assignment] = {}
         self._lanes: dict[str, Lane] = {}
-        self._ready: dict[str, Lane] = {}
-        """Lanes that may be able to start a call, in the order of asking."""
+        self._turns = Turns(limits)
         self._call_lanes: dict[int, Lane] = {}
         self._call_number = 0
         self._lookups = SchemaLookups()
@@ -219,7 +219,7 @@ class Core:
         """A CM21 call came back."""
         lane = self._call_lanes.pop(call_id)
         call = lane.finished(call_id, at.mono)
-        self._touch(lane)
+        self._turns.call_ended(lane)
         for part in call.parts:
             part.out = False
             part.request.calls_out -= 1
@@ -307,7 +307,7 @@ class Core:
         for lane in self._lanes.values():
             lane.drop_withdrawn_head()
             if not lane.idle:
-                self._touch(lane)
+                self._turns.add(lane)
                 if lane.queue and self._hopeless(lane.queue[0].request, lane.can_call_at(at.mono), at):
                     self._answer_hopeless(lane, at)
         for assignment in self._assignments.values():
@@ -565,7 +565,7 @@ class Core:
         if request.rerouted:
             self._disordered.add(lane)
         self._flow.enqueued(lane, request)
-        self._touch(lane)
+        self._turns.add(lane)
 
     def _lane(self, specification: ClientSpecification, at: Instant) -> Lane:
         lane = self._lanes.get(specification.id)
@@ -575,23 +575,15 @@ class Core:
 
     # -- calls -----------------------------------------------------------------------------------------
 
-    def _touch(self, lane: Lane) -> None:
-        self._ready[lane.specification.id] = lane
-
     def _start_calls(self, at: Instant) -> None:
-        """Let lanes call in turn; a lane that must wait for a global slot keeps its place."""
+        """Start one call per turn, as long as global slots are free; who gets none keeps the place in the round."""
         if self._publishing_trouble is not None or not self._outbox.may_call or self._outbox.stuck(at.mono):
             return
-        kept: dict[str, Lane] = {}
-        for id_, lane in self._ready.items():
-            while self._slot_for(lane) and (call := lane.next_call(self._call_number + 1, at.mono)):
+        while (lane := self._turns.next(len(self._call_lanes))) is not None:
+            call = lane.next_call(self._call_number + 1, at.mono)
+            if call is not None:
                 self._start(lane, call)
-            if not self._slot_for(lane) and lane.queue:
-                kept[id_] = lane
-        self._ready = kept
-
-    def _slot_for(self, lane: Lane) -> bool:
-        return len(self._call_lanes) < (self._limits.shared_calls if lane.calls else self._limits.calls)
+                self._turns.add(lane)
 
     def _start(self, lane: Lane, call: Call) -> None:
         self._call_number = call.call_id
@@ -725,7 +717,7 @@ class Core:
             specification = self._intake.directory.specifications.get(id_)
             if specification is not None:
                 lane.update(specification, at.mono)
-                self._touch(lane)
+                self._turns.add(lane)
             self._reroute_lane(lane, at)
             if specification is None and lane.idle:
                 del self._lanes[id_]

@@ -1,5 +1,6 @@
 """What travels in a call, how many go at once, and how a bad request is told from its mates."""
 
+from collections import Counter
 from itertools import pairwise
 from math import ceil, log2
 from random import Random
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.outcome import Failed, Partial, Synchronized
 from consumer.domain.retry import Backoff
+from consumer.engine.lanes import Call, Lane
 from consumer.engine.limits import Limits
 from consumer.engine.status import LaneState
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
@@ -401,6 +403,42 @@ def test_one_client_cannot_take_the_last_quarter_of_the_global_slots() -> None:
     assert SECOND == world.call_log[-1].specification.id
     serve(world)
     assert 21 == len(world.answered)
+
+
+@pytest.mark.parametrize(("lanes", "concurrent"), [(12, 1), (12, 3), (20, 1), (20, 3)])
+def test_global_slots_go_round_robin_over_all_lanes_that_have_work(lanes: int, concurrent: int) -> None:
+    """More lanes than slots, and each with more work than it gets slots for: none starves and none gets more."""
+    ids = [f"00000000-0000-0000-0000-{n:012d}" for n in range(lanes)]
+    specifications = [specification(id_, concurrent_calls=concurrent, products_per_call=1) for id_ in ids]
+    world = World(*specifications, limits=Limits(calls=8))
+    rounds = 6
+    world.fetch([world.record(body(f"{id_}-{n}", given=id_)) for n in range(2 * rounds) for id_ in ids])
+    while len(world.call_log) < rounds * lanes:
+        world.answer()
+        if len(world.call_log) % 7 == 0:
+            world.wait(0.1)
+
+    calls = Counter(call.specification.id for call in world.call_log)
+    assert max(calls.values()) - min(calls[id_] for id_ in ids) <= 2
+
+
+def test_a_lane_that_waits_for_a_slot_is_not_asked_at_each_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hundreds of lanes in line, that would cost each event a scan of all of them."""
+    ids = [f"00000000-0000-0000-0000-{n:012d}" for n in range(100)]
+    world = World(*[specification(id_, products_per_call=1) for id_ in ids], limits=Limits(calls=8))
+    world.fetch([world.record(body(f"{id_}-{n}", given=id_)) for n in range(5) for id_ in ids])
+    asked = []
+    may_call = Lane.next_call
+
+    def counted(lane: Lane, call_id: int, now: float) -> Call | None:
+        asked.append(lane)
+        return may_call(lane, call_id, now)
+
+    monkeypatch.setattr(Lane, "next_call", counted)
+    for _ in range(50):
+        world.answer()
+
+    assert 3 * 50 >= len(asked)
 
 
 def test_calls_of_a_dead_client_cost_another_nothing() -> None:
