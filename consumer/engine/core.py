@@ -11,7 +11,8 @@ A request whose assignment ended is dropped wherever it stands; nobody publishes
 """
 
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from http import HTTPStatus
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification, Directory
@@ -44,6 +45,7 @@ from consumer.engine.lookups import SchemaLookups
 from consumer.engine.outbox import Outbox, Outlet
 from consumer.engine.ports import Decoder, SchemaNeeded
 from consumer.engine.precedence import SEARCH_DISCOUNT, Encodings, Precedence, plain_encodings
+from consumer.engine.shedding import in_the_budgets_way, in_the_windows_way
 from consumer.engine.standstill import Standstill
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
 from consumer.engine.tally import Tally
@@ -66,8 +68,8 @@ TROUBLES_TOLD = 3
 """Of partitions that are not read."""
 ANSWER_MARGIN_SECONDS = 0.5
 """A request in a call that is out is answered this long before its deadline."""
-SHED_FROM, SHED_TO = 0.75, 0.5
-"""Shares of a window or a budget at which impaired lanes begin, and cease, to shed."""
+LOOK_AHEAD_RECORDS = 1000
+"""Records per tick that are read before they are taken in, each once, to see whom a full lane or window holds up."""
 
 _NOTHING_COMMITS = "no transaction has committed for 5 s although results wait: look at the Kafka brokers"
 _UNKNOWN = TransactionTrouble("transactions end without an answer: look at the Kafka brokers")
@@ -227,8 +229,11 @@ class Core:
             lane.failed(call, outcome, at.mono)
             self._answer_hopeless(lane, at)
         else:
+            first = lane.unheard
             lane.answered(call, at.mono)
             self._answer_call(lane, call, outcome, at)
+            if first:  # only now it is known how much the lane may hold
+                self._weigh(at)
         self._answer_late(call, at)
         self._reroute_lane(lane, at)
         self._settle(at)
@@ -308,16 +313,14 @@ class Core:
             lane.drop_withdrawn_head()
             if not lane.idle:
                 self._turns.add(lane)
-                if lane.queue and self._hopeless(lane.queue[0].request, lane.can_call_at(at.mono), at):
+                if any(self._hopeless(part.request, lane.can_call_at(at.mono), at) for part in lane.heads()):
                     self._answer_hopeless(lane, at)
         for assignment in self._assignments.values():
             if assignment.holes and assignment.reread_at <= at.mono and not (assignment.revoking or self._stopping):
                 self._reread(assignment, at)
         self._answer_overdue(at)
-        held = [*self._lookups.waiting(), *self._unconfirmed, *self._undecided]
-        for assignment in self._assignments.values():
-            held += assignment.precedence.behind()
-        self._flow.weigh(self._lanes.values(), held, at.mono)
+        self._look_ahead(at)
+        self._weigh(at)
         self._shed(at)
         self._settle(at)
 
@@ -505,7 +508,7 @@ class Core:
         """Take a request in; ``False`` where its lane is full already, which shows only now."""
         record = request.record
         decision = self._in_order(self._intake.decide(request, at), request)
-        if isinstance(decision, ClientSpecification) and not self._flow.admits(self._lane(decision, at), record):
+        if isinstance(decision, ClientSpecification) and not self._flow.admits(self._lane(decision, at), request):
             return False
         request.assignment.open[record.offset] = request
         self._flow.take_in(record)
@@ -520,6 +523,29 @@ class Core:
             if older is not None:
                 return Behind(older)
         return decision
+
+    def _look_ahead(self, at: Instant) -> None:
+        """Read records that wait to be taken in, to see which lanes their partition feeds."""
+        left = LOOK_AHEAD_RECORDS
+        for assignment in self._assignments.values():
+            for record in assignment.waiting:
+                if record.offset <= assignment.looked_at:
+                    continue
+                if not left or self._standstill.troubles:
+                    return
+                left -= 1
+                assignment.looked_at = record.offset
+                request = Request(record, assignment, read_headers(record.headers), at.mono, at.mono)
+                decision = self._intake.decide(request, at)
+                if not isinstance(decision, AwaitDirectory | SchemaNeeded):
+                    lane = self._lane(decision, at) if isinstance(decision, ClientSpecification) else None
+                    assignment.lanes.add(lane)
+
+    def _weigh(self, at: Instant) -> None:
+        held = [*self._lookups.waiting(), *self._unconfirmed, *self._undecided]
+        for assignment in self._assignments.values():
+            held += assignment.precedence.behind()
+        self._flow.weigh(self._assignments.values(), self._lanes.values(), held, at.mono)
 
     def _follow(self, decision: Decision | Behind, request: Request, at: Instant) -> None:
         precedence = request.assignment.precedence
@@ -560,7 +586,7 @@ class Core:
             self._give_up(request, at)
             return
         if lane.idle:
-            lane.room = self._flow.room_in(lane)
+            self._flow.begins(lane, at.mono)
         lane.queue.append(Part(request, request.products))
         if request.rerouted:
             self._disordered.add(lane)
@@ -595,12 +621,18 @@ class Core:
 
     def _answer_call(self, lane: Lane, call: Call, outcome: Receipt | Refusal | Unacknowledged, at: Instant) -> None:
         if isinstance(outcome, Receipt):
+            lane.accepted(call)
             self._taken_in(lane, call, outcome, at)
-        elif not (isinstance(outcome, Refusal) and outcome.blames_entries and lane.refused(call)):
-            problem = refused(outcome)
-            for part in call.parts:
-                part.error = problem
-                self._part_settled(part, at)
+            return
+        if isinstance(outcome, Refusal) and outcome.blames_entries:
+            if lane.refused(call, too_large=outcome.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+                return
+        else:
+            lane.rejected(call)
+        problem = refused(outcome)
+        for part in call.parts:
+            part.error = problem
+            self._part_settled(part, at)
 
     def _taken_in(self, lane: Lane, call: Call, receipt: Receipt, at: Instant) -> None:
         shared = Synchronized(lane.specification.id, (receipt.tracking_id,), millis(at))
@@ -673,43 +705,19 @@ class Core:
         self._conclude(request, sum_up(request, parts, at))
 
     def _shed(self, at: Instant) -> None:
-        """Lanes that cannot call must not hold up others: oldest first, down to half of what is full."""
-        limits = self._limits
-        impaired = {
+        """Give up what lanes that cannot call have in the way of others."""
+        limits, flow, assignments = self._limits, self._flow, self._assignments.values()
+        cannot_call = {
             lane for lane in self._lanes.values() if not lane.idle and lane.state(at.mono) is not LaneState.HEALTHY
         }
-        if not impaired:
+        if not cannot_call:
             return
-        for assignment in self._assignments.values():
-            if assignment.progress.used >= SHED_FROM * limits.window:
-                self._shed_window(assignment, impaired, at)
-        if self._flow.records >= SHED_FROM * limits.records or self._flow.bytes >= SHED_FROM * limits.record_bytes:
-            self._shed_budget(impaired, at)
-
-    def _shed_window(self, assignment: Assignment, impaired: Collection[Lane], at: Instant) -> None:
-        until = assignment.progress.position - SHED_TO * self._limits.window
-        for offset, request in list(assignment.open.items()):
-            if offset >= until:
-                break
-            self._shed_request(request, impaired, at)
-
-    def _shed_budget(self, impaired: Collection[Lane], at: Instant) -> None:
-        every = [request for each in self._assignments.values() for request in each.open.values()]
-        records, size = self._flow.records, self._flow.bytes
-        for request in sorted(every, key=lambda each: each.read_at):
-            if records <= SHED_TO * self._limits.records and size <= SHED_TO * self._limits.record_bytes:
-                break
-            if request.verdict is not None or self._shed_request(request, impaired, at):
-                records -= 1
-                size -= request.record.size
-
-    def _shed_request(self, request: Request, impaired: Collection[Lane], at: Instant) -> bool:
-        if request.dropped or request.lane is None or request.lane not in impaired:
-            return False
-        if request.calls_out and not request.lane.stalled(at.mono):
-            return False  # the call will tell more than "perhaps"
-        self._give_up(request, at)
-        return True
+        for assignment in assignments:
+            for request in in_the_windows_way(assignment, cannot_call, limits, at.mono):
+                self._give_up(request, at)
+        in_flight = flow.records, flow.bytes
+        for request in in_the_budgets_way(assignments, self._lanes.values(), cannot_call, limits, in_flight, at.mono):
+            self._give_up(request, at)
 
     def _reroute(self, at: Instant) -> None:
         """The directory has changed."""
@@ -721,6 +729,9 @@ class Core:
             self._reroute_lane(lane, at)
             if specification is None and lane.idle:
                 del self._lanes[id_]
+                for assignment in self._assignments.values():
+                    assignment.lanes.discard(lane)
+                    assignment.fed_at.pop(lane, None)
 
     def _reroute_lane(self, lane: Lane, at: Instant) -> None:
         """Where the lane's specification cannot be called any more, what waits there is resolved anew."""
@@ -842,7 +853,7 @@ class Core:
         """Tell whether something can still be finished before the end."""
         if self._outbox.out is not None or any(self._busy(each) for each in self._assignments.values()):
             return True
-        return any(lane.queue and lane.state(at.mono) is LaneState.HEALTHY for lane in self._lanes.values())
+        return any(lane.depth and lane.state(at.mono) is LaneState.HEALTHY for lane in self._lanes.values())
 
     def _pause_and_resume(self, at: Instant) -> None:
         closed = bool(self._standstill.troubles)

@@ -2,8 +2,8 @@
 
 A lane that is well never sheds: what feeds it is paused while it is slow, or while it holds more than its share of what
 has become scarce. What stands in lanes that cannot call, or beyond a lane's share, leaves the appetite for others as it
-is, up to the bound on everything. A lane whose calls do not come back has no partition paused for its share: others use
-them too.
+is, up to the bound on everything. A lane that may be unable to call (its calls do not come back, or none ever did) has
+no partition paused that feeds others as well; where it is the only one, a pause costs nobody anything.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -28,6 +28,12 @@ OVERFULL_EASE = 0.5
 SCARCE_FROM = 0.6
 """Share of the records that may be in flight from which lanes are held to theirs: a client library hands over what it
 has fetched a partition at a time, thousands of one client's requests in a row, and pausing costs all of that."""
+CROWDED_FROM = 0.75
+"""The same from which no partition is spared for feeding others as well: lanes that do not answer must leave them
+room, and here a partition with others costs less than all partitions without."""
+SEEK_RECORDS = 1000
+"""Records that are fetched beyond a window that lanes which cannot call have filled, to see whether it holds up others.
+"""
 FULL_PATIENCE_SECONDS = 1.0
 """With no appetite for this long, the partitions are paused."""
 
@@ -74,52 +80,91 @@ class Flow:
         if self._holds_too_much():
             self.overfed |= {request.assignment.partition}
 
-    def admits(self, lane: Lane, record: Record) -> bool:
+    def admits(self, lane: Lane, request: Request) -> bool:
         """Tell whether a lane may get one request more, however large; else its partition waits until it may."""
-        if lane.room >= 0 or not lane.queue:
+        assignment = request.assignment
+        if lane.room >= 0 or not lane.queue or (lane.gives_way and assignment.shared):
             return True
-        self._turned_away[record.partition] = lane
-        self.overfed |= {record.partition}
+        self._turned_away[assignment.partition] = lane
+        self.overfed |= {assignment.partition}
         return False
 
     def ended(self, partition: int) -> None:
         """What this partition's next request was for may be of no interest to its next assignment."""
         self._turned_away.pop(partition, None)
 
+    def begins(self, lane: Lane, now: float) -> None:
+        """An idle lane is about to get its first request."""
+        lane.gives_way = lane.unheard
+        lane.room = self._room_in(lane, now)
+
     def enqueued(self, lane: Lane, request: Request) -> None:
         """A lane got one request more to wait for a call."""
+        assignment = request.assignment
+        assignment.lanes.add(lane)
         lane.room -= len(request.products)
-        if lane.room < 0:
+        if lane.room < 0 and not (lane.gives_way and assignment.shared):
             self._overfull.add(lane)
-            self.overfed |= {request.assignment.partition}
+            self.overfed |= {assignment.partition}
 
     # -- weighing --------------------------------------------------------------------------------------
 
-    def weigh(self, lanes: Iterable[Lane], held: Sequence[Request], now: float) -> None:
+    def weigh(
+        self, assignments: Collection[Assignment], lanes: Iterable[Lane], held: Sequence[Request], now: float
+    ) -> None:
         """Find the lanes that are too full and who feeds them, and count what can go nowhere."""
         busy = [lane for lane in lanes if not lane.idle]
+        self._find_shared(assignments, busy, now)
         able = [lane for lane in busy if lane.state(now) is LaneState.HEALTHY]
+        brisk = {lane for lane in able if not lane.hesitates(now)}
         share = self._limits.brisk_records // (len(able) + 1)
         self._slots = max(1, self._limits.shared_calls // max(1, len(busy)))
-        brisk = {lane for lane in able if not lane.hesitates(now)}
-        held_to_share = brisk if self.records > SCARCE_FROM * self._limits.records else frozenset[Lane]()
         self.standing = sum(lane.load if lane not in brisk else max(0, lane.load - share) for lane in busy)
+        crowded = self.records > CROWDED_FROM * self._limits.records
+        scarce = self.records > SCARCE_FROM * self._limits.records
+        overfull: set[Lane] = set()
         for lane in busy:
-            lane.room = float("inf")
-        self._overfull = {lane for lane in able if self._is_overfull(lane, share if lane in held_to_share else None)}
-        self._turned_away = {part: lane for part, lane in self._turned_away.items() if lane in self._overfull}
-        feeders = {part.request.assignment.partition for lane in self._overfull for part in lane.queue}
+            lane.gives_way = lane not in brisk or lane.unheard
+            held_to_share = crowded or (scarce and (lane in brisk or not lane.shares))
+            if self._is_overfull(lane, share if held_to_share else None, now):
+                overfull.add(lane)
+        self._overfull = overfull
+        shared = {each.partition for each in assignments if each.shared}
+        self._turned_away = {
+            partition: lane
+            for partition, lane in self._turned_away.items()
+            if lane in overfull and not (lane.gives_way and partition in shared)
+        }
+        feeders = {
+            assignment.partition
+            for lane in overfull
+            for assignment in {part.request.assignment for part in lane.waiting()}
+            if not (lane.gives_way and assignment.shared) or (crowded and lane in able)
+        }
         self.overfed = frozenset(feeders | self._turned_away.keys())
         self._weigh_held(held)
 
-    def _is_overfull(self, lane: Lane, share: int | None) -> bool:
-        ease = OVERFULL_EASE if lane in self._overfull else 1.0
-        lane.room = self.room_in(lane, ease)
-        return bool(lane.queue) and (lane.room < 0 or (share is not None and lane.depth > ease * share))
+    def _find_shared(self, assignments: Iterable[Assignment], busy: Iterable[Lane], now: float) -> None:
+        for lane in busy:
+            lane.shares = False
+        for assignment in assignments:
+            recent = assignment.recent_lanes(now, self._limits.request_deadline)
+            assignment.shared = len(recent) > 1
+            assignment.seeks_others = any(recent) and all(each is None or _cannot_call(each, now) for each in recent)
+            if assignment.shared:
+                for each in recent:
+                    if each is not None:
+                        each.shares = True
 
-    def room_in(self, lane: Lane, ease: float = 1.0) -> float:
+    def _is_overfull(self, lane: Lane, share: int | None, now: float) -> bool:
+        """Weigh one lane. A sick one gets all the room there is: its requests are answered in time, whatever comes."""
+        ease = OVERFULL_EASE if lane in self._overfull else 1.0
+        lane.room = float("inf") if lane.state(now) is LaneState.SICK else self._room_in(lane, now, ease)
+        return lane.depth > 0 and (lane.room < 0 or (share is not None and lane.depth > ease * share))
+
+    def _room_in(self, lane: Lane, now: float, ease: float = 1.0) -> float:
         """Products that may still be queued there."""
-        return lane.spare(ease * self._limits.longest_wait, self._slots)
+        return lane.spare(self._limits.longest_wait, ease, self._slots, now)
 
     def _weigh_held(self, held: Sequence[Request]) -> None:
         """Anyone can send records that the registry is asked about in vain."""
@@ -202,6 +247,8 @@ class Flow:
         return self._full
 
     def _is_brimming(self, assignment: Assignment) -> bool:
+        if assignment.seeks_others and len(assignment.waiting) < SEEK_RECORDS:
+            return assignment.partition in self.overfed
         return (
             assignment.partition in self.overfed
             or assignment.progress.used >= self._limits.window
@@ -209,9 +256,15 @@ class Flow:
         )
 
     def _has_ebbed(self, assignment: Assignment) -> bool:
+        if assignment.seeks_others and assignment.given_back is None and len(assignment.waiting) < SEEK_RECORDS // 2:
+            return assignment.partition not in self.overfed
         return (
             not assignment.waiting
             and (assignment.given_back is None or self._within_window(assignment, assignment.given_back))
             and assignment.progress.used <= RESUME_BELOW * self._limits.window
             and assignment.partition not in self.overfed
         )
+
+
+def _cannot_call(lane: Lane, now: float) -> bool:
+    return not lane.idle and lane.state(now) is not LaneState.HEALTHY

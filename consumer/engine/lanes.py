@@ -4,11 +4,12 @@ A lane sends at once when it is idle. While calls are out, requests queue; the n
 A further concurrent call starts when a whole batch waits, or when the calls that are out take longer than
 calls of this lane usually do.
 
-A batch refused for its entries (400, 413, 422) is searched by halves within a budget of extra calls; what is
-left when the budget is spent travels in small groups, then alone, in turn with what else waits.
+A batch refused for its entries (400, 413, 422) is searched by bisection, which gets a bounded share of the calls while
+other requests wait. While refusals repeat, batches are smaller.
 """
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from operator import attrgetter
@@ -17,6 +18,7 @@ from consumer.domain.batching import cut_batch
 from consumer.domain.calls import CallFailure
 from consumer.domain.model import ClientSpecification, Products
 from consumer.domain.retry import Backoff, TokenBucket, chance
+from consumer.engine.bisection import BatchSize, Bisection
 from consumer.engine.status import LaneState
 from consumer.engine.work import Part
 
@@ -31,34 +33,27 @@ TAIL_SECONDS = 0.1
 """No call counts as slow before this."""
 THROTTLED_SECONDS = 5.0
 """A lane whose next call is further away than this has spent its quota; up to there it is merely slow."""
-HALVES = 2
-"""A refused batch is sent again in so many pieces."""
-SMALL_GROUP = 8
-"""Parts that travel together when the budget of a search is spent."""
+SEARCH_CALLS, SEARCH_CALLS_AT_MOST = 1, 3
+"""Calls in a row that may carry requests of refused batches: half of all while a whole batch of others waits, and three
+quarters while fewer wait, which fill up meanwhile."""
 TYPICAL_WEIGHT = 0.2
 """Weight of the newest call in the running mean of call durations."""
-UNKNOWN_SECONDS = 5.0
-"""What a call is taken to last as long as nothing is known."""
+CAUTION_SECONDS = 5.0
+"""No call is expected to take less, as long as few have come back. Shrinks with each by ``LONGEST_KEPT``."""
+CAUTION_SHARE = 0.5
+"""Of the longest wait: what a call is expected to take before the first one has come back, and never more than that
+while few have: one batch waits for each call in flight, and both meet any deadline that the first one meets."""
+READ_AHEAD_SECONDS = 4.0
+"""Work that a lane may have queued where its partitions feed no other lane: there a pause costs nobody anything, and
+what is not read yet cannot miss a deadline when Mirakl becomes slower."""
+READ_AHEAD_CALLS = 3.0
+"""The same in calls one after the other, for slow ones."""
+THROUGHPUT_WEIGHT = 0.05
+"""Weight of the newest call in the running mean of products decided per call."""
 LONGEST_KEPT = 0.9
 """Of the longest duration of a call that is remembered: what the next call leaves of it."""
 SHORTEST_SECONDS = 0.001
 """No call is taken to last less."""
-
-
-@dataclass(slots=True)
-class Search:
-    """The search for the entries that made Mirakl refuse a batch."""
-
-    budget: int
-    """Extra calls left."""
-
-
-@dataclass(slots=True)
-class Group:
-    """Parts that travel together and with nobody else, since one of them is suspected."""
-
-    parts: list[Part]
-    search: Search
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +64,6 @@ class Call:
     parts: list[Part]
     products: Products
     started_at: float
-    search: Search | None = None
 
 
 class Lane:
@@ -84,12 +78,18 @@ class Lane:
         self._repeated: Counter[str] = Counter()
         """How many calls beyond one carry an id: exact repeats may be out at once."""
         self.typical: float | None = None
-        self._longest = UNKNOWN_SECONDS
-        """What the slower ones of the newest calls took: what is promised to all that wait must hold for those."""
+        self._longest = 0.0
+        """Decaying maximum of recent call durations: what is promised to all that wait must hold for slow calls."""
+        self._answers = 0
+        """Calls that were answered."""
         self._heard_at = float("-inf")
         """When a call came back last."""
         self.room = 0.0
         """Products that may be queued before the lane is overfull."""
+        self.gives_way = True
+        """It may be unable to call, so no partition that feeds others as well is paused for it. As of the last tick."""
+        self.shares = False
+        """Some partition feeds it and others. As of the last tick."""
         self.sick_until: float | None = None
         self.trouble: str | None = None
         """How the last call failed, for people; ``None`` once one was answered."""
@@ -98,9 +98,12 @@ class Lane:
         self._ordered_until = 0.0
         self._backoff = backoff
         self._salt = salt
-        self._suspects: deque[Group] = deque()
-        self._suspect_ids: Counter[str] = Counter()
-        self._suspects_turn = False
+        self._bisection = Bisection()
+        self._size = BatchSize()
+        self._searching = 0
+        """Calls in a row that carried requests of refused batches."""
+        self._per_call = float(specification.products_per_call)
+        """Running mean of the products that an answered call decides about, while refusals repeat."""
         self._bucket = _bucket(specification, now)
 
     def update(self, specification: ClientSpecification, now: float) -> None:
@@ -116,12 +119,12 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Nothing waits and nothing is out."""
-        return not (self.queue or self.calls or self._suspects)
+        return not (self.queue or self.calls or self._bisection.can_call)
 
     @property
     def depth(self) -> int:
         """Parts that wait for a call."""
-        return len(self.queue) + sum(len(group.parts) for group in self._suspects)
+        return len(self.queue) + self._bisection.depth
 
     @property
     def load(self) -> int:
@@ -129,28 +132,32 @@ class Lane:
         return self.depth + sum(len(call.parts) for call in self.calls.values())
 
     def waiting(self) -> list[Part]:
-        """All parts that wait, the oldest first."""
-        return [part for group in self._suspects for part in group.parts] + list(self.queue)
+        """All parts that wait, those of refused batches first."""
+        return self._bisection.waiting() + list(self.queue)
+
+    def heads(self) -> Iterable[Part]:
+        """Return the oldest part of each kind that waits."""
+        yield from self._bisection.heads()
+        if self.queue:
+            yield self.queue[0]
 
     def take_all(self) -> list[Part]:
         """Empty the lane of all that waits."""
-        parts = self.waiting()
+        parts = self._bisection.take_all() + list(self.queue)
         self.queue.clear()
-        self._suspects.clear()
-        self._suspect_ids.clear()
         return parts
 
     def drop_withdrawn_head(self) -> None:
         """Forget parts that nobody waits for any more."""
         while self.queue and self.queue[0].withdrawn:
             self.queue.popleft()
+        if any(part.withdrawn for part in self._bisection.heads()):
+            self._bisection.drop_withdrawn()
 
     def drop_withdrawn(self) -> None:
-        """Forget them wherever they stand in the queue: an assignment has ended."""
+        """Forget them wherever they stand: an assignment has ended."""
         self.queue = deque(part for part in self.queue if not part.withdrawn)
-        groups = [Group([part for part in group.parts if not part.withdrawn], group.search) for group in self._suspects]
-        self._suspects = deque(group for group in groups if group.parts)
-        self._suspect_ids = Counter(id_ for group in self._suspects for part in group.parts for id_ in part.products)
+        self._bisection.drop_withdrawn()
 
     def restore_order(self) -> None:
         """Put what waits for its first call into the order of reading, which is that of each partition."""
@@ -164,8 +171,18 @@ class Lane:
         return max(at, self._bucket.next_at(now)) if self._bucket else at
 
     def stalled(self, now: float) -> bool:
-        """Tell whether no call has come back for so long that waiting would be waiting for a dead peer."""
+        """Tell whether no call has come back for so long that waiting would be waiting for a dead peer.
+
+        A Mirakl that has neither answered nor failed yet may be slow: only the call's own timeout judges it.
+        """
+        if self.unheard and self.sick_until is None:
+            return False
         return self._silent(now) > self._longer_than_usual(STALL_SECONDS)
+
+    @property
+    def unheard(self) -> bool:
+        """Whether no call has ever been answered: how long they take is not known."""
+        return self.typical is None
 
     def hesitates(self, now: float) -> bool:
         """Tell whether no call has come back for so long that the peer may be dead, which nobody knows yet."""
@@ -188,16 +205,35 @@ class Lane:
             return LaneState.THROTTLED
         return LaneState.HEALTHY
 
-    def spare(self, seconds: float, slots: int) -> float:
-        """Products that may still be queued without any of them waiting for longer, as far as the past tells.
+    def spare(self, longest_wait: float, ease: float, slots: int, now: float) -> float:
+        """Return the products that may still be queued without any of them waiting for too long, as far as is known.
 
-        ``slots``: calls that may be out at once, if the specification allows as many.
+        ``longest_wait``: seconds that a request may be expected to wait; ``ease``: share of that which counts;
+        ``slots``: calls that may be in flight at once, if the specification allows as many.
         """
         at_once = min(self.specification.concurrent_calls, slots)
-        calls = (seconds / max(self._longest, SHORTEST_SECONDS) - 1) * at_once
+        took = max(self._longest, self._silent(now), SHORTEST_SECONDS)
+        rounds = longest_wait / max(took, self._caution(longest_wait))
+        if not self.shares:
+            rounds = min(rounds, max(READ_AHEAD_SECONDS / took, READ_AHEAD_CALLS))
+        calls = (ease * rounds - 1) * at_once
         if self._bucket:
-            calls = min(calls, seconds * self._bucket.rate)
-        return calls * self.specification.products_per_call - sum(map(len, map(_PRODUCTS, self.queue)))
+            calls = min(calls, ease * longest_wait * self._bucket.rate)
+        queued = sum(map(len, map(_PRODUCTS, self.queue))) + self._bisection.products
+        return calls * self._expected_products() - queued
+
+    def _caution(self, longest_wait: float) -> float:
+        """Return the seconds that a call is expected to take at least, as long as few have come back."""
+        share = CAUTION_SHARE * longest_wait
+        return share if self.unheard else min(share, CAUTION_SECONDS * LONGEST_KEPT**self._answers)
+
+    def _expected_products(self) -> float:
+        """Return the products that a call decides about: while refusals repeat, what the last calls did."""
+        limit = self.specification.products_per_call
+        return min(limit, max(1.0, self._per_call)) if self._refusals_repeat() else limit
+
+    def _refusals_repeat(self) -> bool:
+        return self._size.most < self.specification.products_per_call or self._bisection.products > 0
 
     # -- calls -----------------------------------------------------------------------------------------
 
@@ -205,7 +241,10 @@ class Lane:
         """Cut the next batch, if a call may start now."""
         if not self._may_start(now):
             return None
-        call = self._next_group(call_id, now) or self._next_batch(call_id, now) or self._next_group(call_id, now)
+        if self._searching < (SEARCH_CALLS if self._whole_batch_waits() else SEARCH_CALLS_AT_MOST):
+            call = self._next_search(call_id, now) or self._next_batch(call_id, now)
+        else:
+            call = self._next_batch(call_id, now) or self._next_search(call_id, now)
         if call is None:
             return None
         self.calls[call_id] = call
@@ -217,7 +256,7 @@ class Lane:
 
     def wake_at(self, now: float) -> float | None:
         """When a call may become possible that is not possible now."""
-        if not (self.queue or self._suspects):
+        if not (self.queue or self._bisection.can_call):
             return None
         at = self.can_call_at(now)
         if at > now or not self.calls:
@@ -239,6 +278,7 @@ class Lane:
         self.trouble = None
         took = now - call.started_at
         self._longest = max(took, LONGEST_KEPT * self._longest)
+        self._answers += 1
         self.typical = took if self.typical is None else self.typical + TYPICAL_WEIGHT * (took - self.typical)
         if now >= self._ordered_until:
             self._recover()
@@ -259,32 +299,41 @@ class Lane:
             self.sick_until = max(self.sick_until or now, self._ordered_until)
         self._put_back(call, may_have_reached=failure.may_have_reached)
 
-    def refused(self, call: Call) -> bool:
+    def accepted(self, call: Call) -> None:
+        """Mirakl took the products of a call in."""
+        limit = self.specification.products_per_call
+        parts, products = len(call.parts), len(call.products)
+        if self._bisection.carries(call.call_id):
+            self._bisection.accepted(call.call_id, parts, products, limit)
+        else:
+            self._size.accepted(parts, products, limit)
+        self._decided(products)
+
+    def refused(self, call: Call, *, too_large: bool) -> bool:
         """Mirakl blames an entry of the batch: search for it. ``False`` where there is only one part to blame.
 
         Parts that no further call may start for (their partition is being given up) stay unanswered: whether they
         are to blame is not known.
         """
-        parts = [part for part in call.parts if not part.withdrawn]
-        if len(call.parts) == 1:
-            return False
-        if not parts:
-            return True
-        search = call.search or Search(2 * (len(parts) - 1).bit_length() + 2)
-        size = (len(parts) + 1) // HALVES
-        if search.budget < HALVES:
-            size = min(size, SMALL_GROUP) if len(parts) > SMALL_GROUP else 1
-        else:
-            search.budget -= HALVES
-        groups = [Group(parts[start : start + size], search) for start in range(0, len(parts), size)]
-        for group in reversed(groups):
-            self._suspect(group)
-        return True
+        only = len(call.parts) == 1
+        parts = [] if only else [part for part in call.parts if not part.withdrawn]
+        if self._bisection.carries(call.call_id):
+            self._bisection.refused(call.call_id, parts, len(call.products), too_large=too_large)
+        elif not only:
+            self._size.refused(len(call.products))
+            self._bisection.begin(parts, too_large=too_large)
+        self._decided(len(call.products) if only else 0)
+        return not only
+
+    def rejected(self, call: Call) -> None:
+        """Mirakl answered a call, and not about its entries."""
+        if self._bisection.carries(call.call_id):
+            self._bisection.returned(call.call_id, [])
 
     # -- inside ----------------------------------------------------------------------------------------
 
     def _may_start(self, now: float) -> bool:
-        if not (self.queue or self._suspects) or self.can_call_at(now) > now:
+        if not (self.queue or self._bisection.can_call) or self.can_call_at(now) > now:
             return False
         if not self.calls:
             return True
@@ -292,10 +341,14 @@ class Lane:
             return False
         if self.sick_until is not None:  # a single probe, beside what went out before the failure
             return all(call.started_at < self._failed_at for call in self.calls.values())
-        return bool(self._suspects) or self._whole_batch_waits() or now >= self._tail_at()
+        return self._bisection.can_call or self._whole_batch_waits() or now >= self._tail_at()
+
+    def _decided(self, products: int) -> None:
+        former = self._per_call if self._refusals_repeat() else self.specification.products_per_call
+        self._per_call = former + THROUGHPUT_WEIGHT * (products - former)
 
     def _whole_batch_waits(self) -> bool:
-        wanted, limit = 0, self.specification.products_per_call
+        wanted, limit = 0, min(self.specification.products_per_call, self._size.most)
         if len(self.queue) >= limit:  # each brings one at least
             return True
         for part in self.queue:
@@ -311,10 +364,19 @@ class Lane:
 
     def _next_batch(self, call_id: int, now: float) -> Call | None:
         self._split_head()
-        limit = self.specification.products_per_call
-        parts, products = cut_batch(self.queue, limit, self._in_flight, self._suspect_ids)
-        self._suspects_turn = True
-        return Call(call_id, parts, products, now) if parts else None
+        limit = min(self.specification.products_per_call, self._size.most)
+        parts, products = cut_batch(self.queue, limit, self._in_flight, self._bisection.ids)
+        if not parts:
+            return None
+        self._searching = 0
+        return Call(call_id, parts, products, now)
+
+    def _next_search(self, call_id: int, now: float) -> Call | None:
+        found = self._bisection.next_call(call_id, self.specification.products_per_call, self._in_flight)
+        if found is None:
+            return None
+        self._searching += 1
+        return Call(call_id, *found, now)
 
     def _split_head(self) -> None:
         limit = self.specification.products_per_call
@@ -322,50 +384,13 @@ class Lane:
         if self.queue and len(self.queue[0].products) > limit:
             self.queue.extendleft(reversed(self.queue.popleft().split(limit)))
 
-    def _next_group(self, call_id: int, now: float) -> Call | None:
-        """The oldest group of suspects that conflicts with no call that is out."""
-        while self._suspects and self._suspects_turn:
-            group = self._suspects.popleft()
-            self._suspect_ids -= Counter(id_ for part in group.parts for id_ in part.products)
-            parts, products = cut_batch(deque(group.parts), _NO_LIMIT, self._in_flight)
-            alive = [part for part in group.parts if not part.withdrawn]
-            if alive and len(parts) < len(alive):
-                self._suspect(group)
-                return None
-            if len(products) > self.specification.products_per_call:
-                for smaller in self._cut_again(group):
-                    self._suspect(smaller)
-                continue
-            if parts:
-                self._suspects_turn = group.search.budget > 0
-                return Call(call_id, parts, products, now, group.search)
-        return None
-
-    def _cut_again(self, group: Group) -> list[Group]:
-        """Cut a group that was made when a call could carry more; the last piece comes first."""
-        limit = self.specification.products_per_call
-        pieces = deque(
-            piece for part in group.parts for piece in (part.split(limit) if len(part.products) > limit else [part])
-        )
-        groups: list[Group] = []
-        while pieces:
-            parts, _ = cut_batch(pieces, limit, {})
-            groups.insert(0, Group(parts, group.search))
-        return groups
-
-    def _suspect(self, group: Group) -> None:
-        self._suspects.appendleft(group)
-        self._suspects_turn = True
-        self._suspect_ids.update(id_ for part in group.parts for id_ in part.products)
-
     def _put_back(self, call: Call, *, may_have_reached: bool) -> None:
         parts = [part for part in call.parts if not part.withdrawn]
         for part in parts:
             part.may_have_reached |= may_have_reached
             part.request.may_have_reached |= may_have_reached
-        if call.search is not None:
-            if parts:
-                self._suspect(Group(parts, call.search))
+        if self._bisection.carries(call.call_id):
+            self._bisection.returned(call.call_id, parts)
         else:
             self.queue.extendleft(reversed(parts))
 
@@ -375,7 +400,6 @@ class Lane:
         self.sick_until = None
 
 
-_NO_LIMIT = 1 << 60
 _PRODUCTS = attrgetter("products")
 
 

@@ -1,7 +1,7 @@
 """The work under way: records of an assignment, the requests read from them, the parts they travel in."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -168,6 +168,24 @@ class Assignment:
     ended: bool = False
     revoking: bool = False
     paused: bool = False
+    lanes: "set[Lane | None]" = field(default_factory=set)
+    """Whom it has fed since the last tick, or was seen to feed next; ``None``: records that need no lane."""
+    fed_at: "dict[Lane | None, float]" = field(default_factory=dict)
+    """Lane -> the last tick at which it was among those."""
+    shared: bool = False
+    """It feeds several lanes. As of the last tick."""
+    seeks_others: bool = False
+    """It feeds none but lanes that cannot call, as far as is known. As of the last tick."""
+    looked_at: int = -1
+    """Newest offset among the waiting records that was looked ahead at."""
+
+    def recent_lanes(self, now: float, seconds: float) -> "Collection[Lane | None]":
+        """Return the lanes that it has fed within so many seconds, or is known to feed next."""
+        self.fed_at.update(dict.fromkeys(self.lanes, now))
+        self.lanes.clear()
+        if any(at < now - seconds for at in self.fed_at.values()):
+            self.fed_at = {lane: at for lane, at in self.fed_at.items() if at >= now - seconds}
+        return self.fed_at.keys()
 
     def fetched(self, record: Record) -> None:
         """A record that was delivered waits."""

@@ -121,8 +121,13 @@ def _end(rng: Random, lane: Lane, call: Call, now: float) -> None:
         lane.failed(call, CallFailure("HTTP 503", may_have_reached=False, status=503), now)
         return
     lane.answered(call, now)
-    if chance < 0.5 and lane.refused(call):
-        return
+    if chance < 0.5:
+        if lane.refused(call, too_large=chance < 0.3):
+            return
+    elif chance < 0.6:
+        lane.rejected(call)
+    else:
+        lane.accepted(call)
     for part in call.parts:
         part.tracking = call.call_id, "a-tracking-id"
 

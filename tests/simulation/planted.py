@@ -12,6 +12,7 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
 from consumer.domain.retry import TokenBucket
 from consumer.engine import core as engine_core
+from consumer.engine import shedding
 from consumer.engine.commands import Commit, Instant, Resume, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.flow import Flow
@@ -140,7 +141,7 @@ def _never(*_: object) -> bool:
     return False
 
 
-def _endless(_self: Lane, _seconds: float, _slots: int) -> float:
+def _endless(_self: Lane, *_: object) -> float:
     return float("inf")
 
 
@@ -148,7 +149,7 @@ def _any_epoch(self: Core, part: Any) -> Any:  # noqa: ANN401 - as the core's ow
     return self._assignments.get(part.partition)
 
 
-_assigned, _start_calls, _shed_request = Core.assigned, Core._start_calls, Core._shed_request
+_assigned, _start_calls, _may_shed = Core.assigned, Core._start_calls, shedding._may_shed
 
 
 def _not_resumed(self: Core, at: Instant, *args: Any) -> None:  # noqa: ANN401 - as the core's own
@@ -172,8 +173,8 @@ def _trim_too_much(self: Progress) -> None:
         self._origin = self.base
 
 
-def _shed_anyone(self: Core, request: Request, _impaired: object, at: Instant) -> bool:
-    return _shed_request(self, request, set(self._lanes.values()), at)
+def _shed_anyone(request: Request, _cannot_call: object, now: float) -> bool:
+    return _may_shed(request, set(filter(None, [request.lane])), now)
 
 
 def _calls_anyway(self: Core, at: Instant) -> None:
@@ -269,7 +270,7 @@ BUGS = (
     Bug("never forget the failures of a lane", ((Lane, "_recover", _unforgiving),)),
     Bug("pause although there is appetite", ((Flow, "_is_full", _never_sated),)),
     Bug("drop one flag too many when a tracker trims", ((Progress, "_trim", _trim_too_much),)),
-    Bug("shed requests of healthy lanes too", ((Core, "_shed_request", _shed_anyone),)),
+    Bug("shed requests of healthy lanes too", ((shedding, "_may_shed", _shed_anyone),)),
     Bug("start calls although nothing commits", ((Core, "_start_calls", _calls_anyway),)),
     Bug("leave the quota as it is after a 429", ((TokenBucket, "empty", _nothing),)),
     Bug("do not look at failed deliveries", ((KAFKA_OUT._Committer, "_delivered", _nothing),)),

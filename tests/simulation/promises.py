@@ -181,7 +181,9 @@ class Promises:
         if core._standstill.troubles or core._stopping or core.appetite < limits.brisk_records // 4:
             return
         for partition in partitions:
-            each = core._assignments[partition]
+            each = core._assignments.get(partition)
+            if each is None:  # it was drained in the same event
+                continue
             first = each.waiting[0].offset if each.waiting else each.given_back
             beyond = first is not None and first - each.progress.base >= limits.window
             if partition not in core._flow.overfed and each.progress.used < limits.window and not beyond:

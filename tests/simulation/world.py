@@ -164,7 +164,7 @@ class World:
             next_call = lane.can_call_at(self.loop.now) - self.start
             self.trace(
                 f"    {lane.specification.name}: {lane.state(self.loop.now)}, {len(lane.queue)} queued,"
-                f" {len(lane._suspects)} groups, calls {list(lane.calls)}, can call at {next_call:.2f}"
+                f" {lane._bisection.depth} in bisection, calls {list(lane.calls)}, can call at {next_call:.2f}"
             )
 
     def trace(self, text: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.domain.calls import Refusal
-from consumer.domain.outcome import Partial
+from consumer.domain.outcome import Failed, Partial
 from consumer.engine.limits import Limits
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
@@ -95,6 +95,10 @@ def test_a_client_that_falls_silent_has_no_partition_paused_that_others_use() ->
     """Its share of what is scarce is long used up, and whether it is dead is not known yet."""
     silent = specification(SECOND, products_per_call=1, concurrent_calls=4)
     world = World(specification(), silent, limits=Limits(records=40, brisk_records=30))
+    _answer_one(world)
+    world.send("other", given=FIRST)
+    world.answer()
+    world.settle()
     world.fetch([world.record(body(f"d{n}", given=SECOND)) for n in range(25)])
     world.wait(0.2)
     assert {0} == world.paused
@@ -102,7 +106,7 @@ def test_a_client_that_falls_silent_has_no_partition_paused_that_others_use() ->
     world.wait(0.5)
     assert set() == world.paused
     assert 15 == world.core.appetite
-    assert [] == world.answered
+    assert ["first", "other"] == world.answered
 
 
 def test_a_client_whose_calls_come_back_is_not_silent_although_one_does_not() -> None:
@@ -141,9 +145,12 @@ def test_a_client_that_holds_more_than_its_share_of_what_is_scarce_has_its_parti
 def test_a_full_lane_takes_one_large_request_and_leaves_those_of_other_partitions_where_they_are() -> None:
     """What a record asks for shows only once it is read; nobody who waits for it may lose his deadline by that."""
     world = World(specification(products_per_call=10, concurrent_calls=1), specification(SECOND))
-    large = {f"p{n}": "sku" for n in range(300)}
+    large = {f"p{n}": "sku" for n in range(600)}
     world.assign(1)
     world.assign(2)
+    world.send("first", given=FIRST)
+    world.answer()
+    world.settle()
     world.send("out", given=FIRST)
     for partition in range(3):
         world.send(f"large-{partition}", large, given=FIRST, partition=partition)
@@ -157,15 +164,15 @@ def test_a_full_lane_takes_one_large_request_and_leaves_those_of_other_partition
         world.answer()
         world.settle()
         world.wait(0.1)
-    assert {"out", "large-0", "large-1", "large-2", "other"} == set(world.answered)
+    assert {"first", "out", "large-0", "large-1", "large-2", "other"} == set(world.answered)
     assert {"SYNCHRONIZED"} == {world.code(each) for each in world.answered}
 
 
 def test_a_lane_counts_on_no_more_calls_at_once_than_are_left_to_it() -> None:
     """With few calls for all, what a specification would allow says little about how fast a queue shrinks."""
+    many = specification(products_per_call=1, concurrent_calls=8)
     waiting = [
-        _queue_until_paused(World(specification(products_per_call=1, concurrent_calls=8), limits=Limits(calls=calls)))
-        for calls in (1, 256)
+        _queue_until_paused(World(many, specification(SECOND), limits=Limits(calls=calls))) for calls in (1, 256)
     ]
     assert waiting[0] * 8 == pytest.approx(waiting[1], rel=0.1)
 
@@ -232,15 +239,76 @@ def test_one_call_that_hangs_among_others_that_return_makes_nobody_wait_in_vain(
     assert {"SYNCHRONIZED"} == {world.code(each) for each in world.answered}
 
 
+@pytest.mark.parametrize("products_per_call", [1, 100])
+@pytest.mark.parametrize("deadline", [8.0, 12.0, 300.0])
+def test_a_client_that_hangs_costs_its_neighbours_on_the_same_partition_nothing(
+    deadline: float, products_per_call: int
+) -> None:
+    """Whether its calls come back at all is not known yet, and its requests fill its lane at once."""
+    hanging = specification(SECOND, products_per_call=products_per_call, concurrent_calls=1)
+    world = World(specification(), hanging, limits=Limits(request_deadline=deadline))
+    world.fetch([world.record(body(f"hangs-{n}", given=SECOND)) for n in range(50)])
+    for n in range(20):
+        world.send(f"r{n}", given=FIRST)
+        asked_at = world.now
+        while not (answerable := [call for call in world.calls.values() if call.specification.id == FIRST]):
+            world.live(0.1)
+        assert 0.2 >= world.now - asked_at
+        world.answer(answerable[0])
+        world.live(0.3)
+
+    assert {"SYNCHRONIZED"} == {world.code(f"r{n}") for n in range(20)}
+
+
+@pytest.mark.parametrize(("seconds", "warm"), [(8.0, 0), (8.0, 10), (20.0, 0)])
+def test_a_mirakl_that_is_slow_from_some_moment_on_is_never_called_unavailable(seconds: float, warm: int) -> None:
+    """Nobody else is held up, and no request is read that cannot be answered in time."""
+    world = World(specification())
+    served = Served(world, 0.3)
+    for n in range(warm):
+        world.send(f"warm-{n}")
+        served.live(1.0)
+    served.seconds = seconds
+    sent = 0
+    for _ in range(320):
+        while 0 not in world.paused and (room := min(500, world.core.appetite)):
+            world.fetch([world.record(body(f"r{n}")) for n in range(sent, sent + room)])
+            sent += room
+        served.live(1.0)
+
+    assert {"SYNCHRONIZED"} == {world.code(name) for name in ("r0", "r99", "r100", "r199")}
+    assert not any(isinstance(request.verdict, Failed) for request in world.committed)
+
+
+class Served:
+    """A Mirakl that is well and takes its time for each call."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self.seconds = seconds
+        self._world = world
+        self._due: dict[int, float] = {}
+
+    def live(self, seconds: float) -> None:
+        world, end = self._world, self._world.now + seconds
+        while world.now < end:
+            for call_id in world.calls:
+                self._due.setdefault(call_id, world.now + self.seconds)
+            world.live(0.5)
+            for call_id in [call_id for call_id in world.calls if self._due.get(call_id, end + 1) <= world.now]:
+                world.answer(world.calls[call_id])
+
+
 def _queue_until_paused(world: World) -> int:
-    world.send("first")
+    world.send("other", given=SECOND)
+    world.answer()
+    world.send("first", given=FIRST)
     world.wait(1.0)
     world.answer()
     world.settle()
     while not world.paused:
-        world.fetch([world.record(body(f"r{world.now}")) for _ in range(20)])
+        world.fetch([world.record(body(f"r{world.now}-{n}", given=FIRST)) for n in range(20)])
         world.wait(0.1)
-    return world.status.lanes[0].depth
+    return next(lane.depth for lane in world.status.lanes if lane.client_specification_id == FIRST)
 
 
 def _answer_one(world: World) -> None:

@@ -232,31 +232,85 @@ def small(window: int = 40, records: int = 1000) -> Limits:
     return Limits(window=window, records=records, brisk_records=records)
 
 
-def test_a_dead_client_sheds_its_oldest_when_the_window_is_three_quarters_full_down_to_a_half() -> None:
-    world = World(limits=small())
-    world.send("r0")
-    world.fail()
-    world.fetch([world.record(body(f"r{n}")) for n in range(1, 29)])
+def beside_another(limits: Limits) -> World:
+    """A world whose partition feeds another client as well, which has been answered once, and is idle."""
+    world = World(specification(), specification(SECOND), limits=limits)
+    world.send("other", given=SECOND)
+    world.answer()
     world.settle()
-    assert [] == world.answered
+    return world
 
-    world.fetch([world.record(body("r29"))])
+
+def dead_with(world: World, count: int, partition: int = 0) -> None:
+    """The first client is dead, and so many requests wait for it."""
+    world.send("r0", given=FIRST, partition=partition)
+    world.fail()
+    world.fetch([world.record(body(f"r{n}", given=FIRST), partition) for n in range(1, count)])
+
+
+def test_a_dead_client_sheds_its_oldest_when_the_window_is_three_quarters_full_down_to_a_half() -> None:
+    world = beside_another(small())
+    dead_with(world, 29)
+    world.settle()
+    assert ["other"] == world.answered
+
+    world.fetch([world.record(body("r29", given=FIRST))])
     world.jump(0.1)
     world.settle()
-    assert [f"r{n}" for n in range(10)] == sorted(world.answered, key=lambda name: int(name[1:]))
-    assert {"CM21_UNAVAILABLE"} == {world.code(name) for name in world.answered}
+    shed = world.answered[1:]
+    assert [f"r{n}" for n in range(10)] == sorted(shed, key=lambda name: int(name[1:]))
+    assert {"CM21_UNAVAILABLE"} == {world.code(name) for name in shed}
+
+
+def test_a_dead_client_that_holds_up_nobody_sheds_nothing_before_the_deadline() -> None:
+    """The window is full; another client is answered from a partition of its own."""
+    world = World(specification(), specification(SECOND), limits=small(records=60))
+    world.assign(1)
+    dead_with(world, 40)
+    for n in range(20):
+        world.send(f"other-{n}", given=SECOND, partition=1)
+        world.live(0.1)
+        for call in [call for call in world.calls.values() if call.specification.id == SECOND]:
+            world.answer(call)
+    world.live(1.0)
+
+    assert {f"other-{n}" for n in range(20)} <= set(world.answered)
+    assert not any(name.startswith("r") for name in world.answered)
+
+
+def test_a_dead_client_sheds_for_another_one_whose_record_was_fetched_and_waits_behind_it() -> None:
+    """Nothing else has told that its partition feeds somebody else as well."""
+    world = World(specification(), specification(SECOND), limits=small())
+    dead_with(world, 60)
+    world.send("other", given=SECOND)
+    world.live(1.0)
+    world.answer(next(call for call in world.calls.values() if call.specification.id == SECOND))
+    world.settle()
+
+    assert "SYNCHRONIZED" == world.code("other")
+
+
+def test_nothing_is_shed_behind_a_request_that_is_waited_for() -> None:
+    """The window would not move for it."""
+    world = beside_another(small())
+    world.send("slow", given=SECOND)
+    dead_with_calls = [world.record(body(f"r{n}", given=FIRST)) for n in range(35)]
+    world.fetch(dead_with_calls)
+    world.answer(world.call_log[-1], CallFailure("HTTP 503", may_have_reached=False))
+    world.jump(0.1)
+    world.settle()
+
+    assert ["other"] == world.answered
 
 
 def test_what_is_in_a_probe_is_not_shed_before_the_probe_tells() -> None:
     """Else it would be called unknown, though it never reached Mirakl; a probe that hangs is waited for 5 s at most."""
-    world = World(limits=small())
-    world.send("r0")
-    world.fail()
-    world.fetch([world.record(body(f"r{n}")) for n in range(1, 29)])
+    world = beside_another(small())
+    dead_with(world, 29)
     world.wait(1.0)
     assert 1 == len(world.calls)
     probed = next(iter(world.calls.values())).requests
-    world.fetch([world.record(body("r29"))])
+    world.fetch([world.record(body("r29", given=FIRST))])
     world.settle()
     assert probed > 0
     assert "r0" not in world.answered
@@ -267,14 +321,24 @@ def test_what_is_in_a_probe_is_not_shed_before_the_probe_tells() -> None:
 
 
 def test_a_dead_client_sheds_when_a_global_budget_is_three_quarters_full() -> None:
-    world = World(limits=small(window=1000, records=40))
-    world.send("r0")
-    world.fail()
-    world.fetch([world.record(body(f"r{n}")) for n in range(1, 30)])
+    world = beside_another(small(window=1000, records=40))
+    dead_with(world, 30)
     world.jump(0.1)
     world.settle()
 
-    assert 10 == len(world.answered)
+    assert 10 == len(world.answered[1:])
+
+
+def test_a_dead_client_sheds_when_a_record_of_another_partition_finds_no_room_for_it() -> None:
+    world = World(specification(), specification(SECOND), limits=small(records=40))
+    world.assign(1)
+    dead_with(world, 40)
+    world.send("other", given=SECOND, partition=1)
+    world.live(0.5)
+    world.answer(next(call for call in world.calls.values() if call.specification.id == SECOND))
+    world.settle()
+
+    assert "SYNCHRONIZED" == world.code("other")
 
 
 def test_a_healthy_lane_never_sheds_although_the_window_is_full() -> None:
@@ -304,7 +368,7 @@ def test_a_partition_that_feeds_a_slow_lane_is_paused_and_resumed_when_the_lane_
     world.jump(0.1)
     assert {0} == world.paused
 
-    while len(world.committed) < 20:
+    while len(world.committed) < 25:
         world.wait(2.0)
         world.answer()
         if world.transaction:

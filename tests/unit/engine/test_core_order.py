@@ -198,7 +198,7 @@ def test_a_request_that_changes_its_lane_stays_ahead_of_newer_ones_of_its_id() -
 
 
 def test_the_search_for_conflicts_is_part_of_what_one_event_may_cost() -> None:
-    world = World()
+    world = World(specification(products_per_call=1000))
     for n in range(9):
         world.send(f"unread{n}", {f"p{n}": "s" * 100_000}, schema="v9")
     before = world.status.in_flight_records

@@ -235,18 +235,21 @@ def test_nothing_of_a_partition_is_taken_in_once_it_is_to_be_given_up() -> None:
 
 def test_a_stop_finishes_what_is_out_and_what_waits_and_takes_nothing_in() -> None:
     world = World(specification(products_per_call=1, concurrent_calls=1))
+    world.send("first")
+    world.answer()
+    world.settle()
     world.fetch([world.record(body(f"r{n}")) for n in range(3)])
     world.do(world.core.stop)
     world.send("late")
     assert 0 == world.core.appetite
     for _ in range(3):
         world.answer()
-    assert [] == world.answered
+    assert ["first"] == world.answered
     assert not world.stopped
     while world.transaction is not None:
         world.commit()
 
-    assert ["r0", "r1", "r2"] == world.answered
+    assert ["first", "r0", "r1", "r2"] == world.answered
     assert is_over(world)
 
 
