@@ -27,6 +27,15 @@ TRANSACTION_SECONDS = 10.0
 """For the beginning of a transaction: a cluster that never had one creates its log first."""
 METADATA_CHARACTERS = 4_095
 """What ``offset.metadata.max.bytes`` has to take for any progress map, with room."""
+_NO_COORDINATOR = frozenset(
+    {
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError._TIMED_OUT,  # noqa: SLF001  public names of codes
+        KafkaError._TRANSPORT,  # noqa: SLF001
+    }
+)
 _READY = "The brokers agree."
 
 
@@ -123,13 +132,15 @@ def _check_group(admin: AdminClient, group: str) -> Iterator[Finding]:
         error = problem.args[0]
         if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             yield _missing(subject, "READ", f"group {group}")
-        elif error.code() != KafkaError.GROUP_ID_NOT_FOUND:
+        elif error.code() in _NO_COORDINATOR:
             yield Finding(
                 Level.WARN,
                 subject,
                 f"Its coordinator does not tell of it ({error.name()}: {error.str()}).",
                 "Check the brokers; offsets.topic.replication.factor must not exceed their number.",
             )
+        else:  # nobody has joined it yet
+            yield Finding(Level.OK, subject, "It is new.")
         return
     if allowed and not {AclOperation.READ, AclOperation.ALL} & set(allowed):
         yield _missing(subject, "READ", f"group {group}")
