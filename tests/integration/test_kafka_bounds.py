@@ -105,16 +105,17 @@ def test_short_maps_are_committed_where_the_broker_takes_no_others(deployment: D
     ]
     session = {"RESYNC_KAFKA__PROPERTIES": '{"session.timeout.ms": 8000}', "RESYNC_CALL_TIMEOUT": "60s"}
     with deployment.service(**session) as service:
+        outcomes = deployment.outcomes  # which follows from here on
         coordinates = deployment.send(*requests)
         time.sleep(QUIET_SECONDS)
-        answered = sum(1 for each in coordinates if each in deployment.outcomes.results)
+        answered = sum(1 for each in coordinates if each in outcomes.results)
         assert 0.9 * REQUESTS < answered < REQUESTS
         assert 200 == service.status("/readyz")
         metrics = service.get("/metrics").text
         assert "resync_progress_maps_cut_total 0.0" not in metrics
         assert any("offset.metadata.max.bytes" in line["event"] for line in service.log())
-        deployment.outcomes.wait(coordinates, timeout=90)
-    assert {1} == {len(deployment.outcomes.results[each]) for each in coordinates}
+        outcomes.wait(coordinates, timeout=90)
+    assert {1} == {len(outcomes.results[each]) for each in coordinates}
 
 
 @pytest.mark.slow
