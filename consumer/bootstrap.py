@@ -42,6 +42,7 @@ from consumer.adapters.publications import Publications, Topics
 from consumer.adapters.registry import RegistrySchemas
 from consumer.adapters.stop_signals import StopSignals
 from consumer.adapters.stores import DirectoryReader, Encryption, StoreTrouble, check_schema, create_engine
+from consumer.adapters.topic_watch import TopicWatch
 from consumer.adapters.watchdog import Heartbeat, Watchdog
 from consumer.adapters.wire import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome
@@ -160,6 +161,10 @@ class _Service:
             self._driver.post,
             lambda: self._driver.appetite,
             _drain_seconds(settings),
+            topic_id=None,
+        )
+        self._topic_watch = TopicWatch(
+            settings.kafka.admin_properties(), settings.topics.requests, self._source.topic_is
         )
         self._sink = self._make_sink(publications, sizes)
         self._driver.connect(self._source, self._sink)
@@ -203,6 +208,7 @@ class _Service:
     async def _live(self) -> None:
         self._signals.on_first(partial(self._on_stop_signal, asyncio.get_running_loop()))
         self._source.start()
+        self._topic_watch.start()
         await self._driver.run()
 
     def _on_stop_signal(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -217,6 +223,7 @@ class _Service:
 
     def _let_go(self) -> None:
         """Leave the group, so that others go on at once; neither thread is waited for without end."""
+        self._topic_watch.stop()
         deadline = time.monotonic() + LEAVING_SECONDS
         ended = [thread.stop(max(0.0, deadline - time.monotonic())) for thread in (self._source, self._sink)]
         if not all(ended):

@@ -46,7 +46,7 @@ from confluent_kafka import (
 )
 
 from consumer.adapters.unreadable import BatchSearch
-from consumer.domain.progress import CommitPoint
+from consumer.domain.progress import CommitPoint, topic_id_of
 from consumer.engine.commands import Instant, Reload, Reread
 from consumer.engine.core import Core
 from consumer.engine.driver import Event
@@ -118,14 +118,17 @@ class OwnerThreadError(Exception):
 class KafkaSource:
     """The owner thread and what other threads may ask of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one statement for each piece of state
         self,
         properties: Mapping[str, Any],
         topic: str,
         post: Callable[[Event], None],
         appetite: Callable[[], int],
         drain_seconds: float,
+        topic_id: bytes | None = b"",
     ) -> None:
+        """``topic_id``: empty where it is not known; ``None``: ``topic_is`` will tell, and nothing is read before."""
+        self._topic_id = topic_id
         self._topic = topic
         self._post = post
         self._appetite = appetite
@@ -212,6 +215,10 @@ class KafkaSource:
     def reread(self, reread: Reread) -> None:
         """Read a partition again from an offset, in the same assignment."""
         self._requests.append(partial(self._reread_from, reread))
+
+    def topic_is(self, topic_id: bytes) -> None:
+        """Tell the id of the requests topic; empty where the brokers do not tell it."""
+        self._requests.append(partial(self._on_topic_id, topic_id))
 
     def commit(self, offsets: Sequence[TopicPartition], done: Callable[[KafkaError | None], None]) -> None:
         """Commit outside of a transaction, for the at-least-once mode; ``done`` is called on the owner thread."""
@@ -519,7 +526,9 @@ class KafkaSource:
         One question may take as long as its time-out, so a turn asks no more once its budget is spent.
         """
         began = time.monotonic()
-        due = sorted(self._unread, key=lambda partition: self._unread[partition].due) if self._unread else ()
+        if not self._unread or self._topic_id is None:
+            return
+        due = sorted(self._unread, key=lambda partition: self._unread[partition].due)
         for partition in due:
             unread = self._unread[partition]
             if unread.due > began or time.monotonic() - began >= PROGRESS_BUDGET_SECONDS or self._stop.is_set():
@@ -537,6 +546,7 @@ class KafkaSource:
                     return
                 told = believed
             self._told[partition] = told
+            self._check_topic_id(partition, told)
             if told.offset < 0 or partition in self._out_of_range or partition in self._anew:
                 self._start_within_log(partition, told.offset, told.metadata)
             else:
@@ -637,7 +647,8 @@ class KafkaSource:
         self._read_to[partition] = offset
         self._last_epoch += 1
         epoch = self._epochs[partition] = self._last_epoch
-        self._post(lambda core, at: core.assigned(at, partition, epoch, offset, metadata))
+        topic_id = self._topic_id or b""
+        self._post(lambda core, at: core.assigned(at, partition, epoch, offset, metadata, topic_id))
         self._publish()
 
     def _reassign(self, place: TopicPartition) -> None:
@@ -674,6 +685,34 @@ class KafkaSource:
             _log.error("partition %d: records from offset %d to %d are gone unread", partition, position, low - 1)
             self._post_ranges(self._epochs, {partition: low}, {partition: low})
         self._reassign(TopicPartition(self._topic, partition, max(position, low)))
+
+    def _on_topic_id(self, topic_id: bytes) -> None:
+        """Where the topic was deleted and made anew, its partitions are read from their start."""
+        former = self._topic_id
+        self._topic_id = topic_id or former or b""
+        if not former or former == self._topic_id:
+            return
+        started = [partition for partition in self._epochs if partition not in self._renewed]
+        self._anew.update(self._unread)
+        for partition in (*started, *self._unread):
+            self._tell_made_anew(partition)
+        self._begin_anew(started)
+
+    def _check_topic_id(self, partition: int, told: CommitPoint) -> None:
+        """Offsets that were committed for a former topic of this name say nothing about this one."""
+        committed_for = topic_id_of(told.offset, told.metadata)
+        if committed_for and self._topic_id and committed_for != self._topic_id and partition not in self._anew:
+            self._tell_made_anew(partition)
+            self._anew.add(partition)
+
+    def _tell_made_anew(self, partition: int) -> None:
+        _log.error(
+            "partition %d: the topic %s was deleted and made anew. It is read from its start; requests of the former "
+            "topic that were not read are gone.",
+            partition,
+            self._topic,
+        )
+        self._post(lambda core, at: core.reset(at, partition))
 
     def _begin_anew(self, partitions: Sequence[int]) -> None:
         """The log is another one: have what was read of the former one answered, then read this one from its start."""

@@ -7,8 +7,10 @@ in the commit's metadata, so that the next owner of the partition skips them::
 
 Bit *i* of the bitmap (least significant bit first) stands for the offset ``base + i``; ``base`` repeats the
 committed offset, so that a map can never be read against another one. The bitmap is raw or deflated,
-whichever is shorter. A window of 20,000 offsets is at most 2,500 bytes of bitmap and 3,144 characters of
-metadata; a broker takes 4,096 bytes (``offset.metadata.max.bytes``), of which the client library uses one.
+whichever is shorter. Where the topic's id is known, the bitmap is deflated and ``t`` and the id follow it: readers of
+former releases ignore what stands behind the deflated bitmap. A window of 20,000 offsets is at most 2,500 bytes of
+bitmap and 3,169 characters of metadata; a broker takes 4,096 bytes (``offset.metadata.max.bytes``), of which the client
+library uses one.
 
 Three views of one partition must not be confused: what was *received*, what is *finished* (its outcome is in
 a transaction that has committed) and what a transaction *would* make finished. Only ``finish`` moves the
@@ -26,6 +28,7 @@ WINDOW = 20_000
 _MAGIC = b"m\x01"
 _RAW, _DEFLATED = b"r", b"z"
 _HEADER = len(_MAGIC) + 1 + 4 + 8
+_TOPIC_MARK = b"t"
 _DEFLATE_FROM = 64
 """Bytes of bitmap below which deflating cannot pay."""
 
@@ -47,24 +50,29 @@ class CommitPoint:
     """The map leaves finished offsets out, since a longer one would be refused."""
 
 
-def encode_map(base: int, bitmap: bytes, longest: int | None = None) -> str:
-    """Write a progress map; an empty bitmap needs none.
+def encode_map(base: int, bitmap: bytes, longest: int | None = None, topic_id: bytes = b"") -> str:
+    """Write a progress map; an empty bitmap needs none, unless there is a topic id to be kept.
 
     ``longest``: characters that the map may have; a longer one is cut to its lowest offsets. What it leaves out is
     repeated after a crash, and nothing is lost.
     """
-    text = _encode_whole(base, bitmap)
+    text = _encode_whole(base, bitmap, topic_id)
     while longest is not None and len(text) > longest:
-        bitmap = bitmap[: min(len(bitmap) - 1, len(bitmap) * longest // len(text))].rstrip(b"\0")
-        text = _encode_whole(base, bitmap)
+        if bitmap:
+            bitmap = bitmap[: min(len(bitmap) - 1, len(bitmap) * longest // len(text))].rstrip(b"\0")
+        else:
+            topic_id = b""
+        text = _encode_whole(base, bitmap, topic_id)
     return text
 
 
-def _encode_whole(base: int, bitmap: bytes) -> str:
-    if not bitmap:
+def _encode_whole(base: int, bitmap: bytes, topic_id: bytes) -> str:
+    if not bitmap and not topic_id:
         return ""
     form, body = _RAW, bitmap
-    if len(bitmap) >= _DEFLATE_FROM:
+    if topic_id:
+        form, body = _DEFLATED, zlib.compress(bitmap, 1) + _TOPIC_MARK + topic_id
+    elif len(bitmap) >= _DEFLATE_FROM:
         deflated = zlib.compress(bitmap, 1)
         if len(deflated) < len(bitmap):
             form, body = _DEFLATED, deflated
@@ -79,6 +87,22 @@ def decode_map(base: int, metadata: str) -> bytes:
     """
     if not metadata:
         return b""
+    form, body = _checked(base, metadata)
+    return _bounded(body if form == _RAW else _inflate(body)[0])
+
+
+def topic_id_of(base: int, metadata: str) -> bytes:
+    """Read the id of the topic that the offset ``base`` was committed for; empty where the metadata has none."""
+    try:
+        form, body = _checked(base, metadata)
+        behind = b"" if form == _RAW else _inflate(body)[1]
+    except ProgressMapIgnoredError:
+        return b""
+    return behind[len(_TOPIC_MARK) :] if behind.startswith(_TOPIC_MARK) else b""
+
+
+def _checked(base: int, metadata: str) -> tuple[bytes, bytes]:
+    """Return the form and the bitmap in this form, with what stands behind it."""
     try:
         blob = base64.b85decode(metadata)
     except ValueError as error:
@@ -90,10 +114,11 @@ def decode_map(base: int, metadata: str) -> bytes:
         raise ProgressMapIgnoredError("checksum mismatch")
     if int.from_bytes(payload[:8], "big") != base:
         raise ProgressMapIgnoredError("made for another committed offset")
-    return _bounded(payload[8:] if form == _RAW else _inflate(payload[8:]))
+    return form, payload[8:]
 
 
-def _inflate(body: bytes) -> bytes:
+def _inflate(body: bytes) -> tuple[bytes, bytes]:
+    """Return the bitmap and what stands behind it."""
     stream = zlib.decompressobj()
     try:
         bitmap = stream.decompress(body, WINDOW // 8 + 1)
@@ -101,7 +126,7 @@ def _inflate(body: bytes) -> bytes:
         raise ProgressMapIgnoredError("cannot be inflated") from error
     if not stream.eof:
         raise ProgressMapIgnoredError("wider than the window, or cut short")
-    return bitmap
+    return bitmap, stream.unused_data
 
 
 def _bounded(bitmap: bytes) -> bytes:
@@ -121,9 +146,10 @@ class Progress:
     read before. So a reader that leaves records out, for whatever reason, cannot lose them.
     """
 
-    __slots__ = ("_flags", "_origin", "base", "position", "read_to")
+    __slots__ = ("_flags", "_origin", "_topic_id", "base", "position", "read_to")
 
-    def __init__(self, base: int, bitmap: bytes = b"") -> None:
+    def __init__(self, base: int, bitmap: bytes = b"", topic_id: bytes = b"") -> None:
+        self._topic_id = topic_id
         self.base = base
         self.position = base
         self.read_to = base
@@ -194,13 +220,11 @@ class Progress:
         base = self._lowest_open(flags)
         start = base - origin
         last = flags.rfind(_DONE, start)
-        if last < start:
-            return CommitPoint(base, "")
-        bitmap = _bitmap(flags[start : last + 1])
-        metadata = encode_map(base, bitmap)
+        bitmap = _bitmap(flags[start : last + 1]) if last >= start else b""
+        metadata = encode_map(base, bitmap, None, self._topic_id)
         if longest is None or len(metadata) <= longest:
             return CommitPoint(base, metadata)
-        return CommitPoint(base, encode_map(base, bitmap, longest), cut=True)
+        return CommitPoint(base, encode_map(base, bitmap, longest, self._topic_id), cut=bool(bitmap))
 
     def finish(self, offsets: Iterable[int]) -> None:
         """The transaction with these outcomes has committed."""

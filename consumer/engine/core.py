@@ -142,15 +142,20 @@ class Core:
         self._partition_troubles = messages
         self._settle(at)
 
-    def assigned(self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None) -> None:
-        """A partition's committed offset and map were read; delivery starts at ``offset``."""
+    def assigned(
+        self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None, topic_id: bytes = b""
+    ) -> None:
+        """A partition's committed offset and map were read; delivery starts at ``offset``.
+
+        ``topic_id`` is committed with it, if it is known.
+        """
         self._end([partition])
         try:
             bitmap = decode_map(offset, metadata or "")
         except ProgressMapIgnoredError:
             self._tally.maps_ignored += 1
             bitmap = b""
-        progress = Progress(offset, bitmap)
+        progress = Progress(offset, bitmap, topic_id)
         assignment = Assignment(partition, epoch, progress, precedence=Precedence(self._encodings))
         assignment.committed_offset = offset
         self._assignments[partition] = assignment

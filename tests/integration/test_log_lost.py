@@ -1,15 +1,16 @@
 """Committed offsets that the log does not hold: what is gone is counted, what is there gets its outcome."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # public, not re-exported
 
+from tests.integration.contract import wire
 from tests.integration.contract.deployment import Deployment, deployed, record
-from tests.integration.contract.wire import pairs, request
+from tests.integration.contract.wire import Event, pairs, request
 from tests.support.parts import wait_until
 from tests.support.records import RawRecord
 from tests.support.service import Service
@@ -73,3 +74,55 @@ def test_an_offset_beyond_the_log_begins_anew(own: Deployment) -> None:
         assert one_reset(after)
         time.sleep(1)  # nothing sends the reading back once more
         assert 1 == resets(after)
+
+
+def made_anew(own: Deployment) -> None:
+    """Delete the requests topic and create it again at once."""
+    admin = AdminClient({"bootstrap.servers": own.bootstrap})
+    admin.delete_topics([own.topics.requests])[own.topics.requests].result(10)
+
+    def created() -> bool:
+        try:
+            admin.create_topics([NewTopic(own.topics.requests, 1, 1)])[own.topics.requests].result(10)
+        except KafkaException:
+            return False
+        return True
+
+    wait_until(created, timeout=20, what="the topic is made anew")
+
+
+def test_a_topic_made_anew_while_the_service_runs_is_answered_from_its_start(own: Deployment) -> None:
+    """The position that was committed for the former topic lies inside of the new one."""
+    with own.service("running") as service:
+        own.outcomes.wait(own.send(*[asked(own) for _ in range(5)]))
+        service.pause()
+        made_anew(own)
+        events = ask_anew(own)
+        service.resume()
+        answers_all(own, service, events)
+
+
+def test_a_topic_made_anew_while_the_service_is_down_is_answered_from_its_start(own: Deployment) -> None:
+    made_anew(own)
+    events = ask_anew(own)
+    with own.service("after") as service:
+        wait_until(lambda: not unanswered(own, events), timeout=60, what="the new topic's requests are answered")
+        assert service.running
+
+
+def ask_anew(own: Deployment) -> list[Event]:
+    events = [request(pairs(1)) for _ in range(20)]
+    own.send(*[record(own.keys[0], each, partition=PARTITION) for each in events])
+    return events
+
+
+def answers_all(own: Deployment, service: Service, events: Sequence[Event]) -> None:
+    wait_until(lambda: not unanswered(own, events), timeout=60, what="the new topic's requests are answered")
+    assert "was deleted and made anew" in service.output()
+    assert resets(service) > 0
+
+
+def unanswered(own: Deployment, events: Sequence[Event]) -> set[str]:
+    """Ids of requests that have no result."""
+    results = [each for found in list(own.outcomes.results.values()) for each in list(found)]
+    return {each["requestId"] for each in events} - {wire.read_result(each.value)["requestId"] for each in results}

@@ -18,7 +18,9 @@ from consumer.adapters import kafka_in, kafka_out
 from tests.simulation.kafka import SimulatedConsumer, SimulatedProducer
 from tests.simulation.loop import Loop, Signal, Steps, Wait
 
-_PLAIN = frozenset({"__init__", "pause", "resume", "drained", "reload", "reread", "start", "stop", "commit"})
+_PLAIN = frozenset(
+    {"__init__", "pause", "resume", "drained", "reload", "reread", "topic_is", "start", "stop", "commit"}
+)
 """Called from outside of a task, or where no task can wait."""
 _TASKS = frozenset({"KafkaSource", "_Committer", "TransactionalSink", "AtLeastOnceSink"})
 

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from consumer.adapters import kafka_in
 from consumer.adapters.kafka_in import KafkaSource, Membership
 from consumer.domain.outcome import DeadLettered
-from consumer.domain.progress import CommitPoint
+from consumer.domain.progress import CommitPoint, encode_map, topic_id_of
 from consumer.engine.commands import Reload
 from consumer.engine.driver import Event
 from tests.unit.engine.world import KEY, World, body
@@ -274,14 +274,16 @@ class FakeClock:
 class Reader:
     """The owner thread, turned by the test, with a real core behind it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, offsets: Sequence[int] = ()) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, offsets: Sequence[int] = (), topic_id: bytes | None = b""
+    ) -> None:
         self.clock = FakeClock()
         self.log = Log(self.clock, offsets)
         self.world = World(start=False)
         self.events: list[Event] = []
         monkeypatch.setattr(kafka_in, "Consumer", lambda _properties: self.log)
         monkeypatch.setattr(kafka_in, "time", self.clock)
-        self.source = KafkaSource({}, "requests", self.events.append, lambda: self.world.core.appetite, 1.0)
+        self.source = KafkaSource({}, "requests", self.events.append, lambda: self.world.core.appetite, 1.0, topic_id)
         self.world.do(self.world.core.joined)
 
     def assign(self, *partitions: int) -> None:
@@ -416,6 +418,50 @@ def test_a_log_that_ends_before_the_reader_is_read_from_its_start(monkeypatch: p
 
     assert [*range(10), *range(3)] == reader.answered
     assert 1 == reader.world.status.offset_resets
+
+
+def test_a_topic_made_anew_is_read_from_its_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its offsets go on where the reader stands: nothing but the id tells. What was read of the former is answered."""
+    reader = Reader(monkeypatch, range(6), topic_id=b"former")
+    reader.assign()
+    reader.read(2)
+    reader.log.offsets, reader.log.told = list(range(20)), (6, "")
+    reader.source.topic_is(b"new")
+    reader.turn(20)
+
+    assert [*range(6), *range(20)] == reader.answered
+    assert "was deleted and made anew" in caplog.text
+    assert 1 == reader.world.status.offset_resets
+
+
+def test_a_restart_finds_a_topic_that_was_made_anew_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = Reader(monkeypatch, range(20), topic_id=None)
+    reader.log.told = (6, encode_map(6, b"\x02", None, b"former"))
+    reader.assign()
+    reader.turn(5)
+    assert not reader.answered
+
+    reader.source.topic_is(b"new")
+    reader.turn(10)
+    assert list(range(20)) == reader.answered
+    assert "was deleted and made anew" in caplog.text
+
+
+@pytest.mark.parametrize("told", [b"same", b""])
+def test_a_topic_that_is_the_same_or_not_told_goes_on(monkeypatch: pytest.MonkeyPatch, told: bytes) -> None:
+    reader = Reader(monkeypatch, range(20), topic_id=None)
+    reader.log.told = (6, encode_map(6, b"\x02", None, b"same"))
+    reader.assign()
+    for topic_id in (told, b"", told):
+        reader.source.topic_is(topic_id)
+        reader.turn(5)
+
+    assert [6, *range(8, 20)] == reader.answered
+    assert told == topic_id_of(20, reader.world.offsets[PARTITION][1])
 
 
 # -- progress that is not told ---------------------------------------------------------------------------

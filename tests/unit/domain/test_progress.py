@@ -10,7 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.domain.progress import WINDOW, Progress, ProgressMapIgnoredError, decode_map, encode_map
+from consumer.domain.progress import (
+    WINDOW,
+    Progress,
+    ProgressMapIgnoredError,
+    decode_map,
+    encode_map,
+    topic_id_of,
+)
 
 METADATA_MOST = 4095
 """Characters that a broker takes from this client library (ARCHITECTURE.md, law 3)."""
@@ -334,3 +341,39 @@ def test_an_implausible_map_is_ignored(metadata: str) -> None:
 def test_no_metadata_is_an_empty_map() -> None:
     assert b"" == decode_map(3, "")
     assert "" == encode_map(3, b"")
+
+
+# -- the topic's id ---------------------------------------------------------------------------------------
+
+TOPIC_ID = b"\x00\x01topic\xff"
+
+
+@pytest.mark.parametrize("bitmap", [b"", b"\x02\x80", b"\x01" * 500, Random(1).randbytes(WINDOW // 8)])
+def test_the_topics_id_travels_with_the_map(bitmap: bytes) -> None:
+    """Behind a deflated bitmap, where readers of former releases do not look."""
+    metadata = encode_map(7, bitmap, None, TOPIC_ID)
+    body = base64.b85decode(metadata)[15:]
+
+    assert (bitmap, TOPIC_ID) == (decode_map(7, metadata), topic_id_of(7, metadata))
+    assert METADATA_MOST >= len(metadata)
+    former = zlib.decompressobj()
+    assert (bitmap, True) == (former.decompress(body, WINDOW // 8 + 1), former.eof)
+
+
+@pytest.mark.parametrize(
+    "metadata", ["", "somebody else's words", encode_map(7, b"\x02"), encode_map(7, b"\x01" * 500)]
+)
+def test_a_map_without_the_topics_id_has_none(metadata: str) -> None:
+    assert b"" == topic_id_of(7, metadata)
+
+
+def test_a_transaction_commits_the_topics_id_also_with_nothing_done_beyond() -> None:
+    assert TOPIC_ID == topic_id_of(7, Progress(7, topic_id=TOPIC_ID).preview([]).metadata)
+
+
+@pytest.mark.parametrize("longest", [0, 30, 45, 100])
+def test_a_map_that_is_cut_gives_up_the_topics_id_last(longest: int) -> None:
+    metadata = encode_map(7, b"\x81" * 40, longest, TOPIC_ID)
+
+    assert len(metadata) <= longest
+    assert topic_id_of(7, metadata) == (TOPIC_ID if longest > 44 else b"")
