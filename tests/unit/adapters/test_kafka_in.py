@@ -313,7 +313,10 @@ class Reader:
             self.source.reread(reread)
         if world.drained:
             self.source.drained(world.drained)
-        world.rereads, world.drained = [], []
+        if world.paused:
+            self.source.pause(sorted(world.paused))
+        self.source.resume(world.resumed)
+        world.rereads, world.drained, world.resumed = [], [], []
 
     def answer(self) -> None:
         world = self.world

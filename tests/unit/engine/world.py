@@ -133,6 +133,7 @@ class World:
         self.committed: list[Request] = []
         self.offsets: dict[int, tuple[int, str]] = {}
         self.paused: set[int] = set()
+        self.resumed: list[int] = []
         self.pauses = 0
         self.drained: list[int] = []
         self.reloads: dict[int, Reload] = {}
@@ -368,6 +369,7 @@ class World:
                 self.pauses += 1
             case Resume(partitions):
                 self.paused.difference_update(partitions)
+                self.resumed += partitions
             case Drained(partitions):
                 self.drained += partitions
             case Reload(partition):
