@@ -143,6 +143,10 @@ class Broker:
         """Nobody answers."""
         return self.loop.now < self.down_until
 
+    def troubled(self, seconds: float) -> bool:
+        """Nobody answers, or nobody did within so many seconds; or progress is not told."""
+        return self.loop.now < max(self.down_until, self.silent_until) + seconds
+
     # -- offsets ---------------------------------------------------------------------------------------
 
     def read_progress(self, partition: int, process: Process) -> tuple[int, str] | None:

@@ -16,6 +16,9 @@ from tests.simulation.loop import Signal, Steps, Wait
 
 OUT_OF_TIME = KafkaError._TIMED_OUT
 ANSWER = TypeVar("ANSWER")
+HANGING_SECONDS = 15.0
+"""For which a call hangs, whatever its time-out."""
+SOUND_FETCHES = 3
 RUNS = (1, 1, 5, 500)
 """Records of one partition that are handed over in a row, as librdkafka does with a fetched batch."""
 _CODES = {
@@ -92,7 +95,10 @@ class Network:
             if trouble == "slow":
                 delay += self.rng.random() * 2 * patience
             self.loop.after(delay, arrive)
-        yield Wait(back, patience)
+        if trouble == "hangs":
+            yield HANGING_SECONDS
+        else:
+            yield Wait(back, patience)
         self.replica.step(what + ", answered")
         if not box or trouble == "answer lost":
             raise timed_out()
@@ -135,13 +141,15 @@ class Message:
 class _Fetch:
     """One assigned partition, as fetched."""
 
-    __slots__ = ("end_told", "paused", "position", "sought")
+    __slots__ = ("end_told", "paused", "position", "sought", "sound")
 
     def __init__(self, position: int) -> None:
         self.position = position
         self.paused = False
         self.end_told = -1
         self.sought = False
+        self.sound = 0
+        """Messages that cannot be garbled: fetched once more, a batch is sound."""
 
 
 class SimulatedConsumer:
@@ -317,6 +325,11 @@ class SimulatedConsumer:
 
     def _take(self, partition: int, fetch: _Fetch) -> Message:
         log = self.broker.logs[partition]
+        fetch.sound -= 1
+        if fetch.sound < 0 and self.replica.world.garbles():
+            fetch.sound = SOUND_FETCHES
+            code = self.rng.choice((KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG))
+            return Message(partition, fetch.position, error=KafkaError(code, "cannot be unpacked"))
         if fetch.position < log.start or fetch.position > log.end:
             fetch.paused = True
             return Message(partition, fetch.position, error=KafkaError(KafkaError._AUTO_OFFSET_RESET, "out of range"))

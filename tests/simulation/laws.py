@@ -67,6 +67,8 @@ class Laws:
         self.visible: dict[tuple[int, int], Outcome] = {}
         self._beyond: dict[int, set[int]] = {}
         """Of each partition: visible outcomes that are not below the committed offset."""
+        self.read_before_cut: set[tuple[int, int]] = set()
+        """Records that were being worked on when they were deleted from the log."""
         self._calls: dict[tuple[str, str], list[SentCall]] = {}
         self._counted: dict[int, int] = {}
         self._forgotten: set[tuple[int, int]] = set()
@@ -244,7 +246,7 @@ class Laws:
             and plan.call_timeout >= LONGEST_FACTOR * shop.pace
             and (shop.steady or self._leaves_time(shop))
             and not any(id_.startswith(POISON) for record in plan.records for id_, _ in record.products)
-            and not any(fault.kind == "batch size" for fault in plan.faults)
+            and not any(fault.kind in ("batch size", "quota", "concurrency") for fault in plan.faults)
             and not any(replica.disturbed for replica in self._world.every)
         )
 
@@ -310,8 +312,14 @@ class Laws:
     def _check_rest(self, born: float, calls: list[SentCall], out: list[SentCall], call: SentCall, what: str) -> None:
         """A sick Mirakl is asked by one call alone, and not before it wants to be; quotas fill from the start on."""
         now = self._world.loop.now
-        per_hour = call.specification.calls_per_hour
-        if per_hour and len(calls) + 1 > 2.01 + per_hour / 3600 * (now - born):
+        quotas = [
+            each.specifications[call.specification.id].calls_per_hour
+            for each in self._world.database.between(born - STALE, now)
+            if call.specification.id in each.specifications
+        ]
+        per_hour = max((each for each in quotas if each is not None), default=None)
+        changes = sum(fault.kind == "quota" for fault in self._world.plan.faults)
+        if per_hour and None not in quotas and len(calls) + 1 > 2.01 + changes + per_hour / 3600 * (now - born):
             self._broken(f"{what}: the {len(calls) + 1}th call within {now - born} s of the process")
         failed = [each for each in calls if each.ended is not None and isinstance(each.outcome, CallFailure)]
         if not failed:
@@ -447,7 +455,8 @@ class Laws:
         return [
             record
             for place, record in self._world.records_at.items()
-            if place not in self.visible and record.offset >= logs[record.partition].start
+            if place not in self.visible
+            and (record.offset >= logs[record.partition].start or place in self.read_before_cut)
         ]
 
     def lagging(self) -> list[int]:
@@ -506,8 +515,8 @@ def judge(record: SentRecord, directory: Directory) -> str | Code:
     known = KEYS.get(record.api_key or b"")
     if record.api_key is None:
         return Code.API_KEY_MISSING
-    revoked = any(key.name.encode() == record.api_key and key.revoked for key in directory.api_keys.values())
-    if known is None or revoked:
+    valid = any(key.name.encode() == record.api_key and not key.revoked for key in directory.api_keys.values())
+    if known is None or not valid:
         return Code.API_KEY_INVALID
     tenant, role = known
     if record.caller != b"OPERATOR" or role.value != "OPERATOR":

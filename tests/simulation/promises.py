@@ -178,7 +178,8 @@ class Promises:
     def paused(self, replica: "Replica", partitions: Sequence[int]) -> None:
         """A core wants partitions paused: one of its reasons must hold."""
         core, limits = replica.core, replica.core._limits
-        if core._standstill.troubles or core._stopping or core.appetite < limits.brisk_records // 4:
+        sated = core._flow._full or core.appetite < limits.brisk_records // 4
+        if core._standstill.troubles or core._stopping or sated:
             return
         for partition in partitions:
             each = core._assignments.get(partition)
@@ -193,13 +194,19 @@ class Promises:
         """What the core takes to be read is read, but for the time in which a command travels."""
         fetches = replica.source._consumer._fetches
         for each in replica.core._assignments.values():
-            place = replica.process.name, each.partition
+            place = replica.process.name, each.epoch
             fetch = fetches.get(each.partition)
             ours = replica.source._epochs.get(each.partition) == each.epoch
             if fetch is None or not ours or replica.disturbed or not fetch.paused or each.paused or each.revoking:
                 self._unread_since.pop(place, None)
             elif now - self._unread_since.setdefault(place, now) > MISMATCH_SECONDS:
                 self._broken(f"{replica.process.name}: partition {each.partition} is not read, and no pause is wanted")
+
+    def closed(self, replica: "Replica") -> None:
+        """A process ends: its partitions must be free for others by then."""
+        calm = not self._world.broker.troubled(3.0) and not self._world.plan.network_trouble
+        if calm and not replica.disturbed and not replica.source._consumer._left:
+            self._broken(f"{replica.process.name} ends, and has not left the group")
 
     def polled(self, replica: "Replica") -> None:
         """An owner thread polls."""

@@ -97,8 +97,7 @@ class Replica:
         self.appetite = 0
         self.refused_since: float | None = None
         """When a transaction with results failed last, and none has committed since."""
-        self.disturbed = False
-        """It was frozen or slowed down: its own sense of time is not Mirakl's fault."""
+        self._disturbed_until = float("-inf")
         self.slow_until = 0.0
         self.lag = 0.0
         self._inbox: deque[Event] = deque()
@@ -145,6 +144,16 @@ class Replica:
             if any(not isinstance(outcome.verdict, DeadLettered) for outcome in outcomes):
                 self.refused_since = self.world.loop.now
 
+    @property
+    def disturbed(self) -> bool:
+        """It is frozen or slowed down, or was within the deadline of requests read by then."""
+        return self.world.loop.now < self._disturbed_until
+
+    def disturb(self, seconds: float) -> None:
+        """Its own sense of time is not Mirakl's fault."""
+        until = self.world.loop.now + seconds + self.world.plan.limits.request_deadline + 1.0
+        self._disturbed_until = max(self._disturbed_until, until)
+
     # -- life ------------------------------------------------------------------------------------------
 
     def trace(self, text: str) -> None:
@@ -175,6 +184,7 @@ class Replica:
         self.source._stop.set()
         self.source._consumer.wake.give()
         yield CLOSING_SECONDS
+        self.world.promises.closed(self)
         self.sink._queue.put(None)
         yield 0.1
         self.world.exited(self)

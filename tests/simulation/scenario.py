@@ -15,7 +15,10 @@ KEYS = {
     b"north-operator": (NORTH, Role.OPERATOR),
     b"south-operator": (SOUTH, Role.OPERATOR),
     b"north-account": (NORTH, Role.ACCOUNT),
+    b"south-late": (SOUTH, Role.OPERATOR),
 }
+LATE_KEY = b"south-late"
+"""Not issued at first."""
 UNKNOWN_SCHEMA = 100
 """Schema ids from here on are not known to the registry."""
 POISON = "poison"
@@ -139,6 +142,10 @@ class Plan:
     shops: tuple[Shop, ...]
     records: list[SentRecord] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    garbled: float = 0.0
+    """Chance that what is fetched cannot be unpacked, as long as faults come; fetched once more it can."""
+    hanging: float = 0.0
+    """Chance that a call of the producer hangs, beyond its own time-out."""
     study: str = ""
     """What it is about, of ``studies``; empty: any trouble may come."""
     promised: dict[int, float] = field(default_factory=dict)
@@ -150,6 +157,7 @@ def api_keys() -> dict[bytes, ApiKey]:
     return {
         key_digest(key): ApiKey(key.decode(), tenant, key.decode(), role, None, revoked=False)
         for key, (tenant, role) in KEYS.items()
+        if key != LATE_KEY
     }
 
 
@@ -357,7 +365,7 @@ def _spoil(rng: Random, record: SentRecord) -> SentRecord:
 
 # -- faults --------------------------------------------------------------------------------------------
 
-_STEPS = (
+STEPS = (
     "committed",
     "committed, answered",
     "send offsets",
@@ -395,7 +403,7 @@ def _crash(rng: Random, plan: Plan, time: float) -> list[Fault]:
 
 
 def _crash_at_step(rng: Random, plan: Plan, time: float) -> list[Fault]:  # noqa: ARG001 - one of _MAKERS
-    return [Fault(time, "crash at step", (rng.choice(_STEPS), rng.randrange(1, 4), rng.choice((0.1, 1.0, 5.0))))]
+    return [Fault(time, "crash at step", (rng.choice(STEPS), rng.randrange(1, 4), rng.choice((0.1, 1.0, 5.0))))]
 
 
 def _terminate(rng: Random, plan: Plan, time: float) -> list[Fault]:
@@ -408,7 +416,7 @@ def _freeze(rng: Random, plan: Plan, time: float) -> list[Fault]:
 
 def _freeze_at_step(rng: Random, plan: Plan, time: float) -> list[Fault]:
     seconds = rng.choice((0.3, 1.1, 2.0)) * plan.session
-    return [Fault(time, "freeze at step", (rng.choice(_STEPS), rng.randrange(1, 4), seconds))]
+    return [Fault(time, "freeze at step", (rng.choice(STEPS), rng.randrange(1, 4), seconds))]
 
 
 def _join(rng: Random, plan: Plan, time: float) -> list[Fault]:  # noqa: ARG001 - one of _MAKERS
@@ -420,7 +428,7 @@ def _expel(rng: Random, plan: Plan, time: float) -> list[Fault]:
 
 
 def _expel_at_step(rng: Random, plan: Plan, time: float) -> list[Fault]:  # noqa: ARG001 - one of _MAKERS
-    return [Fault(time, "expel at step", (rng.choice(_STEPS), rng.randrange(1, 4), 0.0))]
+    return [Fault(time, "expel at step", (rng.choice(STEPS), rng.randrange(1, 4), 0.0))]
 
 
 def _broker_down(rng: Random, plan: Plan, time: float) -> list[Fault]:  # noqa: ARG001 - one of _MAKERS

@@ -11,10 +11,12 @@ import inspect
 import logging
 import queue
 from collections import deque
+from collections.abc import Callable
 from types import GeneratorType, ModuleType, SimpleNamespace
 from typing import Any
 
 from consumer.adapters import kafka_in, kafka_out
+from consumer.adapters.bounded_call import OverdueError
 from tests.simulation.kafka import SimulatedConsumer, SimulatedProducer
 from tests.simulation.loop import Loop, Signal, Steps, Wait
 
@@ -122,6 +124,22 @@ class Clock:
 
 
 CLOCK = Clock()
+
+
+def within(seconds: float, call: Callable[..., Steps], *arguments: Any) -> Steps:  # noqa: ANN401 - passed through
+    """``bounded_call.within``: what the call has sent arrives though nobody waits for it any more."""
+    steps, end = call(*arguments), CLOCK.loop.now + seconds
+    while True:
+        try:
+            wait = next(steps)
+        except StopIteration as done:
+            return done.value
+        left = max(0.0, end - CLOCK.loop.now)
+        yield Wait(wait.signal, min(wait.seconds, left)) if isinstance(wait, Wait) else min(wait, left)
+        if CLOCK.loop.now >= end:
+            raise OverdueError(f"no answer within {seconds:g} s")
+
+
 _SILENT = logging.getLogger("simulation")
 _SILENT.disabled = True
 _THREADING = SimpleNamespace(Thread=_Thread, Event=_Flag)
@@ -132,6 +150,6 @@ KAFKA_OUT = as_tasks(
     threading=_THREADING,
     queue=SimpleNamespace(SimpleQueue=Mailbox, Empty=queue.Empty),
     Producer=SimulatedProducer,
-    within=lambda _seconds, call, *arguments: call(*arguments),
+    within=within,
     _log=_SILENT,
 )

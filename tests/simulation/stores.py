@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from consumer.domain.authorization import key_digest
-from consumer.domain.model import ClientSpecification, Directory, build_directory
+from consumer.domain.model import ApiKey, ClientSpecification, Directory, build_directory
 from consumer.domain.outcome import DeadLetterReason
 from consumer.engine.ports import NotARequest, SchemaNeeded
-from tests.simulation.scenario import UNKNOWN_SCHEMA, SentRecord, api_keys
+from tests.simulation.scenario import KEYS, UNKNOWN_SCHEMA, SentRecord, api_keys
 
 
 class Database:
@@ -54,6 +54,12 @@ class Database:
         """Revoke a key, or take that back."""
         digest = key_digest(key)
         self._keys[digest] = replace(self._keys[digest], revoked=revoked)
+        self._changed(now)
+
+    def issue(self, now: float, key: bytes) -> None:
+        """Issue a key."""
+        tenant, role = KEYS[key]
+        self._keys[key_digest(key)] = ApiKey(key.decode(), tenant, key.decode(), role, None, revoked=False)
         self._changed(now)
 
     def _changed(self, now: float) -> None:

@@ -3,16 +3,18 @@
 Windows and bounds are small here, so that a few hundred records reach the shares of them at which the engine acts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from random import Random
 
 from consumer.domain.progress import WINDOW
 from tests.simulation.broker import METADATA_BYTES
 from tests.simulation.scenario import (
+    LATE_KEY,
     NORTH,
     POISON,
     SOUTH,
+    STEPS,
     Fault,
     Plan,
     Regime,
@@ -34,9 +36,33 @@ def make_plan(seed: int) -> Plan:
     """Draw a plan, of any kind."""
     plan = make_general_plan(seed)
     rng = Random(f"{seed}/study")
-    if rng.random() >= STUDIES_SHARE:
-        return plan
-    return rng.choice(STUDIES)(rng, plan)
+    if rng.random() < STUDIES_SHARE:
+        return rng.choice(STUDIES)(rng, plan)
+    plan.garbled = rng.choice((0.0, 0.0, 0.0, 0.02, 0.2))
+    plan.hanging = rng.choice((0.0, 0.0, 0.0, 0.05))
+    plan.faults = sorted(plan.faults + list(_more_faults(rng, plan)), key=lambda fault: fault.time)
+    return plan
+
+
+def _more_faults(rng: Random, plan: Plan) -> Iterator[Fault]:
+    """Draw stops in every phase, and changes of the directory beside those of every plan."""
+    if rng.random() < 0.2:
+        at_step = rng.choice(STEPS), rng.randrange(1, 4), 0.0
+        yield Fault(rng.uniform(0.0, plan.duration), "terminate at step", at_step)
+    number = rng.randrange(len(plan.shops))
+    if rng.random() < 0.1:
+        yield Fault(rng.uniform(0.0, plan.duration), "quota", (number, rng.choice((None, 3600, 20_000))))
+    if rng.random() < 0.1:
+        yield Fault(rng.uniform(0.0, plan.duration), "concurrency", (number, rng.choice((1, 2, 4))))
+    if rng.random() < 0.1:
+        yield Fault(0.0, "remove", (number, True))
+        yield Fault(rng.uniform(0.0, plan.duration), "remove", (number, False))  # a client that is added
+    if rng.random() < 0.2:
+        yield Fault(rng.uniform(0.0, plan.duration), "issue key")
+        for record in plan.records:
+            if record.api_key == b"south-operator" and rng.random() < 0.3:
+                record.api_key = LATE_KEY
+                record.__post_init__()
 
 
 def _quiet(plan: Plan, **changes: object) -> Plan:
@@ -378,6 +404,24 @@ def _unwritable(rng: Random, plan: Plan) -> Plan:
     return plan
 
 
+def _cut(rng: Random, plan: Plan) -> Plan:
+    """The log is cut beyond the reader: what was read is answered all the same."""
+    plan = _quiet(
+        plan,
+        study="cut",
+        partitions=rng.choice((1, 2)),
+        limits=replace(plan.limits, request_deadline=40.0),
+        call_timeout=30.0,
+        shops=(_shop(0, rng, pace=rng.choice((0.5, 1.5)), products_per_call=2, concurrent_calls=1),),
+    )
+    plan.faults = [Fault(rng.uniform(READY_SECONDS, 10.0), "trim", (number,)) for number in range(plan.partitions)]
+    plan.records = _in_order(
+        _request(number, rng.uniform(READY_SECONDS, 12.0), rng.randrange(plan.partitions), plan.shops[0])
+        for number in range(60)
+    )
+    return plan
+
+
 def _silent(rng: Random, plan: Plan) -> Plan:
     """Many partitions whose progress the brokers do not tell for a while: polling goes on."""
     plan = _quiet(plan, study="silent", partitions=24, faults=[Fault(0.0, "silent progress", (rng.uniform(5.0, 9.0),))])
@@ -399,5 +443,6 @@ STUDIES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _far,
     _many,
     _unwritable,
+    _cut,
     _silent,
 )

@@ -11,7 +11,7 @@ from tests.simulation.loop import Loop
 from tests.simulation.mirakl import Mirakl, SentCall
 from tests.simulation.promises import Promises
 from tests.simulation.replica import Replica
-from tests.simulation.scenario import Fault, Plan, SentRecord
+from tests.simulation.scenario import LATE_KEY, Fault, Plan, SentRecord
 from tests.simulation.shells import CLOCK
 from tests.simulation.stores import Database
 
@@ -130,6 +130,7 @@ class World:
         for shop in self.plan.shops:
             self.database.remove(now, shop.specification.id, gone=False)
             self.database.change(now, shop.specification.id, active=True, suspended=False)
+        self.database.issue(now, LATE_KEY)
         for key in (b"north-operator", b"south-operator"):
             self.database.revoke(now, key, revoked=False)
 
@@ -213,8 +214,8 @@ class World:
 
     def _freeze(self, replica: Replica, seconds: float) -> None:
         self.trace(f"{replica.process.name}: frozen for {seconds} s")
-        replica.disturbed = True
         now = self.loop.now
+        replica.disturb(seconds)
         replica.process.frozen_until = now + seconds
         consumer = replica.source._consumer
         wait = self.plan.session * (0.8 + 0.2 * self.rng.random())
@@ -230,14 +231,22 @@ class World:
                     self._step_faults.remove(fault)
                     if fault[2] == "crash at step":
                         self._kill(replica, fault[3])  # type: ignore[arg-type]
+                    elif fault[2] == "terminate at step":
+                        replica.terminate()
                     elif fault[2] == "expel at step":
                         self._expel(replica)
                     else:
                         self._freeze(replica, fault[3])  # type: ignore[arg-type]
                     return
 
-    def trouble(self, what: str) -> str:  # noqa: ARG002 - any call may meet it
+    def garbles(self) -> bool:
+        """Draw whether a fetched batch cannot be unpacked."""
+        return not self.calm and self.rng.random() < self.plan.garbled
+
+    def trouble(self, what: str) -> str:
         """Draw what happens to a call of the broker."""
+        if not self.calm and what in ("send offsets", "commit") and self.rng.random() < self.plan.hanging:
+            return "hangs"
         if self.calm or self.rng.random() >= self.plan.network_trouble:
             return ""
         return self.rng.choice(("request lost", "answer lost", "slow"))
@@ -289,7 +298,7 @@ class World:
             case "expel":
                 self._expel(replica)
             case _:
-                replica.disturbed = True
+                replica.disturb(SLOW_SECONDS + fault.args[1])
                 replica.slow_until, replica.lag = self.loop.now + SLOW_SECONDS, fault.args[1]
 
     def _take_down(self, what: str, until: float) -> None:
@@ -323,6 +332,9 @@ class World:
         if fault.kind == "revoke key":
             self.database.revoke(now, fault.args[0], revoked=fault.args[1])
             return
+        if fault.kind == "issue key":
+            self.database.issue(now, LATE_KEY)
+            return
         id_ = self.plan.shops[fault.args[0]].specification.id
         match fault.kind:
             case "suspend":
@@ -331,6 +343,10 @@ class World:
                 self.database.change(now, id_, active=not fault.args[1])
             case "remove":
                 self.database.remove(now, id_, gone=fault.args[1])
+            case "quota":
+                self.database.change(now, id_, calls_per_hour=fault.args[1])
+            case "concurrency":
+                self.database.change(now, id_, concurrent_calls=fault.args[1])
             case "batch size":
                 self.database.change(now, id_, products_per_call=fault.args[1])
             case _:
@@ -341,7 +357,15 @@ class World:
         """Delete the head of a log, as retention does: what is older than anything that waits, or a little more."""
         log = self.broker.logs[partition]
         done = self.broker.committed.get(partition, (log.start, ""))[0]
-        log.start = max(log.start, min(log.end, done + self.rng.choice((0, 0, 3))))
+        ahead = log.end if self.plan.study == "cut" else self.rng.choice((0, 0, 3))
+        if self.plan.study == "cut":
+            self.laws.read_before_cut |= {
+                (partition, offset)
+                for replica in self.replicas.values()
+                if replica is not None and partition in replica.core._assignments
+                for offset in replica.core._assignments[partition].open
+            }
+        log.start = max(log.start, min(log.end, done + ahead))
         for offset in [each for each in log.offsets if each < log.start]:
             log.records.pop(offset, None)
         log.offsets = [each for each in log.offsets if each >= log.start]
