@@ -2,8 +2,8 @@
 
 import sys
 
-from consumer.console.streams import prepare
-from consumer.console.termination import end_on_sigterm
+from schemas.console.streams import prepare
+from schemas.console.termination import end_on_sigterm
 
 _INTERRUPTED = 130
 

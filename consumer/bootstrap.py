@@ -19,10 +19,12 @@ import confluent_kafka
 import uvloop
 from confluent_kafka import Consumer, KafkaException, Producer
 
-from consumer.adapters.cm21 import Cm21
 from consumer.adapters.finding import Level
-from consumer.adapters.health import AdminServer, liveness
-from consumer.adapters.kafka_admin import (
+from consumer.adapters.kafka.publications import Publications, Topics
+from consumer.adapters.kafka.sink import BATCH_BYTES, AtLeastOnceSink, Finished, TransactionalSink
+from consumer.adapters.kafka.source import KafkaSource, OwnerThreadError
+from consumer.adapters.kafka.topic_watch import TopicWatch
+from consumer.adapters.kafka.topics import (
     BrokerUnreachableError,
     KafkaTroubleError,
     TopicAdmin,
@@ -31,29 +33,27 @@ from consumer.adapters.kafka_admin import (
     is_embedded,
     names_of,
 )
-from consumer.adapters.kafka_in import KafkaSource, OwnerThreadError
-from consumer.adapters.kafka_out import BATCH_BYTES, AtLeastOnceSink, Finished, TransactionalSink
-from consumer.adapters.kafka_trial import Times, check_addresses, check_rights, try_addresses
-from consumer.adapters.logs import Logs
-from consumer.adapters.memory import collect_rarely, share_one_heap
-from consumer.adapters.metrics import Metrics, TransactionKind
-from consumer.adapters.outcome_log import OutcomeLog
-from consumer.adapters.publications import Publications, Topics
-from consumer.adapters.registry import RegistrySchemas
-from consumer.adapters.stop_signals import StopSignals
+from consumer.adapters.kafka.trial import Times, check_addresses, check_rights, try_addresses
+from consumer.adapters.mirakl.client import Cm21
+from consumer.adapters.observability.health import AdminServer, liveness
+from consumer.adapters.observability.logs import Logs
+from consumer.adapters.observability.metrics import Metrics, TransactionKind
+from consumer.adapters.observability.outcome_log import OutcomeLog
+from consumer.adapters.process.memory import collect_rarely, share_one_heap
+from consumer.adapters.process.signals import StopSignals
+from consumer.adapters.process.watchdog import Heartbeat, Watchdog
+from consumer.adapters.request_reader import RequestReader, string_encodings
+from consumer.adapters.schema_registry import RegistrySchemas
 from consumer.adapters.stores import DirectoryReader, Encryption, StoreTrouble, check_schema, create_engine
-from consumer.adapters.topic_watch import TopicWatch
-from consumer.adapters.watchdog import Heartbeat, Watchdog
-from consumer.adapters.wire import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome
 from consumer.domain.model import ClientSpecification, Directory
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import StartCall, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver
-from consumer.engine.limits import Limits
+from consumer.engine.policy import Limits
 from consumer.engine.ports import SourceTrouble
-from consumer.settings import Delivery, GroupProtocol, Settings, SettingsError
+from schemas.settings import Delivery, GroupProtocol, Settings, SettingsError
 
 CLOSING_SECONDS: Final = 3.0
 """Of the shutdown time: for what comes after the last turn of the loop."""

@@ -10,8 +10,8 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import ClusterMetadata, TopicMetadata  # type: ignore[attr-defined]  # public, yet not marked
 
-from consumer.settings import KafkaSettings
 from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
+from schemas.settings import KafkaSettings
 
 CONNECT_SECONDS = 10.0
 """How long the brokers have for their first answer."""

@@ -15,11 +15,11 @@ from datetime import datetime
 
 from confluent_kafka import Message
 
-from consumer.console.text import decimal, moment
-from consumer.settings import Settings
 from producer_tools.connection import Connection
 from producer_tools.sender import OutgoingRecord
 from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
+from schemas.console.text import decimal, moment
+from schemas.settings import Settings
 
 API_KEY_HEADER = "dj-api-key"
 CLIENT_HEADER = "dj-client"

@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from consumer.settings import Edge, Settings, SettingsError, load
 from producer_tools.errors import MisconfiguredError
+from schemas.settings import Edge, Settings, SettingsError, load
 
 READING: Final[tuple[Edge, ...]] = ("kafka", "topics", "schema_registry")
 SENDING: Final[tuple[Edge, ...]] = (*READING, "max_products_per_request", "max_request_bytes", "api_key")

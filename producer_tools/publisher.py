@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from consumer.settings import Settings
 from producer_tools.connection import Connection
 from producer_tools.environment import SENDING, tool_settings
 from producer_tools.errors import InvalidRequest, MisconfiguredError, Mistake
 from producer_tools.products import LocatedProduct, Product, canonical_uuid, distinct_products
 from producer_tools.registry_access import request_encoder
 from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
-from schemas.codec import RequestEncoder
+from schemas.avro.codec import RequestEncoder
 from schemas.events import ProductReference, ProductResyncRequested
+from schemas.settings import Settings
 
 CLIENT_HEADER = "dj-client"
 API_KEY_HEADER = "dj-api-key"

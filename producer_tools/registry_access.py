@@ -4,16 +4,16 @@ import time
 
 from pydantic import ValidationError
 
-from consumer.settings import SchemaRegistrySettings
 from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
 from producer_tools.topic_reader import Headers
-from schemas.codec import RequestEncoder, ResultDecoder, UnknownSchema
+from schemas.avro.codec import RequestEncoder, ResultDecoder, UnknownSchema
+from schemas.avro.framing import SCHEMA_ID_HEADER, SchemaRef
+from schemas.avro.learnt import Unreadable
+from schemas.avro.released import requests
+from schemas.avro.resolution import SchemaError
 from schemas.events import ProductResyncResult
-from schemas.framing import SCHEMA_ID_HEADER, SchemaRef
-from schemas.learnt import Unreadable
-from schemas.registry import Missing, RegistryAddress, RegistryTroubleError, SchemaRegistry, registered_id
-from schemas.released import requests
-from schemas.resolution import SchemaError
+from schemas.registry.client import Missing, RegistryAddress, RegistryTroubleError, SchemaRegistry, registered_id
+from schemas.settings import SchemaRegistrySettings
 
 ASK_AGAIN_SECONDS = 30.0
 """How long "no such schema" is believed: a replica of the registry may lag behind."""

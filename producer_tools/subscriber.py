@@ -12,13 +12,13 @@ from typing import Self
 
 from confluent_kafka import Message
 
-from consumer.console.text import moment
-from consumer.settings import Settings
 from producer_tools.connection import Connection
 from producer_tools.environment import READING, tool_settings
 from producer_tools.registry_access import ResultReader
 from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
+from schemas.console.text import moment
 from schemas.events import ProductResyncResult
+from schemas.settings import Settings
 
 POLL_SECONDS = 0.2
 

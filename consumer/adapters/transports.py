@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from consumer.adapters.finding import Finding, Level
-from consumer.settings import Settings
+from schemas.settings import Settings
 
 _ENCRYPTED = frozenset({"ssl", "sasl_ssl"})
 _LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})

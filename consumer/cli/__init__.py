@@ -16,7 +16,7 @@ from consumer.cli.output import message, show_usage_error
 from consumer.cli.registry import schemas
 from consumer.cli.run import run
 from consumer.cli.topics import topics
-from consumer.console.streams import STDOUT, give_up, lost_output
+from schemas.console.streams import STDOUT, give_up, lost_output
 
 _PROGRAM = "mirakl-resync-consumer"
 

@@ -17,14 +17,14 @@ from consumer.cli.failure import ExitCode, Failure
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from consumer.adapters.kafka_admin import TopicAdmin
-    from consumer.settings import Edge, KafkaSettings, SchemaRegistrySettings, Settings
-    from schemas.registry import RegistryTroubleError, SchemaRegistry
+    from consumer.adapters.kafka.topics import TopicAdmin
+    from schemas.registry.client import RegistryTroubleError, SchemaRegistry
+    from schemas.settings import Edge, KafkaSettings, SchemaRegistrySettings, Settings
 
 
 def read_settings(*uses: Edge, needs: Collection[str] = ()) -> Settings:
     """Read what this command uses; everything else in the environment only has to exist by name."""
-    from consumer.settings import SettingsError, load
+    from schemas.settings import SettingsError, load
 
     try:
         return load(os.environ, uses=uses, needs=needs)
@@ -65,7 +65,7 @@ def store_troubles() -> Iterator[None]:
 @contextmanager
 def brokers(kafka: KafkaSettings) -> Iterator[TopicAdmin]:
     """Reach Kafka."""
-    from consumer.adapters.kafka_admin import TopicAdmin
+    from consumer.adapters.kafka.topics import TopicAdmin
 
     with broker_troubles():
         yield TopicAdmin(kafka)
@@ -74,8 +74,8 @@ def brokers(kafka: KafkaSettings) -> Iterator[TopicAdmin]:
 @contextmanager
 def broker_troubles() -> Iterator[None]:
     """Say what is wrong with the brokers, the topics, or with what was asked of them."""
-    from consumer.adapters.kafka_admin import BrokerRefusedError, BrokerUnreachableError, KafkaTroubleError
-    from consumer.settings import SettingsError
+    from consumer.adapters.kafka.topics import BrokerRefusedError, BrokerUnreachableError, KafkaTroubleError
+    from schemas.settings import SettingsError
 
     try:
         yield
@@ -92,7 +92,7 @@ def broker_troubles() -> Iterator[None]:
 @contextmanager
 def schema_registry(settings: SchemaRegistrySettings) -> Iterator[SchemaRegistry]:
     """Reach the schema registry."""
-    from schemas.registry import RegistryAddress, SchemaRegistry
+    from schemas.registry.client import RegistryAddress, SchemaRegistry
 
     password = settings.password.get_secret_value() if settings.password else None
     with (
@@ -105,7 +105,7 @@ def schema_registry(settings: SchemaRegistrySettings) -> Iterator[SchemaRegistry
 @contextmanager
 def registry_troubles() -> Iterator[None]:
     """Say what is wrong with the schema registry."""
-    from schemas.registry import RegistryTroubleError
+    from schemas.registry.client import RegistryTroubleError
 
     try:
         yield

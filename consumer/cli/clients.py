@@ -20,7 +20,7 @@ from consumer.domain.model import AuthScheme
 
 if TYPE_CHECKING:
     from consumer.adapters.stores import ClientSpecificationRow, ClientSpecifications, SpecificationChanges
-    from consumer.settings import Edge, Settings
+    from schemas.settings import Edge, Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -26,7 +26,7 @@ def config() -> None:
 @output_option
 def show_(output: str) -> None:
     """Show every setting, its value and where it comes from; secrets as ***."""
-    from consumer.settings import SettingsError, describe, load
+    from schemas.settings import SettingsError, describe, load
 
     try:
         rows = describe(load(os.environ), os.environ)

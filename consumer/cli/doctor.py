@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from consumer.adapters.finding import Finding
-    from consumer.adapters.kafka_admin import TopicAdmin
+    from consumer.adapters.kafka.topics import TopicAdmin
     from consumer.domain.model import Directory
-    from consumer.settings import Settings
+    from schemas.settings import Settings
 
 _SETTINGS = "settings"
 _COLUMNS = {"level": "", "subject": "subject", "message": "found", "remedy": "remedy"}
@@ -156,8 +156,8 @@ def _client_specifications(directory: Directory) -> Finding:
 
 def _examine_brokers(settings: Settings) -> Iterator[Finding]:
     from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.kafka_admin import BrokerUnreachableError, NotLetInError, TopicAdmin
-    from consumer.settings import SettingsError
+    from consumer.adapters.kafka.topics import BrokerUnreachableError, NotLetInError, TopicAdmin
+    from schemas.settings import SettingsError
 
     try:
         yield from _try_brokers(TopicAdmin(settings.kafka), settings)
@@ -171,8 +171,8 @@ def _examine_brokers(settings: Settings) -> Iterator[Finding]:
 
 def _try_brokers(admin: TopicAdmin, settings: Settings) -> Iterator[Finding]:
     from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.kafka_admin import check_topics, is_embedded, names_of
-    from consumer.adapters.kafka_trial import check_addresses, examine, try_addresses
+    from consumer.adapters.kafka.topics import check_topics, is_embedded, names_of
+    from consumer.adapters.kafka.trial import check_addresses, examine, try_addresses
     from consumer.bootstrap import broker_times, trial_properties
 
     metadata = admin.metadata()
@@ -188,7 +188,7 @@ def _try_brokers(admin: TopicAdmin, settings: Settings) -> Iterator[Finding]:
 
 def _examine_registry(settings: Settings) -> Iterator[Finding]:
     from consumer.adapters.finding import Finding, Level
-    from schemas.registration import check, subjects
+    from schemas.registry.registration import check, subjects
 
     subject = "schema registry"
     if settings.schema_registry.url is None:

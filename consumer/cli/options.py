@@ -21,7 +21,7 @@ row_argument = click.argument("row", metavar="ID|NAME")
 
 def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
     """Read an option as seconds (click callback)."""
-    from consumer.settings.durations import parse_duration
+    from schemas.settings.durations import parse_duration
 
     try:
         return None if value is None else parse_duration(value)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 import click
 
-from consumer.console.streams import write_message
-from consumer.console.text import json_text, printable
+from schemas.console.streams import write_message
+from schemas.console.text import json_text, printable
 
 _NARROWEST = 12
 """Characters: with less for each column, a table on a terminal is only splinters."""

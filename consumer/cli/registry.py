@@ -16,8 +16,8 @@ from consumer.cli.options import examples
 from consumer.cli.output import message, output_option, show
 
 if TYPE_CHECKING:
-    from schemas.registration import Subject
-    from schemas.registry import SchemaRegistry
+    from schemas.registry.client import SchemaRegistry
+    from schemas.registry.registration import Subject
 
 _COLUMNS = {"subject": "subject", "version": "version", "id": "id"}
 _EMPTY = "None of our schemas is registered. Register them: `schemas register`."
@@ -30,7 +30,7 @@ def schemas() -> None:
 
 @contextmanager
 def _registry_and_subjects() -> Iterator[tuple[SchemaRegistry, tuple[Subject, ...]]]:
-    from schemas.registration import subjects
+    from schemas.registry.registration import subjects
 
     settings = read_settings("schema_registry", "topics", needs=["RESYNC_SCHEMA_REGISTRY__URL"])
     with schema_registry(settings.schema_registry) as registry:
@@ -46,7 +46,7 @@ def _registry_and_subjects() -> Iterator[tuple[SchemaRegistry, tuple[Subject, ..
 @output_option
 def register(output: str) -> None:
     """Register all released schemas, and set the subjects' compatibility levels. Once more does no harm."""
-    from schemas.registration import register as register_all
+    from schemas.registry.registration import register as register_all
 
     done = []
     with _registry_and_subjects() as (registry, subjects):
@@ -66,7 +66,7 @@ def register(output: str) -> None:
 @output_option
 def check(output: str) -> None:
     """Show what the registry has of our schemas, and fail where that is not what it must be. Changes nothing."""
-    from schemas.registration import check as check_all
+    from schemas.registry.registration import check as check_all
 
     with _registry_and_subjects() as (registry, subjects):
         reports = list(check_all(registry, subjects))

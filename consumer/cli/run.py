@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from consumer.adapters.stop_signals import StopSignals
+from consumer.adapters.process.signals import StopSignals
 from consumer.cli.access import broker_troubles, read_all_settings, registry_troubles, store_troubles
 from consumer.cli.failure import ExitCode, Failure
 from consumer.cli.options import examples
@@ -25,8 +25,8 @@ def run() -> NoReturn:
     """
     with StopSignals() as signals:  # before what takes time, imports included
         settings = read_all_settings()
-        from consumer.adapters.health import AdminAddressError
-        from consumer.adapters.registry import SchemaNotRegisteredError
+        from consumer.adapters.observability.health import AdminAddressError
+        from consumer.adapters.schema_registry import SchemaNotRegisteredError
         from consumer.bootstrap import run as serve
 
         with store_troubles(), broker_troubles(), registry_troubles():

@@ -49,7 +49,7 @@ def ensure(partitions: int | None, replication_factor: int | None, retention_day
     """
     settings = read_settings("kafka", "topics", needs=["RESYNC_KAFKA__BOOTSTRAP_SERVERS"])
     with brokers(settings.kafka) as admin:
-        from consumer.adapters.kafka_admin import TopicPlan, check_topics, ensure_topics, names_of
+        from consumer.adapters.kafka.topics import TopicPlan, check_topics, ensure_topics, names_of
 
         reports = ensure_topics(admin, settings.topics, TopicPlan(partitions, replication_factor, retention_days))
         findings = check_topics(admin.facts(names_of(settings.topics)), settings.topics)

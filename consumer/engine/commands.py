@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from consumer.domain.model import ClientSpecification, Products
 from consumer.domain.progress import CommitPoint
-from consumer.engine.work import Request
+from consumer.engine.requests import Request
 
 RecordHeaders: TypeAlias = Sequence[tuple[str, bytes | None]]
 

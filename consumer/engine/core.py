@@ -19,6 +19,11 @@ from consumer.domain.model import ClientSpecification, Directory
 from consumer.domain.outcome import Synchronized, Verdict
 from consumer.domain.progress import CommitPoint, Progress, ProgressMapIgnoredError, decode_map
 from consumer.domain.retry import Backoff
+from consumer.engine.admission.decisions import AwaitDirectory, Behind, Decision, Intake, millis
+from consumer.engine.admission.headers import read_headers
+from consumer.engine.admission.lookups import SchemaLookups
+from consumer.engine.admission.precedence import SEARCH_DISCOUNT, Encodings, Precedence, plain_encodings
+from consumer.engine.clock import Standstill
 from consumer.engine.commands import (
     Command,
     Commit,
@@ -36,22 +41,17 @@ from consumer.engine.commands import (
     TransactionResult,
     TransactionTrouble,
 )
-from consumer.engine.flow import Flow
-from consumer.engine.headers import read_headers
-from consumer.engine.intake import AwaitDirectory, Behind, Decision, Intake, millis
-from consumer.engine.lanes import Call, Lane
-from consumer.engine.limits import Limits
-from consumer.engine.lookups import SchemaLookups
-from consumer.engine.outbox import Outbox, Outlet
+from consumer.engine.counters import Tally
+from consumer.engine.dispatch.back_pressure import Flow
+from consumer.engine.dispatch.lanes import Call, Lane
+from consumer.engine.dispatch.shedding import in_the_budgets_way, in_the_windows_way
+from consumer.engine.dispatch.slots import Turns
+from consumer.engine.dispatch.verdicts import given_up, no_longer, refused, sum_up
+from consumer.engine.partitions.outbox import Outbox, Outlet
+from consumer.engine.policy import Limits
 from consumer.engine.ports import Decoder, SchemaNeeded
-from consumer.engine.precedence import SEARCH_DISCOUNT, Encodings, Precedence, plain_encodings
-from consumer.engine.shedding import in_the_budgets_way, in_the_windows_way
-from consumer.engine.standstill import Standstill
+from consumer.engine.requests import Assignment, Part, ReadRange, Record, Request
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
-from consumer.engine.tally import Tally
-from consumer.engine.turns import Turns
-from consumer.engine.verdicts import given_up, no_longer, refused, sum_up
-from consumer.engine.work import Assignment, Part, ReadRange, Record, Request
 
 DIRECTORY_INTERVAL_SECONDS = 1.0
 DIRECTORY_MIN_GAP_SECONDS = 0.02

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from consumer.settings.secret_files import read_value
 from producer_tools.errors import MisconfiguredError
+from schemas.settings.secret_files import read_value
 
 
 def api_key_from(file: str | None) -> str | None:

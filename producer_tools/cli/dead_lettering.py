@@ -9,8 +9,6 @@ from itertools import islice
 
 import click
 
-from consumer.console.text import printable
-from consumer.settings import Settings
 from producer_tools.cli.api_key import api_key_from
 from producer_tools.cli.exit_codes import ExitCode, code_of, foremost, say
 from producer_tools.cli.options import Output
@@ -37,6 +35,8 @@ from producer_tools.environment import READING, SENDING, tool_settings
 from producer_tools.errors import InvalidRequest, Mistake, UnreachableError
 from producer_tools.publisher import operator_headers
 from producer_tools.sender import RecordSender
+from schemas.console.text import printable
+from schemas.settings import Settings
 
 KEY_UNKNOWN = "key unknown"
 """In place of the tenant, where the service did not know the requester's key."""

@@ -7,8 +7,8 @@ from enum import IntEnum
 
 import click
 
-from consumer.console.streams import STDOUT, give_up, lost_output, write_message
-from consumer.console.text import printable
+from schemas.console.streams import STDOUT, give_up, lost_output, write_message
+from schemas.console.text import printable
 
 
 class ExitCode(IntEnum):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from consumer.console.text import decimal
+from schemas.console.text import decimal
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -26,7 +26,7 @@ class Output(StrEnum):
 
 def seconds(_context: click.Context, _option: click.Parameter, given: str) -> float:
     """``30s``, ``12h``, ``90d``, or a number of seconds."""
-    from consumer.settings import parse_duration  # noqa: PLC0415  not for --help
+    from schemas.settings import parse_duration  # noqa: PLC0415  not for --help
 
     try:
         return parse_duration(given)
@@ -36,7 +36,7 @@ def seconds(_context: click.Context, _option: click.Parameter, given: str) -> fl
 
 def moment(_context: click.Context, _option: click.Parameter, given: str | None) -> datetime | None:
     """A time (ISO 8601) or an age (``2h``)."""
-    from consumer.settings import parse_time_or_age  # noqa: PLC0415  not for --help
+    from schemas.settings import parse_time_or_age  # noqa: PLC0415  not for --help
 
     try:
         return None if given is None else parse_time_or_age(given, datetime.now(UTC))

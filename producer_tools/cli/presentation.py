@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import click
 
-from consumer.console.text import json_text, printable
 from producer_tools.cli.options import Output
+from schemas.console.text import json_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

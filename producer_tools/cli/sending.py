@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import click
 
-from consumer.settings import format_duration
 from producer_tools.cli.api_key import api_key_from
 from producer_tools.cli.exit_codes import ExitCode, code_of, foremost, say
 from producer_tools.cli.listing import warn_undecodable
@@ -22,8 +21,9 @@ from producer_tools.errors import ResyncToolError, UnreachableError
 from producer_tools.publisher import ResyncPublisher, encoded
 from producer_tools.sender import Acknowledgement
 from producer_tools.subscriber import POLL_SECONDS, ReceivedResult, ResyncResults
-from schemas.codec import RequestEncoder
+from schemas.avro.codec import RequestEncoder
 from schemas.events import ProductResyncRequested, ResyncStatus
+from schemas.settings import format_duration
 
 CONFIRM_ABOVE = 500
 """Products that are sent without asking."""

@@ -13,8 +13,8 @@ import click
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from fastavro import schemaless_reader, schemaless_writer
 
-from schemas import released
-from schemas.framing import SINGLE_OBJECT_BYTES
+from schemas.avro import released
+from schemas.avro.framing import SINGLE_OBJECT_BYTES
 
 MOST = 2_000
 """Records in one transaction."""

@@ -14,24 +14,24 @@ from confluent_kafka import Consumer, Message, Producer
 from rich.console import Console
 from rich.table import Table
 
-from consumer.adapters.cm21 import Cm21, entries_json
-from consumer.adapters.kafka_in import _record
-from consumer.adapters.kafka_out import Publication
-from consumer.adapters.memory import collect_rarely, share_one_heap
-from consumer.adapters.publications import Publications, Topics
-from consumer.adapters.request_log import AnsweredRequest, RequestLog
+from consumer.adapters.kafka.publications import Publications, Topics
+from consumer.adapters.kafka.sink import Publication
+from consumer.adapters.kafka.source import _record
+from consumer.adapters.mirakl.client import Cm21, entries_json
+from consumer.adapters.observability.request_log import AnsweredRequest, RequestLog
+from consumer.adapters.process.memory import collect_rarely, share_one_heap
+from consumer.adapters.request_reader import RequestReader
 from consumer.adapters.stores import DirectoryReader, Encryption, create_engine
-from consumer.adapters.wire import RequestReader
 from consumer.domain.calls import CallOutcome, Receipt
 from consumer.domain.model import Directory
 from consumer.domain.outcome import Synchronized
 from consumer.domain.validation import validate
+from consumer.engine.admission.headers import read_headers
 from consumer.engine.commands import Commit, Instant, StartCall, TransactionResult
 from consumer.engine.core import Core
-from consumer.engine.headers import read_headers
-from consumer.engine.limits import Limits
-from consumer.engine.work import ReadRange, Record, Request
-from schemas.codec import ResultEncoder
+from consumer.engine.policy import Limits
+from consumer.engine.requests import ReadRange, Record, Request
+from schemas.avro.codec import ResultEncoder
 from tests.bench.bare import CONSUMER, PRODUCER
 from tests.bench.stage import Mirakl, Stage
 from tests.support.topics import Topics as TopicNames

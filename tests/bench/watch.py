@@ -15,7 +15,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from schemas.codec import ResultDecoder
+from schemas.avro.codec import ResultDecoder
 from tests.bench.procfs import cpu_seconds, machine_busy_seconds
 from tests.bench.workload import PRODUCTS_PER_REQUEST, Workload
 from tests.support.parts import wait_until

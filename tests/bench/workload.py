@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from schemas.codec import RequestEncoder
+from schemas.avro.codec import RequestEncoder
 
 ACKNOWLEDGED_SECONDS = 60
 PRODUCTS_PER_REQUEST = 2

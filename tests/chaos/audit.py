@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.codec import ResultDecoder
+from schemas.avro.codec import ResultDecoder
 from tests.chaos.outcomes import Coordinates, request_coordinates
 from tests.chaos.workload import EXPECTED_CODES, LARGE_PRODUCTS, Kind, product_id
 from tests.support.records import ReadRecord, scan_topic

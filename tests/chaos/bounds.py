@@ -10,7 +10,7 @@ import httpx
 from confluent_kafka import Producer
 from rich.console import Console
 
-from schemas.codec import ResultDecoder
+from schemas.avro.codec import ResultDecoder
 from tests.chaos.outcomes import Outcomes
 from tests.chaos.stage import Plan, Replica, Stage, prepared
 from tests.chaos.workload import Requests, clients

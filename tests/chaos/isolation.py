@@ -10,7 +10,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from schemas.codec import ResultDecoder
+from schemas.avro.codec import ResultDecoder
 from tests.chaos.load import Stream
 from tests.chaos.scene import under_load
 from tests.chaos.stage import Plan, Stage, prepared

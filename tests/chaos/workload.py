@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schemas.codec import RequestEncoder
+from schemas.avro.codec import RequestEncoder
 from tests.support.records import RawRecord
 
 NAMESPACE = uuid.UUID("0d8f2a44-90a5-4a0e-8df5-6a1b6c2f5e11")

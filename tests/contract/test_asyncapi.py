@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from consumer.settings import TopicSettings
-from schemas import released
-from schemas.framing import SCHEMA_ID_HEADER
+from schemas.avro import released
+from schemas.avro.framing import SCHEMA_ID_HEADER
+from schemas.settings import TopicSettings
 
 Node: TypeAlias = Any
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from consumer.adapters.cm21 import Cm21
+from consumer.adapters.mirakl.client import Cm21
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import AuthScheme
 from producer_tools.sandbox.mirakl import Body, Effect, Fault, Latency, MiraklSimulator, Rules

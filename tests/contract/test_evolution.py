@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from schemas import released
-from schemas.released import ReleasedSchema, crc64_avro
+from schemas.avro import released
+from schemas.avro.released import ReleasedSchema, crc64_avro
 
 Json: TypeAlias = Any
 Change: TypeAlias = Callable[[Json], None]

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from consumer.adapters.kafka_admin import BrokerUnreachableError, NotLetInError, TopicAdmin
-from consumer.settings import KafkaSettings
+from consumer.adapters.kafka.topics import BrokerUnreachableError, NotLetInError, TopicAdmin
+from schemas.settings import KafkaSettings
 
 
 @pytest.fixture(scope="module")

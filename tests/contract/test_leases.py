@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from consumer.adapters import leases
-from consumer.adapters.cm21 import Cm21
+from consumer.adapters.mirakl import connections as leases
+from consumer.adapters.mirakl.client import Cm21
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from producer_tools.sandbox.mirakl import Effect, Fault, MiraklSimulator
 from tests.support.mirakl import PRODUCTS, calling, specification, with_mirakl

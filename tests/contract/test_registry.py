@@ -8,11 +8,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from schemas import released
-from schemas.codec import RequestDecoder, RequestEncoder
-from schemas.framing import SchemaRef
-from schemas.registration import Subject, check, register, subjects
-from schemas.registry import (
+from schemas.avro import released
+from schemas.avro.codec import RequestDecoder, RequestEncoder
+from schemas.avro.framing import SchemaRef
+from schemas.registry.client import (
     Missing,
     RegisteredSchema,
     RegistryAddress,
@@ -24,6 +23,7 @@ from schemas.registry import (
     registered_id,
     schema_version,
 )
+from schemas.registry.registration import Subject, check, register, subjects
 from tests.contract.fake_registry import FakeRegistry
 from tests.unit.schemas.values import REQUEST
 

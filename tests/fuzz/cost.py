@@ -11,10 +11,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final, TypeAlias
 
-from schemas.codec import RequestDecoder, UnknownSchema
-from schemas.framing import SchemaRef
-from schemas.learnt import Unreadable
-from schemas.released import requests
+from schemas.avro.codec import RequestDecoder, UnknownSchema
+from schemas.avro.framing import SchemaRef
+from schemas.avro.learnt import Unreadable
+from schemas.avro.released import requests
 
 Schema: TypeAlias = Any
 

@@ -11,11 +11,11 @@ from consumer.domain.calls import CallFailure
 from consumer.domain.model import ApiKey, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.progress import Progress
 from consumer.domain.retry import Backoff
+from consumer.engine.admission.decisions import Intake
+from consumer.engine.admission.headers import read_headers
 from consumer.engine.commands import Instant
-from consumer.engine.headers import read_headers
-from consumer.engine.intake import Intake
-from consumer.engine.lanes import Call, Lane
-from consumer.engine.work import Assignment, Part, Record, Request
+from consumer.engine.dispatch.lanes import Call, Lane
+from consumer.engine.requests import Assignment, Part, Record, Request
 from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, api_key, body, specification
 
 THIRD: Final = "abcdefab-0000-0000-0000-00000000000c"

@@ -5,9 +5,9 @@ from functools import partial
 from random import Random
 from typing import Final
 
-from consumer.adapters.kafka_out import Publication
-from consumer.adapters.publications import Publications, Topics
-from consumer.adapters.wire import RequestReader, string_encodings
+from consumer.adapters.kafka.publications import Publications, Topics
+from consumer.adapters.kafka.sink import Publication
+from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.engine.commands import (
     Command,
@@ -19,9 +19,9 @@ from consumer.engine.commands import (
     TransactionResult,
 )
 from consumer.engine.core import Core
-from consumer.engine.limits import Limits
-from consumer.engine.work import ReadRange, Record
-from schemas.codec import ResultEncoder
+from consumer.engine.policy import Limits
+from consumer.engine.requests import ReadRange, Record
+from schemas.avro.codec import ResultEncoder
 from tests.fuzz.bytes import mutated
 from tests.fuzz.targets import NAMED, SCHEMA, record_headers, record_value
 from tests.unit.engine.world import FIRST, SECOND, directory, specification

@@ -9,8 +9,8 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
-from schemas.released import plain_schema, requests, results
-from schemas.resolution import MALFORMED, Schema, resolve
+from schemas.avro.released import plain_schema, requests, results
+from schemas.avro.resolution import MALFORMED, Schema, resolve
 from tests.fuzz.bytes import mutated
 from tests.fuzz.writers import Writers, defined_once
 

@@ -11,26 +11,26 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from consumer.adapters.cm21_address import base_url_problem, synchronization_address
-from consumer.adapters.cm21_answer import MAX_BODY_BYTES, MAX_EXCERPT, read_answer
-from consumer.adapters.wire import RequestReader
+from consumer.adapters.mirakl.address import base_url_problem, synchronization_address
+from consumer.adapters.mirakl.response import MAX_BODY_BYTES, MAX_EXCERPT, read_answer
+from consumer.adapters.request_reader import RequestReader
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.outcome import MAX_ROWS, MAX_TEXT, ResyncError
 from consumer.domain.progress import WINDOW, ProgressMapIgnoredError, decode_map, encode_map
 from consumer.domain.validation import validate
-from consumer.engine.headers import read_headers
+from consumer.engine.admission.headers import read_headers
 from consumer.engine.ports import NotARequest, SchemaNeeded
-from schemas.codec import RequestEncoder
-from schemas.framing import SchemaRef
-from schemas.registry import (
+from schemas.avro.codec import RequestEncoder
+from schemas.avro.framing import SchemaRef
+from schemas.avro.released import requests
+from schemas.avro.resolution import SchemaError
+from schemas.registry.client import (
     Missing,
     RegistryAddress,
     RegistryTroubleError,
     interpret,
     whole_schema,
 )
-from schemas.released import requests
-from schemas.resolution import SchemaError
 from tests.fuzz.bytes import mutated, text
 
 Target: TypeAlias = Callable[[Random], None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.codec import ResultEncoder
+from schemas.avro.codec import ResultEncoder
 from tests.bench.watch import Results, Sample, WrongResultsError
 from tests.bench.workload import Workload
 from tests.support.records import ReadRecord

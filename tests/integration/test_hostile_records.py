@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.codec import write_long
+from schemas.avro.codec import write_long
 from tests.integration.contract import wire
 from tests.integration.contract.deployment import Coordinates, Deployment, deployed, operator, record
 from tests.integration.contract.wire import pairs, request

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.engine.lookups import MOST_OUT
+from consumer.engine.admission.lookups import MOST_OUT
 from tests.integration.contract.deployment import deployed, operator, record
 from tests.integration.contract.wire import pairs, request
 from tests.support.records import RawRecord

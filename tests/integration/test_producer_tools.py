@@ -29,7 +29,7 @@ from producer_tools import (
     new_request,
 )
 from producer_tools.cli import run
-from schemas.codec import RequestDecoder, ResultEncoder
+from schemas.avro.codec import RequestDecoder, ResultEncoder
 from tests.support.kafka import Kafka
 from tests.support.records import RawRecord, read_topic, send_raw
 from tests.support.service import environment
@@ -553,8 +553,8 @@ class TestRegistry:
         schema_registry_url: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        from schemas.registry import RegistryAddress, SchemaRegistry, registration
-        from schemas.released import requests, results
+        from schemas.avro.released import requests, results
+        from schemas.registry.client import RegistryAddress, SchemaRegistry, registration
 
         monkeypatch.setenv("RESYNC_SCHEMA_REGISTRY__URL", schema_registry_url)
         with (

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from schemas.framing import SchemaRef
-from schemas.registration import check, register, subjects
-from schemas.registry import RegistryAddress, RegistryTroubleError, SchemaRegistry
+from schemas.avro.framing import SchemaRef
+from schemas.registry.client import RegistryAddress, RegistryTroubleError, SchemaRegistry
+from schemas.registry.registration import check, register, subjects
 from tests.support.parts import PartMissing
 from tests.support.registry import RegistryProcess
 

@@ -8,8 +8,8 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from consumer.adapters.kafka_admin import HEADROOM_BYTES, TopicAdmin, TopicFacts
-from consumer.settings import KafkaSettings
+from consumer.adapters.kafka.topics import HEADROOM_BYTES, TopicAdmin, TopicFacts
+from schemas.settings import KafkaSettings
 from tests.support.records import RawRecord, send_raw
 from tests.support.topics import Topics, delete_topics, unused_topics
 from tests.unit.cli.conftest import Run, run, stores  # noqa: F401  fixtures

@@ -16,8 +16,8 @@ from consumer.domain.outcome import Code, DeadLettered, DeadLetterReason, Failed
 from consumer.domain.progress import decode_map
 from consumer.engine.commands import Commit, Instant, StartCall
 from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS, Core
-from consumer.engine.lanes import Call
-from consumer.engine.work import Assignment, Request
+from consumer.engine.dispatch.lanes import Call
+from consumer.engine.requests import Assignment, Request
 from tests.simulation.broker import METADATA_BYTES, Transaction
 from tests.simulation.mirakl import SentCall
 from tests.simulation.replica import WALL, Payload, Replica

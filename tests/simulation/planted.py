@@ -12,16 +12,16 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
 from consumer.domain.retry import TokenBucket
 from consumer.engine import core as engine_core
-from consumer.engine import shedding
+from consumer.engine.admission.lookups import SchemaLookups
+from consumer.engine.admission.precedence import Precedence
 from consumer.engine.commands import Commit, Instant, Resume, TransactionResult
 from consumer.engine.core import Core
-from consumer.engine.flow import Flow
-from consumer.engine.lanes import Call, Lane
-from consumer.engine.lookups import SchemaLookups
-from consumer.engine.outbox import Outbox
-from consumer.engine.precedence import Precedence
-from consumer.engine.verdicts import sum_up
-from consumer.engine.work import Part, Request
+from consumer.engine.dispatch import shedding
+from consumer.engine.dispatch.back_pressure import Flow
+from consumer.engine.dispatch.lanes import Call, Lane
+from consumer.engine.dispatch.verdicts import sum_up
+from consumer.engine.partitions.outbox import Outbox
+from consumer.engine.requests import Part, Request
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed

@@ -12,8 +12,8 @@ from consumer.domain.calls import CallFailure
 from consumer.domain.outcome import Synchronized
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import Commit, Instant
-from consumer.engine.lanes import Lane
-from consumer.engine.outbox import BROKER_PATIENCE_SECONDS
+from consumer.engine.dispatch.lanes import Lane
+from consumer.engine.partitions.outbox import BROKER_PATIENCE_SECONDS
 from tests.simulation.broker import Transaction
 from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import POISON, SentRecord

@@ -26,7 +26,7 @@ from consumer.engine.commands import (
 )
 from consumer.engine.core import Core
 from consumer.engine.driver import TICK_SECONDS, Event
-from consumer.engine.work import Request
+from consumer.engine.requests import Request
 from tests.simulation.kafka import Network
 from tests.simulation.loop import Process, Steps
 from tests.simulation.scenario import named_in_value

@@ -7,7 +7,7 @@ from typing import Any
 
 from consumer.domain.authorization import key_digest
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
-from consumer.engine.limits import Limits
+from consumer.engine.policy import Limits
 from tests.simulation.broker import METADATA_BYTES
 
 NORTH, SOUTH = "north", "south"

@@ -1,6 +1,6 @@
 """The service's own Kafka threads, as tasks of the simulated world.
 
-``consumer.adapters.kafka_in`` and ``kafka_out`` are written for threads that block. Here their source is compiled
+``consumer.adapters.kafka.source`` and ``sink`` are written for threads that block. Here their source is compiled
 once more, with one change: a method that calls something becomes a generator, and what a call gives is waited for
 where it is a generator itself. So every place where a thread may stand still is a place where anything else may
 happen, and the code that decides is the very code that runs in production. Line numbers stay those of the file.
@@ -15,8 +15,9 @@ from collections.abc import Callable
 from types import GeneratorType, ModuleType, SimpleNamespace
 from typing import Any
 
-from consumer.adapters import kafka_in, kafka_out
-from consumer.adapters.bounded_call import OverdueError
+from consumer.adapters.kafka import sink
+from consumer.adapters.kafka import source as kafka_in
+from consumer.adapters.kafka.bounded_call import OverdueError
 from tests.simulation.kafka import SimulatedConsumer, SimulatedProducer
 from tests.simulation.loop import Loop, Signal, Steps, Wait
 
@@ -145,7 +146,7 @@ _SILENT.disabled = True
 _THREADING = SimpleNamespace(Thread=_Thread, Event=_Flag)
 KAFKA_IN = as_tasks(kafka_in, time=CLOCK, threading=_THREADING, Consumer=SimulatedConsumer, _log=_SILENT)
 KAFKA_OUT = as_tasks(
-    kafka_out,
+    sink,
     time=CLOCK,
     threading=_THREADING,
     queue=SimpleNamespace(SimpleQueue=Mailbox, Empty=queue.Empty),

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from consumer.adapters.cm21 import Cm21
+from consumer.adapters.mirakl.client import Cm21
 from consumer.domain.model import AuthScheme, ClientSpecification
 from producer_tools.sandbox.mirakl import MiraklSimulator, Rules
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer import bootstrap
-from consumer.adapters import kafka_out
-from consumer.adapters.kafka_in import KafkaSource
-from consumer.adapters.kafka_out import TransactionalSink
+from consumer.adapters.kafka import sink as kafka_out
+from consumer.adapters.kafka.sink import TransactionalSink
+from consumer.adapters.kafka.source import KafkaSource
 from consumer.cli import main
 from consumer.engine.core import Core
 

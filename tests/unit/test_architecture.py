@@ -1,20 +1,22 @@
 """Who may import whom: the contracts of ``pyproject.toml`` hold, and the pure rooms know no library of the world."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import grimp
 import pytest
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parents[2]
 OURS = ("consumer", "schemas", "producer_tools")
 LIBRARIES_OF = {
-    "consumer.console": set[str](),
     "consumer.domain": {"pydantic"},
     "consumer.engine": set[str](),
-    "consumer.settings": {"pydantic", "pydantic_core"},
-    "schemas": {"fastavro", "httpx", "pydantic"},
+    "schemas.avro": {"fastavro"},
+    "schemas.console": set[str](),
+    "schemas.events": {"pydantic"},
+    "schemas.registry": {"httpcore", "httpx"},
+    "schemas.settings": {"httpx", "psycopg", "pydantic", "pydantic_core", "sqlalchemy"},
 }
 """The only third-party libraries that each pure room may import."""
 
@@ -25,7 +27,11 @@ def imports() -> grimp.ImportGraph:
 
 
 def test_dependencies_point_downwards_and_no_module_stands_outside() -> None:
-    assert EXIT_STATUS_SUCCESS == lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    """As a process of its own: the linter's set-up of logging silences loggers that exist already."""
+    lint = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert 0 == done.returncode, done.stdout
 
 
 @pytest.mark.parametrize(("room", "libraries"), LIBRARIES_OF.items())
@@ -37,5 +43,5 @@ def test_a_pure_room_imports_no_library_of_the_world(
         name.partition(".")[0] for module in modules for name in imports.find_modules_directly_imported_by(module)
     }
 
-    assert len(modules) > 1
+    assert modules
     assert libraries >= imported - sys.stdlib_module_names - set(OURS)

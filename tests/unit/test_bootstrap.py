@@ -11,7 +11,7 @@ from consumer.adapters.stores import DirectoryReader, StoreTrouble
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.model import Directory
 from consumer.engine.ports import SourceTrouble
-from consumer.settings import load
+from schemas.settings import load
 from tests.unit.engine.world import FIRST, specification
 
 

@@ -10,8 +10,8 @@ import pytest
 from click import Command, Context, Group, UsageError
 
 from consumer.cli import commands as consumer_commands
-from consumer.settings import SETTINGS
 from producer_tools.cli import cli as producer_commands
+from schemas.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, insert, update
 
-from consumer.adapters.cm21_address import base_url_problem
+from consumer.adapters.mirakl.address import base_url_problem
 from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem
 from consumer.adapters.stores.limits import LIMITS
 from consumer.adapters.stores.rows import (

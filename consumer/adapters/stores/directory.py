@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Engine, RowMapping, select, text
 from sqlalchemy.exc import DBAPIError
 
-from consumer.adapters.cm21_address import base_url_problem
+from consumer.adapters.mirakl.address import base_url_problem
 from consumer.adapters.stores.database import StoreTrouble, check_revision, sqlite_file, trouble, went_away
 from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem, without_scheme
 from consumer.adapters.stores.limits import LIMITS, LONGEST_NAME

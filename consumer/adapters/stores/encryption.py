@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from consumer.settings.secret_files import read_value
+from schemas.settings.secret_files import read_value
 
 LONGEST_CREDENTIAL = 4096
 """Characters; servers commonly refuse a header line beyond 8 KiB."""

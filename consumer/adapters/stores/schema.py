@@ -39,7 +39,7 @@ def upgrade(engine: Engine) -> bool:
 def alembic_config() -> Config:
     """Where the migrations are, also in an installed package; no ``alembic.ini`` is needed."""
     config = Config()
-    config.set_main_option("script_location", f"{__package__.rpartition('.')[0]}:migrations")
+    config.set_main_option("script_location", f"{__package__}:migrations")
     return config
 
 

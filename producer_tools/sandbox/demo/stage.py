@@ -11,7 +11,6 @@ from typing import Final
 
 from cryptography.fernet import Fernet
 
-from consumer.settings import Settings
 from producer_tools.environment import BROKERS, SENDING, tool_settings
 from producer_tools.errors import ResyncToolError
 from producer_tools.publisher import ResyncPublisher, new_request
@@ -29,6 +28,7 @@ from producer_tools.sandbox.demo.mirakl import SimulatedMirakl
 from producer_tools.sandbox.demo.screen import Screen
 from producer_tools.sandbox.demo.service import Command, Service
 from producer_tools.subscriber import ResyncResults
+from schemas.settings import Settings
 
 READY_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1

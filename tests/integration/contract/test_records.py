@@ -14,7 +14,7 @@ from tests.integration.contract.wire import Event, pairs, request
 from tests.support.raw_producer import produce_raw
 from tests.support.records import RawRecord, ReadRecord
 from tests.support.service import Service
-from tests.unit.schemas.spec_avro import read_single_object
+from tests.unit.schemas.avro.spec_avro import read_single_object
 
 UNREADABLE, UNKNOWN_SCHEMA = "UNREADABLE", "UNKNOWN_SCHEMA"
 EARLIEST, LATEST = -62_135_596_800_000, 253_402_300_799_999

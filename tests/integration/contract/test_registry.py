@@ -20,7 +20,7 @@ from tests.support.parts import wait_until
 from tests.support.records import RawRecord
 from tests.support.service import Service
 from tests.support.topics import create_topics, delete_topics
-from tests.unit.schemas.spec_avro import read_confluent
+from tests.unit.schemas.avro.spec_avro import read_confluent
 
 EXTENDED: Event = {
     **wire.REQUEST,

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import fastavro
 
 from tests.support.service import ROOT
-from tests.unit.schemas.spec_avro import canonical_form, crc64
+from tests.unit.schemas.avro.spec_avro import canonical_form, crc64
 
 Event: TypeAlias = dict[str, Any]
 

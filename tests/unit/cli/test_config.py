@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography.fernet import Fernet
 
-from consumer.settings import SETTINGS
+from schemas.settings import SETTINGS
 from tests.unit.cli.conftest import Run
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from consumer.adapters import kafka_admin
+from consumer.adapters.kafka import topics as kafka_admin
 from tests.unit.cli.conftest import Ran, Run
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from consumer.domain.calls import Refusal
 from consumer.domain.outcome import Failed, Partial
-from consumer.engine.limits import Limits
+from consumer.engine.policy import Limits
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
 from consumer.domain.outcome import Failed, Partial, Synchronized
-from consumer.engine.limits import Limits
+from consumer.engine.policy import Limits
 from consumer.engine.status import LaneState
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 

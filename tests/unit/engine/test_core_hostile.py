@@ -1,8 +1,8 @@
 """What anyone can send must not keep the loop, the memory or the registry busy for more than it is worth."""
 
-from consumer.engine.limits import Limits
-from consumer.engine.lookups import MOST_OUT, RETRY_SECONDS, TROUBLES_TOLD
-from consumer.engine.work import Record
+from consumer.engine.admission.lookups import MOST_OUT, RETRY_SECONDS, TROUBLES_TOLD
+from consumer.engine.policy import Limits
+from consumer.engine.requests import Record
 from tests.unit.engine.world import World, body
 
 LARGE = b"x" * Limits().event_bytes

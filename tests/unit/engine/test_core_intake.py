@@ -6,7 +6,7 @@ import pytest
 
 from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Synchronized
 from consumer.engine.commands import TransactionResult
-from consumer.engine.limits import Limits
+from consumer.engine.policy import Limits
 from tests.unit.engine.world import FIRST, KEY, SECOND, World, api_key, body, specification
 
 DEADLINE = Limits().request_deadline

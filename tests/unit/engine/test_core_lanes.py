@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.outcome import Failed, Partial, Synchronized
 from consumer.domain.retry import Backoff
-from consumer.engine.lanes import Call, Lane
-from consumer.engine.limits import Limits
+from consumer.engine.dispatch.lanes import Call, Lane
+from consumer.engine.policy import Limits
 from consumer.engine.status import LaneState
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.calls import Refusal
-from consumer.engine.limits import Limits
-from consumer.engine.work import Request
+from consumer.engine.policy import Limits
+from consumer.engine.requests import Request
 from tests.unit.engine.world import FIRST, KEY, SECOND, World, api_key, body, specification
 
 DEADLINE = Limits().request_deadline

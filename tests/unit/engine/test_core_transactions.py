@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from consumer.domain.calls import Refusal
 from consumer.domain.progress import CommitPoint, encode_map
 from consumer.engine.commands import TransactionResult
-from consumer.engine.limits import Limits
+from consumer.engine.policy import Limits
 from tests.unit.engine.world import SECOND, World, body, specification
 
 ABORTED, UNKNOWN = TransactionResult.ABORTED, TransactionResult.UNKNOWN

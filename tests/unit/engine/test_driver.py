@@ -14,9 +14,9 @@ from consumer.engine import driver
 from consumer.engine.commands import Commit, Reload, Reread, StartCall, TransactionResult
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, now
-from consumer.engine.limits import Limits
+from consumer.engine.policy import Limits
 from consumer.engine.ports import SourceTrouble
-from consumer.engine.work import ReadRange, Record
+from consumer.engine.requests import ReadRange, Record
 from tests.unit.engine.world import KEY, JsonDecoder, body, directory, specification
 
 

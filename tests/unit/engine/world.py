@@ -27,10 +27,10 @@ from consumer.engine.commands import (
     TransactionTrouble,
 )
 from consumer.engine.core import Core
-from consumer.engine.limits import Limits
+from consumer.engine.policy import Limits
 from consumer.engine.ports import NotARequest, SchemaNeeded
+from consumer.engine.requests import ReadRange, Record, Request
 from consumer.engine.status import EngineStatus
-from consumer.engine.work import ReadRange, Record, Request
 
 WALL = 1_700_000_000.0
 KEY = b"operator-key"

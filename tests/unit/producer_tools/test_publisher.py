@@ -2,11 +2,11 @@
 
 import pytest
 
-from consumer.settings import Settings, load
 from producer_tools import InvalidRequest, MisconfiguredError, ResyncPublisher, new_request
 from producer_tools.publisher import encoded, operator_headers, request_key
 from producer_tools.sender import OutgoingRecord
-from schemas.codec import RequestEncoder
+from schemas.avro.codec import RequestEncoder
+from schemas.settings import Settings, load
 
 SPECIFICATION = "0B6FF0DD-6E62-4F9F-8C6B-0F2E5A4E9D11"
 SETTINGS = load({"RESYNC_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})

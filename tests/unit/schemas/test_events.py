@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas import events, released
-from schemas.codec import RequestDecoder, RequestEncoder, ResultDecoder, ResultEncoder
+from schemas import events
+from schemas.avro import released
+from schemas.avro.codec import RequestDecoder, RequestEncoder, ResultDecoder, ResultEncoder
 from schemas.events import ProductReference, ProductResyncRequested, ProductResyncResult, ResyncError, ResyncStatus
 from tests.unit.schemas.values import REQUEST, RESULT, RESULTS, YEARS_1_TO_9999
 

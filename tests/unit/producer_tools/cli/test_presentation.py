@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from consumer.console.text import printable
 from producer_tools.cli.options import Output
 from producer_tools.cli.presentation import Stream, Table, streaming
+from schemas.console.text import printable
 
 
 class Terminal(io.StringIO):

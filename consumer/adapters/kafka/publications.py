@@ -1,0 +1,281 @@
+"""Verdicts to Kafka records: result events and dead letters, as the contract words them.
+
+The results of one CM21 call share a ``Synchronized`` verdict: what they have in common is encoded once.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from consumer import __version__
+from consumer.adapters.kafka.sink import Publication
+from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, Synchronized, Verdict
+from consumer.engine.admission.headers import is_secret
+from consumer.engine.requests import Request
+from schemas.avro.codec import ResultEncoder, SharedResult
+
+MAX_TRACKING_IDS_REDUCED: Final = 100
+"""Tracking ids that a result keeps when the broker found the whole of it too large."""
+MAX_TRACKING_IDS_SMALLEST: Final = 1
+MAX_HEADER_BYTES_SMALLEST: Final = 1_024
+"""Room for a request id; what is longer are headers that a result repeats."""
+_EVENT_TYPE: Final = b"mirakl.resync.v1.ProductResyncResult"
+_CONTENT_TYPE: Final = b"application/avro"
+_SERVICE: Final = f"mirakl-resync {__version__}".encode()
+_OWN_HEADERS: Final = frozenset(
+    f"dlq.{name}"
+    for name in (
+        "reason",
+        "message",
+        "topic",
+        "partition",
+        "offset",
+        "timestamp",
+        "group",
+        "service",
+        "tenant",
+        "redrive-count",
+        "redrive-of",
+        "headers-omitted",
+        "value-omitted",
+        "value-bytes",
+        "value-sha256",
+    )
+)
+"""Those of a dead letter that was sent again are replaced, not stacked."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SPAN_MULTIPLIER: Final = 0x9E3779B97F4A7C15
+"""Odd, so that different offsets of a partition give different span ids."""
+_SPAN_MASK: Final = (1 << 64) - 1
+
+Headers: TypeAlias = list[tuple[str, str | bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where records come from and go to."""
+
+    requests: str
+    results: str
+    dead_letters: str
+
+
+class Publications:
+    """Words outcomes as records."""
+
+    def __init__(self, topics: Topics, group_id: str, encoder: ResultEncoder, max_dead_letter_bytes: int) -> None:
+        self._topics = topics
+        self._group = group_id.encode()
+        self._source = b"urn:mirakl-resync:" + self._group
+        self._topic_bytes = topics.requests.encode()
+        self._encoder = encoder
+        self._max_dead_letter_bytes = max_dead_letter_bytes
+        self._same_headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_type", _EVENT_TYPE),
+            ("ce_source", self._source),
+            ("content-type", _CONTENT_TYPE),
+            ("resync-request-topic", self._topic_bytes),
+        ]
+        """Of all results."""
+        self._shared_verdict: Synchronized | None = None
+        self._shared: SharedResult
+        self._shared_time = b""
+        self._alike: Headers = []
+        self._alike_in: tuple[bytes, int, str | None] | None = None
+        """The time, partition and tenant of the results that have those headers: of one call they come in a row."""
+        self._ce_id_begin = b""
+
+    def publications(self, outcomes: Sequence[Request]) -> Iterator[Publication]:
+        """Give one record for each outcome, in order."""
+        for request in outcomes:
+            verdict = _decided(request)
+            if isinstance(verdict, Synchronized):
+                yield self._shared_result(request, verdict)
+            elif isinstance(verdict, DeadLettered):
+                yield self._dead_letter(request, verdict, omit=self._is_too_large(request))
+            else:
+                yield self._result(request, verdict)
+
+    def reduced(self, outcome: Request, *, smallest: bool) -> Publication:
+        """Give a smaller record, or the smallest that still says what happened, for one that is too large."""
+        verdict = _decided(outcome)
+        if isinstance(verdict, DeadLettered):
+            if not smallest:
+                return self._dead_letter(outcome, verdict, omit=True)
+            return self._dead_letter(outcome, verdict, omit=True, headers=False)._replace(key=None)
+        fields = _fields(outcome, verdict)
+        kept = MAX_TRACKING_IDS_SMALLEST if smallest else MAX_TRACKING_IDS_REDUCED
+        fields["trackingIds"] = fields["trackingIds"][:kept]
+        key = outcome.request_id.encode()
+        headers = self._headers(outcome, key, _rfc3339(verdict.completed_at))
+        if smallest:
+            _shorten(fields)
+            headers = [(name, value) for name, value in headers if len(value or b"") <= MAX_HEADER_BYTES_SMALLEST]
+        return Publication(self._topics.results, key, self._encoder.encode(fields), headers)
+
+    # -- results ---------------------------------------------------------------------------------------
+
+    def _shared_result(self, request: Request, verdict: Synchronized) -> Publication:
+        """On the hot path."""
+        if verdict is not self._shared_verdict:
+            self._share(verdict)
+        key = request.request_id.encode()
+        value = self._shared.encode(request.request_id, len(request.products), request.requested_at)
+        return Publication(self._topics.results, key, value, self._headers(request, key, self._shared_time))
+
+    def _share(self, verdict: Synchronized) -> None:
+        self._shared_verdict = verdict
+        self._shared = self._encoder.share(
+            status="SYNCHRONIZED",
+            client_specification_id=verdict.client_specification_id,
+            tracking_ids=verdict.tracking_ids,
+            completed_at=verdict.completed_at,
+        )
+        self._shared_time = _rfc3339(verdict.completed_at)
+
+    def _result(self, request: Request, verdict: Partial | Failed) -> Publication:
+        key = request.request_id.encode()
+        value = self._encoder.encode(_fields(request, verdict))
+        return Publication(
+            self._topics.results, key, value, self._headers(request, key, _rfc3339(verdict.completed_at))
+        )
+
+    def _know_alike(self, time: bytes, partition: int, tenant: str | None) -> None:
+        self._alike_in = time, partition, tenant
+        self._ce_id_begin = b"%b/%d/" % (self._topic_bytes, partition)
+        self._alike = [*self._same_headers, ("ce_time", time), ("resync-request-partition", b"%d" % partition)]
+        if tenant is not None:
+            self._alike.append(("resync-tenant", tenant.encode()))
+
+    def _headers(self, request: Request, request_id: bytes, time: bytes) -> Headers:
+        record, facts = request.record, request.facts
+        alike_in = time, record.partition, request.tenant
+        if alike_in != self._alike_in:
+            self._know_alike(*alike_in)
+        offset = b"%d" % record.offset
+        headers: Headers = [
+            *self._alike,
+            ("ce_id", b"%b%b/%d" % (self._ce_id_begin, offset, record.timestamp)),
+            ("ce_subject", request_id),
+            ("resync-request-offset", offset),
+        ]
+        if facts.traceparent is not None:
+            headers.append(("traceparent", _continued(facts.traceparent, record.partition, record.offset)))
+            if facts.tracestate is not None:
+                headers.append(("tracestate", facts.tracestate))
+        headers += facts.correlation
+        return headers
+
+    # -- dead letters ----------------------------------------------------------------------------------
+
+    def _is_too_large(self, request: Request) -> bool:
+        return _size_without_value(request) + len(request.record.value or b"") > self._max_dead_letter_bytes
+
+    def _dead_letter(self, request: Request, verdict: DeadLettered, *, omit: bool, headers: bool = True) -> Publication:
+        record = request.record
+        kept = [
+            (name, value)
+            for name, value in (record.headers or () if headers else ())
+            if not is_secret(name) and name.lower() not in _OWN_HEADERS
+        ]
+        own = [
+            ("dlq.reason", verdict.reason.encode()),
+            ("dlq.message", verdict.message.encode()),
+            ("dlq.topic", self._topic_bytes),
+            ("dlq.partition", b"%d" % record.partition),
+            ("dlq.offset", b"%d" % record.offset),
+            ("dlq.timestamp", b"%d" % record.timestamp),
+            ("dlq.group", self._group),
+            ("dlq.service", _SERVICE),
+            ("dlq.redrive-count", _count(request.facts.redrive_count)),
+        ]
+        if request.tenant is not None:
+            own.append(("dlq.tenant", request.tenant.encode()))
+        if record.headers is None or not headers:
+            own.append(("dlq.headers-omitted", b"true"))
+        value = record.value
+        if record.problem is not None:
+            own.append(("dlq.value-omitted", b"true"))
+        if omit and value is not None:
+            own += [
+                ("dlq.value-omitted", b"true"),
+                ("dlq.value-bytes", b"%d" % len(value)),
+                ("dlq.value-sha256", hashlib.sha256(value).hexdigest().encode()),
+            ]
+            value = None
+        return Publication(self._topics.dead_letters, record.key, value, [*kept, *own])
+
+
+def _size_without_value(request: Request) -> int:
+    record = request.record
+    size = len(record.key or b"")
+    return size + sum(len(name.encode()) + len(value or b"") for name, value in record.headers or ())
+
+
+def _decided(request: Request) -> Verdict:
+    if request.verdict is None:
+        raise ValueError(f"the record at {request.record.partition}:{request.record.offset} has no verdict")
+    return request.verdict
+
+
+def _fields(request: Request, verdict: Synchronized | Partial | Failed) -> dict[str, Any]:
+    """The fields of ``ProductResyncResult``."""
+    partial = isinstance(verdict, Partial)
+    status = "PARTIALLY_SYNCHRONIZED" if partial else "FAILED" if isinstance(verdict, Failed) else "SYNCHRONIZED"
+    count = len(request.products) if isinstance(verdict, Synchronized) else 0
+    return {
+        "requestId": request.request_id,
+        "status": status,
+        "synchronizedProducts": verdict.synchronized_products if isinstance(verdict, Partial) else count,
+        "clientSpecificationId": verdict.client_specification_id,
+        "trackingIds": [] if isinstance(verdict, Failed) else list(verdict.tracking_ids),
+        "unsynchronizedProducts": _references(verdict.unsynchronized) if isinstance(verdict, Partial) else [],
+        "error": None if isinstance(verdict, Synchronized) else _error(verdict.error),
+        "requestedAt": request.requested_at,
+        "completedAt": verdict.completed_at,
+    }
+
+
+def _shorten(fields: dict[str, Any]) -> None:
+    """Leave out the lists of a result; its error says so."""
+    if fields["error"] is None:
+        return
+    error = fields["error"] = {**fields["error"], "fieldErrors": [], "availableClientSpecificationIds": []}
+    if fields["unsynchronizedProducts"]:
+        fields["unsynchronizedProducts"] = []
+        error["message"] = "Some products were not taken in, too many to list here: ask for all of them again."
+
+
+def _references(products: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"miraklProductId": mirakl_id, "productSku": sku} for mirakl_id, sku in products.items()]
+
+
+def _error(error: ResyncError) -> dict[str, Any]:
+    return {
+        "httpStatus": error.code.http_status,
+        "code": error.code.value,
+        "message": error.message,
+        "retryable": error.code.retryable,
+        "availableClientSpecificationIds": list(error.available_client_specification_ids),
+        "fieldErrors": [{"field": row.field, "message": row.message} for row in error.field_errors],
+    }
+
+
+def _rfc3339(millis: int) -> bytes:
+    moment = _EPOCH + timedelta(milliseconds=millis)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+
+
+def _continued(traceparent: bytes, partition: int, offset: int) -> bytes:
+    """The same trace, with a span of our own that follows from the coordinates: repeated, it is the same."""
+    span = ((offset + 1) * _SPAN_MULTIPLIER ^ (partition + 1) << 48) & _SPAN_MASK
+    return b"00-%b-%016x-%b" % (traceparent[3:35], span or 1, traceparent[53:55])
+
+
+def _count(redrive_count: bytes | None) -> bytes:
+    """How often a dead letter was sent again; ours to word, whatever stands in the header."""
+    text = redrive_count or b""
+    return text if text.isdigit() and len(text) < 10 else b"0"  # noqa: PLR2004 - fits any counter

@@ -1,0 +1,1 @@
+"""Mirakl's API: the CM21 call, its connections, its responses."""

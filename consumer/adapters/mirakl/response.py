@@ -1,0 +1,142 @@
+"""Reading Mirakl's answer to CM21: status, headers and body in, one ``CallOutcome`` out.
+
+The HTTP status alone decides; only a 2xx is looked into, for its tracking id. What people get to read of a body is
+bounded, on one line, printable, and never holds the credential, should Mirakl echo it.
+"""
+
+import html
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+
+from consumer.adapters.mirakl.redaction import redacted
+from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Of a body, as received and again as decompressed. A tracking id needs a hundred."""
+MAX_EXCERPT: Final = 300
+"""Characters of Mirakl's own words."""
+MAX_TRACKING_ID: Final = 1000
+"""Characters; Mirakl's are opaque, those seen are UUIDs. A longer one would swell every result of its call."""
+LONGEST_RETRY_AFTER: Final = 86_400.0
+"""Seconds. Mirakl counts calls by the hour, so a day is already beyond reason; then one call asks again."""
+
+_TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_CONFUSING_TAGS: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1[^<>]*>|\Z)", re.IGNORECASE | re.DOTALL)
+"""One that is never closed takes all the rest, as in a browser: so each character is looked at once."""
+_TITLE: Final = re.compile(r"<title\b[^<>]*>([^<>]*)</title", re.IGNORECASE)
+_TAG: Final = re.compile(r"<[^<>]*>")
+_ENOUGH_TEXT: Final = 4096
+"""Characters of a page that an excerpt is taken from."""
+
+
+def read_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, credential: str, wall_time: float
+) -> CallOutcome:
+    """Decide what an answer means.
+
+    ``headers``: names in any case. ``body``: at most ``MAX_BODY_BYTES`` of it, undecoded. ``wall_time``: seconds
+    since the epoch at which the answer came, for a ``Retry-After`` that is a date.
+    """
+    body = _decompressed(body, headers.get("content-encoding", ""))
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        tracking_id = _tracking_id(body)
+        return (
+            Receipt(redacted(tracking_id, credential))
+            if tracking_id
+            else Unacknowledged(status, _excerpt(body, credential))
+        )
+    if status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # beyond 599 as 5xx: RFC 9110, 15
+        excerpt = _excerpt(body, credential)
+        return CallFailure(
+            reason=f"HTTP {status}: {excerpt}" if excerpt else f"HTTP {status}",
+            may_have_reached=status == HTTPStatus.GATEWAY_TIMEOUT,
+            status=status,
+            retry_after=retry_after(headers.get("retry-after"), wall_time),
+        )
+    if status < HTTPStatus.BAD_REQUEST and (destination := _destination(headers)):
+        return Refusal(status, _line(redacted(f"redirect to {destination}", credential)))
+    return Refusal(status, _excerpt(body, credential))
+
+
+def retry_after(value: str | None, wall_time: float) -> float | None:
+    """Read ``Retry-After``: seconds to wait, 0 to ``LONGEST_RETRY_AFTER``; ``None`` where nothing usable stands there.
+
+    Mirakl sends seconds; an HTTP date is read too (RFC 9110, 10.2.3), and past ones mean: at once.
+    """
+    text = (value or "").strip()
+    if re.fullmatch(r"[0-9]{1,300}(\.[0-9]{1,300})?", text):
+        return min(float(text), LONGEST_RETRY_AFTER)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - wall_time
+    except (ValueError, TypeError, IndexError, OverflowError):  # as the standard library's parser may on garbage
+        return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+
+
+def _tracking_id(body: bytes) -> str | None:
+    answer = _parsed(body)
+    tracking_id = answer.get("tracking_id") if isinstance(answer, dict) else None
+    if not isinstance(tracking_id, str) or not tracking_id.strip() or len(tracking_id) > MAX_TRACKING_ID:
+        return None
+    return tracking_id if tracking_id.isprintable() else None  # lone surrogates could not be written anywhere
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # not JSON, not text, or nested without end
+        return None
+
+
+def _decompressed(body: bytes, encoding: str) -> bytes:
+    """Undo gzip and deflate, which nobody asked for; never more than the bound, however much it would become."""
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_BODY_BYTES)  # 32: gzip or zlib, by header
+    except zlib.error:
+        return body
+
+
+def _excerpt(body: bytes, credential: str) -> str:
+    answer = _parsed(body)
+    words = " ".join(_messages(answer)) if answer is not None else ""
+    text = words or body.decode("utf-8", "replace")
+    text = redacted(text[:_ENOUGH_TEXT], credential)
+    if not words:
+        text = redacted(_without_markup(text), credential)
+    return _line(text)
+
+
+def _line(text: str) -> str:
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= MAX_EXCERPT else line[: MAX_EXCERPT - 1] + "…"
+
+
+def _destination(headers: Mapping[str, str]) -> str:
+    """Name where a redirect leads: what shows a wrong base URL. Its query may hold somebody's session."""
+    return re.split(r"[?#]", headers.get("location", ""), maxsplit=1)[0]
+
+
+def _messages(answer: object) -> Iterator[str]:
+    """Yield what the known shapes of Mirakl's error bodies say (CM21.md, "error body")."""
+    if not isinstance(answer, dict):
+        return
+    for name in ("code", "message", "error"):
+        if isinstance(said := answer.get(name), str | int):
+            yield str(said)
+    errors = answer.get("errors")
+    for row in errors if isinstance(errors, list) else []:
+        if isinstance(row, dict):
+            yield ": ".join(str(row[name]) for name in ("field", "message") if name in row)
+
+
+def _without_markup(text: str) -> str:
+    title = _TITLE.search(text)
+    page = _TAG.sub(" ", _CONFUSING_TAGS.sub(" ", text))
+    return html.unescape(f"{title.group(1)} {page}" if title else page)

@@ -1,0 +1,55 @@
+"""The codec of ``schemas`` behind the engine's port for reading requests."""
+
+from collections.abc import Hashable
+from typing import Any
+
+from consumer.domain.outcome import DeadLetterReason
+from consumer.engine.ports import NotARequest, SchemaNeeded
+from schemas.avro.codec import RequestDecoder, UnknownSchema, write_long
+from schemas.avro.framing import SchemaRef
+from schemas.avro.learnt import Unreadable
+from schemas.avro.resolution import Resolved, SchemaError
+
+
+def string_encodings(text: str) -> tuple[bytes, bytes]:
+    """Return byte strings of which one is part of every Avro value that contains this string, not empty.
+
+    Avro writes a string as its length and its UTF-8 bytes. The length is a variable-length number. In its shortest
+    form its last byte is not zero; any longer form, which readers accept, ends with a zero byte.
+    """
+    encoded = text.encode()
+    return write_long(len(encoded)) + encoded, b"\x00" + encoded
+
+
+class RequestReader:
+    """Reads requests. ``registry``: whether schema ids can be asked for."""
+
+    def __init__(self, *, registry: bool, max_bytes: int) -> None:
+        self._decoder = RequestDecoder(registry=registry, max_bytes=max_bytes)
+
+    def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
+        """Read a record's value; never raises, whatever the bytes."""
+        body = self._decoder.decode(value, schema_header)
+        if isinstance(body, dict):
+            return body
+        if isinstance(body, UnknownSchema):
+            return SchemaNeeded(body.ref)
+        return NotARequest(DeadLetterReason(body.reason), body.message)
+
+    def learn(self, reference: Hashable, schema: str) -> None:
+        """Prepare a writer schema and remember it."""
+        if not isinstance(reference, SchemaRef):
+            raise TypeError(f"not a schema reference: {reference!r}")
+        self.adopt(reference, self.prepare(reference, schema))
+
+    def prepare(self, ref: SchemaRef, schema: str) -> Resolved | Unreadable:
+        """Resolve a writer schema that the registry gave; on any thread."""
+        return self._decoder.prepare(ref, schema)
+
+    def refusal(self, ref: SchemaRef, error: SchemaError) -> Unreadable:
+        """Make the reason why records of a schema are not read."""
+        return self._decoder.refusal(ref, error)
+
+    def adopt(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> None:
+        """Remember a prepared writer schema; on the thread that decodes."""
+        self._decoder.adopt(ref, prepared)

@@ -1,0 +1,154 @@
+"""From a record to a lane or an answer: the checks of the contract, in their order.
+
+Everything here is a decision about one record on one directory snapshot. Who waits for a schema or for a
+confirmed snapshot, and when they are asked again, is the core's business.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from consumer.domain.authorization import identify, refuse
+from consumer.domain.model import ClientSpecification, Directory
+from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, ResyncError
+from consumer.domain.resolution import resolve, unfit
+from consumer.domain.validation import canonical_uuid, validate
+from consumer.engine.commands import Instant
+from consumer.engine.ports import Decoder, NotARequest, SchemaNeeded
+from consumer.engine.requests import Request
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitDirectory:
+    """A *no* that rests on the database waits for a snapshot confirmed after the record was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An older request of the partition is undecided and may name one of the ids: partition order is kept."""
+
+    older: Request
+
+
+Routed: TypeAlias = ClientSpecification | Failed
+Decision: TypeAlias = Routed | DeadLettered | SchemaNeeded | AwaitDirectory
+_Requester: TypeAlias = tuple[str | None, ResyncError | None]
+"""(tenant of the key, why not)."""
+_Route: TypeAlias = tuple[str | None, Routed]
+"""(the given id in lower case, decision)."""
+
+
+class Intake:
+    """Decides about records on the newest snapshot."""
+
+    def __init__(self, decoder: Decoder, max_products: int) -> None:
+        self._decoder = decoder
+        self._max_products = max_products
+        self.directory = Directory(-1, {}, {}, {})
+        self.confirmed_at = float("-inf")
+        """Monotonic seconds at which the question was asked that ``directory`` answers."""
+        self._asked_of: tuple[Instant, Directory] | None = None
+        """The moment and the snapshot that the next two hold for: a list of records repeats few questions."""
+        self._requesters: dict[tuple[bytes | None, bytes | None], _Requester] = {}
+        self._routes: dict[tuple[str, str | None], _Route] = {}
+
+    def decide(self, request: Request, at: Instant) -> Decision:
+        """Read a record and check it; the request's fields are filled on the way."""
+        facts = request.facts
+        unreadable = request.record.problem or facts.unreadable
+        if unreadable is not None:
+            return self._dead_letter(request, DeadLetterReason.UNREADABLE, unreadable, at)
+        body = self._decoder.decode(request.record.value, facts.schema_id)
+        if isinstance(body, SchemaNeeded):
+            return self._before_schema(request, body, at)
+        if isinstance(body, NotARequest):
+            return self._dead_letter(request, body.reason, body.message, at)
+        request.request_id = body["requestId"]
+        request.requested_at = body["requestedAt"]
+        decision = self._held(request, self._check(request, body, at))
+        if isinstance(decision, AwaitDirectory) and not request.products:  # what newer ones may be in conflict with
+            request.products = {each["miraklProductId"]: each["productSku"] for each in body["products"]}
+        return decision
+
+    def decide_again(self, request: Request, at: Instant) -> Routed | AwaitDirectory:
+        """Resolve a request that has passed all other checks anew: the directory has changed."""
+        self._forget_former(at)
+        return self._held(request, self._route(request, request.given, at))
+
+    def no_schema(self, request: Request, message: str, at: Instant) -> DeadLettered:
+        """The registry has said for good that it does not know the writer schema."""
+        return self._dead_letter(request, DeadLetterReason.UNKNOWN_SCHEMA, message, at)
+
+    def _before_schema(self, request: Request, needed: SchemaNeeded, at: Instant) -> SchemaNeeded | AwaitDirectory:
+        """Identify the sender first: a request that is refused in any case can be in conflict with no other one."""
+        self._forget_former(at)
+        request.tenant, refusal = self._identified(request, at)
+        if refusal is not None and isinstance(self._held(request, _failed(refusal, None, at)), AwaitDirectory):
+            return AwaitDirectory()
+        request.refusal = refusal
+        return needed
+
+    def _check(self, request: Request, body: dict[str, Any], at: Instant) -> Routed:
+        self._forget_former(at)
+        if request.refusal is not None:
+            return _failed(request.refusal, None, at)
+        request.tenant, refusal = self._identified(request, at)
+        if refusal is not None:
+            return _failed(refusal, None, at)
+        given = body["clientSpecificationId"]
+        products = validate(body["products"], given, self._max_products)
+        if isinstance(products, ResyncError):
+            return _failed(products, None if given is None else canonical_uuid(given), at)
+        request.products = products
+        return self._route(request, given, at)
+
+    def _identified(self, request: Request, at: Instant) -> _Requester:
+        who = request.facts.api_key, request.facts.caller
+        return self._requesters.get(who) or self._requesters.setdefault(who, self._requester(*who, at))
+
+    def _requester(self, api_key: bytes | None, caller: bytes | None, at: Instant) -> _Requester:
+        """Give the tenant of a valid key, and why its holder may not resynchronize, if so."""
+        known = identify(self.directory, api_key, at.wall)
+        return (None, known) if isinstance(known, ResyncError) else (known.tenant, refuse(known, caller))
+
+    def _route(self, request: Request, given: str | None, at: Instant) -> Routed:
+        asked = request.tenant or "", given
+        route = self._routes.get(asked) or self._routes.setdefault(asked, self._resolved(*asked, at))
+        request.given, decision = route
+        return decision
+
+    def _resolved(self, tenant: str, given: str | None, at: Instant) -> _Route:
+        canonical = canonical_uuid(given) if given is not None else None
+        specification = resolve(self.directory, tenant, canonical)
+        if isinstance(specification, ResyncError):
+            return canonical, _failed(specification, None, at)
+        problem = unfit(specification)
+        return canonical, specification if problem is None else _failed(problem, specification.id, at)
+
+    def _forget_former(self, at: Instant) -> None:
+        """Answers hold for one event on one snapshot."""
+        if self._asked_of is None or self._asked_of[0] is not at or self._asked_of[1] is not self.directory:
+            self._asked_of = at, self.directory
+            self._requesters.clear()
+            self._routes.clear()
+
+    def _dead_letter(self, request: Request, reason: DeadLetterReason, message: str, at: Instant) -> DeadLettered:
+        request.tenant = self._tenant(request, at)
+        return DeadLettered(reason, message)
+
+    def _tenant(self, request: Request, at: Instant) -> str | None:
+        known = identify(self.directory, request.facts.api_key, at.wall)
+        return None if isinstance(known, ResyncError) else known.tenant
+
+    def _held(self, request: Request, decision: Routed) -> Routed | AwaitDirectory:
+        """Hold back a *no* that rests on a state of the database older than the record."""
+        is_no = isinstance(decision, Failed) and decision.error.code.rests_on_directory
+        return AwaitDirectory() if is_no and self.confirmed_at < request.read_at else decision
+
+
+def _failed(error: ResyncError, specification_id: str | None, at: Instant) -> Failed:
+    return Failed(specification_id, error, millis(at))
+
+
+def millis(at: Instant) -> int:
+    """Milliseconds since the epoch."""
+    return int(at.wall * 1000)

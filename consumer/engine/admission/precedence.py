@@ -1,0 +1,183 @@
+"""Order of one Mirakl id within a partition while older requests are undecided.
+
+The contract promises that the same Mirakl id with different SKUs is pushed in partition order. Lanes keep that order
+for the requests that they hold. A request that still waits (for its writer schema, for a confirmed directory, or
+behind another request) is in no lane, so a newer one that may name one of its ids waits behind it.
+
+What a request without a known writer schema names is not known, but every Avro encoding contains a string as its
+UTF-8 bytes. So a newer request can only be in conflict if the encoding of one of its ids occurs in the older value:
+there may be false alarms, never a conflict that is missed. Requests of different tenants use different client
+specifications and cannot be in conflict; requests whose key is not known yet may become those of any tenant.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from consumer.engine.requests import Request
+
+UNREAD_BYTES = 1024 * 1024
+"""Maximum bytes of unread values of one tenant and partition that are searched. Searching 1 MiB for one id takes about
+0.5 ms; beyond that, every newer request of the tenant waits, in order."""
+SEARCHED_BYTES = 32 * 1024 * 1024
+"""Maximum bytes searched for one request (ids times unread bytes), about 15 ms; beyond that, it waits."""
+SEARCH_DISCOUNT = 64
+"""Bytes searched that cost as much as one byte of a record decided about (``Limits.event_bytes``)."""
+
+Encodings: TypeAlias = Callable[[str], Sequence[bytes]]
+"""Return byte strings of which at least one is part of every value in which this string occurs."""
+
+
+def plain_encodings(text: str) -> Sequence[bytes]:
+    """Return the UTF-8 bytes: part of every value, whatever the format adds around them."""
+    return (text.encode(),)
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    request: "Request"
+    tenant: str | None
+    ids: Iterable[str]
+    """Mirakl ids as far as they are known; empty: only the value tells."""
+    followers: "list[tuple[Request, float]]" = field(default_factory=list)
+    """Requests that wait behind this one, and since when."""
+
+
+class _Group:
+    """Undecided requests of one tenant, or of keys that are not known yet. All lists of offsets are sorted."""
+
+    __slots__ = ("_named", "_stale", "_unread", "_unread_bytes", "_values", "offsets")
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+        self._named: dict[str, list[int]] = {}
+        self._unread: list[int] = []
+        self._unread_bytes = 0
+        self._values = bytearray()
+        """All unread values, for one fast search that mostly finds nothing."""
+        self._stale = False
+
+    def add(self, entry: _Entry) -> None:
+        offset = entry.request.record.offset
+        insort(self.offsets, offset)
+        for id_ in entry.ids:
+            insort(self._named.setdefault(id_, []), offset)
+        if not entry.ids:
+            insort(self._unread, offset)
+            value = entry.request.record.value or b""
+            self._unread_bytes += len(value)
+            self._values += value
+
+    def remove(self, entry: _Entry) -> None:
+        offset = entry.request.record.offset
+        _take_out(self.offsets, offset)
+        for id_ in entry.ids:
+            offsets = self._named[id_]
+            _take_out(offsets, offset)
+            if not offsets:
+                del self._named[id_]
+        if not entry.ids:
+            _take_out(self._unread, offset)
+            self._unread_bytes -= len(entry.request.record.value or b"")
+            self._stale = True
+
+    def newest_conflict(
+        self, request: "Request", needles: Sequence[bytes], entries: dict[int, _Entry]
+    ) -> tuple[int, int]:
+        """Return the newest older offset that may name one of the ids (-1: none), and the bytes searched."""
+        offset = request.record.offset
+        older = bisect_left(self.offsets, offset)
+        if not older:
+            return -1, 0
+        newest = max((self._newest_named(id_, offset) for id_ in request.products if id_ in self._named), default=-1)
+        unread = bisect_left(self._unread, offset)
+        if not unread or self._unread[unread - 1] < newest:
+            return newest, 0
+        wanted = self._unread_bytes * len(needles)
+        if self._unread_bytes > UNREAD_BYTES or wanted > SEARCHED_BYTES:
+            return self.offsets[older - 1], 0
+        if self._stale:
+            self._values = bytearray().join(entries[each].request.record.value or b"" for each in self._unread)
+            self._stale = False
+        values = self._values
+        if not any(needle in values for needle in needles):
+            return newest, wanted
+        for each in reversed(self._unread[:unread]):
+            value = entries[each].request.record.value or b""
+            if each < newest:
+                break
+            if any(needle in value for needle in needles):
+                newest = each
+                break
+        return newest, 2 * wanted
+
+    def _newest_named(self, id_: str, offset: int) -> int:
+        offsets = self._named[id_]
+        at = bisect_left(offsets, offset)
+        return offsets[at - 1] if at else -1
+
+
+class Precedence:
+    """The undecided requests of one assignment, and who waits behind them."""
+
+    __slots__ = ("_encodings", "_groups", "searched", "undecided")
+
+    def __init__(self, encodings: Encodings = plain_encodings) -> None:
+        self._encodings = encodings
+        self._groups: dict[str | None, _Group] = {}
+        self.undecided: dict[int, _Entry] = {}
+        """By offset."""
+        self.searched = 0
+        """Bytes searched, ever."""
+
+    def add(self, request: "Request") -> None:
+        """A request is undecided, newly or still; those behind it stay there."""
+        former = self.undecided.get(request.record.offset)
+        entry = _Entry(request, request.tenant, tuple(request.products))
+        if former is not None:
+            self._leave_group(former)
+            entry.followers = former.followers
+        self.undecided[request.record.offset] = entry
+        self._groups.setdefault(entry.tenant, _Group()).add(entry)
+
+    def remove(self, request: "Request") -> "Sequence[tuple[Request, float]]":
+        """A request is decided, or in conflict with nobody: return those that waited behind it, and since when."""
+        entry = self.undecided.pop(request.record.offset, None)
+        if entry is None:
+            return ()
+        self._leave_group(entry)
+        return entry.followers
+
+    def conflict(self, request: "Request") -> "Request | None":
+        """Return the newest older undecided request that may name one of this one's ids."""
+        needles: list[bytes] = []
+        newest = -1
+        for tenant in (request.tenant, None):
+            group = self._groups.get(tenant)
+            if group is not None:
+                needles = needles or [each for id_ in request.products for each in self._encodings(id_)]
+                found, searched = group.newest_conflict(request, needles, self.undecided)
+                newest = max(newest, found)
+                self.searched += searched
+        return self.undecided[newest].request if newest >= 0 else None
+
+    def wait_behind(self, older: "Request", request: "Request", clock: float) -> None:
+        """``request`` is decided about again once ``older`` is."""
+        self.add(request)
+        self.undecided[older.record.offset].followers.append((request, clock))
+
+    def behind(self) -> "Iterator[Request]":
+        """Iterate over those that wait behind another one."""
+        return (follower for entry in self.undecided.values() for follower, _ in entry.followers)
+
+    def _leave_group(self, entry: _Entry) -> None:
+        group = self._groups[entry.tenant]
+        group.remove(entry)
+        if not group.offsets:
+            del self._groups[entry.tenant]
+
+
+def _take_out(offsets: list[int], offset: int) -> None:
+    del offsets[bisect_left(offsets, offset)]

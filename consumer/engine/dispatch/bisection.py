@@ -1,0 +1,246 @@
+"""The search for the requests that made Mirakl refuse a batch (400, 413, 422).
+
+Binary splitting. The first half of a refused batch is sent alone. If that is accepted, the second half holds a bad
+request and is split at once. If it is refused, the search goes on in the first half, and nothing is known of the
+second: its requests join the *leftovers*, which travel in batches of their own, first in, first out. So one bad request
+among ``n`` is found with at most ``ceil(log2 n) + 1`` calls, and what is left over costs at most as many. A batch
+refused for its size (413) says nothing of either half: both are sent.
+
+Batch sizes follow the refusals, by additive increase and multiplicative decrease.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from consumer.domain.batching import LOOKAHEAD, cut_batch
+from consumer.domain.model import Products
+from consumer.engine.requests import Part
+
+DECREASE = 0.5
+"""A refused batch leaves this share of its size to the next ones."""
+INCREASE = 8
+"""Requests by which batches may grow after one that was accepted."""
+GROUPS_IN_A_ROW = 8
+"""Calls for groups after which leftovers travel although they fill no batch yet."""
+UNLIMITED = 1 << 60
+
+Cut = tuple[list[Part], dict[str, str]]
+"""What a call carries: parts, and their products."""
+
+
+class BatchSize:
+    """Products per batch while refusals repeat: additive increase, multiplicative decrease."""
+
+    def __init__(self) -> None:
+        self.most = UNLIMITED
+
+    def refused(self, products: int) -> None:
+        """Shrink: a batch of so many products was refused."""
+        self.most = max(1, int(DECREASE * min(products, self.most)))
+
+    def accepted(self, parts: int, products: int, limit: int) -> None:
+        """Grow by some requests of the size of these; at ``limit`` products nothing is left of the shrinking."""
+        self.most += INCREASE * -(-products // max(1, parts))
+        if self.most >= limit:
+            self.most = UNLIMITED
+
+
+@dataclass(slots=True)
+class Group:
+    """Parts of a refused batch that travel together and with no others."""
+
+    parts: list[Part]
+    rest: list[Part] = field(default_factory=list)
+    """The other half: refused for certain if ``parts`` are accepted, leftovers otherwise."""
+
+
+class Bisection:
+    """All searches of one lane. A call of it carries a group or leftovers."""
+
+    def __init__(self) -> None:
+        self.ids: Counter[str] = Counter()
+        """Mirakl ids of all parts that wait here: nothing newer may overtake them."""
+        self.products = 0
+        """Products of all parts that wait here."""
+        self.size = BatchSize()
+        """Of the batches of leftovers."""
+        self._groups: deque[Group] = deque()
+        self._leftovers: deque[Part] = deque()
+        self._in_flight: dict[int, Group | None] = {}
+        """Call number -> the group that travels; ``None``: leftovers. The group's rest waits here meanwhile."""
+        self._groups_in_a_row = 0
+
+    # -- what waits ------------------------------------------------------------------------------------
+
+    @property
+    def can_call(self) -> bool:
+        """Whether a call may find something to carry."""
+        return bool(self._groups or self._leftovers)
+
+    @property
+    def depth(self) -> int:
+        """Parts that wait."""
+        return len(self._leftovers) + sum(len(group.parts) for group in self._groups) + sum(map(len, self._rests()))
+
+    def waiting(self) -> list[Part]:
+        """Return all parts that wait."""
+        parts = [part for group in self._groups for part in (*group.parts, *group.rest)]
+        parts += [part for group in self._in_flight.values() if group is not None for part in group.rest]
+        return parts + list(self._leftovers)
+
+    def heads(self) -> Iterable[Part]:
+        """Return the first part of all groups and of the leftovers."""
+        if self._groups:
+            yield self._groups[0].parts[0]
+        if self._leftovers:
+            yield self._leftovers[0]
+
+    def take_all(self) -> list[Part]:
+        """Empty it; the calls in flight go on."""
+        parts = self.waiting()
+        self._groups.clear()
+        self._leftovers.clear()
+        for call_id in self._in_flight:
+            self._in_flight[call_id] = None
+        self.ids.clear()
+        self.products = 0
+        return parts
+
+    def drop_withdrawn(self) -> None:
+        """Forget parts that no call should start for any more."""
+        for part in [part for part in self.waiting() if part.withdrawn]:
+            self._left(part)
+        for group in [*self._groups, *filter(None, self._in_flight.values())]:
+            group.rest = [part for part in group.rest if not part.withdrawn]
+        for group in self._groups:
+            group.parts = [part for part in group.parts if not part.withdrawn]
+        for group in [group for group in self._groups if not group.parts]:
+            self._leftovers.extend(group.rest)
+        self._groups = deque(group for group in self._groups if group.parts)
+        self._leftovers = deque(part for part in self._leftovers if not part.withdrawn)
+
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def begin(self, parts: list[Part], *, too_large: bool) -> None:
+        """Search a batch that was refused; ``too_large``: for its size, so that either half may be accepted."""
+        for part in parts:
+            self._entered(part)
+        self._split(parts, first=False, too_large=too_large)
+
+    def next_call(self, call_id: int, limit: int, in_flight: Products) -> Cut | None:
+        """Cut the next call of at most ``limit`` products, groups first, unless leftovers fill one."""
+        if len(self._leftovers) >= min(limit, self.size.most) or self._groups_in_a_row >= GROUPS_IN_A_ROW:
+            found = self._next_leftovers(call_id, limit, in_flight) or self._next_group(call_id, limit, in_flight)
+        else:
+            found = self._next_group(call_id, limit, in_flight) or self._next_leftovers(call_id, limit, in_flight)
+        if found is not None:
+            self._groups_in_a_row = 0 if self._in_flight[call_id] is None else self._groups_in_a_row + 1
+        return found
+
+    def carries(self, call_id: int) -> bool:
+        """Whether a call in flight is one of these."""
+        return call_id in self._in_flight
+
+    def accepted(self, call_id: int, parts: int, products: int, limit: int) -> None:
+        """Mirakl accepted a call: what was wrong with the group's batch is in its other half."""
+        group = self._in_flight.pop(call_id)
+        if group is None:
+            self.size.accepted(parts, products, limit)
+        elif group.rest:
+            self._split(group.rest, first=True, too_large=False)
+
+    def refused(self, call_id: int, parts: list[Part], products: int, *, too_large: bool) -> None:
+        """Mirakl refused a call; ``parts`` are those of it that have to be searched, none if it carried only one."""
+        group = self._in_flight.pop(call_id)
+        for part in parts:
+            self._entered(part)
+        if group is None:
+            self.size.refused(products)
+        else:
+            self._leftovers.extend(group.rest)
+        self._split(parts, first=group is not None, too_large=too_large)
+
+    def returned(self, call_id: int, parts: list[Part]) -> None:
+        """A call failed, or was answered without a word on its entries: ``parts`` are to be sent again."""
+        group = self._in_flight.pop(call_id)
+        for part in parts:
+            self._entered(part)
+        if group is None or not parts:
+            self._leftovers.extendleft(reversed(parts))
+            self._leftovers.extend(group.rest if group is not None else ())
+        else:
+            self._groups.appendleft(Group(parts, group.rest))
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _rests(self) -> Iterable[list[Part]]:
+        yield from (group.rest for group in self._groups)
+        yield from (group.rest for group in self._in_flight.values() if group is not None)
+
+    def _split(self, parts: list[Part], *, first: bool, too_large: bool) -> None:
+        """Search parts that wait here already; ``first``: before all other groups, since they are older."""
+        parts = self._alive(parts)
+        if not parts:
+            return
+        half = (len(parts) + 1) // 2
+        groups = [Group(parts[:half], parts[half:])]
+        if too_large:
+            groups = [Group(each) for each in (parts[:half], parts[half:]) if each]
+        if first:
+            self._groups.extendleft(reversed(groups))
+        else:
+            self._groups.extend(groups)
+
+    def _next_group(self, call_id: int, limit: int, in_flight: Products) -> Cut | None:
+        while self._groups:
+            group = self._groups[0]
+            parts = group.parts = self._alive(group.parts)
+            products = {id_: sku for part in parts for id_, sku in part.products.items()}
+            if not parts or len(products) > limit:  # a call could carry more when it was made
+                self._leftovers.extend([*parts, *group.rest])
+                self._groups.popleft()
+                continue
+            if any(in_flight.get(id_, sku) != sku for id_, sku in products.items()):
+                return None
+            self._groups.popleft()
+            self._in_flight[call_id] = Group([], group.rest)
+            for part in parts:
+                self._left(part)
+            return parts, products
+        return None
+
+    def _next_leftovers(self, call_id: int, limit: int, in_flight: Products) -> Cut | None:
+        head: deque[Part] = deque()
+        while self._leftovers and len(head) < limit + LOOKAHEAD:
+            head.extend(self._alive([self._leftovers.popleft()]))
+        if head and len(head[0].products) > limit:
+            head.extendleft(reversed(head.popleft().split(limit)))
+        parts, products = cut_batch(head, min(limit, self.size.most), in_flight)
+        self._leftovers.extendleft(reversed(head))
+        if not parts:
+            return None
+        self._in_flight[call_id] = None
+        for part in parts:
+            self._left(part)
+        return parts, products
+
+    def _alive(self, parts: Iterable[Part]) -> list[Part]:
+        alive = []
+        for part in parts:
+            if part.withdrawn:
+                self._left(part)
+            else:
+                alive.append(part)
+        return alive
+
+    def _entered(self, part: Part) -> None:
+        self.products += len(part.products)
+        self.ids.update(part.products.keys())
+
+    def _left(self, part: Part) -> None:
+        self.products -= len(part.products)
+        self.ids.subtract(part.products.keys())
+        for id_ in part.products:
+            if not self.ids[id_]:
+                del self.ids[id_]

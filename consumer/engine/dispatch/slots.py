@@ -1,0 +1,35 @@
+"""Whose turn it is to start a call: a round robin over the lanes, one call per turn."""
+
+from consumer.engine.dispatch.lanes import Lane
+from consumer.engine.policy import Limits
+
+
+class Turns:
+    """Lanes that may be able to start a call, in the order of their turns.
+
+    A lane keeps its place until its turn comes. Lanes without a call in flight stand in a ring of their own: only they
+    may use the last quarter of the global slots, so that no other lane has to be passed over to find them.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._without_call: dict[str, Lane] = {}
+        self._with_calls: dict[str, Lane] = {}
+
+    def add(self, lane: Lane) -> None:
+        """Give a lane a turn after all others, unless it waits for one already. On the hot path."""
+        ring = self._with_calls if lane.calls else self._without_call
+        ring[lane.specification.id] = lane
+
+    def call_ended(self, lane: Lane) -> None:
+        """Give a lane a turn that has one call less in flight, perhaps none."""
+        if not lane.calls:
+            self._with_calls.pop(lane.specification.id, None)
+        self.add(lane)
+
+    def next(self, calls_in_flight: int) -> Lane | None:
+        """Return the lane whose turn it is, if the global slots allow it a call; it leaves the ring."""
+        for ring, slots in ((self._without_call, self._limits.calls), (self._with_calls, self._limits.shared_calls)):
+            if ring and calls_in_flight < slots:
+                return ring.pop(next(iter(ring)))
+        return None

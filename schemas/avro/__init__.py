@@ -1,0 +1,1 @@
+"""Avro: how events are encoded, framed and read."""

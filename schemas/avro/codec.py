@@ -1,0 +1,304 @@
+"""Records to bytes and back: `RequestDecoder`, `ResultDecoder`, `encode_request`, `ResultEncoder`.
+
+Reading never raises, whatever the bytes are, and costs at most in proportion to their number; what cannot be
+read is an `Unreadable` value. Values are plain: strings, ints, lists and dicts by the contract's field
+names, no logical types, so that a bad uuid can be answered instead of failing here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, Final, TypeAlias, cast
+
+from fastavro import schemaless_writer
+
+from schemas.avro.framing import (
+    ID_BYTES,
+    ID_MAGIC,
+    SCHEMA_ID_HEADER,
+    SINGLE_OBJECT_BYTES,
+    SchemaRef,
+    header_framing,
+    parse_framing,
+)
+from schemas.avro.learnt import LearntSchemas, Unreadable
+from schemas.avro.released import ReleasedSchema, plain_schema, requests, results
+from schemas.avro.resolution import MALFORMED, Read, Resolved, SchemaError, resolve
+
+Record: TypeAlias = dict[str, Any]
+
+REQUEST_ID_MAX_CHARS: Final = 255
+EARLIEST_MILLIS: Final = -62_135_596_800_000
+"""The beginning of the year 1, UTC, in milliseconds since the epoch."""
+LATEST_MILLIS: Final = 253_402_300_799_999
+"""The end of the year 9999, UTC, in milliseconds since the epoch."""
+MESSAGE_MAX_CHARS: Final = 500
+RESULT_MAX_BYTES: Final = 16 << 20
+"""Larger than any result: one names at most the products of one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSchema:
+    """The registry has to be asked for this schema first; see `RecordDecoder.learn`."""
+
+    ref: SchemaRef
+
+
+class RecordDecoder:
+    """Decodes one kind of record, written with any schema that resolves to our newest one.
+
+    ``registry`` says whether schema ids can be asked for: without, an id is unknown for good. ``others`` are our
+    bundled schemas of another kind of record. What was learnt is kept in a bounded cache; a schema that fell out
+    of it is an `UnknownSchema` again.
+    """
+
+    def __init__(
+        self,
+        versions: Sequence[ReleasedSchema],
+        others: Sequence[ReleasedSchema],
+        *,
+        registry: bool,
+        max_bytes: int,
+    ) -> None:
+        self._registry = registry
+        self._max_bytes = max_bytes
+        self._ours = plain_schema(versions[-1].text)
+        self._reads: dict[bytes, Read] = {}
+        """By framing: bundled and learnt."""
+        self._newest = b""
+        """The framing that was read last: the cache hears of changes only, not of every record."""
+        self._learnt = LearntSchemas()
+        self._bundled_refused: dict[SchemaRef, Unreadable] = {}
+        for version in versions:
+            self._reads[version.ref.wire] = resolve(version.text, *self._ours).read
+        for other in others:
+            prepared = self.prepare(other.ref, other.text)
+            if isinstance(prepared, Unreadable):
+                self._bundled_refused[other.ref] = prepared
+
+    def learn(self, ref: SchemaRef, schema_text: str) -> None:
+        """Prepare a schema and adopt it."""
+        self.adopt(ref, self.prepare(ref, schema_text))
+
+    def prepare(self, ref: SchemaRef, schema_text: str) -> Resolved | Unreadable:
+        """Resolve the schema of this name. Takes up to a second for a hostile one; may run on any thread."""
+        try:
+            return resolve(schema_text, *self._ours)
+        except SchemaError as error:
+            return self.refusal(ref, error)
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's schema provokes concerns its records only
+            return _unreadable(f"{ref}: cannot be resolved ({type(error).__name__})")
+
+    def refusal(self, ref: SchemaRef, error: SchemaError) -> Unreadable:
+        """What records of this schema are, which cannot be resolved."""
+        return _unreadable(f"{ref}: {error}")
+
+    def adopt(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> None:
+        """Remember a prepared schema, or that it is none or none of ours, until others need its place."""
+        for evicted in self._learnt.add(ref, prepared):
+            self._reads.pop(evicted.wire, None)
+        if isinstance(prepared, Resolved):
+            self._reads[ref.wire] = prepared.read
+
+    def decode(self, value: bytes | None, schema_header: bytes | None = None) -> Record | Unreadable | UnknownSchema:
+        """The record in a Kafka value, given the value of its header `SCHEMA_ID_HEADER`, if it has one."""
+        if value is None:
+            return _unreadable("the value is null")
+        if len(value) > self._max_bytes:
+            return _unreadable(f"{len(value)} bytes are more than the {self._max_bytes} that are read")
+        if schema_header is not None:
+            framing, at = header_framing(schema_header), 0
+        elif value[:1] == ID_MAGIC:
+            framing, at = value[:ID_BYTES], ID_BYTES
+        else:
+            framing, at = value[:SINGLE_OBJECT_BYTES], SINGLE_OBJECT_BYTES
+        read = self._reads.get(framing)
+        if read is None:
+            return self._unread(framing, schema_header)
+        if framing != self._newest:
+            self._newest = framing
+            self._learnt.touch(framing)
+        try:
+            record, at = read(value, at)
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's bytes provoke concerns this record only
+            return _unreadable_body(error)
+        if at != len(value):
+            return _unreadable(f"the body ends at byte {len(value)} where its schema ends it at {at}")
+        return cast("Record", record)
+
+    def _unread(self, framing: bytes, schema_header: bytes | None) -> Unreadable | UnknownSchema:
+        ref = parse_framing(framing)
+        if ref is None:
+            if schema_header is None:
+                return _unreadable(f"no known framing: the value begins with {framing.hex()!r}")
+            begin = schema_header[:SINGLE_OBJECT_BYTES].hex()
+            return _unreadable(f"the header {SCHEMA_ID_HEADER} is no schema id or GUID: it begins with {begin!r}")
+        refused = self._bundled_refused.get(ref) or self._learnt.refused(ref)
+        if refused is not None:
+            return refused
+        if ref.fingerprint is not None:
+            return Unreadable("UNKNOWN_SCHEMA", f"{ref} is not among the schemas bundled here")
+        if not self._registry:
+            return Unreadable("UNKNOWN_SCHEMA", f"{ref} cannot be looked up: no schema registry is configured")
+        return UnknownSchema(ref)
+
+
+class RequestDecoder(RecordDecoder):
+    """Decodes ``ProductResyncRequested`` into its six fields.
+
+    Everything is there that an answer needs; whether it is a *good* request is for the validation to say.
+    """
+
+    def __init__(self, *, registry: bool, max_bytes: int) -> None:
+        super().__init__(requests(), results(), registry=registry, max_bytes=max_bytes)
+
+    def decode(self, value: bytes | None, schema_header: bytes | None = None) -> Record | Unreadable | UnknownSchema:
+        """The request in a Kafka value, given the value of its header `SCHEMA_ID_HEADER`, if it has one."""
+        request = super().decode(value, schema_header)
+        return (_unanswerable(request) or request) if isinstance(request, dict) else request
+
+
+class ResultDecoder(RecordDecoder):
+    """Decodes ``ProductResyncResult``; a status that ours does not have reads as ``UNKNOWN``."""
+
+    def __init__(self, *, registry: bool, max_bytes: int = RESULT_MAX_BYTES) -> None:
+        super().__init__(results(), requests(), registry=registry, max_bytes=max_bytes)
+
+
+def _unanswerable(request: Record) -> Unreadable | None:
+    """A result repeats these two: without them there is nothing to answer to."""
+    request_id, requested_at = request["requestId"], request["requestedAt"]
+    if len(request_id) > REQUEST_ID_MAX_CHARS:
+        return _unreadable(f"requestId has {len(request_id)} characters, more than {REQUEST_ID_MAX_CHARS}")
+    if not request_id or request_id.isspace():
+        return _unreadable("requestId is blank")
+    if not EARLIEST_MILLIS <= requested_at <= LATEST_MILLIS:
+        return _unreadable(f"requestedAt ({requested_at}) lies outside the years 1 to 9999")
+    return None
+
+
+def _unreadable_body(error: Exception) -> Unreadable:
+    if isinstance(error, IndexError):
+        return _unreadable("the body is not what its schema says: it ends too early, or has what the schema has not")
+    if isinstance(error, MALFORMED):
+        return _unreadable(f"the body is not what its schema says: {error}")
+    return _unreadable(f"the body cannot be read by its schema ({type(error).__name__})")
+
+
+def _unreadable(message: str) -> Unreadable:
+    """Messages may quote other people's schemas: what no terminal or log should see is escaped."""
+    return Unreadable("UNREADABLE", message.encode("unicode_escape").decode()[:MESSAGE_MAX_CHARS])
+
+
+class RecordEncoder:
+    """Encodes one kind of record with its newest schema.
+
+    ``schema_id`` is that schema's id in the registry: Confluent wire format. ``None``: single-object encoding.
+    """
+
+    def __init__(self, versions: Sequence[ReleasedSchema], schema_id: int | None) -> None:
+        newest = versions[-1]
+        self.framing = (newest.ref if schema_id is None else SchemaRef.from_id(schema_id)).wire
+        self._schema, _ = plain_schema(newest.text)
+
+    def encode(self, record: Mapping[str, Any]) -> bytes:
+        """The Kafka value. Raises ``ValueError`` or ``TypeError`` where the record is not of the schema."""
+        value = BytesIO(self.framing)
+        value.seek(len(self.framing))
+        schemaless_writer(value, self._schema, record)
+        return value.getvalue()
+
+
+class RequestEncoder(RecordEncoder):
+    """Encodes ``ProductResyncRequested``."""
+
+    def __init__(self, schema_id: int | None = None) -> None:
+        super().__init__(requests(), schema_id)
+
+
+class ResultEncoder(RecordEncoder):
+    """Encodes ``ProductResyncResult``, one at a time or many that share nearly all."""
+
+    def __init__(self, schema_id: int | None = None) -> None:
+        super().__init__(results(), schema_id)
+
+    def share(
+        self, *, status: str, client_specification_id: str | None, tracking_ids: Sequence[str], completed_at: int
+    ) -> "SharedResult":
+        """What the results of one CM21 call have in common; ``completed_at`` in milliseconds since the epoch."""
+        common = self.encode(
+            {
+                "requestId": "",
+                "status": status,
+                "synchronizedProducts": 0,
+                "clientSpecificationId": client_specification_id,
+                "trackingIds": list(tracking_ids),
+                "unsynchronizedProducts": [],
+                "error": None,
+                "requestedAt": 0,
+                "completedAt": completed_at,
+            }
+        )
+        return SharedResult(self.framing, common[len(self.framing) :], completed=write_long(completed_at))
+
+
+class SharedResult:
+    """Results without error that differ in three fields: what is common is encoded once, the rest spliced in.
+
+    An empty string and the number 0 take one byte each, and so does the status between them: so ``common``,
+    encoded with those, is cut at bytes 0 to 2 and in front of ``completedAt``.
+    """
+
+    __slots__ = ("_before", "_between", "_completed", "_status")
+
+    def __init__(self, framing: bytes, common: bytes, completed: bytes) -> None:
+        self._before = framing
+        self._status = common[1:2]
+        self._between = common[3 : -len(completed) - 1]
+        self._completed = completed
+
+    def encode(self, request_id: str, synchronized_products: int, requested_at: int) -> bytes:
+        """The Kafka value of one result; ``requested_at`` in milliseconds since the epoch."""
+        name = request_id.encode()
+        return b"".join(
+            (
+                self._before,
+                write_long(len(name)),
+                name,
+                self._status,
+                write_long(synchronized_products),
+                self._between,
+                write_long(requested_at),
+                self._completed,
+            )
+        )
+
+
+def write_long(number: int) -> bytes:
+    """A 64-bit number, variable-length and zig-zag.
+
+    Times of one minute differ in their lowest bits: those are made anew, the rest is remembered.
+    """
+    if 0 <= number < _SMALLS:
+        return _SMALL[number]
+    zigzag = (number << 1) ^ (number >> 63)
+    if zigzag < _TWO_GROUPS:
+        return _groups(zigzag)
+    return bytes((zigzag & 0x7F | 0x80, zigzag >> 7 & 0x7F | 0x80)) + _groups(zigzag >> 14)
+
+
+_TWO_GROUPS: Final = 1 << 14
+
+
+@lru_cache(maxsize=1024)
+def _groups(number: int) -> bytes:
+    """Groups of seven bits, the lowest first; all but the last are marked."""
+    if number < 0x80:  # noqa: PLR2004 - fits a group
+        return bytes((number,))
+    return bytes((number & 0x7F | 0x80,)) + _groups(number >> 7)
+
+
+_SMALLS: Final = 64
+_SMALL: Final = tuple(bytes((number << 1,)) for number in range(_SMALLS))
+"""The numbers of one byte, written."""

@@ -1,0 +1,65 @@
+"""The writer schemas that a registry has taught, within bounds.
+
+Anyone who may write records can name any schema of the registry, so what is remembered of them is bounded by
+number and by memory. What was used least recently makes room; it is asked for again when it is needed.
+Schemas that were refused have room of their own: naming them never costs a schema that is in use.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from schemas.avro.framing import SchemaRef
+from schemas.avro.resolution import SCHEMA_MAX_NODES, Resolved
+
+MAX_SCHEMAS: Final = 1_000
+"""Learnt schemas that are kept: far more than producers of one topic have."""
+MAX_NODES: Final = 4 * SCHEMA_MAX_NODES
+"""Of all learnt schemas together: up to 1 KB of memory each."""
+MAX_REFUSED: Final = 10_000
+"""Refused schemas that are kept, with a message of up to 500 characters each: 10 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """These bytes are no record of the kind asked for, for good."""
+
+    reason: Literal["UNREADABLE", "UNKNOWN_SCHEMA"]
+    message: str
+    """For people, bounded."""
+
+
+class LearntSchemas:
+    """Knows which learnt schemas to keep."""
+
+    def __init__(self) -> None:
+        self._nodes_of: OrderedDict[SchemaRef, int] = OrderedDict()
+        """Nodes of each schema that can be read, the least recently used first."""
+        self._nodes = 0
+        self._refused: OrderedDict[SchemaRef, Unreadable] = OrderedDict()
+
+    def add(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> list[SchemaRef]:
+        """Keep a schema; returns those that made room for it."""
+        if isinstance(prepared, Unreadable):
+            self._refused[ref] = prepared
+            if len(self._refused) > MAX_REFUSED:
+                self._refused.popitem(last=False)
+            return []
+        self._nodes += prepared.nodes - self._nodes_of.pop(ref, 0)
+        self._nodes_of[ref] = prepared.nodes
+        made_room = []
+        while len(self._nodes_of) > MAX_SCHEMAS or self._nodes > MAX_NODES:
+            evicted, nodes = self._nodes_of.popitem(last=False)
+            self._nodes -= nodes
+            made_room.append(evicted)
+        return made_room
+
+    def touch(self, framing: bytes) -> None:
+        """A record was written with this schema."""
+        ref = SchemaRef(framing)
+        if ref in self._nodes_of:
+            self._nodes_of.move_to_end(ref)
+
+    def refused(self, ref: SchemaRef) -> Unreadable | None:
+        """Why records of this schema are unreadable; ``None``: nothing is known."""
+        return self._refused.get(ref)

@@ -1,0 +1,1 @@
+"""The schema registry: its client, references to schemas, registration of ours."""

@@ -1,0 +1,56 @@
+"""The settings of both programs: their names, their meaning, and how they are read.
+
+``producer_tools`` may import this module and nothing else of ``consumer``.
+"""
+
+from schemas.settings.durations import format_duration, parse_duration, parse_time_or_age
+from schemas.settings.environment import (
+    SETTINGS,
+    Edge,
+    Row,
+    Setting,
+    SettingsError,
+    Source,
+    describe,
+    load,
+    redacted_url,
+)
+from schemas.settings.model import (
+    AdminSettings,
+    Delivery,
+    GroupProtocol,
+    KafkaSettings,
+    LogFormat,
+    LoggedRequests,
+    LogLevel,
+    LogSettings,
+    SchemaRegistrySettings,
+    Settings,
+    TopicSettings,
+)
+
+__all__ = [
+    "SETTINGS",
+    "AdminSettings",
+    "Delivery",
+    "Edge",
+    "GroupProtocol",
+    "KafkaSettings",
+    "LogFormat",
+    "LogLevel",
+    "LogSettings",
+    "LoggedRequests",
+    "Row",
+    "SchemaRegistrySettings",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "Source",
+    "TopicSettings",
+    "describe",
+    "format_duration",
+    "load",
+    "parse_duration",
+    "parse_time_or_age",
+    "redacted_url",
+]

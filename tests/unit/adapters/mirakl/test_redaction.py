@@ -1,0 +1,89 @@
+"""No way to write a secret that servers are known for gets through."""
+
+import base64
+import html
+import json
+import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.adapters.mirakl.redaction import MASK, redacted
+
+SECRET = 'sk/live+9f"8e 7d<6c>&5b'  # noqa: S105 - what the tests look for
+WRITTEN = {
+    "plain": SECRET,
+    "JSON": json.dumps(SECRET),
+    "JSON with optional escapes": json.dumps(SECRET).replace("/", "\\/").replace("+", "\\u002b"),
+    "JSON, all escaped": "".join(f"\\u{ord(each):04X}" for each in SECRET),
+    "a source text": "".join(f"\\x{ord(each):02x}" for each in SECRET),
+    "JSON in JSON": json.dumps(json.dumps({"key": SECRET})),
+    "percent": quote(SECRET, safe=""),
+    "percent, lower case": quote(SECRET, safe="").lower(),
+    "a form": quote_plus(SECRET),
+    "percent twice": quote(quote(SECRET, safe=""), safe=""),
+    "HTML": html.escape(SECRET),
+    "HTML, all numbers": "".join(f"&#{ord(each)};" for each in SECRET),
+    "HTML twice": html.escape("".join(f"&#x{ord(each):x};" for each in SECRET)),
+    "upper case": SECRET.upper(),
+    "hexadecimal": SECRET.encode().hex(),
+    "the beginning": f"{SECRET[:12]}...",
+    "the end": f"...{SECRET[6:]}",
+}
+
+
+def remains(shown: str) -> list[str]:
+    """Eight characters in a row of the secret that are in a text, decoded in every way."""
+    for _ in range(3):
+        shown += json.dumps(shown) + html.unescape(shown.replace("\\/", "/").replace("\\u002b", "+"))
+    return [piece for at in range(len(SECRET) - 7) if (piece := SECRET[at : at + 8]).lower() in shown.lower()]
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+def test_a_secret_is_found_however_it_is_written(way: str) -> None:
+    shown = redacted(f"The key <{WRITTEN[way]}> is unknown.", SECRET)
+    assert MASK in shown
+    assert not remains(shown)
+    assert shown.startswith("The key <")
+    assert shown.endswith("> is unknown.")
+
+
+@pytest.mark.parametrize("before", ["", "u:", "me:", "you:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_secret_in_base64_is_found(before: str, encode: Callable[[bytes], bytes]) -> None:
+    shown = redacted(f"Basic {encode(f'{before}{SECRET}'.encode()).decode()}", SECRET)
+    assert MASK in shown
+    assert len(shown) < len("Basic ") + len(MASK) + 8
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=60), st.data())
+def test_no_eight_characters_in_a_row_remain(secret: str, data: st.DataObject) -> None:
+    begin = data.draw(st.integers(0, len(secret) - 8))
+    end = data.draw(st.integers(begin + 8, len(secret)))
+    assert redacted(f"\u2026{secret[begin:end]}\u2026", secret) == f"\u2026{MASK}\u2026"
+
+
+@given(st.text(st.characters(exclude_characters="\x1f\\%&")))
+def test_a_text_without_the_secret_is_left_alone(text: str) -> None:
+    assert redacted(text, "\x1f" * 8) == text
+
+
+@pytest.mark.parametrize("cut", range(3, len(SECRET)))
+def test_a_secret_that_is_cut_off_at_the_end_is_hidden(cut: int) -> None:
+    assert redacted(f"unknown key {SECRET[:cut]}", SECRET) == f"unknown key {MASK}"
+
+
+def test_a_short_secret_is_hidden_as_a_whole() -> None:
+    assert redacted("no abcd here, no abc", "abcde") == "no abcd here, no [credential]"
+    assert redacted("no abcd here", "abcd") == "no [credential] here"
+    assert redacted("anything", "") == "anything"
+
+
+def test_the_longest_text_and_secret_cost_little() -> None:
+    secret = "".join(f"{number:04x}" for number in range(1024))
+    begin = time.perf_counter()
+    redacted("\\u0061%25" * 450, secret)
+    assert time.perf_counter() - begin < 1
