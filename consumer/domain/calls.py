@@ -59,6 +59,8 @@ class CallFailure:
     status: int | None = None
     retry_after: float | None = None
     """Seconds from the end of the call, where Mirakl named a time."""
+    ours: str | None = None
+    """What of our own was lacking, with the remedy. It says nothing about Mirakl, and closes the intake."""
 
 
 CallOutcome: TypeAlias = Receipt | Refusal | Unacknowledged | CallFailure

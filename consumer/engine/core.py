@@ -53,6 +53,8 @@ from consumer.engine.ports import Decoder, SchemaNeeded
 from consumer.engine.requests import Assignment, Part, ReadRange, Record, Request
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
 
+CALL_TROUBLE_SECONDS = 5.0
+"""A call that failed for lack of our own resources closes the intake for so long: five probes of its lane."""
 DIRECTORY_INTERVAL_SECONDS = 1.0
 DIRECTORY_MIN_GAP_SECONDS = 0.02
 """Between two questions to the database, however many wait for an answer."""
@@ -114,6 +116,8 @@ class Core:
         self._joined = False
         self._source_trouble: str | None = None
         self._publishing_trouble: str | None = None
+        self._call_trouble: tuple[str, float] | None = None
+        """What of our own was lacking for a call, with the remedy, and when last (monotonic seconds)."""
         self._partition_troubles: Mapping[int, str] = {}
         self._stopping = False
         self._stopped = False
@@ -226,6 +230,8 @@ class Core:
         """A CM21 call came back."""
         lane = self._call_lanes.pop(call_id)
         call = lane.finished(call_id, at.mono)
+        if isinstance(outcome, CallFailure) and outcome.ours is not None:
+            self._call_trouble = outcome.ours, at.mono
         self._turns.call_ended(lane)
         for part in call.parts:
             part.out = False
@@ -423,11 +429,19 @@ class Core:
             yield "no-api-key", "the database holds no API key: issue one with `mirakl-resync-consumer api-keys issue`"
         if self._source_trouble is not None:
             yield "broker", self._source_trouble
+        if (message := self._lacking_for_calls(at)) is not None:
+            yield "calls", message
         if self._publishing_trouble is not None:
             yield "publishing", self._publishing_trouble
         elif self._outbox.stuck(at.mono):
             message = self._outbox.health[Outlet.RESULTS].message
             yield ("publishing", message) if message else ("broker", _NOTHING_COMMITS)
+
+    def _lacking_for_calls(self, at: Instant) -> str | None:
+        """Return what of our own was lacking for a call of late, with the remedy."""
+        if self._call_trouble is None or at.mono - self._call_trouble[1] >= CALL_TROUBLE_SECONDS:
+            return None
+        return self._call_trouble[0]
 
     def _held_dead_letters(self, at: Instant) -> Iterable[str]:
         """Yield why dead letters cannot be published, which holds up nothing else until their windows are full."""
@@ -710,7 +724,9 @@ class Core:
         self._conclude(request, sum_up(request, parts, at))
 
     def _shed(self, at: Instant) -> None:
-        """Give up what lanes that cannot call have in the way of others."""
+        """Give up what lanes that cannot call have in the way of others, unless that is our own fault."""
+        if self._lacking_for_calls(at) is not None:
+            return
         limits, flow, assignments = self._limits, self._flow, self._assignments.values()
         cannot_call = {
             lane for lane in self._lanes.values() if not lane.idle and lane.state(at.mono) is not LaneState.HEALTHY

@@ -42,7 +42,7 @@ class EngineStatus:
     troubles: tuple[str, ...]
     """Why the intake is closed, each with its remedy; empty: it is open."""
     intake_closed: Mapping[str, int]
-    """Times the intake closed, by reason (``database``, ``no-api-key``, ``broker``, ``publishing``)."""
+    """Times the intake closed, by reason (``database``, ``no-api-key``, ``broker``, ``publishing``, ``calls``)."""
     oldest_unanswered_seconds: float
     in_flight_records: int
     in_flight_bytes: int

@@ -78,7 +78,15 @@ _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000
 _CALL_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _TRANSACTION_SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
-INTAKE_REASONS: Final = ("database", "directory-stale", "no-api-key", "schema-registry", "broker", "publishing")
+INTAKE_REASONS: Final = (
+    "database",
+    "directory-stale",
+    "no-api-key",
+    "schema-registry",
+    "broker",
+    "publishing",
+    "calls",
+)
 _PARTIAL_CODES: Final = tuple(code for code in Code if code.http_status >= 500)  # noqa: PLR2004 - HTTP server errors
 OUTLETS: Final = ("results", "dead-letters")
 RESULTS: Final = (

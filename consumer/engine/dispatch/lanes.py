@@ -29,6 +29,8 @@ HESITATION_SECONDS = 0.5
 STALL_FACTOR = 4.0
 TAIL_FACTOR = 2.0
 """A call that takes this many times longer than usual no longer keeps the next batch waiting."""
+OWN_TROUBLE_RETRY_SECONDS = 1.0
+"""Until the next probe after a call that failed for lack of our own resources."""
 TAIL_SECONDS = 0.1
 """No call counts as slow before this."""
 THROTTLED_SECONDS = 5.0
@@ -285,6 +287,12 @@ class Lane:
 
     def failed(self, call: Call, failure: CallFailure, now: float) -> None:
         """Put the parts back where they came from and fall sick, or stay so for longer."""
+        if failure.ours is not None:  # which says nothing about Mirakl: a single probe soon
+            self._failed_at = now
+            self.sick_until = max(self.sick_until or now, now + OWN_TROUBLE_RETRY_SECONDS)
+            self.trouble = failure.reason
+            self._put_back(call, may_have_reached=failure.may_have_reached)
+            return
         if failure.status == HTTPStatus.TOO_MANY_REQUESTS and self._bucket:
             self._bucket.empty(now)
         if call.started_at >= self._failed_at or self.sick_until is None:
