@@ -93,6 +93,12 @@ def test_informational_answers_are_passed_over() -> None:
         b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n{"tracking_id":"t-1"}\r\n0\r\n\r\n',
         b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"tracking_id":"t-1"}',
         b'HTTP/1.0 200 OK\r\n\r\n{"tracking_id":"t-1"}',
+        b'HTTP/1.1 200 OK\r\nan odd line\r\nContent-Length: 21\r\n\r\n{"tracking_id":"t-1"}',
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b'15\r\n{"tracking_id":"t-1"}\r\n0\r\n\r\n'
+        ),
+        b'HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{"tracking_id":"t-1"}',
     ],
 )
 def test_every_framing_of_an_answer_is_read(answer: bytes) -> None:
@@ -111,7 +117,8 @@ def test_every_framing_of_an_answer_is_read(answer: bytes) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: no\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
-        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n{"tracking_id":"t-1"}\r\n',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n{"tracking_id":',
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 10_000,
     ],
 )
 def test_an_answer_that_is_not_complete_http_may_stand_for_a_call_taken_in(answer: bytes) -> None:
@@ -150,10 +157,7 @@ def test_two_answers_at_once_are_not_an_answer_to_two_calls() -> None:
         writer.write(ACCEPTED + ACCEPTED.replace(b"t-1", b"bad"))
         await read_request(reader)
 
-    first, second, third = outcomes_with(peer, calls=3)
-    assert Receipt("t-1") == first == third
-    assert isinstance(second, CallFailure)
-    assert second.may_have_reached
+    assert [Receipt("t-1")] * 3 == outcomes_with(peer, calls=3)
 
 
 def test_a_quiet_origin_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,7 +417,7 @@ def test_a_call_without_an_answer_over_tls_may_have_reached_mirakl(
     effect: Effect, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    for outcome in over_tls(certificate, 0.5, Fault(effect=effect)):
+    for outcome in over_tls(certificate, 1.0, Fault(effect=effect)):
         assert isinstance(outcome, CallFailure)
         assert outcome.may_have_reached
 

@@ -4,6 +4,7 @@ The body is an array of entries with exactly two keys, which confirms pairs and 
 """
 
 import asyncio
+import logging
 import os
 import re
 import time
@@ -18,15 +19,20 @@ import httpx
 from consumer import __version__
 from consumer.adapters.mirakl.address import synchronization_address
 from consumer.adapters.mirakl.connections import ConnectionLeases, one_connection_each
+from consumer.adapters.mirakl.host_connections import OwnTroubleError
 from consumer.adapters.mirakl.response import MAX_BODY_BYTES, read_answer
-from consumer.domain.calls import CallFailure, CallOutcome
+from consumer.domain.calls import CallFailure, CallOutcome, Unacknowledged
 from consumer.domain.model import AuthScheme, ClientSpecification, Products
+
+_log = logging.getLogger(__name__)
 
 _POOL_SECONDS: Final = 10.0
 """For a free connection; the engine's own limits keep calls from waiting here."""
 _CONNECT_SECONDS: Final = 10.0
 """For DNS and TCP, and as long again for TLS: a lost SYN is sent again after 1 s, a second after 3 s, a third after
 7 s."""
+_OWN_TROUBLE_LOG_SECONDS: Final = 30.0
+"""Between two log lines about resources of our own: each unavailable lane probes once a second."""
 _WRITE_SECONDS: Final = 30.0
 """For the body of the request: no more than a few hundred kilobytes."""
 
@@ -65,6 +71,7 @@ class Cm21:
         self._wall_clock = wall_clock
         new_transport = one_connection_each() if transport is None else lambda: transport
         self._leases = ConnectionLeases(connections, new_transport)
+        self._log_own_trouble_from = 0.0
         self._timeouts = {
             "pool": min(_POOL_SECONDS, call_timeout / 4),
             "connect": min(_CONNECT_SECONDS, call_timeout / 4),
@@ -83,7 +90,10 @@ class Cm21:
                     response = await connection.handle_async_request(request)
                 return await self._outcome(response, deadline, specification.credential)
         except _FAILURES as error:
-            return CallFailure(self._reason(error), may_have_reached=written.is_set())
+            own = _own_trouble(error)
+            if own is not None:
+                self._log_own_trouble(own)
+            return CallFailure(self._reason(error), may_have_reached=written.is_set(), ours=own)
 
     async def aclose(self) -> None:
         """Close all idle connections."""
@@ -105,18 +115,28 @@ class Cm21:
         )
 
     async def _outcome(self, response: httpx.Response, deadline: float, credential: str) -> CallOutcome:
+        body, broke_off = bytearray(), False
         try:
             async with asyncio.timeout_at(deadline):
-                body = await _bounded_body(response)
+                await _read_body(response, body)
         except _FAILURES:
-            if response.is_success:
-                return CallFailure("the answer broke off", may_have_reached=True, status=response.status_code)
-            body = b""  # the status alone decides
+            broke_off = True
+            if not response.is_success:
+                body.clear()  # the status alone decides
         finally:
             await response.aclose()
-        return read_answer(
-            response.status_code, response.headers, body, credential=credential, wall_time=self._wall_clock()
+        outcome = read_answer(
+            response.status_code, response.headers, bytes(body), credential=credential, wall_time=self._wall_clock()
         )
+        if broke_off and isinstance(outcome, Unacknowledged):  # a whole tracking id decides, however the rest ended
+            return CallFailure("the answer broke off", may_have_reached=True, status=response.status_code)
+        return outcome
+
+    def _log_own_trouble(self, message: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._log_own_trouble_from:
+            self._log_own_trouble_from = now + _OWN_TROUBLE_LOG_SECONDS
+            _log.error("%s", message)
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, httpx.ConnectError):
@@ -142,19 +162,23 @@ def entries_json(products: Products) -> bytes:
 def _authorization(specification: ClientSpecification) -> bytes:
     credential = specification.credential.encode()
     value = b"Bearer " + credential if specification.auth_scheme is AuthScheme.BEARER else credential
-    if not _FIELD_VALUE.fullmatch(value):  # said here, since the error of h11 would quote it
+    if not _FIELD_VALUE.fullmatch(value):  # said here, in words that do not quote it
         raise httpx.LocalProtocolError("not the value of an HTTP header")
     return value
 
 
-async def _bounded_body(response: httpx.Response) -> bytes:
+async def _read_body(response: httpx.Response, body: bytearray) -> None:
     """Read the body as it came over the wire; what lies beyond the bound stays unread."""
-    body = b""
     async for chunk in response.stream:  # type: ignore[union-attr]
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            break
-    return body[:MAX_BODY_BYTES]
+            del body[MAX_BODY_BYTES:]
+            return
+
+
+def _own_trouble(error: Exception) -> str | None:
+    """Return what of our own is wanting, with the remedy; ``None``: the trouble is Mirakl's or the network's."""
+    return next((cause.strerror for cause in _causes(error) if isinstance(cause, OwnTroubleError)), None)
 
 
 def _cause(error: BaseException) -> str:
@@ -177,7 +201,9 @@ def _cause(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it was made of."""
-    while error is not None:
+    """Yield an error and what it was made of, each once: causes and contexts may form a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

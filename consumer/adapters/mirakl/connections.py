@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import httpx
 
+from consumer.adapters.mirakl.host_connections import HostConnections
 from consumer.adapters.mirakl.http11 import Http11Connection
 
 IDLE_SECONDS: Final = 4.0
@@ -23,10 +24,10 @@ _Origin: TypeAlias = tuple[str, bytes]
 
 
 def one_connection_each() -> Callable[[], Http11Connection]:
-    """Return what makes transports of one connection; all of them share one TLS context."""
+    """Return what makes transports of one connection; they share one TLS context and the name look-ups."""
     tls = httpx.create_ssl_context()
     tls.set_alpn_protocols(["http/1.1"])
-    return partial(Http11Connection, tls)
+    return partial(Http11Connection, tls, HostConnections())
 
 
 class ConnectionLeases:

@@ -1,9 +1,12 @@
-"""One HTTP/1.1 connection in the place of httpx's own transport: h11 speaks the protocol, anyio connects and encrypts.
+"""One HTTP/1.1 connection in place of httpx's own transport.
 
-httpcore's pool, its locks and its trace cost more than all the rest of a call: ``leases`` needs none of them.
+anyio connects and encrypts; ``response_reader`` reads the answer.
+
+httpcore's pool, its locks and its trace cost more than all the rest of a call: ``connections`` needs none of them.
 """
 
 import asyncio
+import re
 import select
 import socket
 import ssl
@@ -11,16 +14,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import anyio
-import h11
 import httpx
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-MAX_HEAD_BYTES: Final = 100 * 1024
-"""Of an answer."""
+from consumer.adapters.mirakl.host_connections import HostConnections
+from consumer.adapters.mirakl.response_reader import AnswerHead, AnswerReader, BrokenAnswerError
+
+MAX_AGE_SECONDS: Final = 300.0
+"""A connection that is older is not used again: the next one goes to where the name leads by then."""
 READ_BYTES: Final = 64 * 1024
+FREE_READS: Final = 128
+"""Reads of one answer without a pause. Honest answers take a few, and a page of 64 KiB about 50."""
+READ_PAUSE_SECONDS: Final = 0.05
+"""Before each further read, so that what comes in single bytes is read in larger pieces, 20 times a second."""
 _PORTS: Final = {"http": 80, "https": 443}
 _LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+_NOT_IN_A_HEADER: Final = re.compile(rb"[\0\r\n]")
 
 
 class Http11Connection(httpx.AsyncBaseTransport):
@@ -31,27 +41,36 @@ class Http11Connection(httpx.AsyncBaseTransport):
     time-out of its own. After an exception the connection is of no use but to be closed.
     """
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(self, tls: ssl.SSLContext, hosts: HostConnections) -> None:
         self._tls = tls
+        self._hosts = hosts
         self._stream: ByteStream | None = None
-        self._http: h11.Connection
+        self._opened_at = 0.0
+        self._answer: AnswerReader
+        self._reads = 0
+        self._written = False
         self._waited = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read the answer as far as its head."""
         seconds = request.extensions["timeout"]
-        if self._stream is not None and _is_readable(self._stream):  # closed, or about to say what nobody asked for
+        loop = asyncio.get_running_loop()
+        if self._stream is not None and (
+            loop.time() - self._opened_at > MAX_AGE_SECONDS
+            or _is_readable(self._stream)  # closed, or about to say what nobody asked for
+        ):
             await self.aclose()
         if self._stream is None:
-            self._stream = await _connected(request.url, self._tls, seconds["connect"])
-            self._http = h11.Connection(h11.CLIENT, MAX_HEAD_BYTES)
+            self._stream = await self._connected(request.url, seconds["connect"])
+            self._opened_at = loop.time()
+        self._answer, self._reads, self._written = AnswerReader(), 0, False
         await self._send(self._stream, request, seconds["write"])
         self._waited = False
-        asyncio.get_running_loop().call_soon(self._wait)
+        loop.call_soon(self._wait)
         head = await self._head()
         if not self._waited:  # what came behind the last answer, in its last packet
             raise httpx.RemoteProtocolError("an answer that was there before it was waited for")
-        return httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=_Body(self._event, self._end))
+        return httpx.Response(head.status, headers=head.headers, stream=_Body(self._piece, self._end))
 
     async def aclose(self) -> None:
         """Close the connection, whatever is under way on it."""
@@ -60,7 +79,7 @@ class Http11Connection(httpx.AsyncBaseTransport):
             await stream.aclose()
 
     async def _send(self, stream: ByteStream, request: httpx.Request, seconds: float) -> None:
-        message = self._message(request, await request.aread())
+        message = _message(request, await request.aread())
         try:
             async with asyncio.timeout(seconds):
                 await stream.send(message)
@@ -68,84 +87,91 @@ class Http11Connection(httpx.AsyncBaseTransport):
             raise httpx.WriteTimeout("the request could not be written in time") from error
         except _LOST:
             return  # servers may answer, then close, before they have read all of a request
-        self._http.send(h11.EndOfMessage())  # no bytes: the length stands in the head
+        self._written = True
         request.extensions["written"]()
-
-    def _message(self, request: httpx.Request, body: bytes) -> bytes:
-        """Word a request, head and body in one; h11 waits to hear that it was written to its end."""
-        method = request.method.encode()
-        try:
-            head = h11.Request(method=method, target=request.url.raw_path, headers=request.headers.raw)
-            return (self._http.send(head) or b"") + (self._http.send(h11.Data(data=body)) or b"")
-        except h11.LocalProtocolError:
-            raise httpx.LocalProtocolError("a header holds what HTTP does not allow") from None  # h11 would quote it
 
     def _wait(self) -> None:
         self._waited = True
 
-    async def _head(self) -> h11.Response:
-        while not isinstance(event := await self._event(), h11.Response):
-            continue  # informational
-        return event
-
-    async def _event(self) -> object:
-        """Give h11's next event, for which it may need more of the answer."""
+    async def _head(self) -> AnswerHead:
         try:
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self._received())
-        except h11.RemoteProtocolError as error:
+            while (head := self._answer.head()) is None:
+                await self._receive()
+        except BrokenAnswerError as error:
             raise httpx.RemoteProtocolError(str(error)) from error
-        return event
+        return head
 
-    async def _received(self) -> bytes:
-        """Give what came, nothing at the end."""
+    async def _piece(self) -> bytes:
+        """Return the next piece of the body; empty at its end."""
+        try:
+            while not (piece := self._answer.body()) and not self._answer.complete:
+                await self._receive()
+        except BrokenAnswerError as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+        return piece
+
+    async def _receive(self) -> None:
+        """Hand on what came, nothing at the end."""
         if self._stream is None:
             raise httpx.ReadError("the connection is closed")
+        self._reads += 1
+        if self._reads > FREE_READS:
+            await asyncio.sleep(READ_PAUSE_SECONDS)
         try:
-            return await self._stream.receive(READ_BYTES)
+            self._answer.receive(await self._stream.receive(READ_BYTES))
         except anyio.EndOfStream:
-            return b""
+            self._answer.receive(b"")
         except _LOST as error:
             raise httpx.ReadError("the connection was lost") from error
 
     async def _end(self) -> None:
         """After an answer: keep the connection where both sides are through with it and neither wants it closed."""
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-        else:
+        if not (self._written and self._answer.reusable):
             await self.aclose()
+
+    async def _connected(self, url: httpx.URL, seconds: float) -> ByteStream:
+        host = url.raw_host.decode("ascii")
+        try:
+            with anyio.fail_after(seconds):
+                stream = await self._hosts.connect(host, url.port or _PORTS[url.scheme])
+            return stream if url.scheme == "http" else await _encrypted(stream, self._tls, host, seconds)
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("no connection in time") from error
+        except (OSError, *_LOST) as error:
+            raise httpx.ConnectError("no connection") from error
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, event: Callable[[], Awaitable[object]], end: Callable[[], Awaitable[None]]) -> None:
-        self._event = event
+    def __init__(self, piece: Callable[[], Awaitable[bytes]], end: Callable[[], Awaitable[None]]) -> None:
+        self._piece = piece
         self._end = end
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while isinstance(event := await self._event(), h11.Data):
-            yield bytes(event.data)
+        while piece := await self._piece():
+            yield piece
 
     async def aclose(self) -> None:
         await self._end()
 
 
-async def _connected(url: httpx.URL, tls: ssl.SSLContext, seconds: float) -> ByteStream:
-    host = url.raw_host.decode("ascii")
-    try:
-        with anyio.fail_after(seconds):
-            stream = await anyio.connect_tcp(host, url.port or _PORTS[url.scheme])
-        return stream if url.scheme == "http" else await _encrypted(stream, tls, host, seconds)
-    except TimeoutError as error:
-        raise httpx.ConnectTimeout("no connection in time") from error
-    except (OSError, *_LOST) as error:
-        raise httpx.ConnectError("no connection") from error
+def _message(request: httpx.Request, body: bytes) -> bytes:
+    """Write a request, head and body in one."""
+    lines = [b"%s %s HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
+    lines += [b"%s: %s" % field for field in request.headers.raw]
+    if _NOT_IN_A_HEADER.search(b"".join(lines)):
+        raise httpx.LocalProtocolError("a header holds what HTTP does not allow")
+    return b"\r\n".join([*lines, b"", body])
 
 
 async def _encrypted(stream: ByteStream, tls: ssl.SSLContext, host: str, seconds: float) -> ByteStream:
     try:
         with anyio.fail_after(seconds):
             return await TLSStream.wrap(
-                stream, server_side=False, hostname=host, ssl_context=tls, standard_compatible=False
+                stream,
+                server_side=False,
+                hostname=host.removesuffix("."),  # certificates hold names without the final dot (RFC 6066, section 3)
+                ssl_context=tls,
+                standard_compatible=False,
             )
     except BaseException:
         await stream.aclose()

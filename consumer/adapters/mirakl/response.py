@@ -30,6 +30,13 @@ _CONFUSING_TAGS: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1[^<>]*>|\Z
 """One that is never closed takes all the rest, as in a browser: so each character is looked at once."""
 _TITLE: Final = re.compile(r"<title\b[^<>]*>([^<>]*)</title", re.IGNORECASE)
 _TAG: Final = re.compile(r"<[^<>]*>")
+_ENOUGH_BYTES: Final = 64 * 1024
+_STRANGE_SHARE: Final = 8
+"""One character in so many may be unreadable: pages in Latin-1 have fewer."""
+_GZIP: Final = b"\x1f\x8b"
+_ZLIB: Final = b"\x78"
+_MAX_ENCODINGS: Final = 2
+"""Times that a body is compressed: by the server, and once more by a proxy."""
 _ENOUGH_TEXT: Final = 4096
 """Characters of a page that an excerpt is taken from."""
 
@@ -94,23 +101,43 @@ def _parsed(body: bytes) -> object:
 
 
 def _decompressed(body: bytes, encoding: str) -> bytes:
-    """Undo gzip and deflate, which nobody asked for; never more than the bound, however much it would become."""
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        return body
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_BODY_BYTES)  # 32: gzip or zlib, by header
-    except zlib.error:
-        return body
+    """Undo gzip and deflate, which nobody asked for; never more than the bound, however much it would become.
+
+    Told by the first bytes, since headers of proxies are not always right; ``encoding`` only tells a bare deflate.
+    """
+    for _ in range(_MAX_ENCODINGS):
+        if body.startswith(_GZIP):
+            window = zlib.MAX_WBITS | 16
+        elif "deflate" in encoding.lower() and not body.lstrip().startswith((b"{", b"<")):
+            window = zlib.MAX_WBITS if body[:1] == _ZLIB else -zlib.MAX_WBITS
+        else:
+            break
+        try:
+            body = zlib.decompressobj(window).decompress(body, MAX_BODY_BYTES)
+        except zlib.error:
+            break
+    return body
 
 
 def _excerpt(body: bytes, credential: str) -> str:
     answer = _parsed(body)
     words = " ".join(_messages(answer)) if answer is not None else ""
-    text = words or body.decode("utf-8", "replace")
+    text = words or _text(body)
     text = redacted(text[:_ENOUGH_TEXT], credential)
     if not words:
         text = redacted(_without_markup(text), credential)
     return _line(text)
+
+
+def _text(body: bytes) -> str:
+    """Read a body as people may; one that is no text is only named, since rubbish helps nobody."""
+    text = body[:_ENOUGH_BYTES].decode("utf-8", "replace")
+    strange = sum(
+        not (character.isprintable() or character in "\t\r\n\f") or character == "\ufffd" for character in text
+    )
+    if strange > max(1, len(text) // _STRANGE_SHARE):
+        return f"({len(body)} bytes that are no text)"
+    return text
 
 
 def _line(text: str) -> str:
