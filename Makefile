@@ -36,7 +36,7 @@ unit: $(VENV)/.development ## the unit tests alone, on all cores: no Java, no Do
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto --quiet $(ARGS)
 
 cover: $(VENV)/.development ## branch coverage by the unit tests, with a floor for the engine and the domain
-	@$(BIN)/python -m pytest tests/unit --numprocesses auto --quiet \
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto --quiet -m "not cost" \
 		--cov consumer --cov schemas --cov producer_tools --cov-branch --cov-report=
 	@$(BIN)/coverage report --skip-covered --sort=cover
 	@$(BIN)/coverage report --skip-covered --fail-under=$(FLOOR) --include='consumer/engine/*,consumer/domain/*'

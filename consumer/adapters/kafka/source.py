@@ -540,7 +540,7 @@ class KafkaSource:
     def _try_to_start(self, partition: int, unread: _Unread) -> None:
         try:
             told = self._committed(partition, unread.attempts)
-            if told not in self._credible.get(partition, (told,)):  # a coordinator interrupted while loading: DESIGN.md
+            if told not in self._credible.get(partition, (told,)):  # a coordinator that was interrupted while loading
                 believed = self._disbelieve(partition, unread, told)
                 if believed is None:
                     return

@@ -197,7 +197,7 @@ def _unreadable(broker: str, error: KafkaError) -> Finding:
         Level.WARN,
         f"settings of broker {broker}",
         f"They cannot be read, so its bounds are not checked ({error.str()}).",
-        "Grant this user DESCRIBE_CONFIGS on the cluster, or compare them by hand with DESIGN.md.",
+        "Grant this user DESCRIBE_CONFIGS on the cluster, or compare them by hand with the documentation.",
     )
 
 

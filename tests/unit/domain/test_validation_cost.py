@@ -4,8 +4,12 @@ import time
 import tracemalloc
 from uuid import uuid4
 
+import pytest
+
 from consumer.domain.outcome import ResyncError
 from consumer.domain.validation import ProductReference, canonical_uuid, validate
+
+pytestmark = pytest.mark.cost
 
 
 def test_a_million_mistakes_are_counted_and_a_hundred_listed() -> None:

@@ -17,6 +17,8 @@ from schemas.avro.learnt import Unreadable
 from schemas.avro.released import requests
 from tests.unit.schemas.values import REQUEST, RESULT
 
+pytestmark = pytest.mark.cost
+
 REF = SchemaRef.from_id(7)
 REQUESTED = json.loads(requests()[-1].text)
 HUGE = write_long(2**40)

@@ -15,6 +15,8 @@ from schemas.avro.released import requests, results
 from schemas.avro.resolution import NAME_MAX_CHARS, SCHEMA_MAX_CHARS, SCHEMA_MAX_DEPTH, SCHEMA_MAX_NODES
 from tests.unit.schemas.values import REQUEST
 
+pytestmark = pytest.mark.cost
+
 REF = SchemaRef.from_id(7)
 REQUESTED = json.loads(requests()[-1].text)
 
