@@ -175,6 +175,8 @@ class Assignment:
     shared: bool = False
     """It feeds several lanes. As of the last tick."""
     seeks_others: bool = False
+    """It feeds none but lanes that may be unable to call, as far as is known. As of the last tick."""
+    unable: bool = False
     """It feeds none but lanes that cannot call, as far as is known. As of the last tick."""
     looked_at: int = -1
     """Newest offset among the waiting records that was looked ahead at."""

@@ -18,7 +18,6 @@ OUT_OF_TIME = KafkaError._TIMED_OUT
 ANSWER = TypeVar("ANSWER")
 HANGING_SECONDS = 15.0
 """For which a call hangs, whatever its time-out."""
-SOUND_FETCHES = 3
 RUNS = (1, 1, 5, 500)
 """Records of one partition that are handed over in a row, as librdkafka does with a fetched batch."""
 _CODES = {
@@ -141,15 +140,15 @@ class Message:
 class _Fetch:
     """One assigned partition, as fetched."""
 
-    __slots__ = ("end_told", "paused", "position", "sought", "sound")
+    __slots__ = ("end_told", "garbled_at", "paused", "position", "sought")
 
     def __init__(self, position: int) -> None:
         self.position = position
         self.paused = False
         self.end_told = -1
         self.sought = False
-        self.sound = 0
-        """Messages that cannot be garbled: fetched once more, a batch is sound."""
+        self.garbled_at = -1
+        """The last batch that could not be unpacked: fetched once more, it is sound."""
 
 
 class SimulatedConsumer:
@@ -325,9 +324,8 @@ class SimulatedConsumer:
 
     def _take(self, partition: int, fetch: _Fetch) -> Message:
         log = self.broker.logs[partition]
-        fetch.sound -= 1
-        if fetch.sound < 0 and self.replica.world.garbles():
-            fetch.sound = SOUND_FETCHES
+        if fetch.position > fetch.garbled_at and self.replica.world.garbles():
+            fetch.garbled_at = fetch.position
             code = self.rng.choice((KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG))
             return Message(partition, fetch.position, error=KafkaError(code, "cannot be unpacked"))
         if fetch.position < log.start or fetch.position > log.end:

@@ -3,7 +3,8 @@
 A lane that is well never sheds: what feeds it is paused while it is slow, or while it holds more than its share of what
 has become scarce. What stands in lanes that cannot call, or beyond a lane's share, leaves the appetite for others as it
 is, up to the bound on everything. A lane that may be unable to call (its calls do not come back, or none ever did) has
-no partition paused that feeds others as well; where it is the only one, a pause costs nobody anything.
+no partition paused that feeds others as well. Where it is known to feed no others, nothing more is taken in, and some
+records beyond are fetched to see whether others wait there.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -32,8 +33,8 @@ CROWDED_FROM = 0.75
 """The same from which no partition is spared for feeding others as well: lanes that do not answer must leave them
 room, and here a partition with others costs less than all partitions without."""
 SEEK_RECORDS = 1000
-"""Records that are fetched beyond a window that lanes which cannot call have filled, to see whether it holds up others.
-"""
+"""Records that are fetched of a partition beyond what can be taken in, where its lanes may be unable to call, to see
+whether it holds up others."""
 FULL_PATIENCE_SECONDS = 1.0
 """With no appetite for this long, the partitions are paused."""
 
@@ -114,9 +115,11 @@ class Flow:
     ) -> None:
         """Find the lanes that are too full and who feeds them, and count what can go nowhere."""
         busy = [lane for lane in lanes if not lane.idle]
-        self._find_shared(assignments, busy, now)
         able = [lane for lane in busy if lane.state(now) is LaneState.HEALTHY]
         brisk = {lane for lane in able if not lane.hesitates(now)}
+        for lane in busy:
+            lane.gives_way = lane not in brisk or lane.unheard
+        self._find_shared(assignments, busy, now)
         share = self._limits.brisk_records // (len(able) + 1)
         self._slots = max(1, self._limits.shared_calls // max(1, len(busy)))
         self.standing = sum(lane.load if lane not in brisk else max(0, lane.load - share) for lane in busy)
@@ -124,7 +127,6 @@ class Flow:
         scarce = self.records > SCARCE_FROM * self._limits.records
         overfull: set[Lane] = set()
         for lane in busy:
-            lane.gives_way = lane not in brisk or lane.unheard
             held_to_share = crowded or (scarce and (lane in brisk or not lane.shares))
             if self._is_overfull(lane, share if held_to_share else None, now):
                 overfull.add(lane)
@@ -150,7 +152,8 @@ class Flow:
         for assignment in assignments:
             recent = assignment.recent_lanes(now, self._limits.request_deadline)
             assignment.shared = len(recent) > 1
-            assignment.seeks_others = any(recent) and all(each is None or _cannot_call(each, now) for each in recent)
+            assignment.seeks_others = any(recent) and all(each is None or _may_be_unable(each) for each in recent)
+            assignment.unable = assignment.seeks_others and not any(each and _is_able(each, now) for each in recent)
             if assignment.shared:
                 for each in recent:
                     if each is not None:
@@ -247,17 +250,34 @@ class Flow:
         return self._full
 
     def _is_brimming(self, assignment: Assignment) -> bool:
-        if assignment.seeks_others and len(assignment.waiting) < SEEK_RECORDS:
-            return assignment.partition in self.overfed
+        if self._seeks_others(assignment) and len(assignment.waiting) < SEEK_RECORDS:
+            return False
         return (
             assignment.partition in self.overfed
             or assignment.progress.used >= self._limits.window
             or self.is_blocked(assignment)
         )
 
+    def _seeks_others(self, assignment: Assignment, share: float = 1.0) -> bool:
+        """Tell whether to fetch more than can be taken in. Beyond a window only where lanes can be made to leave it.
+
+        ``share``: of the window, which is full from there on.
+        """
+        if assignment.unable:
+            return True
+        waiting, used = assignment.waiting, assignment.progress.used
+        within = used < share * self._limits.window and (
+            not waiting or self._within_window(assignment, waiting[0].offset)
+        )
+        return assignment.seeks_others and within
+
     def _has_ebbed(self, assignment: Assignment) -> bool:
-        if assignment.seeks_others and assignment.given_back is None and len(assignment.waiting) < SEEK_RECORDS // 2:
-            return assignment.partition not in self.overfed
+        if (
+            self._seeks_others(assignment, RESUME_BELOW)
+            and assignment.given_back is None
+            and len(assignment.waiting) < SEEK_RECORDS // 2
+        ):
+            return True
         return (
             not assignment.waiting
             and (assignment.given_back is None or self._within_window(assignment, assignment.given_back))
@@ -266,5 +286,9 @@ class Flow:
         )
 
 
-def _cannot_call(lane: Lane, now: float) -> bool:
-    return not lane.idle and lane.state(now) is not LaneState.HEALTHY
+def _may_be_unable(lane: Lane) -> bool:
+    return lane.gives_way and not lane.idle
+
+
+def _is_able(lane: Lane, now: float) -> bool:
+    return lane.state(now) is LaneState.HEALTHY

@@ -4,6 +4,7 @@ import pytest
 
 from consumer.domain.calls import Refusal
 from consumer.domain.outcome import Failed, Partial
+from consumer.engine.dispatch.back_pressure import SEEK_RECORDS
 from consumer.engine.policy import Limits
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
@@ -199,7 +200,7 @@ def test_a_partition_is_not_kept_waiting_for_what_its_former_assignment_was_turn
     world.send("large", {f"p{n}": "sku" for n in range(5000)}, given=FIRST)
     world.send("turned-back", given=FIRST, partition=1)
     world.wait(0.2)
-    assert {0, 1} == world.paused
+    assert {0, 1} == world.core._flow.overfed
 
     world.end(1)
     world.assign(1, offset=1)
@@ -220,7 +221,7 @@ def test_what_waits_in_front_of_a_full_lane_leaves_the_appetite_for_others_as_it
         world.fetch([world.record(body(f"r{partition}-{n}", given=FIRST), partition) for n in range(100)])
     world.wait(0.1)
 
-    assert set(range(20)) == world.paused
+    assert set(range(20)) == world.core._flow.overfed
     assert 900 < world.core.appetite
 
 
@@ -258,6 +259,35 @@ def test_a_client_that_hangs_costs_its_neighbours_on_the_same_partition_nothing(
         world.live(0.3)
 
     assert {"SYNCHRONIZED"} == {world.code(f"r{n}") for n in range(20)}
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_a_full_lane_that_hangs_is_read_past_to_see_whether_it_holds_up_others(*, stalls: bool) -> None:
+    """None but its requests are known of on the partition, and a neighbour's one stands in the log behind them."""
+    hanging = specification(SECOND, products_per_call=1, concurrent_calls=1)
+    world = World(specification(), hanging, limits=Limits(request_deadline=40.0))
+    if stalls:
+        world.send("warm", given=SECOND)
+        world.answer()
+        world.settle()
+    world.fetch([world.record(body(f"hangs-{n}", given=SECOND)) for n in range(300)])
+    world.wait(6.0 if stalls else 0.1)
+    assert len(world.core._assignments[0].waiting) > 0
+    assert set() == world.paused
+
+    world.send("other", given=FIRST)
+    world.wait(0.2)
+    assert FIRST in [call.specification.id for call in world.calls.values()]
+
+
+def test_no_more_than_some_records_are_fetched_past_a_full_lane_that_hangs() -> None:
+    """Each of them has to be kept until there is room."""
+    hanging = specification(SECOND, products_per_call=1, concurrent_calls=1)
+    world = World(specification(), hanging, limits=Limits(request_deadline=40.0))
+    world.fetch([world.record(body(f"hangs-{n}", given=SECOND)) for n in range(SEEK_RECORDS + 100)])
+    world.wait(0.1)
+
+    assert {0} == world.paused
 
 
 @pytest.mark.parametrize(("seconds", "warm"), [(8.0, 0), (8.0, 10), (20.0, 0)])
