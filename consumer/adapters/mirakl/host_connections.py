@@ -1,8 +1,7 @@
-"""TCP connections to a host by name, such that one host that is not answered for keeps no other from connecting.
+"""TCP connections by host name. A host whose name server is silent keeps no other host from connecting.
 
-The event loop looks names up on a few threads that everybody shares, and a look-up goes on after its caller has left:
-a few names whose servers are silent take all of them. Here a look-up has a thread of its own, and there is at most one
-per host, which all who ask for it wait for.
+The event loop's own look-ups share a few threads and go on after their callers were cancelled, so a few silent names
+occupy all of them. Here each look-up has its own daemon thread. A host has at most one, which all its callers share.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ _OWN_TROUBLES: Final = {
 
 
 class OwnTroubleError(OSError):
-    """No connection could be made for want of something of ours; the text says what, and what to do."""
+    """A connection failed for lack of our own resources; the text says which, and what to do."""
 
 
 class HostConnections:

@@ -130,13 +130,13 @@ def _excerpt(body: bytes, credential: str) -> str:
 
 
 def _text(body: bytes) -> str:
-    """Read a body as people may; one that is no text is only named, since rubbish helps nobody."""
+    """Read a body as people may; binary content is only named."""
     text = body[:_ENOUGH_BYTES].decode("utf-8", "replace")
     strange = sum(
         not (character.isprintable() or character in "\t\r\n\f") or character == "\ufffd" for character in text
     )
     if strange > max(1, len(text) // _STRANGE_SHARE):
-        return f"({len(body)} bytes that are no text)"
+        return f"(binary content, {len(body)} bytes)"
     return text
 
 

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from consumer.domain.calls import CallFailure
 from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Synchronized
 from consumer.engine.commands import TransactionResult
 from consumer.engine.policy import Limits
-from tests.unit.engine.world import FIRST, KEY, SECOND, World, api_key, body, specification
+from tests.unit.engine.world import FIRST, KEY, SECOND, TICK, World, api_key, body, specification
 
 DEADLINE = Limits().request_deadline
 
@@ -399,3 +400,50 @@ def test_what_is_no_request_gets_one_dead_letter_with_the_tenant_where_the_key_i
 
     assert [DeadLettered(DeadLetterReason.UNREADABLE, "not a request")] * 2 == world.dead
     assert ["default", None] == [request.tenant for request in world.committed]
+
+
+LACKING = "This process has no file descriptor left for a connection to Mirakl. Raise its limit (ulimit -n)."
+
+
+def lack_resources(world: World, seconds: float, client: str | None = None) -> None:
+    """Let calls fail for lack of our own resources, all or those of one client."""
+    end = world.now + seconds
+    while world.now < end:
+        for call in [each for each in world.calls.values() if client in (None, each.specification.id)]:
+            world.answer(call, CallFailure("no connection", may_have_reached=False, ours=LACKING))
+        world.wait(TICK)
+
+
+def test_calls_that_lack_our_own_resources_close_the_intake_and_no_request_grows_old() -> None:
+    world = World(limits=Limits(request_deadline=60.0))
+    world.send("patient")
+    lack_resources(world, 600.0)
+
+    assert (LACKING,) == world.status.troubles
+    assert 1 == world.status.intake_closed["calls"]
+    assert {0} == world.paused
+    assert [] == world.committed
+    assert world.transaction is None
+    assert 500 < len(world.call_log) < 620, "one probe a second"
+
+    world.wait(1.1)
+    world.answer()
+    world.wait(5.1)
+    world.settle()
+    assert not world.status.troubles
+    assert not world.paused
+    assert "SYNCHRONIZED" == world.code("patient")
+
+
+def test_nothing_is_shed_while_calls_lack_our_own_resources() -> None:
+    """The lane waits for us, not for its Mirakl: its requests are not answered 503 for it."""
+    world = World(specification(), specification(SECOND), limits=Limits(window=40, request_deadline=60.0))
+    world.fetch([world.record(body(f"r{n}", given=(FIRST, SECOND)[n % 2])) for n in range(39)])
+    lack_resources(world, 30.0, client=FIRST)
+    assert all("SYNCHRONIZED" == world.code(request_id) for request_id in world.answered)
+    world.wait(1.1)
+    for _ in range(20):
+        if world.calls:
+            world.answer()
+        world.live(1.0)
+    assert {"SYNCHRONIZED"} == {world.code(f"r{n}") for n in range(39)}

@@ -222,3 +222,23 @@ def test_a_compressed_answer_never_grows_beyond_the_bound() -> None:
 
 def test_a_broken_compression_is_no_success() -> None:
     assert isinstance(read(200, b"not gzip", content_encoding="gzip"), Unacknowledged)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4, bytes(range(128, 256)), b"\x1f\x8bbroken" + bytes(range(200, 250))],
+)
+def test_binary_content_is_only_named(content: bytes) -> None:
+    assert f"(binary content, {len(content)} bytes)" == excerpt(content)
+
+
+@pytest.mark.parametrize("text", ["Un problème est survenu".encode("latin-1"), "Störung\tüberall\r\n".encode()])
+def test_a_text_with_some_unreadable_characters_is_shown(text: bytes) -> None:
+    assert "(binary" not in excerpt(text)
+
+
+def test_an_answer_that_was_compressed_unasked_is_read_though_no_header_says_so() -> None:
+    answer = b'{"tracking_id": "t-1"}'
+    assert Receipt("t-1") == read(200, gzip.compress(answer))
+    assert Receipt("t-1") == read(200, gzip.compress(gzip.compress(answer)), content_encoding="gzip, gzip")
+    assert Receipt("t-1") == read(200, answer, content_encoding="gzip")

@@ -1,0 +1,234 @@
+"""Connections to Mirakl by host name: name look-ups, age, final dots, and what of our own may be lacking."""
+
+import asyncio
+import os
+import resource
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from consumer.adapters.mirakl import host_connections, http11
+from consumer.adapters.mirakl.client import Cm21
+from consumer.adapters.mirakl.host_connections import HostConnections
+from consumer.domain.calls import CallFailure, Receipt
+from tests.contract.test_leases import ACCEPTED, listening, read_request
+from tests.support.mirakl import PRODUCTS, calling, specification
+
+
+class Resolver:
+    """A ``getaddrinfo`` that answers 127.0.0.1, for hosts named ``silent…`` only once it is ``released``."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.released = threading.Event()
+
+    def __call__(self, host: bytes, port: int, **_: object) -> list[tuple[object, ...]]:
+        self.asked.append(host.decode())
+        if host.startswith(b"silent"):
+            self.released.wait(10)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+@asynccontextmanager
+async def accepting() -> AsyncIterator[int]:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def with_resolver(story: Callable[[Resolver, HostConnections, int], Awaitable[None]]) -> None:
+    async def told() -> None:
+        resolver = Resolver()
+        try:
+            async with accepting() as port:
+                await story(resolver, HostConnections(resolver), port)
+        finally:
+            resolver.released.set()
+
+    asyncio.run(told())
+
+
+def test_hosts_whose_names_are_not_answered_for_keep_no_other_from_connecting() -> None:
+    async def story(_: Resolver, hosts: HostConnections, port: int) -> None:
+        hanging = [asyncio.create_task(hosts.connect(f"silent-{number}.example", port)) for number in range(40)]
+        await asyncio.sleep(0.05)
+        await (await asyncio.wait_for(hosts.connect("mirakl.example", port), 1)).aclose()
+        for task in hanging:
+            task.cancel()
+
+    with_resolver(story)
+
+
+def test_calls_to_one_host_share_a_look_up_that_goes_on_without_those_who_left() -> None:
+    async def story(resolver: Resolver, hosts: HostConnections, port: int) -> None:
+        first, second, third = (asyncio.create_task(hosts.connect("silent.example", port)) for _ in range(3))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        second.cancel()
+        await asyncio.sleep(0.05)
+        fourth = asyncio.create_task(hosts.connect("silent.example", port))
+        await asyncio.sleep(0.05)
+        assert ["silent.example"] == resolver.asked
+
+        resolver.released.set()
+        for task in (third, fourth):
+            await (await asyncio.wait_for(task, 2)).aclose()
+        await (await hosts.connect("silent.example", port)).aclose()
+        assert ["silent.example"] * 2 == resolver.asked, "an address is not kept for later"
+
+    with_resolver(story)
+
+
+def test_look_ups_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_connections, "MAX_LOOKUPS", 2)
+
+    async def story(resolver: Resolver, hosts: HostConnections, port: int) -> None:
+        hanging = [asyncio.create_task(hosts.connect(f"silent-{number}.example", port)) for number in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(OSError, match="too many name look-ups"):
+            await hosts.connect("mirakl.example", port)
+        await (await hosts.connect("127.0.0.1", port)).aclose()
+        resolver.released.set()
+        for stream in await asyncio.gather(*hanging):
+            await stream.aclose()
+        await (await hosts.connect("mirakl.example", port)).aclose()
+
+    with_resolver(story)
+
+
+def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
+    async def story(_: Resolver, __: HostConnections, port: int) -> None:
+        addresses = ["127.0.0.9", "127.0.0.8", "127.0.0.1"]  # where nobody listens, but the last
+        hosts = HostConnections(lambda *_, **__: [(0, 0, 0, "", (address, port)) for address in addresses])
+        await (await asyncio.wait_for(hosts.connect("mirakl.example", port), 2)).aclose()
+
+    with_resolver(story)
+
+
+@pytest.mark.parametrize(("age", "expected"), [(300.0, 1), (0.15, 3)])
+def test_a_connection_in_constant_use_is_replaced_at_its_greatest_age(
+    age: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http11, "MAX_AGE_SECONDS", age)
+    connections = 0
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_request(reader)
+            writer.write(ACCEPTED)
+
+    async def story() -> None:
+        async with listening(peer) as base_url, calling() as cm21:
+            end = asyncio.get_running_loop().time() + 0.55
+            while asyncio.get_running_loop().time() < end:
+                assert Receipt("t-1") == await cm21.synchronize(specification(base_url), PRODUCTS)
+                await asyncio.sleep(0.005)
+
+    asyncio.run(story())
+    assert connections >= expected
+    assert (connections == 1) == (expected == 1)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate for ``mirakl.example``, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirakl.example")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mirakl.example")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "mirakl.pem"
+    pem.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return pem
+
+
+@pytest.mark.parametrize("host", ["mirakl.example", "mirakl.example."])
+def test_a_host_with_a_final_dot_is_looked_up_with_it_and_certified_without(host: str, certificate: Path) -> None:
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(certificate)
+    named: list[str | None] = []
+    server_side.sni_callback = lambda _, name, __: named.append(name)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(ACCEPTED)
+        writer.close()
+
+    async def story() -> None:
+        resolver = Resolver()
+        connection = http11.Http11Connection(
+            ssl.create_default_context(cafile=str(certificate)), HostConnections(resolver)
+        )
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
+        cm21 = Cm21(10.0, transport=connection)
+        address = f"https://{host}:{server.sockets[0].getsockname()[1]}"
+        try:
+            assert Receipt("t-1") == await cm21.synchronize(specification(address), PRODUCTS)
+        finally:
+            await cm21.aclose()
+            server.close()
+        assert [host] == resolver.asked
+
+    asyncio.run(story())
+    assert ["mirakl.example"] == named
+
+
+@contextmanager
+def no_file_descriptor_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "mirakl.invalid"])
+def test_the_want_of_file_descriptors_is_a_trouble_of_ours_and_not_of_mirakl(
+    host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with accepting() as port, calling() as cm21:
+            mirakl = specification(f"http://{host}:{port}")
+            with no_file_descriptor_left():
+                outcomes = [await cm21.synchronize(mirakl, PRODUCTS) for _ in range(3)]
+            for outcome in outcomes:
+                assert isinstance(outcome, CallFailure)
+                assert not outcome.may_have_reached
+                assert outcome.ours is not None
+                assert "no file descriptor left" in outcome.ours
+                assert "ulimit -n" in outcome.ours
+            after = await cm21.synchronize(mirakl, PRODUCTS)
+            assert isinstance(after, CallFailure)
+            assert after.ours is None
+
+    asyncio.run(story())
+    assert 1 == len([record for record in caplog.records if "no file descriptor left" in record.message])
