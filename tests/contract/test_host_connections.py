@@ -1,6 +1,7 @@
 """Connections to Mirakl by host name: name look-ups, age, final dots, and what of our own may be lacking."""
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -199,6 +201,52 @@ def test_a_host_with_a_final_dot_is_looked_up_with_it_and_certified_without(host
     assert ["mirakl.example"] == named
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENFILE, "fs.file-max"),
+        (errno.ENOMEM, "more memory"),
+        (errno.ENOBUFS, "more memory"),
+        (errno.EADDRNOTAVAIL, "ip_local_port_range"),
+        (errno.ECONNREFUSED, None),
+        (errno.ENETUNREACH, None),
+    ],
+)
+def test_a_failed_connection_is_ours_where_a_resource_of_ours_is_lacking(
+    number: int, remedy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise OSError("All connection attempts failed") from OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(anyio, "connect_tcp", refuse)
+
+    async def story() -> None:
+        async with calling() as cm21:
+            outcome = await cm21.synchronize(specification("http://192.0.2.1"), PRODUCTS)
+        assert isinstance(outcome, CallFailure)
+        assert os.strerror(number).lower() in outcome.reason
+        assert (outcome.ours is None) == (remedy is None)
+        assert remedy is None or remedy in str(outcome.ours)
+
+    asyncio.run(story())
+
+
+def test_a_thread_that_cannot_start_is_a_trouble_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def story() -> None:
+        async with calling() as cm21:
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", refuse)
+                outcome = await cm21.synchronize(specification("http://mirakl.example"), PRODUCTS)
+        assert isinstance(outcome, CallFailure)
+        assert "ulimit -u" in str(outcome.ours)
+
+    asyncio.run(story())
+
+
 @contextmanager
 def no_file_descriptor_left() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -231,4 +279,4 @@ def test_the_want_of_file_descriptors_is_a_trouble_of_ours_and_not_of_mirakl(
             assert after.ours is None
 
     asyncio.run(story())
-    assert 1 == len([record for record in caplog.records if "no file descriptor left" in record.message])
+    assert "no file descriptor left" in caplog.text

@@ -31,8 +31,6 @@ _POOL_SECONDS: Final = 10.0
 _CONNECT_SECONDS: Final = 10.0
 """For DNS and TCP, and as long again for TLS: a lost SYN is sent again after 1 s, a second after 3 s, a third after
 7 s."""
-_OWN_TROUBLE_LOG_SECONDS: Final = 30.0
-"""Between two log lines about resources of our own: each unavailable lane probes once a second."""
 _WRITE_SECONDS: Final = 30.0
 """For the body of the request: no more than a few hundred kilobytes."""
 
@@ -71,7 +69,6 @@ class Cm21:
         self._wall_clock = wall_clock
         new_transport = one_connection_each() if transport is None else lambda: transport
         self._leases = ConnectionLeases(connections, new_transport)
-        self._log_own_trouble_from = 0.0
         self._timeouts = {
             "pool": min(_POOL_SECONDS, call_timeout / 4),
             "connect": min(_CONNECT_SECONDS, call_timeout / 4),
@@ -92,7 +89,7 @@ class Cm21:
         except _FAILURES as error:
             own = _own_trouble(error)
             if own is not None:
-                self._log_own_trouble(own)
+                _log.error("%s", own)
             return CallFailure(self._reason(error), may_have_reached=written.is_set(), ours=own)
 
     async def aclose(self) -> None:
@@ -131,12 +128,6 @@ class Cm21:
         if broke_off and isinstance(outcome, Unacknowledged):  # a whole tracking id decides, however the rest ended
             return CallFailure("the answer broke off", may_have_reached=True, status=response.status_code)
         return outcome
-
-    def _log_own_trouble(self, message: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._log_own_trouble_from:
-            self._log_own_trouble_from = now + _OWN_TROUBLE_LOG_SECONDS
-            _log.error("%s", message)
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, httpx.ConnectError):
@@ -177,7 +168,7 @@ async def _read_body(response: httpx.Response, body: bytearray) -> None:
 
 
 def _own_trouble(error: Exception) -> str | None:
-    """Return what of our own is wanting, with the remedy; ``None``: the trouble is Mirakl's or the network's."""
+    """Return which of our own resources is lacking, with the remedy; ``None``: the failure is not ours."""
     return next((cause.strerror for cause in _causes(error) if isinstance(cause, OwnTroubleError)), None)
 
 

@@ -78,15 +78,7 @@ _SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000
 _CALL_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _TRANSACTION_SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
-INTAKE_REASONS: Final = (
-    "database",
-    "directory-stale",
-    "no-api-key",
-    "schema-registry",
-    "broker",
-    "publishing",
-    "calls",
-)
+INTAKE_REASONS: Final = ("database", "no-api-key", "broker", "publishing", "calls")
 _PARTIAL_CODES: Final = tuple(code for code in Code if code.http_status >= 500)  # noqa: PLR2004 - HTTP server errors
 OUTLETS: Final = ("results", "dead-letters")
 RESULTS: Final = (
@@ -259,7 +251,7 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_intake_closed_total",
         ("reason",),
         "closings",
-        "Times the intake closed.",
+        "Times the intake closed, by reason: " + ", ".join(INTAKE_REASONS) + ".",
         lambda status, _: _by_label(INTAKE_REASONS, status.intake_closed),
     ),
     ReadRow(

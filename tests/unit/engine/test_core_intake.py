@@ -419,7 +419,7 @@ def test_calls_that_lack_our_own_resources_close_the_intake_and_no_request_grows
     world.send("patient")
     lack_resources(world, 600.0)
 
-    assert (LACKING,) == world.status.troubles
+    assert [LACKING] == list(world.status.troubles)
     assert 1 == world.status.intake_closed["calls"]
     assert {0} == world.paused
     assert [] == world.committed
