@@ -279,7 +279,7 @@ class SimulatedConsumer:
         message = self._next()
         if message is not None:
             return message
-        busy = any(not fetch.sought for fetch in self._fetches.values())
+        busy = not self.replica.world.calm and any(not fetch.sought for fetch in self._fetches.values())
         yield Wait(self.wake, seconds * (1 + self.rng.random()) if busy else 0.5)
         yield self.rng.random() * 0.004
         yield from self._serve()

@@ -7,7 +7,7 @@ the service it believes only what is visible outside, but for the bounds and the
 import gc
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from consumer.domain.calls import CallFailure, Refusal, Unacknowledged
@@ -59,17 +59,40 @@ class _Push:
     step: int
 
 
+@dataclass(slots=True)
+class _Calls:
+    """Of one process to one Mirakl."""
+
+    every: list[SentCall] = field(default_factory=list)
+    out: list[SentCall] = field(default_factory=list)
+    failed: list[SentCall] = field(default_factory=list)
+    answered_at: float = float("-inf")
+    """When the last one was answered."""
+
+    def sort_ended(self) -> None:
+        """Find those that have ended meanwhile."""
+        for each in self.out:
+            if each.ended is not None:
+                if isinstance(each.outcome, CallFailure):
+                    self.failed.append(each)
+                else:
+                    self.answered_at = max(self.answered_at, each.ended)
+        self.out = [each for each in self.out if each.ended is None]
+
+
 class Laws:
     """All of them."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
         self.visible: dict[tuple[int, int], Outcome] = {}
+        self._unseen: dict[tuple[int, int], SentRecord] = {}
+        """Records without a visible outcome, oldest first."""
         self._beyond: dict[int, set[int]] = {}
         """Of each partition: visible outcomes that are not below the committed offset."""
         self.read_before_cut: set[tuple[int, int]] = set()
         """Records that were being worked on when they were deleted from the log."""
-        self._calls: dict[tuple[str, str], list[SentCall]] = {}
+        self._calls: dict[tuple[str, str], _Calls] = {}
         self._counted: dict[int, int] = {}
         self._forgotten: set[tuple[int, int]] = set()
         """Records that a map left out for want of room: a crash may repeat them."""
@@ -86,6 +109,10 @@ class Laws:
     def _broken(self, text: str) -> None:
         self._world.violated(text)
 
+    def sent(self, record: SentRecord) -> None:
+        """A record was written to the log."""
+        self._unseen[record.partition, record.offset] = record
+
     # -- publishing ------------------------------------------------------------------------------------
 
     def published(self, transaction: Transaction) -> None:
@@ -97,6 +124,7 @@ class Laws:
             if place in self.visible and place not in self._forgotten:
                 self._broken(f"record {place} has a second outcome, of transaction {transaction.number}")
             self.visible[place] = Outcome(self._world.loop.now, payload, transaction.number)
+            self._unseen.pop(place, None)
             self._beyond.setdefault(record.partition, set()).add(record.offset)
             self._check_outcome(self._world.records_at[place], payload)
             self._world.promises.published(self._world.records_at[place], payload.verdict)
@@ -219,7 +247,7 @@ class Laws:
             call
             for (_, id_), calls in self._calls.items()
             if id_ == specification_id
-            for call in calls
+            for call in calls.every
             if any(call.products.get(product) == sku for product, sku in missing.items())
         ]
         match code:
@@ -279,12 +307,12 @@ class Laws:
     def call_starts(self, replica: Replica, command: StartCall, call: SentCall) -> None:
         """Before a call leaves the process."""
         specification, now = command.specification, self._world.loop.now
-        calls = self._calls.setdefault((replica.process.name, specification.id), [])
-        out = [each for each in calls if each.ended is None]
+        calls = self._calls.setdefault((replica.process.name, specification.id), _Calls())
+        calls.sort_ended()
         what = f"call {call.number} of {replica.process.name} to {specification.name}"
         if not command.products or any(not id_.strip() or not sku for id_, sku in command.products.items()):
             self._broken(f"{what}: blank entries")
-        for each in out:
+        for each in calls.out:
             if any(each.products.get(id_, sku) != sku for id_, sku in command.products.items()):
                 self._broken(f"{what}: an id goes out with two SKUs at once")
         seen = [
@@ -294,14 +322,15 @@ class Laws:
         ]
         if seen and len(command.products) > max(each.products_per_call for each in seen):
             self._broken(f"{what}: {len(command.products)} products in one call")
-        if seen and len(out) >= max(each.concurrent_calls for each in seen):
+        if seen and len(calls.out) >= max(each.concurrent_calls for each in seen):
             self._broken(f"{what}: more concurrent calls than allowed")
         if not any(each.credential == specification.credential for each in seen) and seen:
             self._broken(f"{what}: with a credential that was replaced long ago")
         self._check_publishing(replica, what)
-        self._check_rest(replica.born, calls, out, call, what)
+        self._check_rest(replica.born, calls, call, what)
         self._check_requests(replica, command, what)
-        calls.append(call)
+        calls.every.append(call)
+        calls.out.append(call)
 
     def _check_publishing(self, replica: Replica, what: str) -> None:
         """No call starts while results cannot be published, however that looks."""
@@ -309,7 +338,7 @@ class Laws:
         if since is not None and not replica.disturbed and self._world.loop.now > since + TICK_SLACK:
             self._broken(f"{what}: although no result can be published since {since:.2f}")
 
-    def _check_rest(self, born: float, calls: list[SentCall], out: list[SentCall], call: SentCall, what: str) -> None:
+    def _check_rest(self, born: float, calls: _Calls, call: SentCall, what: str) -> None:
         """A sick Mirakl is asked by one call alone, and not before it wants to be; quotas fill from the start on."""
         now = self._world.loop.now
         quotas = [
@@ -319,20 +348,19 @@ class Laws:
         ]
         per_hour = max((each for each in quotas if each is not None), default=None)
         changes = sum(fault.kind == "quota" for fault in self._world.plan.faults)
-        if per_hour and None not in quotas and len(calls) + 1 > 2.01 + changes + per_hour / 3600 * (now - born):
-            self._broken(f"{what}: the {len(calls) + 1}th call within {now - born} s of the process")
-        failed = [each for each in calls if each.ended is not None and isinstance(each.outcome, CallFailure)]
+        if per_hour and None not in quotas and len(calls.every) + 1 > 2.01 + changes + per_hour / 3600 * (now - born):
+            self._broken(f"{what}: the {len(calls.every) + 1}th call within {now - born} s of the process")
+        failed = calls.failed
         if not failed:
             return
         last = max(each.ended or 0.0 for each in failed)
-        if any(each.specification != call.specification for each in failed):
+        if any(each.specification is not call.specification != each.specification for each in failed):
             return  # the row was changed: a fresh chance
         if any(
             call.specification.id not in each.specifications for each in self._world.database.between(last - STALE, now)
         ):
             return  # it was removed meanwhile: a new one, of which nothing is known
-        well = any(each.ended is not None and each.ended >= last and each not in failed for each in calls)
-        if not well and any(each.started >= last for each in out):
+        if calls.answered_at < last and any(each.started >= last for each in calls.out):
             self._broken(f"{what}: a second probe")
         for each in failed:
             wanted = each.outcome.retry_after if isinstance(each.outcome, CallFailure) else None
@@ -394,7 +422,7 @@ class Laws:
     def _check_appetite(self, replica: Replica) -> None:
         """What cannot be decided yet, and what waits behind it, leaves the fetch budget to others."""
         core, flow, limits = replica.core, replica.core._flow, replica.core._limits
-        if core.appetite > 0 or core._stopping or core._standstill.troubles:
+        if replica.appetite > 0 or core._stopping or core._standstill.troubles:
             return
         able = in_flight = size = 0
         for each in core._assignments.values():
@@ -454,9 +482,8 @@ class Laws:
         logs = self._world.broker.logs
         return [
             record
-            for place, record in self._world.records_at.items()
-            if place not in self.visible
-            and (record.offset >= logs[record.partition].start or place in self.read_before_cut)
+            for place, record in self._unseen.items()
+            if record.offset >= logs[record.partition].start or place in self.read_before_cut
         ]
 
     def lagging(self) -> list[int]:

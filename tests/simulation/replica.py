@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 WALL = 1_700_000_000.0
 IDLE_TICK_SECONDS = 0.5
+CALM_TICK_SECONDS = 0.3
+"""Once all faults have ceased, which is the longest part of most histories: what waits then waits for seconds."""
 """A core with nothing to do is ticked less often than the driver would, for speed."""
 GRACE_SECONDS = 4.0
 CLOSING_SECONDS = 1.0
@@ -231,8 +233,8 @@ class Replica:
             self.trace(f"ends: {problem!r}")
             self.world.exited(self)
             return
-        self.world.laws.turned(self)
         self.appetite = self.core.appetite
+        self.world.laws.turned(self)
         self._turn_again(at)
 
     def _turn_again(self, at: Instant) -> None:
@@ -240,7 +242,8 @@ class Replica:
         if self._ended:
             return
         busy = bool(self.core._flow.records or self.core._unconfirmed or self.core._standstill.troubles)
-        due = at.mono + (TICK_SECONDS if busy else IDLE_TICK_SECONDS)
+        tick = CALM_TICK_SECONDS if self.world.calm else TICK_SECONDS
+        due = at.mono + (tick if busy else IDLE_TICK_SECONDS)
         wake = self.core.wake_at(at)
         self._turn_by(due if wake is None else min(due, max(wake, at.mono + 0.001)))
 

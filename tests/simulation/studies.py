@@ -380,7 +380,7 @@ def _many(rng: Random, plan: Plan) -> Plan:
     )
     plan.records = _in_order(
         _request(number, rng.uniform(0.0, plan.duration), rng.randrange(plan.partitions), rng.choice(plan.shops))
-        for number in range(rng.choice((500, 2000)))
+        for number in range(rng.choice((500, 500, 500, 2000)))
     )
     return plan
 

@@ -384,6 +384,7 @@ class World:
         record.offset = log.append(record)
         record.timestamp = int(self.loop.now * 1000)
         self.records_at[record.partition, record.offset] = record
+        self.laws.sent(record)
         self.trace(
             f"sent r{record.number} at {record.partition}:{record.offset} "
             f"{record.api_key!r} {record.given} {record.products} schema={record.schema} readable={record.readable}"

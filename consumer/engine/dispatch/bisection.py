@@ -81,6 +81,8 @@ class Bisection:
     @property
     def depth(self) -> int:
         """Parts that wait."""
+        if not (self._groups or self._in_flight):
+            return len(self._leftovers)
         return len(self._leftovers) + sum(len(group.parts) for group in self._groups) + sum(map(len, self._rests()))
 
     def waiting(self) -> list[Part]:
