@@ -120,6 +120,6 @@ def test_the_doctor_sees_what_is_missing_and_what_is_there(ensure: Run, names: T
     reports(ensure, "--retention-days", "8")
     risky = ensure("doctor", "--output", "json")
     assert 0 == risky.code
-    assert {f"topic {names.requests}", "client specifications"} == {
+    assert {f"topic {names.requests}", "client specifications", "transport"} == {
         row["subject"] for row in json.loads(risky.out) if row["level"] == "WARN"
     }

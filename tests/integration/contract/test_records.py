@@ -42,7 +42,7 @@ NO_REQUESTS: dict[str, tuple[str, bytes | None]] = {
     "before the year 1": (UNREADABLE, wire.single_object(request(requestedAt=EARLIEST - 1))),
     "after the year 9999": (UNREADABLE, wire.single_object(request(requestedAt=LATEST + 1))),
     "an unknown fingerprint": (UNKNOWN_SCHEMA, b"\xc3\x01" + b"12345678" + PLAIN),
-    "another record's fingerprint": (UNKNOWN_SCHEMA, b"\xc3\x01" + wire.fingerprint(wire.RESULT) + PLAIN),
+    "another record's fingerprint": (UNREADABLE, b"\xc3\x01" + wire.fingerprint(wire.RESULT) + PLAIN),
     "a schema that is not released": (UNKNOWN_SCHEMA, wire.single_object({**request(), "extra": "x"}, EXTENDED)),
     "a registry's id, and no registry": (UNKNOWN_SCHEMA, b"\x00\x00\x00\x00\x01" + PLAIN),
 }
