@@ -185,7 +185,12 @@ def test_a_service_that_may_not_start_says_why_and_what_to_do(own: Deployment) -
     stories: dict[str, tuple[int, list[str], dict[str, str]]] = {
         "a setting that does not exist": (
             2,
-            ["RESYNC_KAFKA__BOOTSTRAP_SERVER ", "RESYNC_KAFKA__BOOTSTRAP_SERVERS", "RESYNC_CALL_TIMEOUT", "'soon'"],
+            [
+                "RESYNC_KAFKA__BOOTSTRAP_SERVER.",
+                "Did you mean RESYNC_KAFKA__BOOTSTRAP_SERVERS?",
+                "RESYNC_CALL_TIMEOUT",
+                "'soon'",
+            ],
             {"RESYNC_KAFKA__BOOTSTRAP_SERVER": "x", "RESYNC_CALL_TIMEOUT": "soon"},
         ),
         "a property that breaks the guarantees": (
