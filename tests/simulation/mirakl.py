@@ -15,6 +15,7 @@ _MOODS: dict[str, CallOutcome] = {
     "503": CallFailure("HTTP 503", may_have_reached=False, status=503),
     "504": CallFailure("HTTP 504", may_have_reached=True, status=504),
     "refused": CallFailure("connection refused", may_have_reached=False),
+    "lacking": CallFailure("no connection", may_have_reached=False, ours="no file descriptor is left"),
     "reset": CallFailure("connection reset", may_have_reached=True),
     "no id": Unacknowledged(200, "OK"),
     "unauthorized": Refusal(403, "forbidden"),

@@ -12,7 +12,7 @@ from consumer.domain.calls import CallFailure
 from consumer.domain.outcome import Synchronized
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import Commit, Instant
-from consumer.engine.dispatch.lanes import Lane
+from consumer.engine.dispatch.lanes import OWN_TROUBLE_RETRY_SECONDS, Lane
 from consumer.engine.partitions.outbox import BROKER_PATIENCE_SECONDS
 from tests.simulation.broker import Transaction
 from tests.simulation.mirakl import SentCall
@@ -126,6 +126,9 @@ class Promises:
         if not isinstance(outcome, CallFailure):
             if now >= lane.ordered_until:
                 lane.failures = 0
+            return
+        if outcome.ours is not None:  # which says nothing about Mirakl, and is tried again soon
+            lane.ordered_until = max(lane.ordered_until, now + OWN_TROUBLE_RETRY_SECONDS)
             return
         if call.started >= lane.counted_at or not lane.failures:
             lane.failures += 1
