@@ -24,27 +24,8 @@ MAX_HEADER_BYTES_SMALLEST: Final = 1_024
 _EVENT_TYPE: Final = b"mirakl.resync.v1.ProductResyncResult"
 _CONTENT_TYPE: Final = b"application/avro"
 _SERVICE: Final = f"mirakl-resync {__version__}".encode()
-_OWN_HEADERS: Final = frozenset(
-    f"dlq.{name}"
-    for name in (
-        "reason",
-        "message",
-        "topic",
-        "partition",
-        "offset",
-        "timestamp",
-        "group",
-        "service",
-        "tenant",
-        "redrive-count",
-        "redrive-of",
-        "headers-omitted",
-        "value-omitted",
-        "value-bytes",
-        "value-sha256",
-    )
-)
-"""Those of a dead letter that was sent again are replaced, not stacked."""
+_OWN_PREFIX: Final = "dlq."
+"""Of the headers that a dead letter gets from us. Those of the record, as of one that was redriven, are left out."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN_MULTIPLIER: Final = 0x9E3779B97F4A7C15
 """Odd, so that different offsets of a partition give different span ids."""
@@ -179,7 +160,7 @@ class Publications:
         kept = [
             (name, value)
             for name, value in (record.headers or () if headers else ())
-            if not is_secret(name) and name.lower() not in _OWN_HEADERS
+            if not is_secret(name) and not name.lower().startswith(_OWN_PREFIX)
         ]
         own = [
             ("dlq.reason", verdict.reason.encode()),
