@@ -12,6 +12,7 @@ from consumer.domain.calls import CallFailure
 from consumer.domain.outcome import Synchronized
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import Commit, Instant
+from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS
 from consumer.engine.dispatch.lanes import OWN_TROUBLE_RETRY_SECONDS, Lane
 from consumer.engine.partitions.outbox import BROKER_PATIENCE_SECONDS
 from tests.simulation.broker import Transaction
@@ -108,9 +109,9 @@ class Promises:
             self._broken(f"{what}: results have waited for {now - since:.1f} s for a transaction that commits")
         lane = self._lane(name, call.specification.id)
         per_hour = call.specification.calls_per_hour
-        quotas = [
+        quotas = [  # a replica may learn of a changed quota, which is a fresh chance, only after the 429
             each.specifications[call.specification.id].calls_per_hour
-            for each in self._world.database.between(lane.throttled_at - SLACK_SECONDS, now)
+            for each in self._world.database.between(lane.throttled_at - DIRECTORY_PATIENCE_SECONDS, now)
             if call.specification.id in each.specifications
         ]
         spent = per_hour is not None and set(quotas) == {per_hour}
