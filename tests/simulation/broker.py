@@ -181,7 +181,9 @@ class Broker:
         by_others = any((committer, generation) != (process, self.generation) for _, committer, generation in newest)
         if not older or by_others or self.logs[partition].start:
             return None
-        return older[0][0]
+        told = older[0][0]
+        # the same point may have been committed again since, without an outcome: nobody can know better then
+        return None if any(told == point for point, _, _ in newest) else told
 
     def _may_own(self, partition: int, process: Process) -> bool:
         """Tell whether it is a member, and nobody else has the partition."""

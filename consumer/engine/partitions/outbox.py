@@ -133,7 +133,8 @@ class Outbox:
         self.ended_at = at.mono
         if commit is None or trouble is None or (trouble.metadata_too_large and self._learn(commit)):
             return
-        self.waiting_since = None  # from here on the failures tell
+        if Outlet.RESULTS in outlets or not outlets:
+            self.waiting_since = None  # from here on the failures tell
         outcomes = sum(len(part.outcomes) for part in commit.partitions)
         for outlet in outlets or {Outlet.RESULTS}:
             self.health[outlet].failed(at.mono, outcomes, trouble.message)
@@ -198,6 +199,8 @@ class Outbox:
 
     def _cut_apart(self, at: Instant, assignments: Collection[Assignment], *, hurry: bool) -> list[PartitionCommit]:
         """Cut a transaction of one outlet: one that fails first, where its next attempt is due."""
+        if not any(outlet_of(request) is Outlet.RESULTS for each in assignments for request in each.finished):
+            self.waiting_since = None
         if not hurry and at.mono < self.due_at:
             return []
         ordered = sorted(assignments, key=lambda each: self._tried.get(each.partition, 0))

@@ -211,6 +211,23 @@ def test_after_transactions_of_unknown_end_progress_is_committed_before_any_call
     assert 2 == len(world.call_log)
 
 
+def test_a_dead_letter_that_hung_and_failed_starts_no_call_while_results_have_waited_for_too_long() -> None:
+    """That one outlet has failed says nothing of the other, which has not been tried for as long."""
+    world = World(specification(products_per_call=1))
+    world.send("r0")
+    world.send("", value=b"garbage")
+    assert [1] == outcomes(world)
+    world.answer()
+    world.jump(6.0)
+    world.send("r1")
+    world.commit(ABORTED, trouble=NO_RIGHT)
+    assert 1 == len(world.call_log)
+
+    world.settle()
+    assert "r0" in world.answered
+    assert 2 == len(world.call_log)
+
+
 def test_a_refused_dead_letter_topic_keeps_no_result_from_being_published() -> None:
     world = World(specification(products_per_call=1))
     broker = RefusingBroker(world, is_dead)
