@@ -6,7 +6,7 @@ forwarded, and a connection is only used again after an answer without any doubt
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
@@ -38,7 +38,7 @@ class AnswerHead:
     """The status and the header fields of the final answer."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes]] = field(repr=False)  # a hostile Mirakl may send our credential back
 
 
 class _Framing(Enum):
