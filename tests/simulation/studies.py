@@ -114,9 +114,9 @@ def _in_order(records: Iterable[SentRecord]) -> list[SentRecord]:
 
 def _neighbour(rng: Random, plan: Plan) -> Plan:
     """A Mirakl that does not answer, or only with failures, beside one that is well, on the same partitions."""
-    kind = rng.choice(("hang", "hang", "503", "refused", "429"))
+    kind = rng.choice(("hang", "hang", "503", "503", "refused", "refused", "429"))
     window = 100
-    flood = rng.choice((0.4, 1.5)) if kind != "hang" else 0.4
+    flood = rng.choice((0.4, 1.5, 1.5)) if kind != "hang" else 0.4
     plan = _quiet(
         plan,
         study=f"neighbour {kind}",
@@ -431,6 +431,8 @@ def _silent(rng: Random, plan: Plan) -> Plan:
 
 
 STUDIES: tuple[Callable[[Random, Plan], Plan], ...] = (
+    _neighbour,
+    _neighbour,
     _neighbour,
     _neighbour,
     _undecidable,
