@@ -342,9 +342,12 @@ def test_a_dead_client_sheds_when_a_record_of_another_partition_finds_no_room_fo
 
 
 def test_a_healthy_lane_never_sheds_although_the_window_is_full() -> None:
-    world = World(specification(), specification(SECOND), limits=small())
+    busy = specification(products_per_call=1, concurrent_calls=1)
+    world = World(busy, specification(SECOND), limits=small())
     world.send("dead", given=SECOND)
     world.answer(outcome=CallFailure("HTTP 503", may_have_reached=False))
+    world.assign(1)
+    world.send("in a call", given=FIRST, partition=1)
     world.fetch([world.record(body(f"r{n}", given=FIRST if n % 2 else SECOND)) for n in range(1, 40)])
     states = {lane.client_specification_id: lane.state for lane in world.status.lanes}
     assert {FIRST: LaneState.HEALTHY, SECOND: LaneState.SICK} == states

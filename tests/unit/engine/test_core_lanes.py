@@ -465,6 +465,57 @@ def test_calls_per_hour_are_kept_and_a_429_spends_what_is_left() -> None:
     assert 1 == len(world.calls)
 
 
+def test_a_call_that_is_answered_makes_former_failures_count_no_more() -> None:
+    world = World()
+    world.send("r0")
+    for _ in range(3):
+        world.fail()
+        world.live(10.0)
+    world.answer()
+    world.send("r1")
+    world.fail()
+    world.live(0.9)
+    assert not world.calls
+    world.live(0.2)
+    assert 1 == len(world.calls)
+
+
+def test_a_failure_that_is_no_429_spends_nothing_of_the_quota() -> None:
+    """At 360 calls an hour a token comes every ten seconds; six of them have gathered before the failure."""
+    world = World(specification(calls_per_hour=360, products_per_call=1, concurrent_calls=1))
+    world.send("first")
+    world.answer()
+    world.live(100.0)
+    world.send("second")
+    world.fail(status=503)
+    world.live(1.1)
+    assert 1 == len(world.calls)
+
+
+def test_a_changed_quota_counts_from_the_next_call_on() -> None:
+    world = World(specification(calls_per_hour=60, products_per_call=1, concurrent_calls=1))
+    one_each(world, 2)
+    world.answer()
+    world.change(specification(calls_per_hour=3600, products_per_call=1, concurrent_calls=1))
+    world.live(3.0)
+    assert 1 == len(world.calls)
+
+
+def test_a_quota_outlasts_changes_of_other_rows() -> None:
+    """A lane that is idle at a reload keeps its tokens, or the lack of them."""
+    limited = specification(calls_per_hour=60)
+    world = World(limited)
+    world.send("first")
+    world.answer()
+    world.change(limited, specification(SECOND))
+    world.live(3.0)
+    world.send("second", given=FIRST)
+    world.live(30.0)
+    assert not world.calls
+    world.live(30.0)
+    assert 1 == len(world.calls)
+
+
 def test_a_429_spends_what_is_left_of_the_quota() -> None:
     """At 360 calls an hour a token comes every ten seconds; six of them have gathered before the calls."""
     world = World(specification(calls_per_hour=360, products_per_call=1, concurrent_calls=1))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -51,6 +52,33 @@ def test_a_map_of_somebody_else_is_ignored_and_counted() -> None:
 
     assert ["r"] == world.answered
     assert 1 == world.status.progress_maps_ignored
+
+
+def test_a_partition_that_begins_is_resumed() -> None:
+    world = World()
+    world.assign(1)
+    assert not world.paused
+    world.end(1)
+    world.assign(1)
+    assert not world.paused
+
+
+@pytest.mark.parametrize("result", list(TransactionResult))
+def test_a_transaction_of_an_older_assignment_changes_nothing_of_the_newer_one(result: TransactionResult) -> None:
+    world = World()
+    world.send("older")
+    world.answer()
+    world.end(0)
+    world.assign(0)
+    world.send("newer")
+    world.commit(result, kept=frozenset({0}))
+    assert 1 == world.status.in_flight_records
+    assert not world.reloads
+    world.answer()
+    world.settle()
+    assert "newer" == world.answered[-1]
+    assert (1, "") == world.offsets[0]
+    assert world.answered.count("older") <= 1
 
 
 def test_outcomes_of_an_aborted_transaction_come_again_and_are_counted_once() -> None:

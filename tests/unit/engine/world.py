@@ -185,7 +185,7 @@ class World:
         self._last_epoch += 1
         epoch = self.epochs[partition] = self._last_epoch
         self._next_offset[partition] = self._read_to[partition] = offset
-        self.paused.discard(partition)
+        self.paused.add(partition)  # as the owner thread assigns it: the core has it read
         self.do(self.core.assigned, partition, epoch, offset, metadata)
         return epoch
 
