@@ -29,6 +29,10 @@ MISMATCH_SECONDS = 2.0
 """For which a partition may be paused although the core takes it to be read."""
 FAIR_ROUNDS = 3
 """A lane waits for its turn no longer than so many rounds of all others."""
+SEARCH_CALLS = 6.7
+"""Calls for each bad request, all others included, where a tenth of a steady flow of requests is bad."""
+MANY_BAD = 60
+"""Bad requests in a run from which on the calls that are made anyway no longer count."""
 POLL_GAP_SECONDS = 6.0
 """``max.poll.interval.ms`` of this world: the longest time between two polls of an owner thread."""
 _BACKOFF = Backoff()
@@ -81,6 +85,13 @@ class Promises:
         well = not any(id_.startswith(POISON) for id_, _ in record.products)
         if world.plan.study == "poisoned" and well and not isinstance(verdict, Synchronized):
             self._broken(f"r{record.number} is well, and was answered {verdict}")
+
+    def done(self, calls: int) -> None:
+        """Everything is answered: a search for bad entries has cost no more than it may."""
+        plan = self._world.plan
+        bad = sum(any(id_.startswith(POISON) for id_, _ in record.products) for record in plan.records)
+        if plan.study == "poisoned" and bad >= MANY_BAD and calls > SEARCH_CALLS * bad:
+            self._broken(f"{calls} calls for {bad} bad requests")
 
     # -- transactions ----------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ STUDIES_SHARE = 0.25
 """Share of the seeds whose plan is a study."""
 READY_SECONDS = 3.0
 """After this time every replica of a quiet plan has its partitions."""
+CROWD_REQUESTS = 24
+"""Of each client where there are more clients than slots: enough calls for an unfair round to show."""
 PROMPT_SECONDS = 3.0
 """From sending a request to its result, where its Mirakl answers within 50 ms and nothing else is due before it."""
 
@@ -217,7 +219,7 @@ def _crowd(rng: Random, plan: Plan) -> Plan:
     )
     plan.records = _in_order(
         _request(each * many + number, READY_SECONDS + rng.random(), rng.randrange(plan.partitions), shop)
-        for each in range(6)
+        for each in range(CROWD_REQUESTS)
         for number, shop in enumerate(plan.shops)
     )
     return plan
@@ -288,7 +290,7 @@ def _hiccup(rng: Random, plan: Plan) -> Plan:
 
 def _poisoned(rng: Random, plan: Plan) -> Plan:
     """A share of the requests is refused, and with them the whole calls in which they travel."""
-    share = rng.choice((0.02, 0.05))
+    share = rng.choice((0.02, 0.1))
     plan = _quiet(
         plan,
         study="poisoned",
@@ -307,7 +309,7 @@ def _poisoned(rng: Random, plan: Plan) -> Plan:
     )
     plan.records = _in_order(
         _request(number, rng.uniform(READY_SECONDS, 13.0), 0, plan.shops[0], poisoned=rng.random() < share)
-        for number in range(rng.choice((300, 900)))
+        for number in range(900)
     )
     return plan
 

@@ -94,6 +94,7 @@ class World:
             self._turn_until(lambda: not self.laws.unanswered(), patience)
         if not self._turn_until(lambda: not self.laws.lagging(), patience):
             self.violated(f"partitions {self.laws.lagging()}: the committed offset does not reach the log's end")
+        self.promises.done(self._call_number)
 
     def _turn_until(self, done: object, seconds: float) -> bool:
         end, look = self.loop.now + seconds, self.loop.now
