@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from consumer.domain.calls import CallFailure
-from consumer.domain.outcome import Synchronized
+from consumer.domain.outcome import DeadLettered, Synchronized
 from consumer.domain.retry import Backoff
 from consumer.engine.commands import Commit, Instant
 from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 SLACK_SECONDS = 0.35
 """By which something that a tick brings about may come late."""
-MISMATCH_SECONDS = 2.0
-"""For which a partition may be paused although the core takes it to be read."""
+MISMATCH_SECONDS = 6.0
+"""For which a partition may be paused although the core takes it to be read: a call of the owner thread may hang."""
 FAIR_ROUNDS = 3
 """A lane waits for its turn no longer than so many rounds of all others."""
 SEARCH_CALLS = 6.7
@@ -96,8 +96,8 @@ class Promises:
     # -- transactions ----------------------------------------------------------------------------------
 
     def cut(self, replica: "Replica", commit: Commit) -> None:
-        """A core wants outcomes published."""
-        if any(part.outcomes for part in commit.partitions):
+        """A core wants outcomes published; dead letters that cannot be are no reason against a call."""
+        if any(not isinstance(each.verdict, DeadLettered) for part in commit.partitions for each in part.outcomes):
             self._unpublished_since.setdefault(replica.process.name, self._world.loop.now)
 
     def committed(self, transaction: Transaction) -> None:
