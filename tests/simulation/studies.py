@@ -24,7 +24,7 @@ from tests.simulation.scenario import (
     specification,
 )
 
-STUDIES_SHARE = 0.25
+STUDIES_SHARE = 0.35
 """Share of the seeds whose plan is a study."""
 READY_SECONDS = 3.0
 """After this time every replica of a quiet plan has its partitions."""
@@ -337,9 +337,12 @@ def _two_skus(rng: Random, plan: Plan) -> Plan:
         Fault(moved, "remove", (0, True)),
         Fault(moved, "deactivate", (1, False)),
         Fault(rng.uniform(0.0, 12.0), "registry down", (rng.uniform(0.5, 6.0),)),
-        Fault(rng.uniform(2.0, 8.0), "revoke key", (b"north-operator", True)),
-        Fault(rng.uniform(8.0, 9.0), "revoke key", (b"north-operator", False)),
     ]
+    if rng.random() < 0.3:  # or most requests are refused before they come to a client
+        plan.faults += [
+            Fault(rng.uniform(2.0, 8.0), "revoke key", (b"north-operator", True)),
+            Fault(rng.uniform(8.0, 9.0), "revoke key", (b"north-operator", False)),
+        ]
     plan.faults.sort(key=lambda fault: fault.time)
     waits = rng.choice((0.0, 0.1, 0.4))
     records = [
@@ -424,6 +427,18 @@ def _cut(rng: Random, plan: Plan) -> Plan:
     return plan
 
 
+def _expelled(rng: Random, plan: Plan) -> Plan:
+    """Members are put out of the group amid their transactions."""
+    steps = ("produce, answered", "send offsets", "send offsets, answered", "commit")
+    faults = [
+        Fault(rng.uniform(0.5, plan.duration), "expel at step", (rng.choice(steps), rng.randrange(1, 4), 0.0))
+        for _ in range(16)
+    ]
+    plan = replace(plan, study="expelled", replicas=rng.choice((2, 3)), static=False, network_trouble=0.05)
+    plan.faults = sorted(faults, key=lambda fault: fault.time)
+    return plan
+
+
 def _silent(rng: Random, plan: Plan) -> Plan:
     """Many partitions whose progress the brokers do not tell for a while: polling goes on."""
     plan = _quiet(plan, study="silent", partitions=24, faults=[Fault(0.0, "silent progress", (rng.uniform(5.0, 9.0),))])
@@ -443,10 +458,14 @@ STUDIES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _hiccup,
     _poisoned,
     _two_skus,
+    _two_skus,
+    _two_skus,
     _far,
     _far,
     _many,
     _unwritable,
     _cut,
+    _expelled,
+    _expelled,
     _silent,
 )
