@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
 from multiprocessing import get_context
 
 from tests.simulation.planted import BUGS, seeds_until_found
@@ -45,14 +44,11 @@ def _many(start: int, count: int, seconds: float, jobs: int) -> int:
     began = time.monotonic()
     done, bad = 0, 0
 
-    def lists() -> Iterator[range]:
-        for first in range(start, start + count, LIST):
-            if time.monotonic() - began > seconds:
-                return
-            yield range(first, min(first + LIST, start + count))
-
+    lists = (
+        (range(first, min(first + LIST, start + count)), began + seconds) for first in range(start, start + count, LIST)
+    )
     with get_context("fork").Pool(jobs) as pool:
-        for number, found in pool.imap(_run_list, lists()):
+        for number, found in pool.imap(_run_list, lists):
             done += number
             for finding in found:
                 bad += 1
@@ -67,7 +63,11 @@ def _many(start: int, count: int, seconds: float, jobs: int) -> int:
     return 1 if bad else 0
 
 
-def _run_list(seeds: range) -> tuple[int, list[Finding]]:
+def _run_list(task: tuple[range, float]) -> tuple[int, list[Finding]]:
+    """Run a list of seeds, unless its time is over: the pool takes all lists from the start."""
+    seeds, latest = task
+    if time.monotonic() > latest:
+        return 0, []
     return len(seeds), run_seeds(seeds)
 
 
