@@ -43,7 +43,8 @@ def show(rows: Sequence[Mapping[str, object]], output: str, *, columns: Mapping[
     ``columns``: field -> heading. Where there are no rows for a table, ``empty`` says so on stderr.
     """
     if output == "json":
-        click.echo(json_text([{name: _plain(value) for name, value in row.items()} for row in rows], indent=2))
+        plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
+        click.echo(json_text(plain, indent=2, encoding=sys.stdout.encoding))
     elif rows:
         _print_table(rows, columns)
     else:
@@ -51,7 +52,13 @@ def show(rows: Sequence[Mapping[str, object]], output: str, *, columns: Mapping[
 
 
 def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else value
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case datetime():
+            return value.isoformat()
+        case _:  # a row that was written by hand may hold anything
+            return str(value)
 
 
 def _print_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> None:

@@ -1,6 +1,5 @@
 """Data on stdout: tables that fit, JSON for scripts; and progress on stderr, on a terminal alone."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -158,13 +157,7 @@ def write_json(value: object) -> None:
 
 
 def _dumps(value: object, *, indent: int | None = None) -> str:
-    """Write JSON that the encoding of stdout can carry: an escape for what it cannot."""
-    text = json_text(value, indent=indent)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(value, indent=indent)
-    return text
+    return json_text(value, indent=indent, encoding=sys.stdout.encoding)
 
 
 Advance: TypeAlias = Callable[[int], None]

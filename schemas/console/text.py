@@ -23,13 +23,20 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(each if each.isprintable() or each in keep else _escaped(each) for each in text)
 
 
-def json_text(value: object, *, indent: int | None = None) -> str:
-    """Write JSON in which every character that is not printable is an escape.
+def json_text(value: object, *, indent: int | None = None, encoding: str | None = None) -> str:
+    """Write JSON in which every character that is not printable, or not in ``encoding``, is an escape.
 
     It means the same to a parser, and does nothing to a terminal.
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return text if text.isascii() and "\x7f" not in text else _NOT_ASCII_OR_DELETE.sub(_json_escaped, text)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    text = _NOT_ASCII_OR_DELETE.sub(_json_escaped, text)
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
 
 
 def decimal(text: str | None, highest: int = _HIGHEST) -> int | None:

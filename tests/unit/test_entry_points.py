@@ -98,8 +98,15 @@ def test_what_an_encoding_lacks_is_shown_as_an_escape(stores: dict[str, str]) ->
     stores["PYTHONIOENCODING"] = "iso-8859-1"
     assert 0 == started("consumer api-keys issue --name 東", **stores).returncode
     assert "\\u6771" in started("consumer api-keys list", **stores).stdout
+    assert "東" == json.loads(started("consumer api-keys list --output json", **stores).stdout)[0]["name"]
     dry_run = started("producer_tools send --product 東:S --dry-run --output json", **stores)
     assert "東" == json.loads(dry_run.stdout)[0]["products"][0]["miraklProductId"]
+
+
+def test_json_stays_json_where_an_encoding_lacks_a_character_below_256(stores: dict[str, str]) -> None:
+    stores["PYTHONIOENCODING"] = "koi8-r"
+    assert 0 == started("consumer api-keys issue --name Zoë", **stores).returncode
+    assert "Zoë" == json.loads(started("consumer api-keys list --output json", **stores).stdout)[0]["name"]
 
 
 def test_a_table_on_a_terminal_that_knows_ascii_only_shows_escapes() -> None:

@@ -24,6 +24,13 @@ def test_json_says_the_same_and_steers_no_terminal(value: object) -> None:
     assert value == json.loads(json_text(value, indent=2))
 
 
+def test_json_holds_only_what_the_encoding_has() -> None:
+    value = {"name": "Zoë 東京\x7f"}
+    assert json_text(value, encoding="latin-1").isascii()
+    assert value == json.loads(json_text(value, encoding="latin-1"))
+    assert "Zoë" in json_text({"name": "Zoë"}, encoding="latin-1")
+
+
 def test_what_people_can_read_is_left_as_it_is() -> None:
     assert printable("Zoë 東京 🎉") == "Zoë 東京 🎉"
     assert json_text({"name": "Zoë 東京 🎉"}) == '{"name": "Zoë 東京 🎉"}'
