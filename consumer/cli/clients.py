@@ -155,19 +155,27 @@ def _specifications(*, encrypting: bool = False) -> Iterator[ClientSpecification
 
     With them a changed row gets the current form of encryption. They must not keep anybody from suspending a client.
     """
-    from consumer.adapters.stores import ClientSpecifications, Encryption
+    from consumer.adapters.stores import ClientSpecifications, Encryption, EncryptionKeysNeededError
 
-    settings = read_settings(*_STORE, "encryption_keys", needs=_KEYS) if encrypting else _settings_with_keys_if_any()
+    settings, mistake = _settings(encrypting=encrypting)
     keys = [key.get_secret_value() for key in settings.encryption_keys]
     with database(settings) as engine:
-        yield ClientSpecifications(engine, Encryption(keys) if keys else None, settings.insecure_hosts)
+        try:
+            yield ClientSpecifications(engine, Encryption(keys) if keys else None, settings.insecure_hosts)
+        except EncryptionKeysNeededError:
+            if mistake is None:
+                raise
+            raise mistake from None
 
 
-def _settings_with_keys_if_any() -> Settings:
+def _settings(*, encrypting: bool) -> tuple[Settings, Failure | None]:
+    """Read what is used; beside it, what is wrong with keys that are there and, so far, not required."""
+    if encrypting:
+        return read_settings(*_STORE, "encryption_keys", needs=_KEYS), None
     try:
-        return read_settings(*_STORE, "encryption_keys")
-    except Failure:
-        return read_settings(*_STORE)
+        return read_settings(*_STORE, "encryption_keys"), None
+    except Failure as mistake:
+        return read_settings(*_STORE), mistake
 
 
 @click.group()

@@ -8,6 +8,7 @@ from consumer.adapters.stores.api_keys import ApiKeyRow, ApiKeys, IssuedApiKey
 from consumer.adapters.stores.client_specifications import (
     ClientSpecificationRow,
     ClientSpecifications,
+    EncryptionKeysNeededError,
     SpecificationChanges,
     SpecificationOptions,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "DirectoryReader",
     "Encryption",
     "EncryptionKeysError",
+    "EncryptionKeysNeededError",
     "IssuedApiKey",
     "SpecificationChanges",
     "SpecificationOptions",

@@ -27,10 +27,15 @@ from consumer.domain.base_url import normalised, origin
 from consumer.domain.model import AuthScheme
 from consumer.domain.validation import canonical_uuid
 
-_NO_KEYS = "RESYNC_ENCRYPTION_KEYS is not set; `mirakl-resync-consumer encryption-key` makes a key."
-
 _WRITTEN_INTO_URL = re.compile(r"//[^/]*@")
 """A user name and password that somebody wrote into a base URL by hand; such a specification is unusable."""
+
+
+class EncryptionKeysNeededError(AdministrationError):
+    """A credential has to be encrypted, and there are no keys."""
+
+    def __init__(self) -> None:
+        super().__init__("RESYNC_ENCRYPTION_KEYS is not set; `mirakl-resync-consumer encryption-key` makes a key.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +189,11 @@ class ClientSpecifications:
         if problem:
             raise AdministrationError(problem)
         if self._encryption is None:
-            raise AdministrationError(_NO_KEYS)
+            raise EncryptionKeysNeededError
 
     def _encrypted(self, credential: str, binding: Binding) -> str:
         if self._encryption is None:
-            raise AdministrationError(_NO_KEYS)
+            raise EncryptionKeysNeededError
         return self._encryption.encrypt(credential, binding)
 
     def _with_bound_credential(self, row: RowMapping, values: Values) -> Values:
@@ -198,7 +203,7 @@ class ClientSpecifications:
             return values | {"credential": self._encrypted(values["credential"], after)}
         if self._encryption is None:
             if before != after:
-                raise AdministrationError(_NO_KEYS)
+                raise EncryptionKeysNeededError
             return values
         stored = str(row["credential"])
         found = self._encryption.decrypt(stored, before)

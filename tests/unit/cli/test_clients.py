@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,42 @@ def test_only_a_new_credential_needs_the_encryption_keys(stores: Run, monkeypatc
     refused = stores("clients", "set", "acme", "--credential-file", "-", stdin=b"hunter3")
     assert 2 == refused.code
     assert "RESYNC_ENCRYPTION_KEYS_FILE" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("RESYNC_ENCRYPTION_KEYS", "", "RESYNC_ENCRYPTION_KEYS is not set"),
+        ("RESYNC_ENCRYPTION_KEYS", "garbage", "RESYNC_ENCRYPTION_KEYS: number 1 of 1 is not a Fernet key"),
+        ("RESYNC_ENCRYPTION_KEYS_FILE", "/does/not/exist", "RESYNC_ENCRYPTION_KEYS_FILE: cannot read"),
+    ],
+)
+def test_a_new_origin_says_what_is_wrong_with_the_encryption_keys(
+    stores: Run, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, complaint: str
+) -> None:
+    add(stores, "acme")
+    monkeypatch.delenv("RESYNC_ENCRYPTION_KEYS")
+    monkeypatch.setenv(variable, value)
+    refused = stores("clients", "set", "acme", "--url", "https://other.mirakl.net")
+    assert 2 == refused.code
+    assert complaint in refused.err
+    assert URL == listed(stores)["acme"]["base_url"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("CAST(X'ff41' AS BLOB)", "b'\\xffA'"), ("9e999", "inf"), ("'x' || char(155)", "x\x9b")]
+)
+def test_a_value_of_another_type_leaves_the_list_json(stores: Run, tmp_path: Path, value: str, shown: str) -> None:
+    """SQLite takes anything into any column, and people write into it by hand."""
+    add(stores, "acme")
+    with closing(sqlite3.connect(tmp_path / "mirakl-resync.db")) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = 1")
+        connection.execute(f"UPDATE client_specifications SET products_per_call = {value}")  # noqa: S608 - ours
+    ran = stores("clients", "list", "--output", "json")
+    assert 0 == ran.code
+    (row,) = json.loads(ran.out, parse_constant=pytest.fail)
+    assert shown == row["products_per_call"]
+    assert ran.out.replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize(
