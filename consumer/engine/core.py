@@ -545,14 +545,15 @@ class Core:
 
     def _look_ahead(self, at: Instant) -> None:
         """Read records that wait to be taken in, to see which lanes their partition feeds."""
-        left = LOOK_AHEAD_RECORDS
+        left, left_bytes = LOOK_AHEAD_RECORDS, self._limits.event_bytes
         for assignment in self._assignments.values():
             for record in assignment.waiting:
                 if record.offset <= assignment.looked_at:
                     continue
-                if not left or self._standstill.troubles:
+                if not left or left_bytes <= 0 or self._standstill.troubles:
                     return
                 left -= 1
+                left_bytes -= record.size
                 assignment.looked_at = record.offset
                 request = Request(record, assignment, read_headers(record.headers), at.mono, at.mono)
                 decision = self._intake.decide(request, at)

@@ -1,5 +1,9 @@
 """What anyone can send must not keep the loop, the memory or the registry busy for more than it is worth."""
 
+from typing import Any
+
+import pytest
+
 from consumer.engine.admission.lookups import MOST_OUT, RETRY_SECONDS, TROUBLES_TOLD
 from consumer.engine.policy import Limits
 from consumer.engine.requests import Record
@@ -17,6 +21,24 @@ def test_one_event_decides_about_a_bounded_number_of_bytes_and_the_next_goes_on_
 
     world.live(2)
     assert 10 == len(world.dead)
+
+
+def test_records_that_wait_are_looked_at_within_the_same_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom they are for is worth no more than what one event may cost."""
+    world = World()
+    sizes: list[int] = []
+    decode = world.decoder.decode
+
+    def counted(value: bytes | None, schema_header: bytes | None) -> Any:  # noqa: ANN401 - passed through
+        sizes.append(len(value or b""))
+        return decode(value, schema_header)
+
+    monkeypatch.setattr(world.decoder, "decode", counted)
+    world.fetch([world.record(LARGE) for _ in range(10)])
+    sizes.clear()
+    world.jump(0.1)
+
+    assert sum(sizes) <= 2 * Limits().event_bytes
 
 
 def test_partitions_take_turns_while_records_are_large() -> None:
