@@ -215,10 +215,15 @@ class Outbox:
                 else:
                     self.health[outlet] = Health()
             if parts:
-                if self.waiting_since is None:
-                    self.waiting_since = at.mono
-                return parts
-        return [self._part(each, ()) for each in assignments if not each.finished and _due(each) and self.may_call]
+                return self._waiting_from(parts, at)
+        parts = [self._part(each, ()) for each in assignments if not each.finished and _due(each) and self.may_call]
+        return self._waiting_from(parts, at)
+
+    def _waiting_from(self, parts: list[PartitionCommit], at: Instant) -> list[PartitionCommit]:
+        """Note when a transaction begins: one that hangs is noticed by that, whatever it carries."""
+        if parts and self.waiting_since is None:
+            self.waiting_since = at.mono
+        return parts
 
     def _take(self, assignments: Iterable[Assignment], outlet: Outlet, health: Health) -> list[PartitionCommit]:
         parts = []

@@ -228,6 +228,24 @@ def test_a_dead_letter_that_hung_and_failed_starts_no_call_while_results_have_wa
     assert 2 == len(world.call_log)
 
 
+def test_a_commit_of_progress_alone_that_hangs_is_noticed_while_dead_letters_wait() -> None:
+    world = World()
+    world.assign(1)
+    world.send("", value=b"garbage")
+    while outcomes(world) != [0]:
+        if world.transaction is not None:
+            world.commit(ABORTED, trouble=NO_RIGHT)
+        world.reach(1, 10)
+        world.wait(0.1)
+    world.fetch([world.record(body("a"), 1, offset=10)])
+    world.answer()
+    world.wait(5.2)
+    world.fetch([world.record(body("b"), 1)])
+
+    assert 1 == len(world.call_log)
+    assert 1 == world.status.intake_closed["broker"]
+
+
 def test_a_refused_dead_letter_topic_keeps_no_result_from_being_published() -> None:
     world = World(specification(products_per_call=1))
     broker = RefusingBroker(world, is_dead)
