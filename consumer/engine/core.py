@@ -725,8 +725,11 @@ class Core:
         self._conclude(request, sum_up(request, parts, at))
 
     def _shed(self, at: Instant) -> None:
-        """Give up what lanes that cannot call have in the way of others, unless that is our own fault."""
-        if self._lacking_for_calls(at) is not None:
+        """Give up what lanes that cannot call have in the way of others.
+
+        Not while the intake is closed by a fault of ours: nobody is held up by those lanes then.
+        """
+        if self._standstill.troubles:
             return
         limits, flow, assignments = self._limits, self._flow, self._assignments.values()
         cannot_call = {

@@ -361,6 +361,24 @@ def test_no_call_starts_while_no_transaction_gets_through_and_no_time_is_lost() 
     assert "SYNCHRONIZED" == world.code("second") == world.code("waits for a call")
 
 
+def test_nothing_is_shed_while_nothing_can_be_published() -> None:
+    """Its Mirakl may be well again, and only our own fault keeps the lane from asking."""
+    world = World(specification(), specification(SECOND), limits=Limits(window=40))
+    world.send("other", given=SECOND)
+    world.answer()
+    world.settle()
+    world.send("first", given=FIRST)
+    world.fail(retry_after=3.0)
+    world.fetch([world.record(body(f"r{n}", given=FIRST)) for n in range(31)])
+    world.do(world.core.publishing_troubled, "no coordinator: add brokers")
+    world.wait(60.0)
+    world.do(world.core.publishing_troubled, None)
+    world.answer()
+    world.settle()
+
+    assert {"SYNCHRONIZED"} == {world.code(f"r{n}") for n in range(31)}
+
+
 def test_transactions_that_abort_again_and_again_are_a_trouble_of_the_broker() -> None:
     world = World()
     world.send("first")
