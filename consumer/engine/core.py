@@ -625,6 +625,8 @@ class Core:
         """Start one call per turn, as long as global slots are free; who gets none keeps the place in the round."""
         if self._publishing_trouble is not None or not self._outbox.may_call or self._outbox.stuck(at.mono):
             return
+        if self._source_trouble is not None:  # the results would go to the same brokers
+            return
         while (lane := self._turns.next(len(self._call_lanes))) is not None:
             call = lane.next_call(self._call_number + 1, at.mono)
             if call is not None:

@@ -178,6 +178,21 @@ def test_no_call_starts_while_no_transaction_can_begin() -> None:
     assert "SYNCHRONIZED" == world.code("a")
 
 
+def test_no_call_starts_while_no_broker_answers() -> None:
+    """Nothing waits to be published yet, and what a call came to could not be."""
+    world = World()
+    world.send("a")
+    world.fail()
+    world.do(world.core.source_troubled, "no Kafka broker answers: look at the brokers")
+    world.wait(400.0)
+    assert 1 == len(world.call_log)
+
+    world.do(world.core.source_troubled, None)
+    world.answer()
+    world.settle()
+    assert "SYNCHRONIZED" == world.code("a")
+
+
 def test_after_a_single_failed_transaction_no_call_starts_before_one_has_committed() -> None:
     world = World()
     world.send("a")
