@@ -256,7 +256,7 @@ class KafkaSource:
             self._publish()
 
     def _carry_out(self) -> None:
-        while self._requests:
+        for _ in range(len(self._requests)):  # one that fails comes again, after the next poll
             self._requests.popleft()()
 
     def _fetch(self) -> list[Record | Message]:
@@ -342,7 +342,7 @@ class KafkaSource:
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
             if partition in epochs and not self._ends_search(partition, offset, epochs, sought):
                 self._post_ranges(epochs, {partition: offset}, {partition: offset})
-        elif code == KafkaError._AUTO_OFFSET_RESET and partition in self._epochs:  # noqa: SLF001
+        elif code == KafkaError._AUTO_OFFSET_RESET and (partition in self._epochs or partition in self._unread):  # noqa: SLF001
             self._read_to.setdefault(partition, offset)
             self._out_of_range.add(partition)
         elif code in UNREADABLE and partition in epochs:
@@ -360,7 +360,12 @@ class KafkaSource:
             )
         else:
             _log.warning("consumer: %s (%s)", error.str(), error.name())
-            self._read_to.pop(partition, None)  # it may have left something out
+            self._may_have_left_out(partition)
+
+    def _may_have_left_out(self, partition: int) -> None:
+        """An error came instead of records. Where the position is out of range, nothing is fetched."""
+        if partition not in self._out_of_range:
+            self._read_to.pop(partition, None)
 
     def _on_trouble(self, error: KafkaError) -> None:
         """Errors of no partition are healed by trying again; that nobody is left to try is news."""
@@ -444,6 +449,9 @@ class KafkaSource:
 
     def _seek(self, partition: int, epoch: int, position: int) -> None:
         """Read from elsewhere; what was fetched before is not delivered any more."""
+        if partition in self._out_of_range:  # which librdkafka refuses to seek; ``_return_to_log`` goes on there
+            self._read_to[partition] = position
+            return
         try:
             self._consumer.seek(TopicPartition(self._topic, partition, position))
             self._read_to[partition] = position

@@ -13,12 +13,13 @@ from consumer.adapters.kafka import source as kafka_in
 from consumer.adapters.kafka.source import KafkaSource, Membership
 from consumer.domain.outcome import DeadLettered
 from consumer.domain.progress import CommitPoint, encode_map, topic_id_of
-from consumer.engine.commands import Reload
+from consumer.engine.commands import Reload, Reread
 from consumer.engine.driver import Event
 from tests.unit.engine.world import KEY, World, body
 
 Step = Callable[[], None]
 PARTITION = 0
+OUT_OF_RANGE = KafkaError(KafkaError._AUTO_OFFSET_RESET, "out of range")
 
 
 def metadata(generation: int) -> bytes:
@@ -243,6 +244,8 @@ class Log(FakeConsumer):
         return self.start, self.end
 
     def seek(self, place: TopicPartition) -> None:  # type: ignore[override]  # FakeConsumer's does nothing
+        if self.stopped:
+            raise KafkaException(KafkaError(KafkaError._STATE, "Local: Erroneous state"))
         self.position, self.end_told = place.offset, -1
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:  # type: ignore[override]  # as above
@@ -421,6 +424,67 @@ def test_a_log_that_ends_before_the_reader_is_read_from_its_start(monkeypatch: p
 
     assert [*range(10), *range(3)] == reader.answered
     assert 1 == reader.world.status.offset_resets
+
+
+def test_a_partition_that_is_read_anew_while_its_log_is_cut_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the position is out of range is told after the partition's progress was asked for again."""
+    reader = Reader(monkeypatch, range(10))
+    reader.log.told = (10, "")
+    reader.assign()
+    reader.read(1)
+    reader.log.silent = {PARTITION}
+    nothing = CommitPoint(10, "")
+    reader.source.reload(Reload(PARTITION, reader.source._epochs[PARTITION], nothing, nothing))
+    reader.read(1)
+    reader.log.stopped = True
+    reader.source._hand_over([Message(10, OUT_OF_RANGE)], {})  # type: ignore[list-item]  # a fake
+    reader.log.silent, reader.log.offsets = set(), list(range(3))
+    reader.turn(100)
+
+    assert list(range(3)) == reader.answered
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+def test_a_log_that_was_cut_is_read_on_although_more_goes_wrong_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    """An error that names no offset, and a hole that the core wants to have read."""
+    reader = Reader(monkeypatch, range(4))
+    reader.assign()
+    reader.read(2)
+    reader.log.stopped = True
+    epochs = dict(reader.source._epochs)
+    gone = Message(4, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "unknown"))
+    reader.source._hand_over([Message(4, OUT_OF_RANGE), gone], epochs)  # type: ignore[list-item]  # fakes
+    reader.source.reread(Reread(PARTITION, epochs[PARTITION], offset))
+    reader.log.offsets, reader.log.start = [*range(20, 24)], 20
+    reader.turn(10)
+
+    assert [*range(4), *range(20, 24)] == sorted(reader.answered)
+
+
+def test_a_seek_that_fails_again_and_again_does_not_keep_the_thread_from_polling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = Reader(monkeypatch, range(4))
+    reader.assign()
+    reader.read(1)
+    seeks = 0
+
+    def refused(_place: TopicPartition) -> None:
+        nonlocal seeks
+        seeks += 1
+        assert seeks < 10
+        raise KafkaException(KafkaError(KafkaError._STATE, "Local: Erroneous state"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader.log, "seek", refused)
+        reader.source.reread(Reread(PARTITION, reader.source._epochs[PARTITION], 0))
+        reader.read(3)
+    reader.turn(10)
+
+    assert 3 == seeks
+    assert list(range(4)) == reader.answered
 
 
 def test_a_topic_made_anew_is_read_from_its_start(
