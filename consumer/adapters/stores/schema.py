@@ -66,9 +66,9 @@ def _make_file(path: Path | None) -> None:
         return
     try:
         path.touch(mode=0o600)
-        _close_to_others(path)
         with closing(sqlite3.connect(path, timeout=UPGRADE_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+            _close_to_others(path)  # a database by now: a folder, or another file, is left alone
     except (OSError, sqlite3.Error) as error:
         raise StoreTrouble(
             f"The database file {path} cannot be made or opened ({error}); check its folder and their permissions.",

@@ -1,6 +1,7 @@
 """``config show``, ``encryption-key`` and ``db upgrade``."""
 
 import json
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -43,3 +44,18 @@ def test_an_upgrade_makes_the_tables_once(run: Run) -> None:
     assert (0, 0) == (first.code, second.code)
     assert "upgraded to this release" in first.err
     assert "already of this release" in second.err
+
+
+@pytest.mark.parametrize("content", [None, b"no database, but something else\n"])
+def test_an_upgrade_leaves_alone_what_is_no_database(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    other = tmp_path / "other"
+    if content is None:
+        other.mkdir()
+    else:
+        other.write_bytes(content)
+    other.chmod(0o755)
+    monkeypatch.setenv("RESYNC_DATABASE_URL", f"sqlite:///{other}")
+    assert 1 == run("db", "upgrade").code
+    assert 0o755 == other.stat().st_mode & 0o777
