@@ -72,6 +72,7 @@ def slow_informational(peer: socket.socket) -> None:
     ],
     ids=["100s", "103s", "chunks of one byte", "headers", "slow 103s"],
 )
+@pytest.mark.cost
 def test_an_answer_without_end_is_a_trouble_in_good_time(answer: Callable[[socket.socket], None]) -> None:
     with serving(answer) as address, SchemaRegistry(address) as registry:
         began, worked = time.monotonic(), time.thread_time()
