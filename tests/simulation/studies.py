@@ -148,6 +148,8 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
     )
     well, ill, slow = plan.shops
     count = int(flood * window) * plan.partitions
+    slow_count = len(range(0, count, 10)) if flood > 1 else 0
+    promised = PROMPT_SECONDS + 0.5 * slow_count / 4  # a backlog of a client that is well may pause its partitions
     burst = rng.uniform(READY_SECONDS, 6.0)
     records = [
         _request(
@@ -160,7 +162,7 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
     ]
     for number in range(count, count + 30):
         records.append(_request(number, rng.uniform(READY_SECONDS, 15.0), rng.randrange(plan.partitions), well))
-        plan.promised[number] = PROMPT_SECONDS
+        plan.promised[number] = promised
     plan.records = _in_order(records)
     return plan
 
