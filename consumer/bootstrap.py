@@ -48,9 +48,10 @@ from consumer.adapters.stores import DirectoryReader, Encryption, StoreTrouble, 
 from consumer.domain.calls import CallFailure, CallOutcome
 from consumer.domain.model import ClientSpecification, Directory
 from consumer.domain.retry import Backoff
-from consumer.engine.commands import StartCall, TransactionResult
+from consumer.engine.commands import StartCall
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver
+from consumer.engine.events import StopRequested, TransactionResult
 from consumer.engine.policy import Limits
 from consumer.engine.ports import SourceTrouble
 from schemas.settings import Delivery, GroupProtocol, Settings, SettingsError
@@ -159,7 +160,7 @@ class _Service:
             _consumer_properties(settings, sizes.requests),
             settings.topics.requests,
             self._driver.post,
-            lambda: self._driver.appetite,
+            lambda: self._driver.fetch_budget,
             _drain_seconds(settings),
             topic_id=None,
         )
@@ -217,7 +218,7 @@ class _Service:
 
     def _begin_stop(self) -> None:
         _log.info("stopping: no more requests are taken in")
-        self._driver.post(lambda core, at: core.stop(at))
+        self._driver.post(StopRequested())
         grace = max(0.0, self._settings.shutdown_timeout - CLOSING_SECONDS)
         asyncio.get_running_loop().call_later(grace, self._driver.halt)
 

@@ -5,6 +5,16 @@ While the database, the brokers or the transactions fail us, the intake is close
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Instant(NamedTuple):
+    """The time of an event. It is an argument: the core has no clock."""
+
+    mono: float
+    """Seconds of the monotonic clock, for all durations and deadlines."""
+    wall: float
+    """Seconds since the epoch, UTC: for key expiry and ``completedAt`` only."""
 
 
 class Standstill:

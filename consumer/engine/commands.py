@@ -1,9 +1,8 @@
-"""What the core asks its shell to do, and what the shell hands it: plain values on both sides."""
+"""The commands that leave the core, as plain values; the driver carries them out."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from consumer.domain.model import ClientSpecification, Products
 from consumer.domain.progress import CommitPoint
@@ -12,18 +11,9 @@ from consumer.engine.requests import Request
 RecordHeaders: TypeAlias = Sequence[tuple[str, bytes | None]]
 
 
-class Instant(NamedTuple):
-    """Now, as an argument: the core has no clock."""
-
-    mono: float
-    """Seconds of the monotonic clock: what budgets are measured with."""
-    wall: float
-    """Seconds since the epoch, UTC: for key expiry and ``completedAt`` only."""
-
-
 @dataclass(frozen=True, slots=True)
 class StartCall:
-    """Send one batch to CM21; answered by ``Core.call_finished``."""
+    """Send one batch to CM21; answered by ``CallFinished``."""
 
     call_id: int
     specification: ClientSpecification
@@ -46,30 +36,10 @@ class PartitionCommit:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Publish outcomes and commit offsets in one transaction; answered by ``Core.transaction_finished``."""
+    """Publish outcomes and commit offsets in one transaction; answered by ``TransactionFinished``."""
 
     number: int
     partitions: Sequence[PartitionCommit]
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionTrouble:
-    """Why a transaction did not commit, other than by a rebalance."""
-
-    message: str
-    """What happened and what an operator can do; for people."""
-    metadata_too_large: bool = False
-    """The brokers refused a progress map for its size (``offset.metadata.max.bytes``)."""
-
-
-class TransactionResult(Enum):
-    """How a transaction ended."""
-
-    COMMITTED = auto()
-    ABORTED = auto()
-    """Surely without effect: the same outcomes go into a later one."""
-    UNKNOWN = auto()
-    """It may have committed: only the broker's committed offsets can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +92,14 @@ class Reread:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmDirectory:
-    """Ask the database whether the directory changed; answered by ``Core.directory_confirmed`` or ``_failed``."""
+    """Ask the database whether the directory changed; answered by ``DirectoryConfirmed`` or ``-Unavailable``."""
 
     asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class LookUpSchema:
-    """Ask the registry for a writer schema; answered by ``Core.schema_found``, ``_missing`` or ``_failed``."""
+    """Ask the registry for a writer schema; answered by ``SchemaFound``, ``-Missing`` or ``-Unavailable``."""
 
     reference: Hashable
 

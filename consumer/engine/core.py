@@ -1,7 +1,7 @@
 """The engine's core: events in, commands out, on one thread, without a clock, a wait or a thread of its own.
 
-Each public method is an event; it changes the state and leaves commands in ``commands``, which the shell
-takes and carries out. Two invariants hold between events:
+``handle`` takes one event. It changes the state and leaves commands in ``commands``, which the driver takes and
+carries out. Two invariants hold between events:
 
 * A record that was taken in stands in its assignment's ``open`` until a transaction with its outcome has
   committed, and nowhere but there does ``Progress`` learn that it is finished.
@@ -11,11 +11,12 @@ A request whose assignment ended is dropped wherever it stands; nobody publishes
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
-from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
-from consumer.domain.model import ClientSpecification, Directory
+from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
+from consumer.domain.model import ClientSpecification
 from consumer.domain.outcome import Synchronized, Verdict
 from consumer.domain.progress import CommitPoint, Progress, ProgressMapIgnoredError, decode_map
 from consumer.domain.retry import Backoff
@@ -23,13 +24,11 @@ from consumer.engine.admission.decisions import AwaitDirectory, Behind, Decision
 from consumer.engine.admission.headers import read_headers
 from consumer.engine.admission.lookups import SchemaLookups
 from consumer.engine.admission.precedence import SEARCH_DISCOUNT, Encodings, Precedence, plain_encodings
-from consumer.engine.clock import Standstill
+from consumer.engine.clock import Instant, Standstill
 from consumer.engine.commands import (
     Command,
-    Commit,
     ConfirmDirectory,
     Drained,
-    Instant,
     LookUpSchema,
     PartitionCommit,
     Pause,
@@ -38,8 +37,6 @@ from consumer.engine.commands import (
     Resume,
     StartCall,
     Stopped,
-    TransactionResult,
-    TransactionTrouble,
 )
 from consumer.engine.counters import Tally
 from consumer.engine.dispatch.back_pressure import Flow
@@ -47,11 +44,35 @@ from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.dispatch.shedding import in_the_budgets_way, in_the_windows_way
 from consumer.engine.dispatch.slots import Turns
 from consumer.engine.dispatch.verdicts import given_up, no_longer, refused, sum_up
+from consumer.engine.events import (
+    Assigned,
+    BrokerTrouble,
+    CallFinished,
+    DirectoryConfirmed,
+    DirectoryUnavailable,
+    Event,
+    Fetched,
+    MembershipChanged,
+    OffsetReset,
+    PartitionTroubles,
+    PublishingTrouble,
+    Revoking,
+    SchemaFound,
+    SchemaMissing,
+    SchemaUnavailable,
+    StopRequested,
+    ThreadFailed,
+    Tick,
+    TransactionFinished,
+    TransactionResult,
+    TransactionTrouble,
+    Unassigned,
+)
 from consumer.engine.partitions.outbox import Outbox, Outlet
 from consumer.engine.policy import Limits
 from consumer.engine.ports import Decoder, SchemaNeeded
-from consumer.engine.requests import Assignment, Part, ReadRange, Record, Request
-from consumer.engine.status import EngineStatus, LaneState, LaneStatus
+from consumer.engine.requests import Assignment, Part, ReadRange, Request
+from consumer.engine.status import EngineStatus, FetchBudget, LaneState, LaneStatus
 
 CALL_TROUBLE_SECONDS = 5.0
 """A call that failed for lack of our own resources closes the intake for so long: five probes of its lane."""
@@ -123,68 +144,81 @@ class Core:
         self._stopped = False
         self._flow = Flow(limits)
         self._tally = Tally()
+        self._received_records = self._received_bytes = 0
+        """Of all ``Fetched`` events."""
+        self._handlers: dict[type[Event], Callable[[Any, Instant], None]] = {
+            MembershipChanged: self._membership_changed,
+            BrokerTrouble: self._broker_trouble,
+            PartitionTroubles: self._partitions_troubled,
+            Assigned: self._assigned,
+            OffsetReset: self._offset_reset,
+            Fetched: self._fetched,
+            Revoking: self._revoking,
+            Unassigned: self._unassigned,
+            PublishingTrouble: self._publishing_troubled,
+            TransactionFinished: self._transaction_finished,
+            CallFinished: self._call_finished,
+            DirectoryConfirmed: self._directory_confirmed,
+            DirectoryUnavailable: self._directory_unavailable,
+            SchemaFound: self._schema_found,
+            SchemaMissing: self._schema_missing,
+            SchemaUnavailable: self._schema_unavailable,
+            Tick: self._tick,
+            StopRequested: self._stop_requested,
+            ThreadFailed: self._thread_failed,
+        }
 
     # == events ========================================================================================
 
-    def joined(self, at: Instant, *, member: bool = True) -> None:
-        """The consumer has become a member of its group, or is none any more."""
-        self._joined = member
-        self._settle(at)
+    def handle(self, event: Event, at: Instant) -> None:
+        """Take one event in; what follows from it is in ``commands`` afterwards."""
+        self._handlers[type(event)](event, at)
+        if type(event) is not OffsetReset:  # which is only counted
+            self._settle(at)
 
-    def source_troubled(self, at: Instant, message: str | None) -> None:
-        """The brokers do not answer; ``message`` says what to do, and is ``None`` once they answer again."""
-        self._source_trouble = message
-        self._settle(at)
+    def _membership_changed(self, event: MembershipChanged, _at: Instant) -> None:
+        self._joined = event.member
 
-    def publishing_troubled(self, at: Instant, message: str | None) -> None:
-        """No transaction can begin; ``message`` says what to do, and is ``None`` once one can."""
-        self._publishing_trouble = message
-        self._settle(at)
+    def _broker_trouble(self, event: BrokerTrouble, _at: Instant) -> None:
+        self._source_trouble = event.message
 
-    def partitions_troubled(self, at: Instant, messages: Mapping[int, str]) -> None:
-        """These partitions are ours and have not been read for long; each message says why and what to do."""
-        self._partition_troubles = messages
-        self._settle(at)
+    def _publishing_troubled(self, event: PublishingTrouble, _at: Instant) -> None:
+        self._publishing_trouble = event.message
 
-    def assigned(
-        self, at: Instant, partition: int, epoch: int, offset: int, metadata: str | None, topic_id: bytes = b""
-    ) -> None:
-        """A partition's committed offset and map were read; delivery starts at ``offset``.
+    def _partitions_troubled(self, event: PartitionTroubles, _at: Instant) -> None:
+        self._partition_troubles = event.messages
 
-        ``topic_id`` is committed with it, if it is known.
-        """
+    def _assigned(self, event: Assigned, _at: Instant) -> None:
+        partition, offset = event.partition, event.offset
         self._end([partition])
         try:
-            bitmap = decode_map(offset, metadata or "")
+            bitmap = decode_map(offset, event.metadata or "")
         except ProgressMapIgnoredError:
             self._tally.maps_ignored += 1
             bitmap = b""
-        progress = Progress(offset, bitmap, topic_id)
-        assignment = Assignment(partition, epoch, progress, precedence=Precedence(self._encodings))
+        progress = Progress(offset, bitmap, event.topic_id)
+        assignment = Assignment(partition, event.epoch, progress, precedence=Precedence(self._encodings))
         assignment.committed_offset = offset
         self._assignments[partition] = assignment
         self.commands.append(Resume([partition]))  # a pause of its former assignment may still be on its way
-        self._settle(at)
 
-    def reset(self, _at: Instant, _partition: int) -> None:
-        """A committed offset was out of the log's range; ``assigned`` follows with the log's start."""
+    def _offset_reset(self, _event: OffsetReset, _at: Instant) -> None:
         self._tally.resets += 1
 
-    def fetched(self, at: Instant, ranges: Mapping[int, ReadRange], records: Sequence[Record]) -> None:
-        """Partitions were read on: ``records`` holds all records of these ranges, in the order of each partition.
-
-        A range without records says that the log holds none there.
-        """
+    def _fetched(self, event: Fetched, at: Instant) -> None:
         assignments = {}
-        for partition, read in ranges.items():
+        for partition, read in event.ranges.items():
             assignment = self._assignments.get(partition)
             if assignment is not None and self._continues(assignment, read, at):
                 assignments[partition] = assignment
-        for record in records:
+        size = 0
+        for record in event.records:
+            size += record.size
             assignment = assignments.get(record.partition)
             if assignment is not None:
                 assignment.fetched(record)
-        self._settle(at)
+        self._received_records += len(event.records)
+        self._received_bytes += size
 
     def _continues(self, assignment: Assignment, read: ReadRange, at: Instant) -> bool:
         """Tell whether a range may be taken: it is of this assignment, and leaves nothing out."""
@@ -208,10 +242,9 @@ class Core:
         assignment.reread_at = at.mono + delay
         self.commands.append(Reread(assignment.partition, assignment.epoch, assignment.progress.read_to))
 
-    def revoking(self, at: Instant, partitions: Iterable[int]) -> None:
-        """Partitions are to be given up: finish what is out, take nothing more in; ``Drained`` follows."""
+    def _revoking(self, event: Revoking, _at: Instant) -> None:
         unknown = []
-        for partition in partitions:
+        for partition in event.partitions:
             assignment = self._assignments.get(partition)
             if assignment is not None:
                 self._stop_taking(assignment)
@@ -219,17 +252,14 @@ class Core:
                 unknown.append(partition)
         if unknown:  # to be read anew, which has not happened yet
             self.commands.append(Drained(unknown))
-        self._settle(at)
 
-    def ended(self, at: Instant, partitions: Iterable[int]) -> None:
-        """Partitions were given up or lost: what is unfinished there is nobody's business here."""
-        self._end(partitions)
-        self._settle(at)
+    def _unassigned(self, event: Unassigned, _at: Instant) -> None:
+        self._end(event.partitions)
 
-    def call_finished(self, at: Instant, call_id: int, outcome: CallOutcome) -> None:
-        """A CM21 call came back."""
-        lane = self._call_lanes.pop(call_id)
-        call = lane.finished(call_id, at.mono)
+    def _call_finished(self, event: CallFinished, at: Instant) -> None:
+        outcome = event.outcome
+        lane = self._call_lanes.pop(event.call_id)
+        call = lane.finished(event.call_id, at.mono)
         if isinstance(outcome, CallFailure) and outcome.ours is not None:
             self._call_trouble = outcome.ours, at.mono
         self._turns.call_ended(lane)
@@ -247,79 +277,60 @@ class Core:
                 self._weigh(at)
         self._answer_late(call, at)
         self._reroute_lane(lane, at)
-        self._settle(at)
 
-    def transaction_finished(
-        self,
-        at: Instant,
-        commit: Commit,
-        result: TransactionResult,
-        kept: frozenset[int],
-        trouble: TransactionTrouble | None = None,
-    ) -> None:
-        """A transaction ended; ``kept`` are the partitions that were still ours when it was made."""
+    def _transaction_finished(self, event: TransactionFinished, at: Instant) -> None:
+        commit, result = event.commit, event.result
         if result is TransactionResult.COMMITTED:
             self._tally.commits += 1
             self._outbox.committed(at)
         else:
             self._tally.aborts += 1
-            self._outbox.aborted(at, trouble or (_UNKNOWN if result is TransactionResult.UNKNOWN else None))
+            self._outbox.aborted(at, event.trouble or (_UNKNOWN if result is TransactionResult.UNKNOWN else None))
         for part in commit.partitions:
-            if result is TransactionResult.COMMITTED and part.partition in kept:
+            if result is TransactionResult.COMMITTED and part.partition in event.kept:
                 self._finish(part)
             else:
                 self._take_back(part, last=self._outbox.failed_alone(commit))
         if result is TransactionResult.UNKNOWN:
             self._reload(commit.partitions)
-        self._settle(at)
 
-    def directory_confirmed(self, at: Instant, asked_at: float, directory: Directory | None) -> None:
-        """The database answered the question asked at ``asked_at``; ``None``: nothing has changed."""
+    def _directory_confirmed(self, event: DirectoryConfirmed, at: Instant) -> None:
         self._asked_directory_at = None
         self._ask_directory_from = at.mono + DIRECTORY_MIN_GAP_SECONDS
-        self._intake.confirmed_at = asked_at
+        self._intake.confirmed_at = event.asked_at
         self._directory_trouble = ""
-        if directory is not None:
-            self._intake.directory = directory
+        if event.directory is not None:
+            self._intake.directory = event.directory
             self._reroute(at)
         if self._intake.directory.api_keys:
             self._undecided.extendleft(reversed(self._unconfirmed))  # older than what is left there
             self._unconfirmed.clear()
         else:  # no answer, but a trouble of ours
             self._ask_directory_from = at.mono + DIRECTORY_INTERVAL_SECONDS
-        self._settle(at)
 
-    def directory_failed(self, at: Instant, message: str) -> None:
-        """The database did not answer; ``message`` says what to do."""
+    def _directory_unavailable(self, event: DirectoryUnavailable, at: Instant) -> None:
         self._asked_directory_at = None
         self._ask_directory_from = at.mono + DIRECTORY_INTERVAL_SECONDS
-        self._directory_trouble = message
-        self._settle(at)
+        self._directory_trouble = event.message
 
-    def schema_found(self, at: Instant, reference: Hashable) -> None:
-        """The decoder has learnt a writer schema."""
-        for request in self._lookups.found(reference):
+    def _schema_found(self, event: SchemaFound, at: Instant) -> None:
+        for request in self._lookups.found(event.reference):
             request.deadline = self._clock(at) + self._limits.request_deadline
             request.restarted = True
             # where the intake is closed, the snapshot may be too old
             (self._unconfirmed if self._standstill.troubles else self._undecided).append(request)
-        self._settle(at)
 
-    def schema_missing(self, at: Instant, reference: Hashable) -> None:
-        """The registry says that it has no such schema."""
+    def _schema_missing(self, event: SchemaMissing, at: Instant) -> None:
+        reference = event.reference
         message = f"the schema registry does not know {reference}: register the schema, then send the request again"
         for request in self._lookups.missing(reference, at.mono):
             self._conclude(request, self._intake.no_schema(request, message, at))
             self._no_longer_undecided(request, at)
-        self._settle(at)
 
-    def schema_failed(self, at: Instant, reference: Hashable, message: str) -> None:
-        """The registry is in trouble: no answer is no proof."""
-        self._lookups.failed(reference, message, at.mono)
-        self._settle(at)
+    def _schema_unavailable(self, event: SchemaUnavailable, at: Instant) -> None:
+        self._lookups.failed(event.reference, event.message, at.mono)
 
-    def tick(self, at: Instant) -> None:
-        """Time has passed."""
+    def _tick(self, _event: Tick, at: Instant) -> None:
         for lane in self._lanes.values():
             lane.drop_withdrawn_head()
             if not lane.idle:
@@ -333,23 +344,23 @@ class Core:
         self._look_ahead(at)
         self._weigh(at)
         self._shed(at)
-        self._settle(at)
 
-    def stop(self, at: Instant) -> None:
-        """Take nothing more in, finish what can be finished; ``Stopped`` follows."""
+    def _stop_requested(self, _event: StopRequested, _at: Instant) -> None:
         self._stopping = True
         for assignment in self._assignments.values():
             assignment.forget_waiting()
-        self._settle(at)
+
+    def _thread_failed(self, event: ThreadFailed, _at: Instant) -> None:
+        raise event.problem
 
     # == for the shell =================================================================================
 
     @property
-    def appetite(self) -> int:
-        """How many more records it makes sense to fetch now."""
-        if self._stopping or self._standstill.troubles:
-            return 0
-        return self._flow.appetite(self._assignments.values())
+    def fetch_budget(self) -> FetchBudget:
+        """How much the consumer's thread may fetch now: nothing while the intake is closed or the service stops."""
+        closed = self._stopping or self._standstill.troubles
+        records = 0 if closed else self._flow.appetite(self._assignments.values())
+        return FetchBudget(records, self._received_records, self._received_bytes)
 
     def wake_at(self, at: Instant) -> float | None:
         """Monotonic seconds at which something is due that no event will announce."""
@@ -884,7 +895,8 @@ class Core:
 
     def _pause_and_resume(self, at: Instant) -> None:
         closed = bool(self._standstill.troubles)
-        pause, resume = self._flow.turns(self._assignments.values(), at.mono, closed=closed, appetite=self.appetite)
+        budget = self.fetch_budget.records
+        pause, resume = self._flow.turns(self._assignments.values(), at.mono, closed=closed, appetite=budget)
         self._tally.pauses += len(pause)
         if pause:
             self.commands.append(Pause([each.partition for each in pause]))

@@ -12,17 +12,16 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from consumer.domain.calls import CallFailure, CallOutcome
+from consumer.engine.clock import Instant
 from consumer.engine.commands import (
     Command,
     Commit,
     ConfirmDirectory,
     Drained,
-    Instant,
     LookUpSchema,
     Pause,
     Reload,
@@ -32,6 +31,17 @@ from consumer.engine.commands import (
     Stopped,
 )
 from consumer.engine.core import Core
+from consumer.engine.events import (
+    CallFinished,
+    DirectoryConfirmed,
+    DirectoryUnavailable,
+    Event,
+    SchemaFound,
+    SchemaMissing,
+    SchemaUnavailable,
+    ThreadFailed,
+    Tick,
+)
 from consumer.engine.ports import (
     DirectorySource,
     MiraklCalls,
@@ -40,13 +50,12 @@ from consumer.engine.ports import (
     SchemaSource,
     SourceTrouble,
 )
-from consumer.engine.status import EngineStatus
+from consumer.engine.status import EngineStatus, FetchBudget
 
 TICK_SECONDS = 0.1
 STATUS_SECONDS = 0.25
 _SHORTEST_WAIT = 0.001
 
-Event: TypeAlias = Callable[[Core, Instant], None]
 CallObserver: TypeAlias = Callable[[CallOutcome, float, StartCall], None]
 
 _log = logging.getLogger(__name__)
@@ -85,8 +94,8 @@ class Driver:
         self.sink: OutcomeSink
         self.status: EngineStatus = core.status(now())
         """A moment ago; for any thread."""
-        self.appetite = 0
-        """Records worth fetching now; for any thread."""
+        self.fetch_budget = FetchBudget(0)
+        """What may be fetched now; for any thread."""
         self.progress_at = time.monotonic()
         """When the loop last turned, in monotonic seconds; for any thread."""
 
@@ -118,9 +127,9 @@ class Driver:
                 self.progress_at = at.mono
                 if not self._inbox or at.mono - ticked_at >= TICK_SECONDS:
                     ticked_at = at.mono
-                    self._core.tick(at)
+                    self._core.handle(Tick(), at)
                 else:
-                    self._inbox.popleft()(self._core, at)
+                    self._core.handle(self._inbox.popleft(), at)
                 self._carry_out()
                 self._publish(at)
                 await asyncio.sleep(0)  # calls and answers have their turn between two lists of records
@@ -146,7 +155,7 @@ class Driver:
             pass
 
     def _publish(self, at: Instant) -> None:
-        self.appetite = self._core.appetite
+        self.fetch_budget = self._core.fetch_budget
         if at.mono - self._status_at >= STATUS_SECONDS:
             self._status_at = at.mono
             self.status = self._core.status(at)
@@ -196,7 +205,7 @@ class Driver:
         """A bug in a task must not pass in silence: the loop re-raises it and the process ends."""
         self._tasks.discard(task)
         if not task.cancelled() and (problem := task.exception()) is not None:
-            self.post(partial(_raise, problem))
+            self.post(ThreadFailed(problem))
 
     async def _call(self, command: StartCall) -> None:
         started = time.monotonic()
@@ -207,39 +216,34 @@ class Driver:
                 f"the call failed in this program ({_told('a CM21 call', problem)})", may_have_reached=True
             )
         self._observe_call(outcome, time.monotonic() - started, command)
-        self.post(lambda core, at: core.call_finished(at, command.call_id, outcome))
+        self.post(CallFinished(command.call_id, outcome))
 
     async def _confirm_directory(self, asked_at: float) -> None:
         loop = asyncio.get_running_loop()
         try:
             directory = await loop.run_in_executor(self._database_thread, self._directory.read, self._known_version)
         except SourceTrouble as trouble:
-            message = str(trouble)
-            self.post(lambda core, at: core.directory_failed(at, message))
+            self.post(DirectoryUnavailable(str(trouble)))
             return
         except Exception as problem:  # noqa: BLE001 - law 10: a trouble of ours that closes the intake and ends nothing
             unexpected = f"The database could not be read ({_told('reading the database', problem)}). See the log."
-            self.post(lambda core, at: core.directory_failed(at, unexpected))
+            self.post(DirectoryUnavailable(unexpected))
             return
         if directory is not None:
             self._known_version = directory.version
-        self.post(lambda core, at: core.directory_confirmed(at, asked_at, directory))
+        self.post(DirectoryConfirmed(asked_at, directory))
 
     async def _look_up_schema(self, reference: Hashable) -> None:
         try:
             found = await self._schemas.learn(reference)
         except SourceTrouble as trouble:
-            message = str(trouble)
-            self.post(lambda core, at: core.schema_failed(at, reference, message))
+            self.post(SchemaUnavailable(reference, str(trouble)))
             return
         except Exception as problem:  # noqa: BLE001 - law 10: a trouble of ours that holds up its own records only
             unexpected = f"A schema could not be looked up ({_told('a schema look-up', problem)}). See the log."
-            self.post(lambda core, at: core.schema_failed(at, reference, unexpected))
+            self.post(SchemaUnavailable(reference, unexpected))
             return
-        if found:
-            self.post(lambda core, at: core.schema_found(at, reference))
-        else:
-            self.post(lambda core, at: core.schema_missing(at, reference))
+        self.post(SchemaFound(reference) if found else SchemaMissing(reference))
 
 
 def _told(what: str, problem: Exception) -> str:
@@ -252,7 +256,3 @@ def _told(what: str, problem: Exception) -> str:
     place = " < ".join(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in frames[-1:-6:-1])
     _log.error("%s failed unexpectedly: %s at %s", what, kind, place)
     return kind
-
-
-def _raise(problem: BaseException, _core: Core, _at: Instant) -> None:
-    raise problem

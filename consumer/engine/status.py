@@ -3,6 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
+
+
+class FetchBudget(NamedTuple):
+    """How much the consumer's thread may fetch now."""
+
+    records: int
+    """Records that may be fetched beyond those that the core has received; not below 0."""
+    received_records: int = 0
+    """Records that the core had received in all when ``records`` was computed. What was posted since counts against
+    ``records``."""
+    received_bytes: int = 0
+    """Their bytes (``Record.size``)."""
 
 
 class LaneState(StrEnum):

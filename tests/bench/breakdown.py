@@ -27,8 +27,19 @@ from consumer.domain.model import Directory
 from consumer.domain.outcome import Synchronized
 from consumer.domain.validation import validate
 from consumer.engine.admission.headers import read_headers
-from consumer.engine.commands import Commit, Instant, StartCall, TransactionResult
+from consumer.engine.clock import Instant
+from consumer.engine.commands import Commit, StartCall
 from consumer.engine.core import Core
+from consumer.engine.events import (
+    Assigned,
+    CallFinished,
+    DirectoryConfirmed,
+    Event,
+    Fetched,
+    MembershipChanged,
+    TransactionFinished,
+    TransactionResult,
+)
 from consumer.engine.policy import Limits
 from consumer.engine.requests import ReadRange, Record, Request
 from schemas.avro.codec import ResultEncoder
@@ -171,8 +182,8 @@ class _CoreDrive:
         self.spent = dict.fromkeys(("fetched", "call finished", "transaction finished"), 0.0)
         self.outcomes: list[Request] = []
         self.calls: list[StartCall] = []
-        self._core.joined(self._at)
-        self._core.directory_confirmed(self._at, self._now, directory)
+        self._core.handle(MembershipChanged(member=True), self._at)
+        self._core.handle(DirectoryConfirmed(self._now, directory), self._at)
         self._core.commands.clear()
 
     @property
@@ -183,14 +194,14 @@ class _CoreDrive:
         """Each gets its own number as its epoch."""
         epochs = {partition: partition + 1 for partition in partitions}
         for partition, epoch in epochs.items():
-            self._core.assigned(self._at, partition, epoch, 0, None)
+            self._core.handle(Assigned(partition, epoch, 0, None), self._at)
         return epochs
 
     def fetched(self, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
         """Hand a list over, and answer everything that follows from it."""
         ends = {record.partition: record.offset + 1 for record in records}
         ranges = {partition: ReadRange(epochs[partition], 0, end) for partition, end in ends.items()}
-        self._timed("fetched", lambda: self._core.fetched(self._at, ranges, records))
+        self._timed("fetched", Fetched(ranges, records))
         while self._core.commands:
             commands, self._core.commands = self._core.commands, []
             self._now += 0.01
@@ -201,19 +212,16 @@ class _CoreDrive:
         if isinstance(command, StartCall):
             self.calls.append(command)
             outcome: CallOutcome = Receipt(f"tracking-{command.call_id}")
-            self._timed("call finished", lambda: self._core.call_finished(self._at, command.call_id, outcome))
+            self._timed("call finished", CallFinished(command.call_id, outcome))
         elif isinstance(command, Commit):
             kept = frozenset(part.partition for part in command.partitions)
             self.outcomes += [request for part in command.partitions for request in part.outcomes]
-            self._timed(
-                "transaction finished",
-                lambda: self._core.transaction_finished(self._at, command, TransactionResult.COMMITTED, kept),
-            )
+            self._timed("transaction finished", TransactionFinished(command, TransactionResult.COMMITTED, kept))
 
-    def _timed(self, event: str, happen: Callable[[], None]) -> None:
+    def _timed(self, name: str, event: Event) -> None:
         started = time.thread_time()
-        happen()
-        self.spent[event] += time.thread_time() - started
+        self._core.handle(event, self._at)
+        self.spent[name] += time.thread_time() - started
 
 
 def _drive_core(records: Sequence[Record], directory: Directory) -> EngineTimes:

@@ -13,7 +13,7 @@ from consumer.domain.progress import Progress
 from consumer.domain.retry import Backoff
 from consumer.engine.admission.decisions import Intake
 from consumer.engine.admission.headers import read_headers
-from consumer.engine.commands import Instant
+from consumer.engine.clock import Instant
 from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.requests import Assignment, Part, Record, Request
 from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, api_key, body, specification

@@ -1,7 +1,7 @@
 """Records of all kinds through the core, in a world that is well enough: each gets exactly one outcome."""
 
 from collections import Counter
-from functools import partial
+from collections.abc import Hashable
 from random import Random
 from typing import Final
 
@@ -9,16 +9,22 @@ from consumer.adapters.kafka.publications import Publications, Topics
 from consumer.adapters.kafka.sink import Publication
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
-from consumer.engine.commands import (
-    Command,
-    Commit,
-    ConfirmDirectory,
-    Instant,
-    LookUpSchema,
-    StartCall,
+from consumer.engine.clock import Instant
+from consumer.engine.commands import Command, Commit, ConfirmDirectory, LookUpSchema, StartCall
+from consumer.engine.core import Core
+from consumer.engine.events import (
+    Assigned,
+    CallFinished,
+    DirectoryConfirmed,
+    Fetched,
+    MembershipChanged,
+    SchemaFound,
+    SchemaMissing,
+    SchemaUnavailable,
+    Tick,
+    TransactionFinished,
     TransactionResult,
 )
-from consumer.engine.core import Core
 from consumer.engine.policy import Limits
 from consumer.engine.requests import ReadRange, Record
 from schemas.avro.codec import ResultEncoder
@@ -59,15 +65,15 @@ class World:
     def run(self) -> None:
         rng, core = self._rng, self._core
         records = [self._record(offset) for offset in range(RECORDS)]
-        core.joined(self._at)
-        core.assigned(self._at, 0, 1, 0, None)
+        core.handle(MembershipChanged(member=True), self._at)
+        core.handle(Assigned(0, 1, 0, None), self._at)
         while sum(self._outcomes.values()) < RECORDS and self._at.mono < LONGEST_SECONDS:
             taken, records = records[: (most := rng.randint(0, RECORDS))], records[most:]
             if taken:
-                core.fetched(self._at, {0: ReadRange(1, taken[0].offset, taken[-1].offset + 1)}, taken)
+                core.handle(Fetched({0: ReadRange(1, taken[0].offset, taken[-1].offset + 1)}, taken), self._at)
             self._turn()
             self._at = Instant(self._at.mono + STEP_SECONDS, self._at.wall + STEP_SECONDS)
-            core.tick(self._at)
+            core.handle(Tick(), self._at)
         assert Counter(range(RECORDS)) == self._outcomes
         assert 0 == core.status(self._at).in_flight_bytes
 
@@ -85,11 +91,11 @@ class World:
     def _carry_out(self, command: Command) -> None:
         match command:
             case StartCall():
-                self._core.call_finished(self._at, command.call_id, self._answer())
+                self._core.handle(CallFinished(command.call_id, self._answer()), self._at)
             case Commit():
                 self._commit(command)
             case ConfirmDirectory(asked_at):
-                self._core.directory_confirmed(self._at, asked_at, None if self._said else KNOWN)
+                self._core.handle(DirectoryConfirmed(asked_at, None if self._said else KNOWN), self._at)
                 self._said = True
             case LookUpSchema(reference):
                 self._look_up(reference)
@@ -110,26 +116,28 @@ class World:
             )
         )
 
-    def _look_up(self, reference: object) -> None:
+    def _look_up(self, reference: Hashable) -> None:
         if reference == NAMED:
             self._reader.learn(NAMED, SCHEMA)
-            self._core.schema_found(self._at, NAMED)
+            self._core.handle(SchemaFound(NAMED), self._at)
+        elif self._rng.random() < 0.1:
+            self._core.handle(SchemaUnavailable(reference, "the registry is away"), self._at)
         else:
-            answer = self._core.schema_missing
-            if self._rng.random() < 0.1:
-                answer = partial(self._core.schema_failed, message="the registry is away")
-            answer(self._at, reference)
+            self._core.handle(SchemaMissing(reference), self._at)
 
     def _commit(self, commit: Commit) -> None:
         if self._rng.random() < 0.1:
-            self._core.transaction_finished(self._at, commit, TransactionResult.ABORTED, frozenset({0}))
+            self._finished(commit, TransactionResult.ABORTED)
             return
         for part in commit.partitions:
             for outcome, publication in zip(part.outcomes, self._publications.publications(part.outcomes), strict=True):
                 self._check(publication)
                 self._check(self._publications.reduced(outcome, smallest=True))
                 self._outcomes[outcome.record.offset] += 1
-        self._core.transaction_finished(self._at, commit, TransactionResult.COMMITTED, frozenset({0}))
+        self._finished(commit, TransactionResult.COMMITTED)
+
+    def _finished(self, commit: Commit, result: TransactionResult) -> None:
+        self._core.handle(TransactionFinished(commit, result, frozenset({0})), self._at)
 
     def _check(self, publication: Publication) -> None:
         assert publication.topic in ("results", "dlq")

@@ -14,7 +14,8 @@ from consumer.domain.calls import CallFailure, Refusal, Unacknowledged
 from consumer.domain.model import Directory
 from consumer.domain.outcome import Code, DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
 from consumer.domain.progress import decode_map
-from consumer.engine.commands import Commit, Instant, StartCall
+from consumer.engine.clock import Instant
+from consumer.engine.commands import Commit, StartCall
 from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS, Core
 from consumer.engine.dispatch.lanes import Call
 from consumer.engine.requests import Assignment, Request
@@ -422,7 +423,7 @@ class Laws:
     def _check_appetite(self, replica: Replica) -> None:
         """What cannot be decided yet, and what waits behind it, leaves the fetch budget to others."""
         core, flow, limits = replica.core, replica.core._flow, replica.core._limits
-        if replica.appetite > 0 or core._stopping or core._standstill.troubles:
+        if replica.fetch_budget.records > 0 or core._stopping or core._standstill.troubles:
             return
         able = in_flight = size = 0
         for each in core._assignments.values():

@@ -2,24 +2,26 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from consumer.domain.calls import CallFailure, CallOutcome, Receipt
+from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
 from consumer.domain.retry import TokenBucket
 from consumer.engine import core as engine_core
 from consumer.engine.admission.lookups import SchemaLookups
 from consumer.engine.admission.precedence import Precedence
-from consumer.engine.commands import Commit, Instant, Resume, TransactionResult
+from consumer.engine.clock import Instant
+from consumer.engine.commands import Resume
 from consumer.engine.core import Core
 from consumer.engine.dispatch import shedding
 from consumer.engine.dispatch.back_pressure import Flow
 from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.dispatch.verdicts import sum_up
+from consumer.engine.events import Assigned, CallFinished, TransactionFinished, TransactionResult
 from consumer.engine.partitions.outbox import Outbox
 from consumer.engine.requests import Part, Request
 from tests.simulation.kafka import SimulatedConsumer
@@ -82,24 +84,24 @@ class _LastMap:
         return self._last
 
 
-_call_finished, _transaction_finished = Core.call_finished, Core.transaction_finished
+_call_finished, _transaction_finished = Core._call_finished, Core._transaction_finished
 
 
-def _throttled_is_success(self: Core, at: Instant, call_id: int, outcome: CallOutcome) -> None:
-    if isinstance(outcome, CallFailure) and outcome.status == 429:
-        outcome = Receipt(f"throttled {call_id}")
-    _call_finished(self, at, call_id, outcome)
+def _throttled_is_success(self: Core, event: CallFinished, at: Instant) -> None:
+    if isinstance(event.outcome, CallFailure) and event.outcome.status == 429:
+        event = CallFinished(event.call_id, Receipt(f"throttled {event.call_id}"))
+    _call_finished(self, event, at)
 
 
-def _failure_is_success(self: Core, at: Instant, call_id: int, outcome: CallOutcome) -> None:
-    if isinstance(outcome, CallFailure):
-        outcome = Receipt(f"failed {call_id}")
-    _call_finished(self, at, call_id, outcome)
+def _failure_is_success(self: Core, event: CallFinished, at: Instant) -> None:
+    if isinstance(event.outcome, CallFailure):
+        event = CallFinished(event.call_id, Receipt(f"failed {event.call_id}"))
+    _call_finished(self, event, at)
 
 
 def _taken_for(wrong: TransactionResult, right: TransactionResult) -> Callable[..., None]:
-    def finished(self: Core, at: Instant, commit: Commit, result: TransactionResult, *args: Any) -> None:  # noqa: ANN401 - as the core's own
-        _transaction_finished(self, at, commit, right if result is wrong else result, *args)
+    def finished(self: Core, event: TransactionFinished, at: Instant) -> None:
+        _transaction_finished(self, replace(event, result=right) if event.result is wrong else event, at)
 
     return finished
 
@@ -151,11 +153,11 @@ def _any_epoch(self: Core, part: Any) -> Any:  # noqa: ANN401 - as the core's ow
     return self._assignments.get(part.partition)
 
 
-_assigned, _start_calls, _may_shed = Core.assigned, Core._start_calls, shedding._may_shed
+_assigned, _start_calls, _may_shed = Core._assigned, Core._start_calls, shedding._may_shed
 
 
-def _not_resumed(self: Core, at: Instant, *args: Any) -> None:  # noqa: ANN401 - as the core's own
-    _assigned(self, at, *args)
+def _not_resumed(self: Core, event: Assigned, at: Instant) -> None:
+    _assigned(self, event, at)
     self.commands = [each for each in self.commands if not isinstance(each, Resume)]
 
 
@@ -253,22 +255,22 @@ BUGS = (
     Bug("no seek after progress was read anew", ((SimulatedConsumer, "seek", _seek_once),)),
     Bug(
         "an unknown end is an abort",
-        ((Core, "transaction_finished", _taken_for(TransactionResult.UNKNOWN, TransactionResult.ABORTED)),),
+        ((Core, "_transaction_finished", _taken_for(TransactionResult.UNKNOWN, TransactionResult.ABORTED)),),
     ),
     Bug(
         "an abort is a commit",
-        ((Core, "transaction_finished", _taken_for(TransactionResult.ABORTED, TransactionResult.COMMITTED)),),
+        ((Core, "_transaction_finished", _taken_for(TransactionResult.ABORTED, TransactionResult.COMMITTED)),),
     ),
     Bug("drop the outcomes of an aborted transaction", ((Core, "_take_back", _dropped),)),
-    Bug("count 429 as success", ((Core, "call_finished", _throttled_is_success),)),
-    Bug("count what was sent as taken in", ((Core, "call_finished", _failure_is_success),)),
+    Bug("count 429 as success", ((Core, "_call_finished", _throttled_is_success),)),
+    Bug("count what was sent as taken in", ((Core, "_call_finished", _failure_is_success),)),
     Bug("finish a large request with its first part", ((Core, "_part_settled", _first_part),)),
     Bug("refuse the batch mates of a poisoned request", ((Lane, "refused", _nobody_to_blame),)),
     Bug("many probes for a sick Mirakl", ((Lane, "_may_start", _many_probes),)),
     Bug("no deadline", ((Core, "_answer_overdue", _nothing),)),
     Bug("read ahead of a slow Mirakl without measure", ((Lane, "spare", _endless),)),
     Bug("put a failed call back behind all others", ((Lane, "_put_back", _put_back_last),)),
-    Bug("no Resume after an assignment", ((Core, "assigned", _not_resumed),)),
+    Bug("no Resume after an assignment", ((Core, "_assigned", _not_resumed),)),
     Bug("never forget the failures of a lane", ((Lane, "_recover", _unforgiving),)),
     Bug("pause although there is appetite", ((Flow, "_is_full", _never_sated),)),
     Bug("drop one flag too many when a tracker trims", ((Progress, "_trim", _trim_too_much),)),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from consumer.domain.calls import CallFailure
 from consumer.domain.outcome import DeadLettered, Synchronized
 from consumer.domain.retry import Backoff
-from consumer.engine.commands import Commit, Instant
+from consumer.engine.clock import Instant
+from consumer.engine.commands import Commit
 from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS
 from consumer.engine.dispatch.lanes import OWN_TROUBLE_RETRY_SECONDS, Lane
 from consumer.engine.partitions.outbox import BROKER_PATIENCE_SECONDS
@@ -193,7 +194,7 @@ class Promises:
     def paused(self, replica: "Replica", partitions: Sequence[int]) -> None:
         """A core wants partitions paused: one of its reasons must hold."""
         core, limits = replica.core, replica.core._limits
-        sated = core._flow._full or core.appetite < limits.brisk_records // 4
+        sated = core._flow._full or core.fetch_budget.records < limits.brisk_records // 4
         if core._standstill.troubles or core._stopping or sated:
             return
         for partition in partitions:

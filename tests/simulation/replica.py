@@ -10,12 +10,12 @@ from confluent_kafka import KafkaException
 
 from consumer.domain.model import ClientSpecification
 from consumer.domain.outcome import DeadLettered, Verdict
+from consumer.engine.clock import Instant
 from consumer.engine.commands import (
     Command,
     Commit,
     ConfirmDirectory,
     Drained,
-    Instant,
     LookUpSchema,
     Pause,
     Reload,
@@ -25,10 +25,13 @@ from consumer.engine.commands import (
     Stopped,
 )
 from consumer.engine.core import Core
-from consumer.engine.driver import TICK_SECONDS, Event
+from consumer.engine.driver import TICK_SECONDS
+from consumer.engine.events import Event, StopRequested, Tick
 from consumer.engine.requests import Request
+from consumer.engine.status import FetchBudget
 from tests.simulation.kafka import Network
 from tests.simulation.loop import Process, Steps
+from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import named_in_value
 from tests.simulation.shells import KAFKA_IN, KAFKA_OUT
 from tests.simulation.stores import TaughtDecoder
@@ -92,11 +95,13 @@ class Replica:
         self.decoder = TaughtDecoder(world.records)
         limits = replace(plan.limits, event_bytes=plan.event_bytes)
         self.core = Core(self.decoder, limits, salt=f"{plan.seed}/{self.process.name}", encodings=named_in_value)
+        self.calls: dict[int, SentCall] = {}
+        """Calls in flight, by the number that the core gave them."""
         self.queued: dict[Request, int] = {}
         """Since which step each request has been in its lane."""
         self.steps = 0
         self._watch_queueing()
-        self.appetite = 0
+        self.fetch_budget = FetchBudget(0)
         self.refused_since: float | None = None
         """When a transaction with results failed last, and none has committed since."""
         self._disturbed_until = float("-inf")
@@ -110,7 +115,7 @@ class Replica:
         self._ended = False
         instance = {"group.instance.id": f"i{slot}"} if plan.static else {}
         self.source = KAFKA_IN.KafkaSource(
-            {"replica": self, **instance}, "requests", self.post, lambda: self.appetite, plan.drain
+            {"replica": self, **instance}, "requests", self.post, lambda: self.fetch_budget, plan.drain
         )
         self.sink = KAFKA_OUT.TransactionalSink(
             {"replica": self},
@@ -173,7 +178,7 @@ class Replica:
             return
         self._stopping = True
         self.trace("SIGTERM")
-        self.post(lambda core, at: core.stop(at))
+        self.post(StopRequested())
         self.world.loop.after(GRACE_SECONDS, self._halt)
 
     def _halt(self) -> None:
@@ -221,19 +226,21 @@ class Replica:
         try:
             if not self._inbox or at.mono - self._ticked_at >= TICK_SECONDS:
                 self._ticked_at = at.mono
-                self.core.tick(at)
+                self.core.handle(Tick(), at)
                 self._carry_out()
                 self.world.laws.ticked(self, at)
                 self.world.promises.ticked(self, at)
             for _ in range(len(self._inbox)):
-                self._inbox.popleft()(self.core, at)
+                event = self._inbox.popleft()
+                self.world.handles(self, event, at)
+                self.core.handle(event, at)
                 self._carry_out()
                 self.world.promises.ended(self)
         except (KAFKA_IN.OwnerThreadError, KafkaException) as problem:
             self.trace(f"ends: {problem!r}")
             self.world.exited(self)
             return
-        self.appetite = self.core.appetite
+        self.fetch_budget = self.core.fetch_budget
         self.world.laws.turned(self)
         self._turn_again(at)
 

@@ -3,8 +3,17 @@
 from collections.abc import Hashable
 from random import Random
 
-from consumer.engine.commands import Instant, StartCall
-from consumer.engine.core import Core
+from consumer.engine.clock import Instant
+from consumer.engine.commands import StartCall
+from consumer.engine.events import (
+    CallFinished,
+    DirectoryConfirmed,
+    DirectoryUnavailable,
+    Event,
+    SchemaFound,
+    SchemaMissing,
+    SchemaUnavailable,
+)
 from tests.simulation.broker import Broker, Transaction
 from tests.simulation.laws import Laws, ViolationError
 from tests.simulation.loop import Loop
@@ -150,7 +159,7 @@ class World:
         core, consumer = replica.core, replica.source._consumer
         self.trace(
             f"{replica.process.name}: troubles {core._standstill.troubles}, {core._flow.records} records,"
-            f" {core._flow.bytes} bytes, appetite {core.appetite}, overfed {sorted(core._flow.overfed)},"
+            f" {core._flow.bytes} bytes, appetite {core.fetch_budget.records}, overfed {sorted(core._flow.overfed)},"
             f" stopping {core._stopping}"
         )
         for each in core._assignments.values():
@@ -404,26 +413,28 @@ class World:
         self.promises.call_starts(replica, call)
         seconds, outcome = self.mirakl.receive(call, float("inf") if self.calm else self.loop.now - self.start)
         call.outcome = outcome
+        replica.calls[command.call_id] = call
+        self._after(seconds, replica.post, CallFinished(command.call_id, outcome))
 
-        def finished(core: Core, at: Instant) -> None:
+    def handles(self, replica: Replica, event: Event, at: Instant) -> None:
+        """A replica's core is about to handle an event."""
+        if isinstance(event, CallFinished):
+            call = replica.calls.pop(event.call_id)
             call.ended = at.mono
-            self.trace(f"{replica.process.name}: call {command.call_id} {outcome}")
+            self.trace(f"{replica.process.name}: call {event.call_id} {event.outcome}")
             self.promises.call_finished(replica, call)
-            core.call_finished(at, command.call_id, outcome)
-
-        self._after(seconds, replica.post, finished)
 
     def confirm_directory(self, replica: Replica, asked_at: float) -> None:
         """The database is asked."""
 
         def read() -> None:
             if self.loop.now < self.database.down_until:
-                self._after(0.05, replica.post, lambda core, at: core.directory_failed(at, "the database is down"))
+                self._after(0.05, replica.post, DirectoryUnavailable("the database is down"))
                 return
             directory = self.database.directory
             new = directory if directory.version != replica.known_version else None
             replica.known_version = directory.version
-            self._after(0.002, replica.post, lambda core, at: core.directory_confirmed(at, asked_at, new))
+            self._after(0.002, replica.post, DirectoryConfirmed(asked_at, new))
 
         self._after(self.rng.choice((0.001, 0.001, 0.01, 0.2)), read)
 
@@ -432,10 +443,10 @@ class World:
 
         def answer() -> None:
             if self.loop.now < self.registry_down_until or (not self.calm and self.rng.random() < 0.2):
-                replica.post(lambda core, at: core.schema_failed(at, reference, "the registry is down"))
+                replica.post(SchemaUnavailable(reference, "the registry is down"))
             elif replica.decoder.learn(reference):
-                replica.post(lambda core, at: core.schema_found(at, reference))
+                replica.post(SchemaFound(reference))
             else:
-                replica.post(lambda core, at: core.schema_missing(at, reference))
+                replica.post(SchemaMissing(reference))
 
         self._after(0.01, answer)

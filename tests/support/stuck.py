@@ -25,7 +25,7 @@ SCALED = {
         *("FIRST_PATIENCE_SECONDS", "MOST_PATIENCE_SECONDS"),
     ),
 }
-STUCK = {"owner": (KafkaSource, "_turn"), "core": (Core, "tick"), "producer": (TransactionalSink, "_timed")}
+STUCK = {"owner": (KafkaSource, "_turn"), "core": (Core, "_tick"), "producer": (TransactionalSink, "_timed")}
 
 
 def _scale() -> None:

@@ -27,9 +27,15 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from consumer.adapters.kafka.bounded_call import OverdueError, within
 from consumer.adapters.kafka.remedies import Named, remedy
 from consumer.adapters.kafka.source import Membership
-from consumer.engine.commands import Commit, Instant, PartitionCommit, TransactionResult, TransactionTrouble
-from consumer.engine.core import Core
-from consumer.engine.driver import Event
+from consumer.engine.commands import Commit, PartitionCommit
+from consumer.engine.events import (
+    Event,
+    PublishingTrouble,
+    ThreadFailed,
+    TransactionFinished,
+    TransactionResult,
+    TransactionTrouble,
+)
 
 CALL_TIMEOUT_SECONDS: Final = 10.0
 """For one call of the producer that may be repeated; some ignore it while the coordinator is away."""
@@ -158,14 +164,14 @@ class _Committer:
                 self._trouble = None
                 result, kept = self._carry_out(commit)
                 finished = Finished(commit, result, time.monotonic() - started, kept, self._trouble)
-                self._post(partial(_report, finished))
+                self._post(TransactionFinished(commit, result, kept, self._trouble))
                 self._observe(finished)
                 self._parts = ()
                 del commit, finished  # while waiting, nothing keeps what may be large records alive
                 self._recover()
         except BaseException as problem:  # noqa: BLE001 - kept for the main thread, which ends the process with it
             self.failure = problem
-            self._post(partial(_raise, problem))
+            self._post(ThreadFailed(problem))
 
     def _prepare(self) -> None:
         """Before the first commit."""
@@ -305,12 +311,12 @@ class TransactionalSink(_Committer):
 
     def start(self) -> None:
         """Make the producer ready in the background; until it is, no call should start."""
-        self._post(partial(_tell, _NOT_READY))
+        self._post(PublishingTrouble(_NOT_READY))
         super().start()
 
     def _prepare(self) -> None:
         self._ready_producer()
-        self._post(partial(_tell, None))
+        self._post(PublishingTrouble(None))
         self.ready.set()
 
     def _recover(self) -> None:
@@ -328,12 +334,12 @@ class TransactionalSink(_Committer):
             except KafkaException as problem:
                 message = remedy(problem.args[0], self._named)
                 _log.error("no transaction can begin: %s", message)
-                self._post(partial(_tell, message))
+                self._post(PublishingTrouble(message))
                 troubled = True
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_RETRY_SECONDS)
         if troubled:
-            self._post(partial(_tell, None))
+            self._post(PublishingTrouble(None))
         return self._producer
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
@@ -544,15 +550,3 @@ class AtLeastOnceSink(_Committer):
             _log.warning("offsets are not committed yet: %s", error.str())
             self._blame(error)
         return error is None
-
-
-def _report(done: Finished, core: Core, at: Instant) -> None:
-    core.transaction_finished(at, done.commit, done.result, done.kept, done.trouble)
-
-
-def _tell(message: str | None, core: Core, at: Instant) -> None:
-    core.publishing_troubled(at, message)
-
-
-def _raise(problem: BaseException, _core: object, _at: object) -> None:
-    raise problem

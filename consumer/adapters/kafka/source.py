@@ -47,10 +47,21 @@ from confluent_kafka import (
 
 from consumer.adapters.kafka.unreadable import BatchSearch
 from consumer.domain.progress import CommitPoint, topic_id_of
-from consumer.engine.commands import Instant, Reload, Reread
-from consumer.engine.core import Core
-from consumer.engine.driver import Event
+from consumer.engine.commands import Reload, Reread
+from consumer.engine.events import (
+    Assigned,
+    BrokerTrouble,
+    Event,
+    Fetched,
+    MembershipChanged,
+    OffsetReset,
+    PartitionTroubles,
+    Revoking,
+    ThreadFailed,
+    Unassigned,
+)
 from consumer.engine.requests import ReadRange, Record
+from consumer.engine.status import FetchBudget
 
 POLL_SECONDS: Final = 0.02
 LIST_MOST: Final = 500
@@ -118,12 +129,12 @@ class OwnerThreadError(Exception):
 class KafkaSource:
     """The owner thread and what other threads may ask of it."""
 
-    def __init__(  # noqa: PLR0915 - one statement for each piece of state
+    def __init__(
         self,
         properties: Mapping[str, Any],
         topic: str,
         post: Callable[[Event], None],
-        appetite: Callable[[], int],
+        fetch_budget: Callable[[], FetchBudget],
         drain_seconds: float,
         topic_id: bytes | None = b"",
     ) -> None:
@@ -131,7 +142,7 @@ class KafkaSource:
         self._topic_id = topic_id
         self._topic = topic
         self._post = post
-        self._appetite = appetite
+        self._fetch_budget = fetch_budget
         self._drain_seconds = drain_seconds
         self._consumer = Consumer({**properties, "on_commit": self._on_commit, "error_cb": self._on_trouble})
         self._commit_done: Callable[[KafkaError | None], None] | None = None
@@ -158,9 +169,7 @@ class KafkaSource:
         """Of partitions that have not been read for long, as told last."""
         self._last_epoch = 0
         self._handed_over = self._handed_over_bytes = 0
-        """Records, ever; counted on the owner thread."""
-        self._taken_over = self._taken_over_bytes = 0
-        """Records, ever; counted on the loop's thread."""
+        """Records and bytes posted in all; the fetch budget says how many of them the core has received."""
         self._read_to: dict[int, int] = {}
         """The end of what was read without interruption, or where reading begins; absent where that is not known."""
         self._searches: dict[int, BatchSearch] = {}
@@ -236,7 +245,7 @@ class KafkaSource:
             self._consumer.close()
         except BaseException as problem:  # noqa: BLE001 - kept for the main thread, which ends the process with it
             self.failure = problem
-            self._post(partial(_raise, problem))
+            self._post(ThreadFailed(problem))
         finally:
             self.membership = Membership()
 
@@ -260,16 +269,17 @@ class KafkaSource:
             self._requests.popleft()()
 
     def _fetch(self) -> list[Record | Message]:
-        """Poll for one message, then take what is there already, up to the core's appetite.
+        """Poll for one message, then take what is there already, up to the core's fetch budget.
 
-        Without appetite the poll, which has to go on, brings one message each time: so it goes slowly.
+        Without a budget the poll, which has to go on, brings one message each time: so it goes slowly.
         """
         first = self._consumer.poll(POLL_SECONDS)
         if first is None:
             return []
         fetched = [_read(first)]
-        most = min(LIST_MOST, self._appetite() - (self._handed_over - self._taken_over))
-        if most <= 1 or self._handed_over_bytes - self._taken_over_bytes > UNDER_WAY_BYTES:
+        budget = self._fetch_budget()
+        most = min(LIST_MOST, budget.records - (self._handed_over - budget.received_records))
+        if most <= 1 or self._handed_over_bytes - budget.received_bytes > UNDER_WAY_BYTES:
             time.sleep(POLL_SECONDS)
         else:
             self._take_more(fetched, most)
@@ -324,13 +334,7 @@ class KafkaSource:
         size = _bytes(records)
         self._handed_over += len(records)
         self._handed_over_bytes += size
-
-        def deliver(core: Core, at: Instant) -> None:
-            self._taken_over += len(records)
-            self._taken_over_bytes += size
-            core.fetched(at, ranges, records)
-
-        self._post(deliver)
+        self._post(Fetched(ranges, records))
 
     def _on_error(self, message: Message, epochs: Mapping[int, int], sought: set[int]) -> None:
         """Errors arrive as messages, and are told apart by their code."""
@@ -380,10 +384,10 @@ class KafkaSource:
             self._consumer.list_topics(self._topic, timeout=LOOK_TIMEOUT_SECONDS)
         except KafkaException:
             self._look_for_brokers_at = time.monotonic() + LOOK_INTERVAL_SECONDS
-            self._post(lambda core, at: core.source_troubled(at, "no Kafka broker answers: look at the brokers"))
+            self._post(BrokerTrouble("no Kafka broker answers: look at the brokers"))
         else:
             self._look_for_brokers_at = None
-            self._post(lambda core, at: core.source_troubled(at, None))
+            self._post(BrokerTrouble(None))
 
     # -- unreadable batches ----------------------------------------------------------------------------
 
@@ -485,7 +489,7 @@ class KafkaSource:
         started = [number for number in numbers if number in self._epochs]
         self._draining = set(started)
         if started and not self._stop.is_set():
-            self._post(lambda core, at: core.revoking(at, started))
+            self._post(Revoking(started))
             self._serve_until_drained()
         self._fence(numbers)
         consumer.incremental_unassign(partitions)
@@ -522,7 +526,7 @@ class KafkaSource:
             self._anew.discard(partition)
             self._paused.discard(partition)
         self._publish()
-        self._post(lambda core, at: core.ended(at, partitions))
+        self._post(Unassigned(partitions))
 
     def _await_progress(self, partition: int) -> None:
         now = time.monotonic()
@@ -614,7 +618,7 @@ class KafkaSource:
             for partition in troubles.keys() - self._troubles.keys():
                 _log.error("%s", troubles[partition])
             self._troubles = troubles
-            self._post(lambda core, at: core.partitions_troubled(at, troubles))
+            self._post(PartitionTroubles(troubles))
 
     def _start_within_log(self, partition: int, offset: int, metadata: str | None) -> None:
         """Nothing was committed yet, or the log does not reach back to where we were.
@@ -655,8 +659,7 @@ class KafkaSource:
         self._read_to[partition] = offset
         self._last_epoch += 1
         epoch = self._epochs[partition] = self._last_epoch
-        topic_id = self._topic_id or b""
-        self._post(lambda core, at: core.assigned(at, partition, epoch, offset, metadata, topic_id))
+        self._post(Assigned(partition, epoch, offset, metadata, self._topic_id or b""))
         self._publish()
 
     def _reassign(self, place: TopicPartition) -> None:
@@ -684,7 +687,7 @@ class KafkaSource:
             self._return_at = time.monotonic() + RETRY_SECONDS
             return
         position = self._read_to[partition]
-        self._post(lambda core, at: core.reset(at, partition))
+        self._post(OffsetReset(partition))
         if position > high:
             _log.error("partition %d: offset %d is beyond the log, which ends at %d", partition, position, high)
             self._begin_anew([partition])
@@ -720,14 +723,14 @@ class KafkaSource:
             partition,
             self._topic,
         )
-        self._post(lambda core, at: core.reset(at, partition))
+        self._post(OffsetReset(partition))
 
     def _begin_anew(self, partitions: Sequence[int]) -> None:
         """The log is another one: have what was read of the former one answered, then read this one from its start."""
         deadline = time.monotonic() + self._drain_seconds
         self._renewed |= dict.fromkeys(partitions, deadline)
         self._consumer.pause([TopicPartition(self._topic, partition) for partition in partitions])
-        self._post(lambda core, at: core.revoking(at, partitions))
+        self._post(Revoking(partitions))
 
     def _renew(self) -> None:
         now = time.monotonic()
@@ -738,7 +741,7 @@ class KafkaSource:
             self._credible.pop(partition, None)
             self._reload(partition)
         if ready:
-            self._post(lambda core, at: core.ended(at, ready))
+            self._post(Unassigned(ready))
 
     def _on_drained(self, partitions: Sequence[int]) -> None:
         self._draining.difference_update(partitions)
@@ -797,7 +800,7 @@ class KafkaSource:
         self.membership = Membership(metadata if member else None, dict(self._epochs))
         if member != self._member:
             self._member = member
-            self._post(lambda core, at: core.joined(at, member=member))
+            self._post(MembershipChanged(member))
         self._published_at = time.monotonic()
 
 
@@ -850,7 +853,3 @@ def _remedy(error: KafkaError) -> str:
             "of a killed replica is free once its session has ended (45 s), so start this one again"
         )
     return "Start it again; if that does not help, look at the brokers"
-
-
-def _raise(problem: BaseException, _core: object, _at: object) -> None:
-    raise problem

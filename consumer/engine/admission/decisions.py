@@ -12,7 +12,7 @@ from consumer.domain.model import ClientSpecification, Directory
 from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, ResyncError
 from consumer.domain.resolution import resolve, unfit
 from consumer.domain.validation import canonical_uuid, validate
-from consumer.engine.commands import Instant
+from consumer.engine.clock import Instant
 from consumer.engine.ports import Decoder, NotARequest, SchemaNeeded
 from consumer.engine.requests import Request
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from consumer.domain.calls import Refusal, Unacknowledged
 from consumer.domain.outcome import Code, Failed, Partial, ResyncError, Synchronized, Verdict, error
 from consumer.engine.admission.decisions import AwaitDirectory, Routed, millis
-from consumer.engine.commands import Instant
+from consumer.engine.clock import Instant
 from consumer.engine.requests import Part, Request
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.domain.outcome import DeadLettered
-from consumer.engine.commands import Commit, Instant, PartitionCommit, TransactionTrouble
+from consumer.engine.clock import Instant
+from consumer.engine.commands import Commit, PartitionCommit
+from consumer.engine.events import TransactionTrouble
 from consumer.engine.requests import Assignment, Request
 
 GATHER_SECONDS = 0.02

@@ -5,6 +5,7 @@ import pytest
 from consumer.domain.calls import Refusal
 from consumer.domain.outcome import Failed, Partial
 from consumer.engine.dispatch.back_pressure import SEEK_RECORDS
+from consumer.engine.events import Revoking
 from consumer.engine.policy import Limits
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
@@ -17,7 +18,7 @@ def test_records_that_found_no_room_are_not_passed_over_when_their_partition_is_
     world.fetch([world.record(body(f"b{n}"), 1) for n in range(3)])
     world.reach(1, 3)
 
-    world.do(world.core.revoking, [1])
+    world.do(Revoking([1]))
     world.settle()
 
     assert [1] == world.drained
@@ -37,7 +38,7 @@ def test_a_window_that_a_gap_in_the_log_has_closed_pauses_its_partition() -> Non
 def test_giving_up_a_partition_that_is_being_read_anew_is_confirmed_at_once() -> None:
     world = World()
     world.end(0)
-    world.do(world.core.revoking, [0])
+    world.do(Revoking([0]))
 
     assert [0] == world.drained
 
@@ -106,7 +107,7 @@ def test_a_client_that_falls_silent_has_no_partition_paused_that_others_use() ->
 
     world.wait(0.5)
     assert set() == world.paused
-    assert 15 == world.core.appetite
+    assert 15 == world.core.fetch_budget.records
     assert ["first", "other"] == world.answered
 
 
@@ -129,7 +130,7 @@ def test_a_client_whose_calls_come_back_is_not_silent_although_one_does_not() ->
 def test_what_a_client_holds_beyond_its_share_leaves_room_for_others() -> None:
     world = _with_a_backlog(records=1000)
 
-    assert 15 == world.core.appetite
+    assert 15 == world.core.fetch_budget.records
     assert set() == world.paused
 
 
@@ -222,7 +223,7 @@ def test_what_waits_in_front_of_a_full_lane_leaves_the_appetite_for_others_as_it
     world.wait(0.1)
 
     assert set(range(20)) == world.core._flow.overfed
-    assert 900 < world.core.appetite
+    assert 900 < world.core.fetch_budget.records
 
 
 def test_one_call_that_hangs_among_others_that_return_makes_nobody_wait_in_vain() -> None:
@@ -301,7 +302,7 @@ def test_a_mirakl_that_is_slow_from_some_moment_on_is_never_called_unavailable(s
     served.seconds = seconds
     sent = 0
     for _ in range(320):
-        while 0 not in world.paused and (room := min(500, world.core.appetite)):
+        while 0 not in world.paused and (room := min(500, world.core.fetch_budget.records)):
             world.fetch([world.record(body(f"r{n}")) for n in range(sent, sent + room)])
             sent += room
         served.live(1.0)

@@ -4,6 +4,7 @@ import pytest
 
 from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
 from consumer.domain.outcome import Failed, Partial, Synchronized
+from consumer.engine.events import Tick
 from consumer.engine.policy import Limits
 from consumer.engine.status import LaneState
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
@@ -107,7 +108,7 @@ def test_no_call_starts_for_a_request_with_less_than_five_seconds_left() -> None
     world.wait(1.0)
     world.send("behind")
     world.now += DEADLINE - 1 - MARGIN + 0.95
-    world.do(world.core.tick)
+    world.do(Tick())
     world.now += 0.06
     world.answer()
     assert not world.calls

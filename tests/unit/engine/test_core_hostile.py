@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from consumer.engine.admission.lookups import MOST_OUT, RETRY_SECONDS, TROUBLES_TOLD
+from consumer.engine.events import SchemaFound, SchemaMissing, SchemaUnavailable
 from consumer.engine.policy import Limits
 from consumer.engine.requests import Record
 from tests.unit.engine.world import World, body
@@ -72,7 +73,7 @@ def test_keys_and_headers_count_among_the_bytes_in_flight() -> None:
     world.fetch([Record(0, 0, 0, b"k" * 6000, None, [("name", b"v" * 6000)])])
 
     assert 12_004 == world.status.in_flight_bytes
-    assert 0 == world.core.appetite
+    assert 0 == world.core.fetch_budget.records
 
 
 def test_what_waits_to_be_taken_in_counts_as_well() -> None:
@@ -83,7 +84,7 @@ def test_what_waits_to_be_taken_in_counts_as_well() -> None:
     assert 0 == world.status.in_flight_bytes
     world.core._standstill.troubles = ()
 
-    assert 0 == world.core.appetite
+    assert 0 == world.core.fetch_budget.records
 
 
 def test_made_up_schemas_are_asked_for_a_few_at_a_time() -> None:
@@ -92,7 +93,7 @@ def test_made_up_schemas_are_asked_for_a_few_at_a_time() -> None:
         world.send(f"r{number}", schema=f"made-up-{number}")
     assert MOST_OUT == len(world.lookups)
 
-    world.do(world.core.schema_missing, world.lookups[0])
+    world.do(SchemaMissing(world.lookups[0]))
     assert MOST_OUT + 1 == len(world.lookups)
 
 
@@ -101,21 +102,21 @@ def test_a_registry_in_trouble_is_asked_once_in_a_while_and_told_of_briefly() ->
     for number in range(100):
         world.send(f"r{number}", schema=f"made-up-{number}")
     for reference in list(world.lookups):
-        world.do(world.core.schema_failed, reference, f"no answer for {reference}")
+        world.do(SchemaUnavailable(reference, f"no answer for {reference}"))
     world.lookups.clear()
     world.wait(RETRY_SECONDS + 0.2)
 
     assert 1 == len(world.lookups)
     assert TROUBLES_TOLD == len(world.status.troubles)
 
-    world.do(world.core.schema_missing, world.lookups[0])
+    world.do(SchemaMissing(world.lookups[0]))
     assert MOST_OUT + 1 == len(world.lookups)
 
 
 def test_a_schema_that_nobody_waits_for_any_more_is_not_asked_for_again() -> None:
     world = World()
     world.send("odd", schema="v9")
-    world.do(world.core.schema_failed, "v9", "away")
+    world.do(SchemaUnavailable("v9", "away"))
     world.end(0)
     world.lookups.clear()
     world.wait(10)
@@ -131,7 +132,7 @@ def test_records_that_wait_for_schemas_leave_room_for_those_of_other_partitions(
     world.live(0.5)
 
     assert {0} == world.paused
-    assert 40 == world.core.appetite
+    assert 40 == world.core.fetch_budget.records
 
 
 def test_a_record_that_could_not_be_unpacked_says_why() -> None:
@@ -159,7 +160,7 @@ def test_what_waits_behind_undecidable_records_leaves_the_appetite_to_others() -
     world.live(3.0)
 
     assert set(range(1, 25)) == world.paused
-    assert 100 == world.core.appetite
+    assert 100 == world.core.fetch_budget.records
     world.send("other")
     world.answer()
     world.settle()
@@ -176,7 +177,7 @@ def test_large_records_that_wait_for_schemas_leave_half_of_the_bytes_to_others()
 
     assert {1} == world.paused
     assert 9_000 < world.status.in_flight_bytes < 12_000
-    assert 0 < world.core.appetite
+    assert 0 < world.core.fetch_budget.records
     world.send("other")
     world.answer()
     world.settle()
@@ -195,7 +196,7 @@ def test_large_records_that_wait_in_blocked_partitions_are_given_back_and_read_a
         while world.calls:
             world.answer()
     world.live(3.0)
-    assert 0 < world.core.appetite
+    assert 0 < world.core.fetch_budget.records
     assert 50_000 >= sum(each.waiting_bytes for each in world.core._assignments.values())
     world.send("other")
     while world.calls:
@@ -205,7 +206,7 @@ def test_large_records_that_wait_in_blocked_partitions_are_given_back_and_read_a
     assert [] == world.rereads
 
     world.decoder.learnt.add("v9")
-    world.do(world.core.schema_found, "v9")
+    world.do(SchemaFound("v9"))
     for _ in range(5):
         while world.calls:
             world.answer()
@@ -224,5 +225,5 @@ def test_requests_that_wait_behind_undecidable_ones_count_like_these() -> None:
     world.live(3.0)
 
     assert {1} == world.paused
-    assert 40 <= world.core.appetite
+    assert 40 <= world.core.fetch_budget.records
     assert 52 > world.status.in_flight_records

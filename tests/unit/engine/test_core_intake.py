@@ -6,7 +6,14 @@ import pytest
 
 from consumer.domain.calls import CallFailure
 from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Synchronized
-from consumer.engine.commands import TransactionResult
+from consumer.engine.events import (
+    MembershipChanged,
+    PublishingTrouble,
+    SchemaFound,
+    SchemaMissing,
+    SchemaUnavailable,
+    TransactionResult,
+)
 from consumer.engine.policy import Limits
 from tests.unit.engine.world import FIRST, KEY, SECOND, TICK, World, api_key, body, specification
 
@@ -147,7 +154,7 @@ def test_every_no_that_rests_on_the_database_waits_for_its_confirmation(code: st
     world.change(
         specification(), specification(SECOND), keys={KEY: api_key(), b"other tenant": api_key(tenant="other")}
     )
-    world.do(world.core.joined)
+    world.do(MembershipChanged(member=True))
     world.assign(0)
     world.database = False
     world.now += 0.5
@@ -248,14 +255,14 @@ def test_a_schema_is_unknown_when_the_registry_has_said_so_twice_thirty_seconds_
     world = World()
     world.send("odd", schema="v9")
     assert ["v9"] == world.lookups
-    world.do(world.core.schema_missing, "v9")
+    world.do(SchemaMissing("v9"))
     world.wait(29.0)
     assert ["v9"] == world.lookups
     assert world.transaction is None
 
     world.wait(1.5)
     assert ["v9", "v9"] == world.lookups
-    world.do(world.core.schema_missing, "v9")
+    world.do(SchemaMissing("v9"))
     world.settle()
     (dead,) = world.dead
     assert DeadLetterReason.UNKNOWN_SCHEMA == dead.reason
@@ -265,7 +272,7 @@ def test_trouble_of_the_registry_is_no_proof_that_a_schema_is_unknown() -> None:
     world = World()
     world.send("odd", schema="v9")
     for _ in range(100):
-        world.do(world.core.schema_failed, "v9", "the registry answers HTTP 500: look after it")
+        world.do(SchemaUnavailable("v9", "the registry answers HTTP 500: look after it"))
         world.wait(2.1)
 
     assert world.transaction is None
@@ -273,7 +280,7 @@ def test_trouble_of_the_registry_is_no_proof_that_a_schema_is_unknown() -> None:
     assert any("registry" in trouble for trouble in world.status.troubles)
 
     world.decoder.learnt.add("v9")
-    world.do(world.core.schema_found, "v9")
+    world.do(SchemaFound("v9"))
     world.answer()
     world.settle()
     assert "SYNCHRONIZED" == world.code("odd")
@@ -284,10 +291,10 @@ def test_one_lookup_serves_all_records_of_a_schema_and_the_time_it_took_is_not_t
     for n in range(5):
         world.send(f"r{n}", schema="v9")
     assert ["v9"] == world.lookups
-    world.do(world.core.schema_failed, "v9", "away")
+    world.do(SchemaUnavailable("v9", "away"))
     world.wait(DEADLINE + 100)
     world.decoder.learnt.add("v9")
-    world.do(world.core.schema_found, "v9")
+    world.do(SchemaFound("v9"))
     world.wait(DEADLINE - 30)
     assert world.transaction is None
     world.answer()
@@ -302,7 +309,7 @@ def test_a_record_that_waited_for_its_schema_does_not_hide_the_deadlines_of_thos
     world.send("plain")
     world.jump(DEADLINE - 60)
     world.decoder.learnt.add("v9")
-    world.do(world.core.schema_found, "v9")
+    world.do(SchemaFound("v9"))
     world.wait(60)
     world.settle()
 
@@ -325,7 +332,7 @@ def test_a_schema_learnt_while_the_database_is_away_decides_nothing_on_the_old_s
     world.database = False
     world.wait(10.0)
     world.decoder.learnt.add("v9")
-    world.do(world.core.schema_found, "v9")
+    world.do(SchemaFound("v9"))
     assert not world.calls
 
     world.change(specification(), keys={b"another": api_key(id="key-2")})
@@ -370,9 +377,9 @@ def test_nothing_is_shed_while_nothing_can_be_published() -> None:
     world.send("first", given=FIRST)
     world.fail(retry_after=3.0)
     world.fetch([world.record(body(f"r{n}", given=FIRST)) for n in range(31)])
-    world.do(world.core.publishing_troubled, "no coordinator: add brokers")
+    world.do(PublishingTrouble("no coordinator: add brokers"))
     world.wait(60.0)
-    world.do(world.core.publishing_troubled, None)
+    world.do(PublishingTrouble(None))
     world.answer()
     world.settle()
 

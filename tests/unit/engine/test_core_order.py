@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.calls import Refusal
+from consumer.engine.events import MembershipChanged, SchemaFound, SchemaMissing, SchemaUnavailable, Tick
 from consumer.engine.policy import Limits
 from consumer.engine.requests import Request
 from tests.unit.engine.world import FIRST, KEY, SECOND, World, api_key, body, specification
@@ -17,7 +18,7 @@ STRANGER = b"a key that is not known yet"
 
 def learn(world: World, schema: str) -> None:
     world.decoder.learnt.add(schema)
-    world.do(world.core.schema_found, schema)
+    world.do(SchemaFound(schema))
 
 
 def finish(world: World) -> None:
@@ -60,9 +61,9 @@ def test_a_request_goes_on_once_the_older_one_is_a_dead_letter() -> None:
     world = World()
     world.send("old", {"x": "1"}, schema="v9")
     world.send("new", {"x": "2"})
-    world.do(world.core.schema_missing, "v9")
+    world.do(SchemaMissing("v9"))
     world.wait(31.0)
-    world.do(world.core.schema_missing, "v9")
+    world.do(SchemaMissing("v9"))
     finish(world)
     assert [{"x": "2"}] == pushes(world)
     assert ["old"] == ["old" for _ in world.dead]
@@ -93,7 +94,7 @@ def test_time_spent_waiting_behind_another_request_is_not_charged() -> None:
     for _ in range(int(DEADLINE)):
         if world.lookups:
             world.lookups.clear()
-            world.do(world.core.schema_failed, "v9", "the registry is down")
+            world.do(SchemaUnavailable("v9", "the registry is down"))
         world.wait(2.0)
     learn(world, "v9")
     world.wait(DEADLINE - 30)
@@ -117,7 +118,7 @@ def test_requests_of_another_tenant_do_not_wait() -> None:
     world.change(
         specification(), specification(SECOND, tenant="other"), keys={KEY: api_key(), other: api_key(tenant="other")}
     )
-    world.do(world.core.joined)
+    world.do(MembershipChanged(member=True))
     world.assign(0)
     world.wait(1.5)
     world.send("old", {"x": "1"}, schema="v9", key=other)
@@ -252,7 +253,7 @@ def _held_up(world: World) -> None:
     learn(world, "v9")
     world.now += 6.0  # the database has not answered for too long
     world.database = False
-    world.do(world.core.tick)
+    world.do(Tick())
 
 
 def _suspected(world: World) -> None:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from consumer.domain.calls import Refusal
 from consumer.domain.progress import CommitPoint, encode_map
-from consumer.engine.commands import TransactionResult
+from consumer.engine.events import Fetched, Revoking, StopRequested, TransactionResult
 from consumer.engine.policy import Limits
 from tests.unit.engine.world import SECOND, World, body, specification
 
@@ -176,7 +176,7 @@ def test_records_of_an_earlier_assignment_that_come_late_are_not_taken_in() -> N
     record = world.record(body("late"))
     stale = world.read_on(0, 1)
     world.assign(0)
-    world.do(world.core.fetched, {0: stale}, [record])
+    world.do(Fetched({0: stale}, [record]))
 
     assert not world.calls
     assert 0 == world.status.in_flight_records
@@ -225,7 +225,7 @@ def test_the_logs_end_is_not_committed_while_something_before_it_is_unfinished()
 def test_a_partition_is_given_up_when_its_calls_are_answered_and_committed() -> None:
     world = World(specification(products_per_call=1, concurrent_calls=1))
     world.fetch([world.record(body(f"r{n}")) for n in range(3)])
-    world.do(world.core.revoking, [0])
+    world.do(Revoking([0]))
     assert [] == world.drained
 
     world.answer()
@@ -241,7 +241,7 @@ def test_other_partitions_go_on_while_one_is_given_up() -> None:
     world = World(specification(concurrent_calls=1))
     world.assign(1)
     world.send("a", partition=0)
-    world.do(world.core.revoking, [0])
+    world.do(Revoking([0]))
     world.send("b", partition=1)
     world.answer()
     world.settle()
@@ -254,7 +254,7 @@ def test_other_partitions_go_on_while_one_is_given_up() -> None:
 
 def test_nothing_of_a_partition_is_taken_in_once_it_is_to_be_given_up() -> None:
     world = World()
-    world.do(world.core.revoking, [0])
+    world.do(Revoking([0]))
     world.send("late")
 
     assert [0] == world.drained
@@ -267,9 +267,9 @@ def test_a_stop_finishes_what_is_out_and_what_waits_and_takes_nothing_in() -> No
     world.answer()
     world.settle()
     world.fetch([world.record(body(f"r{n}")) for n in range(3)])
-    world.do(world.core.stop)
+    world.do(StopRequested())
     world.send("late")
-    assert 0 == world.core.appetite
+    assert 0 == world.core.fetch_budget.records
     for _ in range(3):
         world.answer()
     assert ["first"] == world.answered
@@ -289,7 +289,7 @@ def test_a_stop_does_not_wait_for_a_mirakl_that_is_away() -> None:
     world = World(specification(), specification(SECOND))
     world.send("dead", given=SECOND)
     world.fail()
-    world.do(world.core.stop)
+    world.do(StopRequested())
 
     assert world.stopped
     assert [] == world.answered
@@ -299,7 +299,7 @@ def test_a_stop_while_a_bad_entry_is_searched_for_finishes_the_search() -> None:
     world = World(specification(concurrent_calls=1))
     world.fetch([world.record(body(f"r{n}")) for n in range(4)])
     world.answer(outcome=Refusal(422, "one is bad"))
-    world.do(world.core.stop)
+    world.do(StopRequested())
     while not world.stopped:
         if world.calls:
             world.answer()
@@ -313,7 +313,7 @@ def test_a_stop_while_a_bad_entry_is_searched_for_finishes_the_search() -> None:
 
 def test_a_stop_with_nothing_to_do_is_over_at_once() -> None:
     world = World()
-    world.do(world.core.stop)
+    world.do(StopRequested())
 
     assert world.stopped
 
@@ -355,16 +355,16 @@ def test_bytes_in_flight_are_bounded_headers_and_keys_included() -> None:
         world.fetch([replace(plain, headers=[*(plain.headers or ()), ("padding", b"x" * 30_000)])])
 
     assert 4 >= world.status.in_flight_records
-    assert 0 == world.core.appetite
+    assert 0 == world.core.fetch_budget.records
 
 
 def test_appetite_counts_what_was_fetched_and_not_taken_in() -> None:
     world = World(limits=Limits(records=10, brisk_records=10))
-    assert 10 == world.core.appetite
+    assert 10 == world.core.fetch_budget.records
     world.fetch([world.record(body(f"r{n}")) for n in range(4)])
-    assert 6 == world.core.appetite
+    assert 6 == world.core.fetch_budget.records
     world.fetch([world.record(body(f"s{n}")) for n in range(20)])
-    assert 0 == world.core.appetite
+    assert 0 == world.core.fetch_budget.records
     world.wait(2.0)
     assert {0} == world.paused
 

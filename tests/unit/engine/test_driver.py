@@ -11,9 +11,19 @@ import pytest
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ClientSpecification, Directory, Products
 from consumer.engine import driver
-from consumer.engine.commands import Commit, Reload, Reread, StartCall, TransactionResult
+from consumer.engine.commands import Commit, Reload, Reread, StartCall
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, now
+from consumer.engine.events import (
+    Assigned,
+    Fetched,
+    MembershipChanged,
+    Revoking,
+    StopRequested,
+    ThreadFailed,
+    TransactionFinished,
+    TransactionResult,
+)
 from consumer.engine.policy import Limits
 from consumer.engine.ports import SourceTrouble
 from consumer.engine.requests import ReadRange, Record
@@ -67,7 +77,7 @@ class Parts:
     def commit(self, commit: Commit) -> None:
         self.committed.append(commit)
         kept = frozenset(part.partition for part in commit.partitions)
-        self.driver.post(lambda core, at: core.transaction_finished(at, commit, TransactionResult.COMMITTED, kept))
+        self.driver.post(TransactionFinished(commit, TransactionResult.COMMITTED, kept))
 
     def pause(self, partitions: Sequence[int]) -> None:
         self.done.append(("pause", tuple(partitions)))
@@ -87,16 +97,16 @@ class Parts:
     # -- for the tests ---------------------------------------------------------------------------------
 
     def assign(self) -> None:
-        self.driver.post(lambda core, at: core.joined(at))
-        self.driver.post(lambda core, at: core.assigned(at, 0, 1, 0, None))
+        self.driver.post(MembershipChanged(member=True))
+        self.driver.post(Assigned(0, 1, 0, None))
 
     def send(self, *request_ids: str, schema: bytes | None = None) -> None:
         headers = [("dj-api-key", KEY), ("dj-client", b"OPERATOR"), ("__value_schema_id", schema)]
         records = [Record(0, offset, 0, None, body(name), headers) for offset, name in enumerate(request_ids)]
-        self.driver.post(lambda core, at: core.fetched(at, {0: ReadRange(1, 0, len(records))}, records))
+        self.driver.post(Fetched({0: ReadRange(1, 0, len(records))}, records))
 
     def stop(self) -> None:
-        self.driver.post(lambda core, at: core.stop(at))
+        self.driver.post(StopRequested())
 
     @property
     def answered(self) -> list[str]:
@@ -180,7 +190,7 @@ def test_trouble_of_the_stores_is_told_and_ends_nothing() -> None:
         parts.assign()
         parts.send("a")
         await until(lambda: parts.driver.status.troubles == ("the database is locked: wait",))
-        assert 0 == parts.driver.appetite
+        assert 0 == parts.driver.fetch_budget.records
         parts.trouble = None
         await until(lambda: parts.answered)
         parts.stop()
@@ -211,7 +221,7 @@ def test_pauses_and_given_up_partitions_reach_the_owner_thread() -> None:
         await until(lambda: ("pause", (0,)) in parts.done)
         parts.directory = directory(specification(), version=2)
         await until(lambda: ("resume", (0,)) in parts.done)
-        parts.driver.post(lambda core, at: core.revoking(at, [0]))
+        parts.driver.post(Revoking([0]))
         await until(lambda: ("drained", (0,)) in parts.done)
         parts.stop()
 
@@ -273,11 +283,8 @@ def test_whatever_the_registry_raises_holds_up_its_own_records_only() -> None:
 def test_a_problem_of_another_thread_ends_the_loop() -> None:
     parts = Parts()
 
-    def broken(_core: Core, _at: object) -> None:
-        raise OSError("the owner thread has ended")
-
     async def story() -> None:
-        parts.driver.post(broken)
+        parts.driver.post(ThreadFailed(OSError("the owner thread has ended")))
         await asyncio.sleep(60)
 
     with pytest.raises(OSError, match="owner thread"):

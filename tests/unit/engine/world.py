@@ -1,7 +1,7 @@
 """A world around one core, small enough to read: its clock is a number, its answers are given by the test."""
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -10,12 +10,12 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
 from consumer.domain.retry import Backoff
+from consumer.engine.clock import Instant
 from consumer.engine.commands import (
     Command,
     Commit,
     ConfirmDirectory,
     Drained,
-    Instant,
     LookUpSchema,
     Pause,
     Reload,
@@ -23,10 +23,21 @@ from consumer.engine.commands import (
     Resume,
     StartCall,
     Stopped,
-    TransactionResult,
-    TransactionTrouble,
 )
 from consumer.engine.core import Core
+from consumer.engine.events import (
+    Assigned,
+    CallFinished,
+    DirectoryConfirmed,
+    Event,
+    Fetched,
+    MembershipChanged,
+    Tick,
+    TransactionFinished,
+    TransactionResult,
+    TransactionTrouble,
+    Unassigned,
+)
 from consumer.engine.policy import Limits
 from consumer.engine.ports import NotARequest, SchemaNeeded
 from consumer.engine.requests import ReadRange, Record, Request
@@ -145,7 +156,7 @@ class World:
         self._next_offset: dict[int, int] = {}
         self._read_to: dict[int, int] = {}
         if start:
-            self.do(self.core.joined)
+            self.do(MembershipChanged(member=True))
             self.assign(0)
 
     # -- time and events -------------------------------------------------------------------------------
@@ -155,9 +166,9 @@ class World:
         """The two clocks, which run together."""
         return Instant(self.now, WALL + self.now)
 
-    def do(self, event: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 - passed through
+    def do(self, event: Event) -> None:
         """Let an event happen, and carry out what follows."""
-        event(self.at, *args)
+        self.core.handle(event, self.at)
         self._carry_out()
 
     def wait(self, seconds: float) -> None:
@@ -165,7 +176,7 @@ class World:
         end = self.now + seconds
         while self.now < end - 1e-9:
             self.now = min(end, self.now + TICK)
-            self.do(self.core.tick)
+            self.do(Tick())
 
     def live(self, seconds: float) -> None:
         """Let time pass while the broker commits what comes."""
@@ -178,7 +189,7 @@ class World:
     def jump(self, seconds: float) -> None:
         """Let time pass unnoticed, then tick once."""
         self.now += seconds
-        self.do(self.core.tick)
+        self.do(Tick())
 
     def assign(self, partition: int, offset: int = 0, metadata: str | None = None) -> int:
         """A partition is ours from ``offset`` on; gives its epoch."""
@@ -186,13 +197,13 @@ class World:
         epoch = self.epochs[partition] = self._last_epoch
         self._next_offset[partition] = self._read_to[partition] = offset
         self.paused.add(partition)  # as the owner thread assigns it: the core has it read
-        self.do(self.core.assigned, partition, epoch, offset, metadata)
+        self.do(Assigned(partition, epoch, offset, metadata))
         return epoch
 
     def end(self, partition: int) -> None:
         """A partition was lost or given up."""
         del self.epochs[partition]
-        self.do(self.core.ended, [partition])
+        self.do(Unassigned([partition]))
 
     def send(
         self,
@@ -235,11 +246,11 @@ class World:
         ranges = {
             partition: self.read_on(partition, end) for partition, end in ends.items() if partition in self.epochs
         }
-        self.do(self.core.fetched, ranges, records)
+        self.do(Fetched(ranges, records))
 
     def reach(self, partition: int, position: int) -> None:
         """The log's end was reached."""
-        self.do(self.core.fetched, {partition: self.read_on(partition, position)}, [])
+        self.do(Fetched({partition: self.read_on(partition, position)}, []))
 
     def read_on(self, partition: int, end: int) -> ReadRange:
         """The range from where reading has come to before ``end``."""
@@ -253,7 +264,7 @@ class World:
         self.now += 0.01
         call = next(iter(self.calls.values())) if call is None else call
         del self.calls[call.call_id]
-        self.do(self.core.call_finished, call.call_id, outcome or Receipt(f"t-{call.call_id}"))
+        self.do(CallFinished(call.call_id, outcome or Receipt(f"t-{call.call_id}")))
         return call
 
     def fail(self, *, reached: bool = False, status: int | None = 503, retry_after: float | None = None) -> StartCall:
@@ -279,7 +290,7 @@ class World:
                 if part.partition in kept:
                     self.committed += part.outcomes
                     self.offsets[part.partition] = (part.offset, part.metadata)
-        self.do(self.core.transaction_finished, commit, result, kept, trouble)
+        self.do(TransactionFinished(commit, result, kept, trouble))
         return commit
 
     def settle(self) -> None:
@@ -314,7 +325,7 @@ class World:
         """The database answers."""
         self._asked_at = None
         changed, self.changed = self.changed, False
-        self.do(self.core.directory_confirmed, asked_at, self.directory if changed else None)
+        self.do(DirectoryConfirmed(asked_at, self.directory if changed else None))
 
     # -- what came out ---------------------------------------------------------------------------------
 

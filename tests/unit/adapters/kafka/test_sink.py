@@ -16,8 +16,8 @@ from consumer.adapters.kafka.source import Membership
 from consumer.domain.outcome import DeadLettered, DeadLetterReason
 from consumer.domain.progress import Progress
 from consumer.engine.admission.headers import read_headers
-from consumer.engine.commands import Commit, PartitionCommit, TransactionResult, TransactionTrouble
-from consumer.engine.driver import Event
+from consumer.engine.commands import Commit, PartitionCommit
+from consumer.engine.events import Event, PublishingTrouble, TransactionFinished, TransactionResult, TransactionTrouble
 from consumer.engine.requests import Assignment, Record, Request
 
 COMMITTED, ABORTED, UNKNOWN = TransactionResult.COMMITTED, TransactionResult.ABORTED, TransactionResult.UNKNOWN
@@ -154,19 +154,12 @@ class Core:
         self.trouble: TransactionTrouble | None = None
         self.publishing: list[str | None] = []
 
-    def transaction_finished(
-        self,
-        _at: object,
-        _commit: object,
-        result: TransactionResult,
-        kept: frozenset[int],
-        trouble: TransactionTrouble | None,
-    ) -> None:
-        self.trouble = trouble
-        self.told.put((result, kept))
-
-    def publishing_troubled(self, _at: object, message: str | None) -> None:
-        self.publishing.append(message)
+    def post(self, event: Event) -> None:
+        if isinstance(event, TransactionFinished):
+            self.trouble = event.trouble
+            self.told.put((event.result, event.kept))
+        elif isinstance(event, PublishingTrouble):
+            self.publishing.append(event.message)
 
 
 class Bench:
@@ -188,14 +181,11 @@ class Bench:
             "requests",
             "group",
             Words(),
-            self.post,
+            self.core.post,
             self.observed.append,
             membership=lambda: self.membership,
             transactional_id="group-1",
         )
-
-    def post(self, event: Event) -> None:
-        event(self.core, None)  # type: ignore[arg-type]
 
     def commit(self, *parts: PartitionCommit) -> TransactionResult:
         """One transaction, from the core's point of view."""
@@ -612,7 +602,7 @@ class AtLeastOnce(Bench):
             "requests",
             "group",
             Words(),
-            self.post,
+            self.core.post,
             self.observed.append,
             membership=lambda: self.membership,
             commit_offsets=self._commit_offsets,

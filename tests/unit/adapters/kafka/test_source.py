@@ -14,7 +14,8 @@ from consumer.adapters.kafka.source import KafkaSource, Membership
 from consumer.domain.outcome import DeadLettered
 from consumer.domain.progress import CommitPoint, encode_map, topic_id_of
 from consumer.engine.commands import Reload, Reread
-from consumer.engine.driver import Event
+from consumer.engine.events import Event, MembershipChanged
+from consumer.engine.status import FetchBudget
 from tests.unit.engine.world import KEY, World, body
 
 Step = Callable[[], None]
@@ -95,7 +96,7 @@ class Group:
 def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[Group]:
     consumer = FakeConsumer()
     monkeypatch.setattr(kafka_in, "Consumer", lambda _properties: consumer)
-    source = KafkaSource({}, "requests", _ignore, lambda: 100, 1.0)
+    source = KafkaSource({}, "requests", _ignore, lambda: FetchBudget(100), 1.0)
     source.start()
     yield Group(consumer, source)
     assert source.stop(5)
@@ -286,8 +287,10 @@ class Reader:
         self.events: list[Event] = []
         monkeypatch.setattr(kafka_in, "Consumer", lambda _properties: self.log)
         monkeypatch.setattr(kafka_in, "time", self.clock)
-        self.source = KafkaSource({}, "requests", self.events.append, lambda: self.world.core.appetite, 1.0, topic_id)
-        self.world.do(self.world.core.joined)
+        self.source = KafkaSource(
+            {}, "requests", self.events.append, lambda: self.world.core.fetch_budget, 1.0, topic_id
+        )
+        self.world.do(MembershipChanged(member=True))
 
     def assign(self, *partitions: int) -> None:
         self.source._on_assign(self.log, [TopicPartition("requests", each) for each in partitions or (PARTITION,)])  # type: ignore[arg-type]  # a fake
@@ -309,8 +312,7 @@ class Reader:
         world = self.world
         events, self.events[:] = list(self.events), []
         for event in events:
-            event(world.core, world.at)
-            world._carry_out()
+            world.do(event)
         world.epochs = dict(self.source._epochs)
         for reread in world.rereads:
             self.source.reread(reread)
@@ -646,6 +648,6 @@ def test_a_session_timeout_that_the_brokers_refuse_ends_the_thread_with_the_reme
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kafka_in, "Consumer", lambda _properties: FakeConsumer())
-    source = KafkaSource({}, "requests", _ignore, lambda: 100, 1.0)
+    source = KafkaSource({}, "requests", _ignore, lambda: FetchBudget(100), 1.0)
     with pytest.raises(kafka_in.OwnerThreadError, match=r"group\.min\.session\.timeout\.ms"):
         source._on_error(RefusedJoin(), {}, set())  # type: ignore[arg-type]  # a message in all that is looked at

@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from consumer.domain.progress import decode_map
-from consumer.engine.commands import Commit, TransactionResult, TransactionTrouble
+from consumer.engine.commands import Commit
+from consumer.engine.events import BrokerTrouble, PublishingTrouble, TransactionResult, TransactionTrouble
 from consumer.engine.partitions.outbox import GATHER_SECONDS, LONGEST_RETRY_SECONDS, MOST
 from consumer.engine.policy import Limits
 from consumer.engine.requests import Request
@@ -148,7 +149,7 @@ def test_no_call_starts_while_results_cannot_be_published_and_none_is_made_again
     assert started == len(world.call_log)
     assert ("no right: grant it",) == world.status.troubles
     assert 1 == world.status.intake_closed["publishing"]
-    assert 0 == world.core.appetite
+    assert 0 == world.core.fetch_budget.records
     assert 3 < world.status.publishing_failures["results"]
     assert [] == world.answered
     assert 600 / LONGEST_RETRY_SECONDS - 10 < len(broker.attempts) < 600 / LONGEST_RETRY_SECONDS + 20
@@ -166,13 +167,13 @@ def test_no_call_starts_while_results_cannot_be_published_and_none_is_made_again
 
 def test_no_call_starts_while_no_transaction_can_begin() -> None:
     world = World()
-    world.do(world.core.publishing_troubled, "no coordinator: add brokers")
+    world.do(PublishingTrouble("no coordinator: add brokers"))
     world.send("a")
     world.wait(400.0)
     assert not world.call_log
     assert ("no coordinator: add brokers",) == world.status.troubles
 
-    world.do(world.core.publishing_troubled, None)
+    world.do(PublishingTrouble(None))
     world.answer()
     world.settle()
     assert "SYNCHRONIZED" == world.code("a")
@@ -183,11 +184,11 @@ def test_no_call_starts_while_no_broker_answers() -> None:
     world = World()
     world.send("a")
     world.fail()
-    world.do(world.core.source_troubled, "no Kafka broker answers: look at the brokers")
+    world.do(BrokerTrouble("no Kafka broker answers: look at the brokers"))
     world.wait(400.0)
     assert 1 == len(world.call_log)
 
-    world.do(world.core.source_troubled, None)
+    world.do(BrokerTrouble(None))
     world.answer()
     world.settle()
     assert "SYNCHRONIZED" == world.code("a")
