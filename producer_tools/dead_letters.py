@@ -19,25 +19,29 @@ from producer_tools.connection import Connection
 from producer_tools.sender import OutgoingRecord
 from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
 from schemas.console.text import decimal, moment
+from schemas.contract import (
+    API_KEY_HEADER,
+    CLIENT_HEADER,
+    DLQ_MESSAGE_HEADER,
+    DLQ_OFFSET_HEADER,
+    DLQ_PARTITION_HEADER,
+    DLQ_PREFIX,
+    DLQ_REASON_HEADER,
+    DLQ_REDRIVE_COUNT_HEADER,
+    DLQ_REDRIVE_OF_HEADER,
+    DLQ_TENANT_HEADER,
+    DLQ_TOPIC_HEADER,
+    DLQ_VALUE_OMITTED_HEADER,
+    MAX_HEADERS,
+    OPERATOR,
+)
 from schemas.settings import Settings
-
-API_KEY_HEADER = "dj-api-key"
-CLIENT_HEADER = "dj-client"
-OPERATOR = b"OPERATOR"
-
-REDRIVE_COUNT = "dlq.redrive-count"
-REDRIVE_OF = "dlq.redrive-of"
-
-MAX_HEADERS = 64
-"""A request with more is dead-lettered (contract, Headers)."""
 
 HIGHEST_PARTITION = 2**31 - 2
 HIGHEST_OFFSET = 2**63 - 2
 """One below what Kafka's protocol can carry: the next one is computed."""
 HIGHEST_REDRIVE_COUNT = 999_999_999
 """A larger one counts as none, as for the service."""
-
-_OWN = "dlq."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,38 +67,38 @@ class DeadLetter:
     @property
     def reason(self) -> str | None:
         """``UNREADABLE`` or ``UNKNOWN_SCHEMA``; ``None``: the service did not write this record."""
-        return self.text("dlq.reason")
+        return self.text(DLQ_REASON_HEADER)
 
     @property
     def message(self) -> str | None:
-        return self.text("dlq.message")
+        return self.text(DLQ_MESSAGE_HEADER)
 
     @property
     def tenant(self) -> str | None:
-        return self.text("dlq.tenant")
+        return self.text(DLQ_TENANT_HEADER)
 
     @property
     def topic(self) -> str | None:
         """Where the original record was read."""
-        return self.text("dlq.topic")
+        return self.text(DLQ_TOPIC_HEADER)
 
     @property
     def request_partition(self) -> int | None:
-        return decimal(self.text("dlq.partition"), HIGHEST_PARTITION)
+        return decimal(self.text(DLQ_PARTITION_HEADER), HIGHEST_PARTITION)
 
     @property
     def request_offset(self) -> int | None:
-        return decimal(self.text("dlq.offset"), HIGHEST_OFFSET)
+        return decimal(self.text(DLQ_OFFSET_HEADER), HIGHEST_OFFSET)
 
     @property
     def redrive_count(self) -> int:
         """How often it had been redriven when it was dead-lettered."""
-        return decimal(self.text(REDRIVE_COUNT), HIGHEST_REDRIVE_COUNT) or 0
+        return decimal(self.text(DLQ_REDRIVE_COUNT_HEADER), HIGHEST_REDRIVE_COUNT) or 0
 
     @property
     def value_omitted(self) -> bool:
         """The original value did not fit the dead-letter topic: it is gone."""
-        return "dlq.value-omitted" in self._own
+        return DLQ_VALUE_OMITTED_HEADER in self._own
 
     def text(self, name: str) -> str | None:
         """The last header of this name."""
@@ -196,13 +200,13 @@ def redriven(letter: DeadLetter, api_key: str) -> OutgoingRecord:
     kept = tuple(
         (name, value)
         for name, value in letter.headers
-        if not name.startswith(_OWN) and name.lower() not in (API_KEY_HEADER, CLIENT_HEADER)
+        if not name.startswith(DLQ_PREFIX) and name.lower() not in (API_KEY_HEADER, CLIENT_HEADER)
     )
     own = (
         (CLIENT_HEADER, OPERATOR),
         (API_KEY_HEADER, api_key.encode()),
-        (REDRIVE_COUNT, str(letter.redrive_count + 1).encode()),
-        (REDRIVE_OF, letter.coordinates.encode()),
+        (DLQ_REDRIVE_COUNT_HEADER, str(letter.redrive_count + 1).encode()),
+        (DLQ_REDRIVE_OF_HEADER, letter.coordinates.encode()),
     )
     return OutgoingRecord(letter.value, letter.key, kept + own, letter.request_partition)
 
@@ -262,5 +266,5 @@ def _begin(behind: int, end: int) -> int:
 
 def _redrive_mark(message: Message) -> str | None:
     headers = headers_of(message)
-    mark = dict(headers).get(REDRIVE_OF) if headers else None
+    mark = dict(headers).get(DLQ_REDRIVE_OF_HEADER) if headers else None
     return mark.decode(errors="replace") if mark else None

@@ -1,6 +1,5 @@
 """Sends resync requests."""
 
-import re
 import threading
 import uuid
 from collections.abc import Iterable
@@ -12,22 +11,24 @@ from typing import Self
 from producer_tools.connection import Connection
 from producer_tools.environment import SENDING, tool_settings
 from producer_tools.errors import InvalidRequest, MisconfiguredError, Mistake
-from producer_tools.products import LocatedProduct, Product, canonical_uuid, distinct_products
+from producer_tools.products import LocatedProduct, Product, distinct_products
 from producer_tools.registry_access import request_encoder
 from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
 from schemas.avro.codec import RequestEncoder
+from schemas.contract import (
+    API_KEY_HEADER,
+    CLIENT_HEADER,
+    CORRELATION_HEADER,
+    MAX_ID_CHARACTERS,
+    MAX_PRODUCTS,
+    OPERATOR,
+    TRACEPARENT_HEADER,
+    canonical_uuid,
+    is_traceparent,
+    request_id_fault,
+)
 from schemas.events import ProductReference, ProductResyncRequested
 from schemas.settings import Settings
-
-CLIENT_HEADER = "dj-client"
-API_KEY_HEADER = "dj-api-key"
-CORRELATION_HEADER = "correlation-id"
-TRACE_HEADER = "traceparent"
-
-MAX_REQUEST_ID_CHARACTERS = 255
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context, version 00 and what later ones have in common."""
 
 
 class ResyncPublisher:
@@ -130,7 +131,7 @@ def new_request(
     client_specification_id: str | None = None,
     reason: str | None = None,
     request_id: str | None = None,
-    max_products: int = 10_000,
+    max_products: int = MAX_PRODUCTS,
 ) -> ProductResyncRequested:
     """Make a request, with an id of its own unless one is given; raises ``InvalidRequest`` with every mistake."""
     located = [LocatedProduct(f"products[{index}]", Product(*pair)) for index, pair in enumerate(products)]
@@ -140,8 +141,8 @@ def new_request(
     if len(distinct) > max_products:
         mistakes.append(Mistake("products", f"has {len(distinct)} products; at most {max_products} go into a request"))
     mistakes += text_mistakes(client_specification_id, {"requestedBy": requested_by, "reason": reason or ""})
-    if request_id is not None and not (request_id.strip() and len(request_id) <= MAX_REQUEST_ID_CHARACTERS):
-        mistakes.append(Mistake("requestId", f"must have 1 to {MAX_REQUEST_ID_CHARACTERS} characters, not all blank"))
+    if request_id is not None and request_id_fault(request_id):
+        mistakes.append(Mistake("requestId", f"must have 1 to {MAX_ID_CHARACTERS} characters, not all blank"))
     if mistakes:
         raise InvalidRequest(mistakes)
     return ProductResyncRequested(
@@ -187,14 +188,14 @@ def operator_headers(settings: Settings, api_key: str | None = None) -> tuple[tu
         )
     if not _encodable(key) or any(character in key for character in "\r\n\0"):
         raise MisconfiguredError("The API key is no single line of UTF-8 text: give the key alone.")
-    return ((CLIENT_HEADER, b"OPERATOR"), (API_KEY_HEADER, key.encode()))
+    return ((CLIENT_HEADER, OPERATOR), (API_KEY_HEADER, key.encode()))
 
 
 def _tracing(correlation_id: str | None, traceparent: str | None) -> tuple[tuple[str, bytes], ...]:
-    if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
+    if traceparent is not None and not is_traceparent(traceparent.encode(errors="replace")):
         message = "is no W3C traceparent, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         raise InvalidRequest([Mistake("traceparent", message)])
-    given = ((CORRELATION_HEADER, correlation_id), (TRACE_HEADER, traceparent))
+    given = ((CORRELATION_HEADER, correlation_id), (TRACEPARENT_HEADER, traceparent))
     return tuple((name, text.encode()) for name, text in given if text is not None)
 
 

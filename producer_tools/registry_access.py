@@ -7,10 +7,11 @@ from pydantic import ValidationError
 from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
 from producer_tools.topic_reader import Headers
 from schemas.avro.codec import RequestEncoder, ResultDecoder, UnknownSchema
-from schemas.avro.framing import SCHEMA_ID_HEADER, SchemaRef
+from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import requests
 from schemas.avro.resolution import SchemaError
+from schemas.contract import SCHEMA_ID_HEADER, value_subject
 from schemas.events import ProductResyncResult
 from schemas.registry.client import Missing, RegistryAddress, RegistryTroubleError, SchemaRegistry, registered_id
 from schemas.settings import SchemaRegistrySettings
@@ -32,7 +33,7 @@ def request_encoder(settings: SchemaRegistrySettings, topic: str) -> RequestEnco
     address = _address(settings)
     if address is None:
         return RequestEncoder()
-    subject = f"{topic}-value"
+    subject = value_subject(topic)
     try:
         with SchemaRegistry(address) as registry:
             schema_id = registry.ask(registered_id(subject, requests()[-1].text))

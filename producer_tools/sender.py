@@ -12,9 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producer_tools.connection import UNCONFIRMED, Connection
 from producer_tools.errors import InvalidRequest, Mistake, NotAcknowledgedError, ResyncToolError
-
-HEADROOM_BYTES = 64 * 1024
-"""What headers, key and the batch around a record may add to its value."""
+from schemas.contract import HEADROOM_BYTES
 
 POLL_SECONDS = 0.1
 

@@ -17,6 +17,7 @@ from producer_tools.environment import READING, tool_settings
 from producer_tools.registry_access import ResultReader
 from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
 from schemas.console.text import moment
+from schemas.contract import TENANT_HEADER
 from schemas.events import ProductResyncResult
 from schemas.settings import Settings
 
@@ -43,7 +44,7 @@ class ReceivedResult:
     @property
     def tenant(self) -> str | None:
         """Whose request it was, where the API key was known."""
-        return self.header("resync-tenant")
+        return self.header(TENANT_HEADER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from typing import Any
 
-from consumer.domain.outcome import DeadLetterReason
 from consumer.engine.ports import NotARequest, SchemaNeeded
 from schemas.avro.codec import RequestDecoder, UnknownSchema, write_long
 from schemas.avro.framing import SchemaRef
@@ -34,7 +33,7 @@ class RequestReader:
             return body
         if isinstance(body, UnknownSchema):
             return SchemaNeeded(body.ref)
-        return NotARequest(DeadLetterReason(body.reason), body.message)
+        return NotARequest(body.reason, body.message)
 
     def learn(self, reference: Hashable, schema: str) -> None:
         """Prepare a writer schema and remember it."""

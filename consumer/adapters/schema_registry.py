@@ -15,6 +15,7 @@ from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import results
 from schemas.avro.resolution import Resolved, SchemaError
+from schemas.contract import value_subject
 from schemas.registry.client import (
     TIMEOUT_SECONDS,
     Missing,
@@ -23,7 +24,6 @@ from schemas.registry.client import (
     SchemaRegistry,
     registered_id,
 )
-from schemas.registry.registration import value_subject
 from schemas.settings import SchemaRegistrySettings
 
 LEARN_SECONDS: Final = 3 * TIMEOUT_SECONDS

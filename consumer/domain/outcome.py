@@ -13,89 +13,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-MAX_ROWS = 100
-"""Ids and field errors that an error lists; its message gives the totals."""
-MAX_TEXT = 500
-"""Characters of any text of an error."""
+from schemas.contract import MAX_ERROR_ROWS, MAX_ERROR_TEXT_CHARACTERS, DeadLetterReason, ErrorCode
 
-
-class Code(StrEnum):
-    """The error codes of the contract."""
-
-    API_KEY_MISSING = "API_KEY_MISSING"
-    API_KEY_INVALID = "API_KEY_INVALID"
-    OPERATOR_REQUIRED = "OPERATOR_REQUIRED"
-    VALIDATION_FAILED = "VALIDATION_FAILED"
-    CLIENT_SPECIFICATION_NOT_FOUND = "CLIENT_SPECIFICATION_NOT_FOUND"
-    NO_ACTIVE_CLIENT_SPECIFICATION = "NO_ACTIVE_CLIENT_SPECIFICATION"
-    MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS = "MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS"
-    CLIENT_SPECIFICATION_UNUSABLE = "CLIENT_SPECIFICATION_UNUSABLE"
-    CLIENT_SPECIFICATION_SUSPENDED = "CLIENT_SPECIFICATION_SUSPENDED"
-    CM21_REFUSED = "CM21_REFUSED"
-    CM21_UNAUTHORIZED = "CM21_UNAUTHORIZED"
-    CM21_OUTCOME_UNKNOWN = "CM21_OUTCOME_UNKNOWN"
-    CM21_UNAVAILABLE = "CM21_UNAVAILABLE"
-
-    @property
-    def http_status(self) -> int:
-        """The status that the published HTTP operation would answer with."""
-        return _HTTP_STATUS[self]
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same request would later have a chance."""
-        return self in _RETRYABLE
-
-    @property
-    def rests_on_directory(self) -> bool:
-        """The answer depends on what the database says."""
-        return self in _RESTS_ON_DIRECTORY
-
-
-_HTTP_STATUS: Mapping[Code, int] = {
-    Code.API_KEY_MISSING: 401,
-    Code.API_KEY_INVALID: 401,
-    Code.OPERATOR_REQUIRED: 403,
-    Code.VALIDATION_FAILED: 400,
-    Code.CLIENT_SPECIFICATION_NOT_FOUND: 404,
-    Code.NO_ACTIVE_CLIENT_SPECIFICATION: 400,
-    Code.MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS: 400,
-    Code.CLIENT_SPECIFICATION_UNUSABLE: 500,
-    Code.CLIENT_SPECIFICATION_SUSPENDED: 503,
-    Code.CM21_REFUSED: 502,
-    Code.CM21_UNAUTHORIZED: 502,
-    Code.CM21_OUTCOME_UNKNOWN: 502,
-    Code.CM21_UNAVAILABLE: 503,
-}
-_RETRYABLE = frozenset(
+RESTS_ON_DIRECTORY: Final = frozenset(
     {
-        Code.CLIENT_SPECIFICATION_UNUSABLE,
-        Code.CLIENT_SPECIFICATION_SUSPENDED,
-        Code.CM21_OUTCOME_UNKNOWN,
-        Code.CM21_UNAVAILABLE,
+        ErrorCode.API_KEY_INVALID,
+        ErrorCode.OPERATOR_REQUIRED,
+        ErrorCode.CLIENT_SPECIFICATION_NOT_FOUND,
+        ErrorCode.NO_ACTIVE_CLIENT_SPECIFICATION,
+        ErrorCode.MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS,
+        ErrorCode.CLIENT_SPECIFICATION_UNUSABLE,
+        ErrorCode.CLIENT_SPECIFICATION_SUSPENDED,
     }
 )
-_RESTS_ON_DIRECTORY = frozenset(
-    {
-        Code.API_KEY_INVALID,
-        Code.OPERATOR_REQUIRED,
-        Code.CLIENT_SPECIFICATION_NOT_FOUND,
-        Code.NO_ACTIVE_CLIENT_SPECIFICATION,
-        Code.MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS,
-        Code.CLIENT_SPECIFICATION_UNUSABLE,
-        Code.CLIENT_SPECIFICATION_SUSPENDED,
-    }
-)
-
-
-class DeadLetterReason(StrEnum):
-    """``dlq.reason``."""
-
-    UNREADABLE = "UNREADABLE"
-    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
+"""Codes of answers that depend on the stores: given only from a snapshot confirmed after the record was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +43,27 @@ class FieldError:
 class ResyncError:
     """Why a request was not, or not wholly, synchronized. Bounded when made by ``error``."""
 
-    code: Code
+    code: ErrorCode
     message: str
     available_client_specification_ids: tuple[str, ...] = ()
     field_errors: tuple[FieldError, ...] = ()
 
 
 def error(
-    code: Code,
-    message: str,
-    *,
-    available: Sequence[str] = (),
-    field_errors: Sequence[FieldError] = (),
+    code: ErrorCode, *, available: Sequence[str] = (), field_errors: Sequence[FieldError] = (), **values: object
 ) -> ResyncError:
-    """Make an error within the contract's bounds."""
+    """Return an error within the contract's bounds; ``values`` are what the code's message mentions."""
     return ResyncError(
         code,
-        bounded(message),
-        tuple(available[:MAX_ROWS]),
-        tuple(replace(row, message=bounded(row.message)) for row in field_errors[:MAX_ROWS]),
+        bounded(code.message(**values)),
+        tuple(available[:MAX_ERROR_ROWS]),
+        tuple(replace(row, message=bounded(row.message)) for row in field_errors[:MAX_ERROR_ROWS]),
     )
 
 
 def bounded(text: str) -> str:
-    """Cut a text for people to the contract's length."""
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    """Return a text for people, cut to the contract's length."""
+    return text if len(text) <= MAX_ERROR_TEXT_CHARACTERS else text[: MAX_ERROR_TEXT_CHARACTERS - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,19 +1,12 @@
 """Is this a request that may be acted upon? Ids are checked, never altered."""
 
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import islice
 from typing import TypedDict
 
 from consumer.domain.model import Products
-from consumer.domain.outcome import MAX_ROWS, Code, FieldError, ResyncError, error
-
-MAX_ID_CHARACTERS = 255
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_UUID_CHARACTERS = 36
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf"})
+from consumer.domain.outcome import FieldError, ResyncError, error
+from schemas.contract import MAX_ERROR_ROWS, MAX_ID_CHARACTERS, ErrorCode, canonical_uuid, id_fault
 
 
 class ProductReference(TypedDict):
@@ -23,20 +16,10 @@ class ProductReference(TypedDict):
     productSku: str
 
 
-def canonical_uuid(text: str) -> str | None:
-    """Give a UUID in its 36-character form in lower case; ``None`` for anything else."""
-    return _canonical(text) if len(text) == _UUID_CHARACTERS else None
-
-
-@lru_cache(maxsize=4096)  # of one length: a memory of whatever somebody sends would have no bound in bytes
-def _canonical(text: str) -> str | None:
-    return text.lower() if _UUID.fullmatch(text) else None
-
-
 def validate(
     references: Sequence[ProductReference], client_specification_id: str | None, max_products: int
 ) -> Products | ResyncError:
-    """Give the products as a mapping, exact repeats merged, or the error with a row for each mistake."""
+    """Return the products as a mapping, exact repeats merged, or the error with a row for each mistake."""
     products = _distinct(references)
     if (
         products is not None
@@ -45,10 +28,14 @@ def validate(
         and _all_plain(products)
     ):
         return products
-    mistakes = _mistakes(references, client_specification_id, max_products)
-    rows = [FieldError(_field(index, name), fault) for index, name, fault in islice(mistakes, MAX_ROWS)]
-    total = len(rows) + sum(1 for _ in mistakes)  # a million mistakes make no million rows
-    return error(Code.VALIDATION_FAILED, _summary(rows[0], total), field_errors=rows)
+    found = _mistakes(references, client_specification_id, max_products)
+    rows = [FieldError(_field(index, name), fault) for index, name, fault in islice(found, MAX_ERROR_ROWS)]
+    total = len(rows) + sum(1 for _ in found)  # a million mistakes make no million rows
+    first = f"{rows[0].field} {rows[0].message}"
+    if total == 1:
+        return error(ErrorCode.VALIDATION_FAILED, mistakes=first, what="it", field_errors=rows)
+    mistakes = f"it has {total} mistakes, the first: {first}"
+    return error(ErrorCode.VALIDATION_FAILED, mistakes=mistakes, what="all that fieldErrors lists", field_errors=rows)
 
 
 def _distinct(references: Sequence[ProductReference]) -> dict[str, str] | None:
@@ -70,20 +57,7 @@ def _all_plain(products: Products) -> bool:
     line = f" {' '.join(texts)} "
     if line.isprintable() and "  " not in line and max(map(len, texts)) <= MAX_ID_CHARACTERS:
         return True
-    return all(_fault(each) is None for each in texts)
-
-
-def _fault(text: str) -> str | None:
-    """Say what is wrong with an id."""
-    if not text.strip():
-        return "must not be blank"
-    if len(text) > MAX_ID_CHARACTERS:
-        return f"has {len(text)} characters; at most {MAX_ID_CHARACTERS} are allowed"
-    if text.strip() != text:
-        return "must not begin or end with white space"
-    if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text):
-        return "must not hold control or format characters"
-    return None
+    return all(id_fault(each) is None for each in texts)
 
 
 def _mistakes(
@@ -93,16 +67,16 @@ def _mistakes(
     if client_specification_id is not None and not canonical_uuid(client_specification_id):
         yield None, "clientSpecificationId", "must be a UUID in its 36-character form, or null"
     if not references:
-        yield None, "products", "must hold at least one product"
+        yield None, "products", "must contain at least one product"
     count = len(references) if len(references) <= max_products else _count(references)
     if count > max_products:
-        yield None, "products", f"holds {count} products; at most {max_products} are allowed"
+        yield None, "products", f"has {count} products; at most {max_products} are allowed"
     first_sku: dict[str, tuple[int, str]] = {}
     for index, reference in enumerate(references):
         mirakl_id, sku = reference["miraklProductId"], reference["productSku"]
-        if fault := _fault(mirakl_id):
+        if fault := id_fault(mirakl_id):
             yield index, "miraklProductId", fault
-        if fault := _fault(sku):
+        if fault := id_fault(sku):
             yield index, "productSku", fault
         first, known = first_sku.setdefault(mirakl_id, (index, sku))
         if known != sku:
@@ -117,12 +91,3 @@ def _count(references: Sequence[ProductReference]) -> int:
 
 def _field(index: int | None, name: str) -> str:
     return name if index is None else f"products[{index}].{name}"
-
-
-def _summary(first: FieldError, total: int) -> str:
-    if total == 1:
-        return f"The request is not valid: {first.field} {first.message}; correct it and send it again."
-    return (
-        f"The request has {total} mistakes, the first: {first.field} {first.message}; "
-        "correct all that fieldErrors lists and send it again."
-    )

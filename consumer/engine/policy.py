@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from consumer.domain.progress import WINDOW
+from schemas.contract import MAX_PRODUCTS, REQUEST_DEADLINE_SECONDS
 
 CALL_MARGIN_SECONDS = 5.2
 """No call starts for a request with less than 5 s left; the time is looked at once a tick."""
@@ -14,8 +15,8 @@ CALL_MARGIN_SHARE = 5 / 6
 class Limits:
     """Times in seconds."""
 
-    request_deadline: float = 300.0
-    max_products: int = 10_000
+    request_deadline: float = REQUEST_DEADLINE_SECONDS
+    max_products: int = MAX_PRODUCTS
     window: int = WINDOW
     """Offsets of a partition between its lowest unfinished record and the newest one taken in."""
     records: int = 40_000

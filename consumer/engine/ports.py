@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from consumer.domain.calls import CallOutcome
 from consumer.domain.model import ClientSpecification, Directory, Products
-from consumer.domain.outcome import DeadLetterReason
 from consumer.engine.commands import Reload, Reread
+from schemas.contract import DeadLetterReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from producer_tools.cli.presentation import (
 )
 from producer_tools.connection import Connection
 from producer_tools.dead_letters import (
-    API_KEY_HEADER,
     DeadLetter,
     DeadLetters,
     Redrive,
@@ -36,6 +35,7 @@ from producer_tools.errors import InvalidRequest, Mistake, UnreachableError
 from producer_tools.publisher import operator_headers
 from producer_tools.sender import RecordSender
 from schemas.console.text import printable
+from schemas.contract import API_KEY_HEADER
 from schemas.settings import Settings
 
 KEY_UNKNOWN = "key unknown"

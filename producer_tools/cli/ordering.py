@@ -9,8 +9,9 @@ from pathlib import Path
 
 from producer_tools.errors import InvalidRequest, Mistake
 from producer_tools.product_files import ProductFile, read_product_file
-from producer_tools.products import LocatedProduct, Product, canonical_uuid, distinct_products
+from producer_tools.products import LocatedProduct, Product, distinct_products
 from producer_tools.publisher import new_request, text_mistakes
+from schemas.contract import canonical_uuid
 from schemas.events import ProductResyncRequested
 
 

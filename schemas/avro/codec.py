@@ -13,27 +13,18 @@ from typing import Any, Final, TypeAlias, cast
 
 from fastavro import schemaless_writer
 
-from schemas.avro.framing import (
-    ID_BYTES,
-    ID_MAGIC,
-    SCHEMA_ID_HEADER,
-    SINGLE_OBJECT_BYTES,
-    SchemaRef,
-    header_framing,
-    parse_framing,
-)
+from schemas.avro.framing import ID_BYTES, ID_MAGIC, SINGLE_OBJECT_BYTES, SchemaRef, header_framing, parse_framing
 from schemas.avro.learnt import LearntSchemas, Unreadable
 from schemas.avro.released import ReleasedSchema, plain_schema, requests, results
 from schemas.avro.resolution import MALFORMED, Read, Resolved, SchemaError, resolve
+from schemas.contract import MAX_ERROR_TEXT_CHARACTERS, SCHEMA_ID_HEADER, DeadLetterReason, request_id_fault
 
 Record: TypeAlias = dict[str, Any]
 
-REQUEST_ID_MAX_CHARS: Final = 255
 EARLIEST_MILLIS: Final = -62_135_596_800_000
 """The beginning of the year 1, UTC, in milliseconds since the epoch."""
 LATEST_MILLIS: Final = 253_402_300_799_999
 """The end of the year 9999, UTC, in milliseconds since the epoch."""
-MESSAGE_MAX_CHARS: Final = 500
 RESULT_MAX_BYTES: Final = 16 << 20
 """Larger than any result: one names at most the products of one request."""
 
@@ -138,9 +129,11 @@ class RecordDecoder:
         if refused is not None:
             return refused
         if ref.fingerprint is not None:
-            return Unreadable("UNKNOWN_SCHEMA", f"{ref} is not among the schemas bundled here")
+            return Unreadable(DeadLetterReason.UNKNOWN_SCHEMA, f"{ref} is not among the schemas bundled here")
         if not self._registry:
-            return Unreadable("UNKNOWN_SCHEMA", f"{ref} cannot be looked up: no schema registry is configured")
+            return Unreadable(
+                DeadLetterReason.UNKNOWN_SCHEMA, f"{ref} cannot be looked up: no schema registry is configured"
+            )
         return UnknownSchema(ref)
 
 
@@ -169,10 +162,8 @@ class ResultDecoder(RecordDecoder):
 def _unanswerable(request: Record) -> Unreadable | None:
     """A result repeats these two: without them there is nothing to answer to."""
     request_id, requested_at = request["requestId"], request["requestedAt"]
-    if len(request_id) > REQUEST_ID_MAX_CHARS:
-        return _unreadable(f"requestId has {len(request_id)} characters, more than {REQUEST_ID_MAX_CHARS}")
-    if not request_id or request_id.isspace():
-        return _unreadable("requestId is blank")
+    if fault := request_id_fault(request_id):
+        return _unreadable(f"requestId {fault}")
     if not EARLIEST_MILLIS <= requested_at <= LATEST_MILLIS:
         return _unreadable(f"requestedAt ({requested_at}) lies outside the years 1 to 9999")
     return None
@@ -188,7 +179,9 @@ def _unreadable_body(error: Exception) -> Unreadable:
 
 def _unreadable(message: str) -> Unreadable:
     """Messages may quote other people's schemas: what no terminal or log should see is escaped."""
-    return Unreadable("UNREADABLE", message.encode("unicode_escape").decode()[:MESSAGE_MAX_CHARS])
+    return Unreadable(
+        DeadLetterReason.UNREADABLE, message.encode("unicode_escape").decode()[:MAX_ERROR_TEXT_CHARACTERS]
+    )
 
 
 class RecordEncoder:

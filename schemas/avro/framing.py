@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-SCHEMA_ID_HEADER: Final = "__value_schema_id"
-
 ID_MAGIC: Final = b"\x00"
 GUID_MAGIC: Final = b"\x01"
 SINGLE_OBJECT_MAGIC: Final = b"\xc3\x01"

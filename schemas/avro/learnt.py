@@ -7,10 +7,11 @@ Schemas that were refused have room of their own: naming them never costs a sche
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from schemas.avro.framing import SchemaRef
 from schemas.avro.resolution import SCHEMA_MAX_NODES, Resolved
+from schemas.contract import DeadLetterReason
 
 MAX_SCHEMAS: Final = 1_000
 """Learnt schemas that are kept: far more than producers of one topic have."""
@@ -24,7 +25,7 @@ MAX_REFUSED: Final = 10_000
 class Unreadable:
     """These bytes are no record of the kind asked for, for good."""
 
-    reason: Literal["UNREADABLE", "UNKNOWN_SCHEMA"]
+    reason: DeadLetterReason
     message: str
     """For people, bounded."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from schemas.avro import released
 from schemas.avro.released import ReleasedSchema
+from schemas.contract import value_subject
 from schemas.registry.client import (
     Compatibility,
     Missing,
@@ -72,11 +73,6 @@ class SubjectReport:
                 yield f"{name}: v{version.version} is not registered; run mirakl-resync-consumer schemas register"
         if self.level is not None and self.level != wanted:
             yield f"{name}: its level is {self.level}, not {wanted}; run mirakl-resync-consumer schemas register"
-
-
-def value_subject(topic: str) -> str:
-    """The subject of a topic's values (TopicName strategy)."""
-    return f"{topic}-value"
 
 
 def subjects(requests_topic: str, results_topic: str) -> tuple[Subject, Subject]:

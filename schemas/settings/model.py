@@ -22,6 +22,14 @@ from pydantic import (
     field_validator,
 )
 
+from schemas.contract import (
+    DEAD_LETTERS_TOPIC,
+    MAX_PRODUCTS,
+    MAX_REQUEST_BYTES,
+    REQUEST_DEADLINE_SECONDS,
+    REQUESTS_TOPIC,
+    RESULTS_TOPIC,
+)
 from schemas.settings.durations import parse_duration
 from schemas.settings.foreign import PORTS, check_authorities, check_database_url, check_host, check_url
 from schemas.settings.librdkafka import CONSUMER_ONLY, FILES, PRODUCER_ONLY, refusals
@@ -227,13 +235,13 @@ class TopicSettings(_Edge):
     """The three topics."""
 
     requests: Annotated[str, AfterValidator(_topic)] = Field(
-        default="mirakl.product-resync.requests.v1", description="The topic that requests are read from."
+        default=REQUESTS_TOPIC, description="The topic that requests are read from."
     )
     results: Annotated[str, AfterValidator(_topic)] = Field(
-        default="mirakl.product-resync.results.v1", description="The topic that results are written to."
+        default=RESULTS_TOPIC, description="The topic that results are written to."
     )
     dead_letters: Annotated[str, AfterValidator(_topic)] = Field(
-        default="mirakl.product-resync.requests.v1.dlq",
+        default=DEAD_LETTERS_TOPIC,
         description="The topic for records that cannot be read as a request.",
     )
 
@@ -357,7 +365,10 @@ class Settings(_Edge):
         )
     )
     request_deadline: Duration = Field(
-        default=300.0, ge=1.0, le=86_400.0, description="Every request is decided within this time of being read."
+        default=REQUEST_DEADLINE_SECONDS,
+        ge=1.0,
+        le=86_400.0,
+        description="Every request is decided within this time of being read.",
     )
     call_timeout: Duration = Field(default=60.0, ge=0.1, le=3_600.0, description="The whole of one CM21 call.")
     shutdown_timeout: Duration = Field(
@@ -367,10 +378,10 @@ class Settings(_Edge):
         description="The time for what is out to finish when the service is told to stop.",
     )
     max_products_per_request: int = Field(
-        default=10_000, ge=1, le=1_000_000, description="A request with more product pairs is answered 400."
+        default=MAX_PRODUCTS, ge=1, le=1_000_000, description="A request with more product pairs is answered 400."
     )
     max_request_bytes: int = Field(
-        default=1_048_576, ge=1_024, le=134_217_728, description="A larger request is dead-lettered."
+        default=MAX_REQUEST_BYTES, ge=1_024, le=134_217_728, description="A larger request is dead-lettered."
     )
     insecure_hosts: Annotated[
         frozenset[str], BeforeValidator(_separated), BeforeValidator(_lower), AfterValidator(_bare_hosts)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from schemas.avro import released
-from schemas.avro.framing import SCHEMA_ID_HEADER
+from schemas.contract import SCHEMA_ID_HEADER
 from schemas.settings import TopicSettings
 
 Node: TypeAlias = Any

@@ -15,7 +15,7 @@ from consumer.adapters.mirakl.address import base_url_problem, synchronization_a
 from consumer.adapters.mirakl.response import MAX_BODY_BYTES, MAX_EXCERPT, read_answer
 from consumer.adapters.request_reader import RequestReader
 from consumer.domain.calls import CallFailure, Receipt
-from consumer.domain.outcome import MAX_ROWS, MAX_TEXT, ResyncError
+from consumer.domain.outcome import ResyncError
 from consumer.domain.progress import WINDOW, ProgressMapIgnoredError, decode_map, encode_map
 from consumer.domain.validation import validate
 from consumer.engine.admission.headers import read_headers
@@ -24,6 +24,7 @@ from schemas.avro.codec import RequestEncoder
 from schemas.avro.framing import SchemaRef
 from schemas.avro.released import requests
 from schemas.avro.resolution import SchemaError
+from schemas.contract import MAX_ERROR_ROWS, MAX_ERROR_TEXT_CHARACTERS
 from schemas.registry.client import (
     Missing,
     RegistryAddress,
@@ -112,7 +113,7 @@ def body(rng: Random) -> None:
     header = None if rng.random() < 0.8 else mutated(rng, NAMED.wire)
     read = READER.decode(record_value(rng), header)
     if isinstance(read, NotARequest):
-        assert len(read.message) <= MAX_TEXT
+        assert len(read.message) <= MAX_ERROR_TEXT_CHARACTERS
         assert read.message.isprintable()
     elif not isinstance(read, SchemaNeeded):
         _checked(read)
@@ -122,8 +123,8 @@ def _checked(request: dict[str, Any]) -> None:
     assert {*request} == {*REQUEST}
     said = validate(request["products"], request["clientSpecificationId"], 100)
     if isinstance(said, ResyncError):
-        assert 0 < len(said.field_errors) <= MAX_ROWS
-        assert all(len(row.message) <= MAX_TEXT for row in said.field_errors)
+        assert 0 < len(said.field_errors) <= MAX_ERROR_ROWS
+        assert all(len(row.message) <= MAX_ERROR_TEXT_CHARACTERS for row in said.field_errors)
     else:
         assert said
 

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from consumer.adapters.kafka.topics import HEADROOM_BYTES, TopicAdmin, TopicFacts
+from consumer.adapters.kafka.topics import TopicAdmin, TopicFacts
+from schemas.contract import HEADROOM_BYTES
 from schemas.settings import KafkaSettings
 from tests.support.records import RawRecord, send_raw
 from tests.support.topics import Topics, delete_topics, unused_topics

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from consumer.domain.calls import CallFailure, Refusal, Unacknowledged
 from consumer.domain.model import Directory
-from consumer.domain.outcome import Code, DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
+from consumer.domain.outcome import RESTS_ON_DIRECTORY, DeadLettered, Failed, Partial, Synchronized, Verdict
 from consumer.domain.progress import decode_map
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit, StartCall
 from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS, Core
 from consumer.engine.dispatch.lanes import Call
 from consumer.engine.requests import Assignment, Request
+from schemas.contract import DeadLetterReason, ErrorCode
 from tests.simulation.broker import METADATA_BYTES, Transaction
 from tests.simulation.mirakl import SentCall
 from tests.simulation.replica import WALL, Payload, Replica
@@ -223,13 +224,13 @@ class Laws:
             self._check_specification(record, request, verdict.client_specification_id, where)
             self._check_cm21_error(record, verdict, code, dict(record.products), where)
             return
-        since = request.read_at if code.rests_on_directory else request.read_at - STALE
+        since = request.read_at if code in RESTS_ON_DIRECTORY else request.read_at - STALE
         seen = self._world.database.between(since, self._world.loop.now)
         if not any(judge(record, each) is code or self._resolved_again(record, code, each) for each in seen):
             self._broken(f"{where} was answered {code} on no state of the database seen after it was read")
 
     @staticmethod
-    def _resolved_again(record: SentRecord, answer: str | Code | None, directory: Directory) -> bool:
+    def _resolved_again(record: SentRecord, answer: str | ErrorCode | None, directory: Directory) -> bool:
         """A request that waits is resolved anew when its specification goes; its key is not asked for again."""
         tenant, _ = KEYS.get(record.api_key or b"", ("", None))
         return _resolve(record, directory, tenant) == answer
@@ -238,7 +239,7 @@ class Laws:
         self,
         record: SentRecord,
         verdict: Verdict,
-        code: Code,
+        code: ErrorCode,
         missing: dict[str, str],
         where: str,
     ) -> None:
@@ -252,18 +253,22 @@ class Laws:
             if any(call.products.get(product) == sku for product, sku in missing.items())
         ]
         match code:
-            case Code.CM21_REFUSED:
+            case ErrorCode.CM21_REFUSED:
                 self._check_refusal(record, missing, calls, where)
-            case Code.CM21_UNAUTHORIZED:
+            case ErrorCode.CM21_UNAUTHORIZED:
                 if not any(isinstance(call.outcome, Refusal) and call.outcome.unauthorized for call in calls):
                     self._broken(f"{where}: unauthorized, but Mirakl never said so")
-            case Code.CM21_OUTCOME_UNKNOWN:
+            case ErrorCode.CM21_OUTCOME_UNKNOWN:
                 decided = getattr(verdict, "completed_at", 0) / 1000 - WALL
                 if not any(_unknown(call, decided) for call in calls):
                     self._broken(f"{where}: no call of it had an unknown outcome")
             case _:
                 pass
-        if code in (Code.CM21_UNAVAILABLE, Code.CM21_OUTCOME_UNKNOWN) and shop.always_well and self._plain(shop):
+        if (
+            code in (ErrorCode.CM21_UNAVAILABLE, ErrorCode.CM21_OUTCOME_UNKNOWN)
+            and shop.always_well
+            and self._plain(shop)
+        ):
             self._broken(f"{where}: {code} though its Mirakl was always well")
 
     def _plain(self, shop: Shop) -> bool:
@@ -538,32 +543,34 @@ def _unknown(call: SentCall, decided: float) -> bool:
     )
 
 
-def judge(record: SentRecord, directory: Directory) -> str | Code:
+def judge(record: SentRecord, directory: Directory) -> str | ErrorCode:
     """What the contract's table says of a request: the specification's id, or the code."""
     known = KEYS.get(record.api_key or b"")
     if record.api_key is None:
-        return Code.API_KEY_MISSING
+        return ErrorCode.API_KEY_MISSING
     valid = any(key.name.encode() == record.api_key and not key.revoked for key in directory.api_keys.values())
     if known is None or not valid:
-        return Code.API_KEY_INVALID
+        return ErrorCode.API_KEY_INVALID
     tenant, role = known
     if record.caller != b"OPERATOR" or role.value != "OPERATOR":
-        return Code.OPERATOR_REQUIRED
+        return ErrorCode.OPERATOR_REQUIRED
     distinct = set(record.products)
     if not 0 < len(distinct) <= MAX_PRODUCTS or len(dict(record.products)) < len(distinct):
-        return Code.VALIDATION_FAILED
+        return ErrorCode.VALIDATION_FAILED
     return _resolve(record, directory, tenant)
 
 
-def _resolve(record: SentRecord, directory: Directory, tenant: str) -> str | Code:
+def _resolve(record: SentRecord, directory: Directory, tenant: str) -> str | ErrorCode:
     own = {id_: each for id_, each in directory.specifications.items() if each.tenant == tenant}
     if record.given is not None:
         if record.given not in own:
-            return Code.CLIENT_SPECIFICATION_NOT_FOUND
+            return ErrorCode.CLIENT_SPECIFICATION_NOT_FOUND
         found = own[record.given]
     else:
         active = [each for each in own.values() if each.active]
         if len(active) != 1:
-            return Code.MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS if active else Code.NO_ACTIVE_CLIENT_SPECIFICATION
+            return (
+                ErrorCode.MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS if active else ErrorCode.NO_ACTIVE_CLIENT_SPECIFICATION
+            )
         found = active[0]
-    return Code.CLIENT_SPECIFICATION_SUSPENDED if found.suspended else found.id
+    return ErrorCode.CLIENT_SPECIFICATION_SUSPENDED if found.suspended else found.id

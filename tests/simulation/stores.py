@@ -6,8 +6,8 @@ from typing import Any
 
 from consumer.domain.authorization import key_digest
 from consumer.domain.model import ApiKey, ClientSpecification, Directory, build_directory
-from consumer.domain.outcome import DeadLetterReason
 from consumer.engine.ports import NotARequest, SchemaNeeded
+from schemas.contract import DeadLetterReason
 from tests.simulation.scenario import KEYS, UNKNOWN_SCHEMA, SentRecord, api_keys
 
 

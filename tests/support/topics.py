@@ -12,8 +12,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 )
 from confluent_kafka.cimpl import NewTopic
 
+from schemas.contract import HEADROOM_BYTES
+
 REQUEST_BYTES = 1024 * 1024 + 12  # the broker's own default for max.message.bytes
-HEADROOM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,47 @@ from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, 
 from consumer.engine.admission.headers import is_secret
 from consumer.engine.requests import Request
 from schemas.avro.codec import ResultEncoder, SharedResult
+from schemas.contract import (
+    CE_ID_HEADER,
+    CE_SOURCE_HEADER,
+    CE_SOURCE_PREFIX,
+    CE_SPECVERSION,
+    CE_SPECVERSION_HEADER,
+    CE_SUBJECT_HEADER,
+    CE_TIME_HEADER,
+    CE_TYPE,
+    CE_TYPE_HEADER,
+    CONTENT_TYPE,
+    CONTENT_TYPE_HEADER,
+    DLQ_GROUP_HEADER,
+    DLQ_HEADERS_OMITTED_HEADER,
+    DLQ_MESSAGE_HEADER,
+    DLQ_OFFSET_HEADER,
+    DLQ_PARTITION_HEADER,
+    DLQ_PREFIX,
+    DLQ_REASON_HEADER,
+    DLQ_REDRIVE_COUNT_HEADER,
+    DLQ_SERVICE_HEADER,
+    DLQ_TENANT_HEADER,
+    DLQ_TIMESTAMP_HEADER,
+    DLQ_TOPIC_HEADER,
+    DLQ_VALUE_BYTES_HEADER,
+    DLQ_VALUE_OMITTED_HEADER,
+    DLQ_VALUE_SHA256_HEADER,
+    REQUEST_OFFSET_HEADER,
+    REQUEST_PARTITION_HEADER,
+    REQUEST_TOPIC_HEADER,
+    TENANT_HEADER,
+    TRACEPARENT_HEADER,
+    TRACESTATE_HEADER,
+)
 
 MAX_TRACKING_IDS_REDUCED: Final = 100
 """Tracking ids that a result keeps when the broker found the whole of it too large."""
 MAX_TRACKING_IDS_SMALLEST: Final = 1
 MAX_HEADER_BYTES_SMALLEST: Final = 1_024
 """Room for a request id; what is longer are headers that a result repeats."""
-_EVENT_TYPE: Final = b"mirakl.resync.v1.ProductResyncResult"
-_CONTENT_TYPE: Final = b"application/avro"
 _SERVICE: Final = f"mirakl-resync {__version__}".encode()
-_OWN_PREFIX: Final = "dlq."
-"""Of the headers that a dead letter gets from us. Those of the record, as of one that was redriven, are left out."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN_MULTIPLIER: Final = 0x9E3779B97F4A7C15
 """Odd, so that different offsets of a partition give different span ids."""
@@ -49,16 +79,16 @@ class Publications:
     def __init__(self, topics: Topics, group_id: str, encoder: ResultEncoder, max_dead_letter_bytes: int) -> None:
         self._topics = topics
         self._group = group_id.encode()
-        self._source = b"urn:mirakl-resync:" + self._group
+        self._source = CE_SOURCE_PREFIX + self._group
         self._topic_bytes = topics.requests.encode()
         self._encoder = encoder
         self._max_dead_letter_bytes = max_dead_letter_bytes
         self._same_headers = [
-            ("ce_specversion", b"1.0"),
-            ("ce_type", _EVENT_TYPE),
-            ("ce_source", self._source),
-            ("content-type", _CONTENT_TYPE),
-            ("resync-request-topic", self._topic_bytes),
+            (CE_SPECVERSION_HEADER, CE_SPECVERSION),
+            (CE_TYPE_HEADER, CE_TYPE),
+            (CE_SOURCE_HEADER, self._source),
+            (CONTENT_TYPE_HEADER, CONTENT_TYPE),
+            (REQUEST_TOPIC_HEADER, self._topic_bytes),
         ]
         """Of all results."""
         self._shared_verdict: Synchronized | None = None
@@ -127,9 +157,9 @@ class Publications:
     def _know_alike(self, time: bytes, partition: int, tenant: str | None) -> None:
         self._alike_in = time, partition, tenant
         self._ce_id_begin = b"%b/%d/" % (self._topic_bytes, partition)
-        self._alike = [*self._same_headers, ("ce_time", time), ("resync-request-partition", b"%d" % partition)]
+        self._alike = [*self._same_headers, (CE_TIME_HEADER, time), (REQUEST_PARTITION_HEADER, b"%d" % partition)]
         if tenant is not None:
-            self._alike.append(("resync-tenant", tenant.encode()))
+            self._alike.append((TENANT_HEADER, tenant.encode()))
 
     def _headers(self, request: Request, request_id: bytes, time: bytes) -> Headers:
         record, facts = request.record, request.facts
@@ -139,14 +169,14 @@ class Publications:
         offset = b"%d" % record.offset
         headers: Headers = [
             *self._alike,
-            ("ce_id", b"%b%b/%d" % (self._ce_id_begin, offset, record.timestamp)),
-            ("ce_subject", request_id),
-            ("resync-request-offset", offset),
+            (CE_ID_HEADER, b"%b%b/%d" % (self._ce_id_begin, offset, record.timestamp)),
+            (CE_SUBJECT_HEADER, request_id),
+            (REQUEST_OFFSET_HEADER, offset),
         ]
         if facts.traceparent is not None:
-            headers.append(("traceparent", _continued(facts.traceparent, record.partition, record.offset)))
+            headers.append((TRACEPARENT_HEADER, _continued(facts.traceparent, record.partition, record.offset)))
             if facts.tracestate is not None:
-                headers.append(("tracestate", facts.tracestate))
+                headers.append((TRACESTATE_HEADER, facts.tracestate))
         headers += facts.correlation
         return headers
 
@@ -160,31 +190,31 @@ class Publications:
         kept = [
             (name, value)
             for name, value in (record.headers or () if headers else ())
-            if not is_secret(name) and not name.lower().startswith(_OWN_PREFIX)
+            if not is_secret(name) and not name.lower().startswith(DLQ_PREFIX)
         ]
         own = [
-            ("dlq.reason", verdict.reason.encode()),
-            ("dlq.message", verdict.message.encode()),
-            ("dlq.topic", self._topic_bytes),
-            ("dlq.partition", b"%d" % record.partition),
-            ("dlq.offset", b"%d" % record.offset),
-            ("dlq.timestamp", b"%d" % record.timestamp),
-            ("dlq.group", self._group),
-            ("dlq.service", _SERVICE),
-            ("dlq.redrive-count", _count(request.facts.redrive_count)),
+            (DLQ_REASON_HEADER, verdict.reason.encode()),
+            (DLQ_MESSAGE_HEADER, verdict.message.encode()),
+            (DLQ_TOPIC_HEADER, self._topic_bytes),
+            (DLQ_PARTITION_HEADER, b"%d" % record.partition),
+            (DLQ_OFFSET_HEADER, b"%d" % record.offset),
+            (DLQ_TIMESTAMP_HEADER, b"%d" % record.timestamp),
+            (DLQ_GROUP_HEADER, self._group),
+            (DLQ_SERVICE_HEADER, _SERVICE),
+            (DLQ_REDRIVE_COUNT_HEADER, _count(request.facts.redrive_count)),
         ]
         if request.tenant is not None:
-            own.append(("dlq.tenant", request.tenant.encode()))
+            own.append((DLQ_TENANT_HEADER, request.tenant.encode()))
         if record.headers is None or not headers:
-            own.append(("dlq.headers-omitted", b"true"))
+            own.append((DLQ_HEADERS_OMITTED_HEADER, b"true"))
         value = record.value
         if record.problem is not None:
-            own.append(("dlq.value-omitted", b"true"))
+            own.append((DLQ_VALUE_OMITTED_HEADER, b"true"))
         if omit and value is not None:
             own += [
-                ("dlq.value-omitted", b"true"),
-                ("dlq.value-bytes", b"%d" % len(value)),
-                ("dlq.value-sha256", hashlib.sha256(value).hexdigest().encode()),
+                (DLQ_VALUE_OMITTED_HEADER, b"true"),
+                (DLQ_VALUE_BYTES_HEADER, b"%d" % len(value)),
+                (DLQ_VALUE_SHA256_HEADER, hashlib.sha256(value).hexdigest().encode()),
             ]
             value = None
         return Publication(self._topics.dead_letters, record.key, value, [*kept, *own])

@@ -27,6 +27,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 
 from consumer.adapters.finding import Finding, Level
 from consumer.adapters.kafka.refusals import Refusal, refusal, something_listens
+from schemas.contract import HEADROOM_BYTES
 from schemas.settings import KafkaSettings, SettingsError, TopicSettings
 
 _Answer = TypeVar("_Answer")
@@ -45,9 +46,6 @@ _EMBEDDED = "mockCluster"
 
 PROPAGATION_SECONDS = 10.0
 """A topic that was created is known to all brokers by then."""
-
-HEADROOM_BYTES = 65_536
-"""What results and dead letters may need beyond the request they belong to (CONTRACT, topics)."""
 
 BROKER_MAX_MESSAGE_BYTES = 1_048_588
 """``message.max.bytes`` of a broker that nobody configured (Apache Kafka, broker configs)."""

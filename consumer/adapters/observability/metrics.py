@@ -23,8 +23,8 @@ from prometheus_client.registry import Collector
 
 from consumer import __version__
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
-from consumer.domain.outcome import Code, DeadLetterReason
 from consumer.engine.status import EngineStatus, LaneState
+from schemas.contract import DeadLetterReason, ErrorCode
 
 Samples: TypeAlias = Iterable[tuple[tuple[str, ...], float]]
 """Label values in the order of the row's labels, and the value."""
@@ -79,12 +79,12 @@ _CALL_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 _TRANSACTION_SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 INTAKE_REASONS: Final = ("database", "no-api-key", "broker", "publishing", "calls")
-_PARTIAL_CODES: Final = tuple(code for code in Code if code.http_status >= 500)  # noqa: PLR2004 - HTTP server errors
+_PARTIAL_CODES: Final = tuple(code for code in ErrorCode if code.http_status >= 500)  # noqa: PLR2004 - HTTP server errors
 OUTLETS: Final = ("results", "dead-letters")
 RESULTS: Final = (
     ("SYNCHRONIZED", ""),
     *(("PARTIALLY_SYNCHRONIZED", code.value) for code in _PARTIAL_CODES),
-    *(("FAILED", code.value) for code in Code),
+    *(("FAILED", code.value) for code in ErrorCode),
 )
 """Every (status, code) that a result can have."""
 

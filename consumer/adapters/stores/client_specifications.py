@@ -25,7 +25,7 @@ from consumer.adapters.stores.rows import (
 from consumer.adapters.stores.tables import DEFAULT_TENANT, client_specifications, instant
 from consumer.domain.base_url import normalised, origin
 from consumer.domain.model import AuthScheme
-from consumer.domain.validation import canonical_uuid
+from schemas.contract import canonical_uuid
 
 _WRITTEN_INTO_URL = re.compile(r"//[^/]*@")
 """A user name and password that somebody wrote into a base URL by hand; such a specification is unusable."""

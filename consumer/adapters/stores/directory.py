@@ -18,7 +18,7 @@ from consumer.adapters.stores.limits import LIMITS, LONGEST_NAME
 from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
 from consumer.domain.base_url import normalised, origin
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
-from consumer.domain.validation import canonical_uuid
+from schemas.contract import canonical_uuid
 
 StoredRow: TypeAlias = Mapping[str, Any] | RowMapping
 

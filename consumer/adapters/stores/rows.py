@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from consumer.adapters.stores.database import check_revision, trouble
 from consumer.adapters.stores.limits import name_problem
 from consumer.adapters.stores.tables import DEFAULT_TENANT, as_stored
-from consumer.domain.validation import canonical_uuid
+from schemas.contract import canonical_uuid
 
 Values: TypeAlias = dict[str, Any]
 """Column values of one row."""

@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 
 from consumer.domain.authorization import identify, refuse
 from consumer.domain.model import ClientSpecification, Directory
-from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, ResyncError
+from consumer.domain.outcome import RESTS_ON_DIRECTORY, DeadLettered, Failed, ResyncError
 from consumer.domain.resolution import resolve, unfit
-from consumer.domain.validation import canonical_uuid, validate
+from consumer.domain.validation import validate
 from consumer.engine.clock import Instant
 from consumer.engine.ports import Decoder, NotARequest, SchemaNeeded
 from consumer.engine.requests import Request
+from schemas.contract import DeadLetterReason, canonical_uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class Intake:
 
     def _held(self, request: Request, decision: Routed) -> Routed | AwaitDirectory:
         """Hold back a *no* that rests on a state of the database older than the record."""
-        is_no = isinstance(decision, Failed) and decision.error.code.rests_on_directory
+        is_no = isinstance(decision, Failed) and decision.error.code in RESTS_ON_DIRECTORY
         return AwaitDirectory() if is_no and self.confirmed_at < request.read_at else decision
 
 

@@ -1,25 +1,31 @@
 """The headers of a request record: one pass, names without regard to case, the last of a name counts."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MAX_HEADERS = 64
-MAX_HEADER_BYTES = 32 * 1024
+from schemas.contract import (
+    API_KEY_HEADER,
+    CLIENT_HEADER,
+    CORRELATION_HEADER,
+    DLQ_REDRIVE_COUNT_HEADER,
+    KAFKA_CORRELATION_HEADER,
+    MAX_HEADERS,
+    MAX_HEADERS_BYTES,
+    SCHEMA_ID_HEADER,
+    TRACEPARENT_HEADER,
+    TRACESTATE_HEADER,
+    is_traceparent,
+)
 
 _FIELDS = {
-    "dj-client": "caller",
-    "dj-api-key": "api_key",
-    "__value_schema_id": "schema_id",
-    "traceparent": "traceparent",
-    "tracestate": "tracestate",
-    "dlq.redrive-count": "redrive_count",
+    CLIENT_HEADER: "caller",
+    API_KEY_HEADER: "api_key",
+    SCHEMA_ID_HEADER: "schema_id",
+    TRACEPARENT_HEADER: "traceparent",
+    TRACESTATE_HEADER: "tracestate",
+    DLQ_REDRIVE_COUNT_HEADER: "redrive_count",
 }
-_CORRELATION = frozenset({"correlation-id", "kafka_correlationid"})
-_TRACEPARENT = re.compile(
-    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
-)  # W3C Trace Context: only versions after 00 may have more behind the flags
-_SECRET = "dj-api-key"  # noqa: S105 - the name of a header, not its value
+_CORRELATION = frozenset({CORRELATION_HEADER, KAFKA_CORRELATION_HEADER.lower()})
 
 
 @dataclass(slots=True)
@@ -56,12 +62,12 @@ def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> Facts:
             setattr(facts, known, value)
         elif name.lower() in _CORRELATION:
             facts.correlation = _last_wins(facts.correlation, name, value)
-    if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+    if len(headers) > MAX_HEADERS or size > MAX_HEADERS_BYTES:
         facts.unreadable = (
             f"the record has {len(headers)} headers of {size} bytes; "
-            f"at most {MAX_HEADERS} of {MAX_HEADER_BYTES} bytes in all are allowed"
+            f"at most {MAX_HEADERS} of {MAX_HEADERS_BYTES} bytes in all are allowed"
         )
-    if facts.traceparent is not None and not _TRACEPARENT.fullmatch(facts.traceparent):
+    if facts.traceparent is not None and not is_traceparent(facts.traceparent):
         facts.traceparent = None
     return facts
 
@@ -75,4 +81,4 @@ def _last_wins(
 
 def is_secret(name: str) -> bool:
     """Tell the headers that are never repeated anywhere."""
-    return name.lower() == _SECRET
+    return name.lower() == API_KEY_HEADER

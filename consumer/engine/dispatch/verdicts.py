@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from consumer.domain.calls import Refusal, Unacknowledged
-from consumer.domain.outcome import Code, Failed, Partial, ResyncError, Synchronized, Verdict, error
+from consumer.domain.outcome import Failed, Partial, ResyncError, Synchronized, Verdict, error
 from consumer.engine.admission.decisions import AwaitDirectory, Routed, millis
 from consumer.engine.clock import Instant
 from consumer.engine.requests import Part, Request
+from schemas.contract import ErrorCode
 
 
 def refused(outcome: Refusal | Unacknowledged) -> ResyncError:
@@ -14,20 +15,17 @@ def refused(outcome: Refusal | Unacknowledged) -> ResyncError:
     said = f"HTTP {outcome.status}" + (f": {outcome.excerpt}" if outcome.excerpt else "")
     if isinstance(outcome, Unacknowledged):
         return error(
-            Code.CM21_OUTCOME_UNKNOWN,
-            f"Mirakl answered without a usable tracking id ({said}): check the products in Mirakl, then ask again.",
+            ErrorCode.CM21_OUTCOME_UNKNOWN,
+            problem=f"answered without a usable tracking id ({said})",
+            remedy="check them in Mirakl, then send the request again",
         )
     if outcome.unauthorized:
-        return error(
-            Code.CM21_UNAUTHORIZED,
-            f"Mirakl refused the credential of the client specification ({said}): have an administrator renew it.",
-        )
+        return error(ErrorCode.CM21_UNAUTHORIZED, answer=said)
     if outcome.blames_entries:
-        return error(Code.CM21_REFUSED, f"Mirakl refused the products ({said}): correct them before asking again.")
-    return error(
-        Code.CM21_REFUSED,
-        f"Mirakl refused the call ({said}): have an administrator check the client specification's base URL.",
-    )
+        remedy = "correct them before sending them again"
+        return error(ErrorCode.CM21_REFUSED, what="the products", answer=said, remedy=remedy)
+    remedy = "have an administrator check the client specification's base URL"
+    return error(ErrorCode.CM21_REFUSED, what="the call", answer=said, remedy=remedy)
 
 
 def no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
@@ -35,7 +33,7 @@ def no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
     if isinstance(decision, Failed):
         return decision.error
     return error(
-        Code.CM21_UNAVAILABLE, "The client specification was removed before all products were sent: ask again later."
+        ErrorCode.CM21_UNAVAILABLE, problem="The client specification was removed before all products were sent"
     )
 
 
@@ -45,13 +43,13 @@ def given_up(part: Part) -> ResyncError:
     cause = f" (the last call: {lane.trouble})" if lane is not None and lane.trouble else ""
     if part.out or part.may_have_reached:
         return error(
-            Code.CM21_OUTCOME_UNKNOWN,
-            f"Mirakl did not answer in time{cause} and may have taken the products in: "
-            "ask again, a repetition does no harm.",
+            ErrorCode.CM21_OUTCOME_UNKNOWN,
+            problem=f"did not answer in time{cause}",
+            remedy="send the request again, which is safe",
         )
     return error(
-        Code.CM21_UNAVAILABLE,
-        f"Mirakl could not be reached in time{cause} and has not taken the products in: ask again later.",
+        ErrorCode.CM21_UNAVAILABLE,
+        problem=f"Mirakl could not be reached in time{cause} and has not accepted the products",
     )
 
 
@@ -74,7 +72,7 @@ def sum_up(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
 
 def _worst(problem: ResyncError, failed: Sequence[Part]) -> ResyncError:
     """A request is not called unavailable where any of its parts may have reached Mirakl."""
-    if problem.code is not Code.CM21_UNAVAILABLE:
+    if problem.code is not ErrorCode.CM21_UNAVAILABLE:
         return problem
-    unknown = (each.error for each in failed if each.error and each.error.code is Code.CM21_OUTCOME_UNKNOWN)
+    unknown = (each.error for each in failed if each.error and each.error.code is ErrorCode.CM21_OUTCOME_UNKNOWN)
     return next(unknown, problem)

@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Final
 
 from producer_tools.dead_letters import DeadLetter, DeadLetters
-from producer_tools.publisher import API_KEY_HEADER
 from producer_tools.sandbox.demo.cases import (
     CASES,
     DEADLINE_SECONDS,
@@ -28,6 +27,7 @@ from producer_tools.sandbox.demo.screen import Screen
 from producer_tools.sandbox.demo.stage import POLL_SECONDS, Stage, staged
 from producer_tools.sender import Acknowledgement, OutgoingRecord
 from producer_tools.topic_reader import Headers
+from schemas.contract import API_KEY_HEADER
 from schemas.events import ProductResyncRequested, ProductResyncResult, ResyncStatus
 
 PATIENCE_SECONDS: Final = DEADLINE_SECONDS + 5.0

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.adapters.request_reader import RequestReader, string_encodings
-from consumer.domain.outcome import DeadLetterReason
 from consumer.engine.ports import NotARequest, SchemaNeeded
 from schemas.avro.codec import RequestEncoder, write_long
 from schemas.avro.framing import SchemaRef
 from schemas.avro.released import requests
+from schemas.contract import DeadLetterReason
 from tests.unit.schemas.values import REQUEST
 
 NEWEST = requests()[-1]

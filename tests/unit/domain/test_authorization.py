@@ -7,7 +7,8 @@ import pytest
 
 from consumer.domain.authorization import identify, key_digest, refuse
 from consumer.domain.model import ApiKey, Directory, Role, build_directory
-from consumer.domain.outcome import Code, ResyncError
+from consumer.domain.outcome import ResyncError
+from schemas.contract import ErrorCode
 
 NOW = 1_700_000_000.0
 
@@ -34,16 +35,16 @@ def test_a_known_key_names_its_owner() -> None:
 
 @pytest.mark.parametrize("blank", [None, b"", b" ", b"\t\n ", "\u00a0\u3000".encode()])
 def test_a_blank_key_is_missing(blank: bytes | None) -> None:
-    assert Code.API_KEY_MISSING == code(identify(directory(known()), blank, NOW))
+    assert ErrorCode.API_KEY_MISSING == code(identify(directory(known()), blank, NOW))
 
 
 @pytest.mark.parametrize("wrong", [b"Key", b" key", b"key ", b"key\x00", b"\xff\xfe"])
 def test_a_key_is_known_byte_for_byte(wrong: bytes) -> None:
-    assert Code.API_KEY_INVALID == code(identify(directory(known()), wrong, NOW))
+    assert ErrorCode.API_KEY_INVALID == code(identify(directory(known()), wrong, NOW))
 
 
 def test_a_revoked_key_is_invalid() -> None:
-    assert Code.API_KEY_INVALID == code(identify(directory(known(revoked=True)), b"key", NOW))
+    assert ErrorCode.API_KEY_INVALID == code(identify(directory(known(revoked=True)), b"key", NOW))
 
 
 @pytest.mark.parametrize(("expires_at", "valid"), [(NOW - 1, False), (NOW, False), (NOW + 1, True)])
@@ -55,12 +56,12 @@ def test_a_key_is_valid_until_it_expires(expires_at: float, *, valid: bool) -> N
 
 @pytest.mark.parametrize("caller", [None, b"", b"operator", b"OPERATOR ", b"SUPPLIER", b"OPERATOR\x00"])
 def test_only_callers_that_say_operator_may(caller: bytes | None) -> None:
-    assert Code.OPERATOR_REQUIRED == code(refuse(known(), caller))
+    assert ErrorCode.OPERATOR_REQUIRED == code(refuse(known(), caller))
 
 
 @pytest.mark.parametrize("role", [Role.ACCOUNT, Role.SUPPLIER])
 def test_only_keys_with_the_operator_role_may(role: Role) -> None:
-    assert Code.OPERATOR_REQUIRED == code(refuse(known(role=role), b"OPERATOR"))
+    assert ErrorCode.OPERATOR_REQUIRED == code(refuse(known(role=role), b"OPERATOR"))
 
 
 def test_no_answer_repeats_the_key() -> None:

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.outcome import Code, FieldError, error
+from consumer.domain.outcome import FieldError, error
+from schemas.contract import ErrorCode
 
 TABLE = """
 401 API_KEY_MISSING no
@@ -24,18 +25,20 @@ TABLE = """
 
 
 def test_status_and_retryable_of_each_code_are_those_of_the_contract() -> None:
-    rows = [f"{code.http_status} {code} {'yes' if code.retryable else 'no'}" for code in Code]
+    rows = [f"{code.http_status} {code} {'yes' if code.retryable else 'no'}" for code in ErrorCode]
 
     assert TABLE.split("\n")[1:-1] == rows
 
 
 @given(
-    message=st.text(max_size=1200),
+    text=st.text(max_size=1200),
     ids=st.lists(st.text(max_size=36), max_size=150),
     rows=st.lists(st.builds(FieldError, st.just("f"), st.text(max_size=600)), max_size=120),
 )
-def test_every_error_is_bounded(message: str, ids: list[str], rows: list[FieldError]) -> None:
-    made = error(Code.VALIDATION_FAILED, message, available=ids, field_errors=rows)
+def test_every_error_is_bounded(text: str, ids: list[str], rows: list[FieldError]) -> None:
+    message = ErrorCode.VALIDATION_FAILED.message(mistakes=text, what="it")
+
+    made = error(ErrorCode.VALIDATION_FAILED, mistakes=text, what="it", available=ids, field_errors=rows)
 
     assert 500 >= len(made.message)
     assert message == made.message or (len(message) > 500 and message.startswith(made.message[:-1]))

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from consumer.domain.model import AuthScheme, ClientSpecification, Directory, build_directory
-from consumer.domain.outcome import MAX_TEXT, Code, ResyncError
+from consumer.domain.outcome import ResyncError
 from consumer.domain.resolution import resolve, unfit
+from schemas.contract import MAX_ERROR_TEXT_CHARACTERS, ErrorCode
 
 SHOP = ClientSpecification(
     id="1",
@@ -45,15 +46,15 @@ def test_a_given_one_is_used_active_or_not() -> None:
 def test_one_of_another_tenant_does_not_exist_for_us() -> None:
     found = directory(SHOP)
 
-    assert Code.CLIENT_SPECIFICATION_NOT_FOUND == code(resolve(found, "other", "1"))
-    assert Code.CLIENT_SPECIFICATION_NOT_FOUND == code(resolve(found, "t", "9"))
-    assert Code.NO_ACTIVE_CLIENT_SPECIFICATION == code(resolve(found, "other", None))
+    assert ErrorCode.CLIENT_SPECIFICATION_NOT_FOUND == code(resolve(found, "other", "1"))
+    assert ErrorCode.CLIENT_SPECIFICATION_NOT_FOUND == code(resolve(found, "t", "9"))
+    assert ErrorCode.NO_ACTIVE_CLIENT_SPECIFICATION == code(resolve(found, "other", None))
 
 
 def test_several_active_ones_are_listed_sorted() -> None:
     answer = resolve(directory(*(replace(SHOP, id=id_) for id_ in "312")), "t", None)
 
-    assert Code.MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS == code(answer)
+    assert ErrorCode.MULTIPLE_ACTIVE_CLIENT_SPECIFICATIONS == code(answer)
     assert isinstance(answer, ResyncError)
     assert ("1", "2", "3") == answer.available_client_specification_ids
 
@@ -68,8 +69,10 @@ def test_of_very_many_the_first_hundred_are_listed_and_all_are_counted() -> None
 
 def test_a_suspended_one_that_cannot_be_used_either_is_unusable_first() -> None:
     """In the order of the contract's table."""
-    assert Code.CLIENT_SPECIFICATION_UNUSABLE == code(unfit(replace(SHOP, suspended=True, unusable="No key fits.")))
-    assert Code.CLIENT_SPECIFICATION_SUSPENDED == code(unfit(replace(SHOP, suspended=True)))
+    assert ErrorCode.CLIENT_SPECIFICATION_UNUSABLE == code(
+        unfit(replace(SHOP, suspended=True, unusable="No key fits."))
+    )
+    assert ErrorCode.CLIENT_SPECIFICATION_SUSPENDED == code(unfit(replace(SHOP, suspended=True)))
     assert unfit(SHOP) is None
 
 
@@ -77,7 +80,7 @@ def test_a_long_reason_leaves_room_for_what_to_do() -> None:
     answer = unfit(replace(SHOP, unusable="why " * 300))
 
     assert isinstance(answer, ResyncError)
-    assert MAX_TEXT >= len(answer.message)
+    assert MAX_ERROR_TEXT_CHARACTERS >= len(answer.message)
     assert "administrator" in answer.message
 
 

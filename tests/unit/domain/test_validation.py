@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.domain.outcome import MAX_ROWS, MAX_TEXT, Code, ResyncError
-from consumer.domain.validation import ProductReference, canonical_uuid, validate
+from consumer.domain.outcome import ResyncError
+from consumer.domain.validation import ProductReference, validate
+from schemas.contract import MAX_ERROR_ROWS, MAX_ERROR_TEXT_CHARACTERS, ErrorCode, canonical_uuid
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 MOST = 10_000
@@ -22,7 +23,7 @@ def refused(references: Sequence[ProductReference], given_id: str | None = None,
     """The rows of the error that comes back, by field."""
     problem = validate(references, given_id, most)
     assert isinstance(problem, ResyncError)
-    assert Code.VALIDATION_FAILED == problem.code
+    assert ErrorCode.VALIDATION_FAILED == problem.code
     return {row.field: row.message for row in problem.field_errors}
 
 
@@ -145,10 +146,10 @@ def test_rows_are_bounded_and_the_message_gives_their_total() -> None:
     problem = validate([reference("x" * 300 + str(n), "\x00") for n in range(2000)], None, MOST)
 
     assert isinstance(problem, ResyncError)
-    assert MAX_ROWS == len(problem.field_errors)
+    assert MAX_ERROR_ROWS == len(problem.field_errors)
     assert "4000" in problem.message
-    assert MAX_TEXT >= len(problem.message)
-    assert all(MAX_TEXT >= len(row.message) for row in problem.field_errors)
+    assert MAX_ERROR_TEXT_CHARACTERS >= len(problem.message)
+    assert all(MAX_ERROR_TEXT_CHARACTERS >= len(row.message) for row in problem.field_errors)
 
 
 def test_no_value_of_the_request_shows_in_the_error() -> None:

@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 
 from consumer.domain.outcome import ResyncError
-from consumer.domain.validation import ProductReference, canonical_uuid, validate
+from consumer.domain.validation import ProductReference, validate
+from schemas.contract import canonical_uuid
 
 pytestmark = pytest.mark.cost
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from consumer.domain.calls import CallFailure
-from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Synchronized
+from consumer.domain.outcome import DeadLettered, Failed, Synchronized
 from consumer.engine.events import (
     MembershipChanged,
     PublishingTrouble,
@@ -15,6 +15,7 @@ from consumer.engine.events import (
     TransactionResult,
 )
 from consumer.engine.policy import Limits
+from schemas.contract import DeadLetterReason
 from tests.unit.engine.world import FIRST, KEY, SECOND, TICK, World, api_key, body, specification
 
 DEADLINE = Limits().request_deadline

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from consumer.domain.authorization import key_digest
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
-from consumer.domain.outcome import DeadLettered, DeadLetterReason, Failed, Partial, Synchronized, Verdict
+from consumer.domain.outcome import DeadLettered, Failed, Partial, Synchronized, Verdict
 from consumer.domain.retry import Backoff
 from consumer.engine.clock import Instant
 from consumer.engine.commands import (
@@ -42,6 +42,7 @@ from consumer.engine.policy import Limits
 from consumer.engine.ports import NotARequest, SchemaNeeded
 from consumer.engine.requests import ReadRange, Record, Request
 from consumer.engine.status import EngineStatus
+from schemas.contract import DeadLetterReason
 
 WALL = 1_700_000_000.0
 KEY = b"operator-key"

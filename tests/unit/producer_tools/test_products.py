@@ -33,12 +33,12 @@ def test_one_id_with_two_skus_names_both_lines() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "is blank"),
-        (" \t", "is blank"),
-        (" a", "begins or ends with white space: ' a'"),
+        ("", "must not be blank"),
+        (" \t", "must not be blank"),
+        (" a", "must not begin or end with white space: ' a'"),
         ("a" * 256, "has 256 characters; at most 255 are allowed"),
-        ("a\x00b", "holds a control character: 'a\\x00b'"),
-        ("a\u200bb", "holds a format character, such as a zero-width space: 'a\\u200bb'"),
+        ("a\x00b", "must not contain control characters: 'a\\x00b'"),
+        ("a\u200bb", "must not contain format characters, such as a zero-width space: 'a\\u200bb'"),
         ("a\udc80", "is not valid Unicode text: 'a\\udc80'"),
     ],
 )

@@ -18,8 +18,8 @@ def test_every_mistake_is_told_at_once() -> None:
 
     assert [
         "clientSpecificationId: 'x' is not a UUID in its 36-character form",
-        "products[0]: miraklProductId is blank",
-        "products[1]: productSku begins or ends with white space: 'S '",
+        "products[0]: miraklProductId must not be blank",
+        "products[1]: productSku must not begin or end with white space: 'S '",
         "requestId: must have 1 to 255 characters, not all blank",
         "requestedBy: is not valid Unicode text",
     ] == str(caught.value).split("\n")

@@ -9,21 +9,12 @@ import pytest
 from consumer import __version__
 from consumer.adapters.kafka.publications import Publications, Topics
 from consumer.adapters.kafka.sink import Publication
-from consumer.domain.outcome import (
-    Code,
-    DeadLettered,
-    DeadLetterReason,
-    Failed,
-    FieldError,
-    Partial,
-    Synchronized,
-    Verdict,
-    error,
-)
+from consumer.domain.outcome import DeadLettered, Failed, FieldError, Partial, ResyncError, Synchronized, Verdict
 from consumer.domain.progress import Progress
 from consumer.engine.admission.headers import read_headers
 from consumer.engine.requests import Assignment, Record, Request
 from schemas.avro.codec import ResultDecoder, ResultEncoder
+from schemas.contract import DeadLetterReason, ErrorCode
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SHOP = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -105,7 +96,7 @@ def test_a_result_carries_exactly_the_headers_of_the_contract() -> None:
 
 
 def test_the_tenant_is_left_out_where_it_is_not_known() -> None:
-    failed = Failed(None, error(Code.API_KEY_INVALID, "no"), COMPLETED)
+    failed = Failed(None, ResyncError(ErrorCode.API_KEY_INVALID, "no"), COMPLETED)
 
     assert "resync-tenant" not in only(published(request(failed, tenant=None)))
 
@@ -155,7 +146,7 @@ def test_correlation_headers_are_repeated_byte_for_byte() -> None:
 
 @pytest.mark.parametrize(
     "verdict",
-    [synchronized(), Failed(None, error(Code.API_KEY_INVALID, "no"), COMPLETED), UNREADABLE],
+    [synchronized(), Failed(None, ResyncError(ErrorCode.API_KEY_INVALID, "no"), COMPLETED), UNREADABLE],
     ids=["synchronized", "failed", "dead"],
 )
 @pytest.mark.parametrize("name", ["dj-api-key", "DJ-API-KEY", "Dj-Api-Key"])
@@ -196,7 +187,7 @@ def test_results_that_share_a_call_are_each_their_own() -> None:
 
 
 def test_a_failure_names_its_error() -> None:
-    problem = error(Code.VALIDATION_FAILED, "wrong", field_errors=[FieldError("products", "none")])
+    problem = ResyncError(ErrorCode.VALIDATION_FAILED, "wrong", field_errors=(FieldError("products", "none"),))
     record = decoded(published(request(Failed(SHOP, problem, COMPLETED))))
 
     assert ("FAILED", 0, SHOP, []) == tuple(
@@ -213,7 +204,7 @@ def test_a_failure_names_its_error() -> None:
 
 
 def test_a_partial_result_lists_what_is_to_be_asked_for_again() -> None:
-    problem = error(Code.CM21_REFUSED, "no")
+    problem = ResyncError(ErrorCode.CM21_REFUSED, "no")
     record = decoded(published(request(Partial(SHOP, ("t-1",), 1, {"b": "2"}, problem, COMPLETED))))
 
     assert "PARTIALLY_SYNCHRONIZED" == record["status"]
@@ -244,7 +235,7 @@ def test_a_reduced_result_keeps_everything_but_the_tail_of_its_tracking_ids() ->
 
 def test_the_smallest_result_still_says_what_happened() -> None:
     products = {f"id-{n}": "s" * 255 for n in range(1000)}
-    problem = error(Code.CM21_UNAVAILABLE, "Not all.")
+    problem = ResyncError(ErrorCode.CM21_UNAVAILABLE, "Not all.")
     verdict = Partial(SHOP, tuple(f"t-{n}" * 200 for n in range(9)), 3, products, problem, COMPLETED)
     made = request(verdict, [("correlation-id", b"x" * 8000), ("kafka_correlationId", b"1")])
 

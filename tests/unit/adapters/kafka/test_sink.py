@@ -13,12 +13,13 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from consumer.adapters.kafka import sink as kafka_out
 from consumer.adapters.kafka.sink import AtLeastOnceSink, Finished, Publication, TransactionalSink
 from consumer.adapters.kafka.source import Membership
-from consumer.domain.outcome import DeadLettered, DeadLetterReason
+from consumer.domain.outcome import DeadLettered
 from consumer.domain.progress import Progress
 from consumer.engine.admission.headers import read_headers
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, PublishingTrouble, TransactionFinished, TransactionResult, TransactionTrouble
 from consumer.engine.requests import Assignment, Record, Request
+from schemas.contract import DeadLetterReason
 
 COMMITTED, ABORTED, UNKNOWN = TransactionResult.COMMITTED, TransactionResult.ABORTED, TransactionResult.UNKNOWN
 Delivered = Callable[[KafkaError | None, Any], None]

@@ -7,7 +7,6 @@ from confluent_kafka import Producer
 
 from consumer.adapters.finding import Level
 from consumer.adapters.kafka.topics import (
-    HEADROOM_BYTES,
     UNCOMPRESSED,
     BrokerUnreachableError,
     TopicAdmin,
@@ -16,6 +15,7 @@ from consumer.adapters.kafka.topics import (
     check_topics,
     names_of,
 )
+from schemas.contract import HEADROOM_BYTES
 from schemas.settings import KafkaSettings, SettingsError, TopicSettings
 
 DAY_MS = 86_400_000

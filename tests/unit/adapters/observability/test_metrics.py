@@ -12,8 +12,8 @@ from prometheus_client.samples import Sample
 from consumer import __version__
 from consumer.adapters.observability.metrics import TABLE, Metrics, ObservedRow, markdown_table
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
-from consumer.domain.outcome import Code
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
+from schemas.contract import ErrorCode
 from tests.support.statuses import IDLE
 
 SPECIFICATION = "0b4ef1f4-5d53-4b0c-8f5c-0d8c8f3f2a11"
@@ -99,7 +99,7 @@ def test_series_of_known_labels_are_there_before_their_first_event() -> None:
     """``increase()`` sees nothing of a counter that begins its life at one."""
     seen = scrape(IDLE)
 
-    assert [seen("resync_results_total", status="FAILED", code=code) for code in Code] == [0] * len(Code)
+    assert [seen("resync_results_total", status="FAILED", code=code) for code in ErrorCode] == [0] * len(ErrorCode)
     assert seen("resync_dead_letters_total", reason="UNKNOWN_SCHEMA") == 0
     assert seen("resync_intake_closed_total", reason="broker") == 0
     assert seen("resync_transaction_duration_seconds_count", kind="abort") == 0

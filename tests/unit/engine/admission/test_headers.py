@@ -2,7 +2,8 @@
 
 import pytest
 
-from consumer.engine.admission.headers import MAX_HEADER_BYTES, MAX_HEADERS, is_secret, read_headers
+from consumer.engine.admission.headers import is_secret, read_headers
+from schemas.contract import MAX_HEADERS, MAX_HEADERS_BYTES
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -64,7 +65,7 @@ def test_what_is_no_trace_is_not_continued(bad: bytes) -> None:
 def test_as_many_headers_as_the_contract_allows_can_be_read() -> None:
     full = [(f"h{n}", b"") for n in range(MAX_HEADERS - 1)]
     size = sum(len(name) for name, _ in full)
-    full.append(("x", b"y" * (MAX_HEADER_BYTES - size - 1)))
+    full.append(("x", b"y" * (MAX_HEADERS_BYTES - size - 1)))
 
     assert read_headers(full).unreadable is None
     assert 64 == len(full)

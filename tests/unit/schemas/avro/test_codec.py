@@ -9,14 +9,7 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.avro.codec import (
-    RequestDecoder,
-    RequestEncoder,
-    ResultDecoder,
-    ResultEncoder,
-    UnknownSchema,
-    write_long,
-)
+from schemas.avro.codec import RequestDecoder, RequestEncoder, ResultDecoder, ResultEncoder, UnknownSchema, write_long
 from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import crc64_avro, requests, results
