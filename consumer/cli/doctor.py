@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from consumer.adapters.finding import Finding
-    from consumer.adapters.kafka.topics import TopicAdmin
     from consumer.domain.model import Directory
     from schemas.settings import Settings
 
@@ -66,15 +65,8 @@ def _examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _examine_settings(settings: Settings) -> Iterator[Finding]:
-    from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.transports import check_settings
-    from consumer.bootstrap import refused_properties
+    from consumer.preflight import check_settings
 
-    mistakes = refused_properties(settings)
-    for mistake in mistakes:
-        yield Finding(Level.FAIL, _SETTINGS, mistake, "Correct it: librdkafka's CONFIGURATION.md lists the values.")
-    if not mistakes:
-        yield Finding(Level.OK, _SETTINGS, "No mistake.")
     yield from check_settings(settings)
 
 
@@ -156,34 +148,21 @@ def _client_specifications(directory: Directory) -> Finding:
 
 def _examine_brokers(settings: Settings) -> Iterator[Finding]:
     from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.kafka.topics import BrokerUnreachableError, NotLetInError, TopicAdmin
+    from consumer.adapters.kafka.topics import BrokerUnreachableError, NotLetInError
+    from consumer.preflight import check_brokers
     from schemas.settings import SettingsError
 
     try:
-        yield from _try_brokers(TopicAdmin(settings.kafka), settings)
+        checked = check_brokers(settings, thorough=True)
     except BrokerUnreachableError as error:
         yield Finding(Level.FAIL, "brokers", error.problem, error.remedy, unreachable=True)
     except NotLetInError as error:
         yield Finding(Level.FAIL, "brokers", error.problem, error.remedy)
     except SettingsError as error:
         yield Finding(Level.FAIL, "brokers", str(error), "Correct the setting.")
-
-
-def _try_brokers(admin: TopicAdmin, settings: Settings) -> Iterator[Finding]:
-    from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.kafka.topics import check_topics, is_embedded, names_of
-    from consumer.adapters.kafka.trial import check_addresses, examine, try_addresses
-    from consumer.bootstrap import broker_times, trial_properties
-
-    metadata = admin.metadata()
-    yield Finding(Level.OK, "brokers", f"{settings.kafka.bootstrap_servers} answers.")
-    addresses = list(check_addresses(try_addresses(metadata)))
-    yield from addresses
-    if all(finding.unreachable for finding in addresses):
-        return
-    yield from check_topics(admin.facts(names_of(settings.topics)), settings.topics)
-    if not is_embedded(metadata):
-        yield from examine(admin.client, metadata, settings, trial_properties(settings), broker_times(settings))
+    else:
+        yield Finding(Level.OK, "brokers", f"{settings.kafka.bootstrap_servers} answers.")
+        yield from checked.findings
 
 
 def _examine_registry(settings: Settings) -> Iterator[Finding]:

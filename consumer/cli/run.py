@@ -27,7 +27,7 @@ def run() -> NoReturn:
         settings = read_all_settings()
         from consumer.adapters.observability.health import AdminAddressError
         from consumer.adapters.schema_registry import SchemaNotRegisteredError
-        from consumer.bootstrap import run as serve
+        from consumer.service import run as serve
 
         with store_troubles(), broker_troubles(), registry_troubles():
             try:

@@ -6,10 +6,11 @@ are a tenth of what they are in earnest.
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from consumer import bootstrap
+from consumer import service
 from consumer.adapters.kafka import sink as kafka_out
 from consumer.adapters.kafka.sink import TransactionalSink
 from consumer.adapters.kafka.source import KafkaSource
@@ -19,7 +20,6 @@ from consumer.engine.core import Core
 TENTH = 0.1
 LONG_SECONDS = 3600
 SCALED = {
-    bootstrap: ("OWNER_LIMIT_SECONDS", "CORE_LIMIT_SECONDS", "PRODUCER_LIMIT_SECONDS"),
     kafka_out: (
         *("CALL_TIMEOUT_SECONDS", "INIT_TIMEOUT_SECONDS", "OFFSETS_TIMEOUT_SECONDS"),
         *("FIRST_PATIENCE_SECONDS", "MOST_PATIENCE_SECONDS"),
@@ -29,6 +29,9 @@ STUCK = {"owner": (KafkaSource, "_turn"), "core": (Core, "_tick"), "producer": (
 
 
 def _scale() -> None:
+    policy = service.POLICY
+    limits = {name: TENTH * getattr(policy, name) for name in ("owner_limit", "core_limit", "producer_limit")}
+    service.POLICY = replace(policy, **limits)  # type: ignore[misc]  # a constant, for everybody else
     for module, names in SCALED.items():
         for name in names:
             setattr(module, name, TENTH * getattr(module, name))

@@ -74,7 +74,7 @@ def _told_to_stop_amid_garbage() -> None:
 
 
 UNENDING: Final[dict[str, Callable[[], None]]] = {
-    "start": partial(setattr, bootstrap, "_topic_sizes", stand_still),
+    "start": partial(setattr, bootstrap, "require_brokers", stand_still),
     "start, told to stop": _told_to_stop_amid_garbage,
     "loop": partial(setattr, Core, "_stop_requested", stand_still),
     "cancelled call": partial(setattr, Cm21, "synchronize", _never_mind),

@@ -16,8 +16,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 )
 
 from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka.properties import Times
 from consumer.adapters.kafka.remedies import Named, remedy
-from schemas.settings import Delivery, Settings, TopicSettings
+from schemas.settings import Settings, TopicSettings
 
 CONNECT_SECONDS = 3.0
 """For one connection to an advertised address."""
@@ -37,15 +38,6 @@ _NO_COORDINATOR = frozenset(
     }
 )
 _READY = "The brokers agree."
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """What the brokers bound, in milliseconds."""
-
-    session: int | None
-    """``None``: the broker decides it (KIP-848)."""
-    transaction: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,21 +240,3 @@ def _check_transaction_log(subject: str, number: Any, brokers: int, times: Times
             f"Its transaction.max.timeout.ms is {longest}, and our transactions may last {times.transaction} ms.",
             "Raise it, or lower transaction.timeout.ms in RESYNC_KAFKA__PROPERTIES.",
         )
-
-
-# -- the whole -----------------------------------------------------------------------------------------
-
-
-def examine(
-    admin: AdminClient,
-    metadata: ClusterMetadata,
-    settings: Settings,
-    producer_properties: Mapping[str, Any],
-    times: Times,
-) -> Iterator[Finding]:
-    """Try all of it on brokers that can be reached."""
-    exactly_once = settings.kafka.delivery is Delivery.EXACTLY_ONCE
-    yield from check_rights(admin, settings.topics, settings.kafka.group_id)
-    if exactly_once:
-        yield check_transaction(settings, producer_properties)
-    yield from check_bounds(admin, metadata.brokers, times, exactly_once=exactly_once)

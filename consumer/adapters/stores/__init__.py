@@ -14,6 +14,7 @@ from consumer.adapters.stores.client_specifications import (
 )
 from consumer.adapters.stores.database import StoreTrouble, check_schema, create_engine, open_to_others, redacted
 from consumer.adapters.stores.directory import DirectoryReader
+from consumer.adapters.stores.directory_source import StoredDirectory
 from consumer.adapters.stores.encryption import Binding, Encryption, EncryptionKeysError, new_key, read_credential
 from consumer.adapters.stores.rows import AdministrationError
 from consumer.adapters.stores.tables import DEFAULT_CONCURRENT_CALLS, DEFAULT_PRODUCTS_PER_CALL, DEFAULT_TENANT
@@ -36,6 +37,7 @@ __all__ = [
     "SpecificationChanges",
     "SpecificationOptions",
     "StoreTrouble",
+    "StoredDirectory",
     "check_schema",
     "create_engine",
     "new_key",

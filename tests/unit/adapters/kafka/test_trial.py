@@ -9,8 +9,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka.properties import Times
 from consumer.adapters.kafka.refusals import refusal
-from consumer.adapters.kafka.trial import Times, check_addresses, check_bounds, try_addresses
+from consumer.adapters.kafka.trial import check_addresses, check_bounds, try_addresses
 from consumer.adapters.transports import check_base_urls, check_settings
 from schemas.settings import load
 

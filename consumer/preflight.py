@@ -1,0 +1,114 @@
+"""Checks that ``run`` and ``doctor`` share: the settings, and what the service needs of Kafka.
+
+``doctor`` shows every finding. ``run`` logs the risks, ends with the failures, and keeps the topics' sizes.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka.properties import (
+    DEFAULT_MESSAGE_BYTES,
+    MessageSizes,
+    broker_times,
+    producer_properties,
+    refused_properties,
+)
+from consumer.adapters.kafka.topics import (
+    BrokerUnreachableError,
+    KafkaTroubleError,
+    TopicAdmin,
+    TopicFacts,
+    check_topics,
+    is_embedded,
+    names_of,
+)
+from consumer.adapters.kafka.trial import (
+    check_addresses,
+    check_bounds,
+    check_rights,
+    check_transaction,
+    try_addresses,
+)
+from consumer.adapters.transports import check_settings as check_transports
+from schemas.settings import Delivery, Settings, SettingsError
+
+SETTINGS = "settings"
+"""Subject of the findings about settings."""
+
+_log = logging.getLogger(__name__)
+
+
+def check_settings(settings: Settings) -> Iterator[Finding]:
+    """Check what only the libraries can tell of the settings, and which connections are not encrypted."""
+    mistakes = refused_properties(settings)
+    for mistake in mistakes:
+        yield Finding(Level.FAIL, SETTINGS, mistake, "Correct it: librdkafka's CONFIGURATION.md lists the values.")
+    if not mistakes:
+        yield Finding(Level.OK, SETTINGS, "No mistake.")
+    yield from check_transports(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokersChecked:
+    """What was found of the brokers and the topics."""
+
+    findings: tuple[Finding, ...]
+    topics: Mapping[str, TopicFacts]
+    """Topics that exist, by name; empty also where no advertised address can be reached."""
+
+    @property
+    def unreachable(self) -> bool:
+        """No broker can be reached where it says that it is."""
+        return bool(self.findings) and all(finding.unreachable for finding in self.findings)
+
+
+def check_brokers(settings: Settings, *, thorough: bool) -> BrokersChecked:
+    """Check addresses, topics and rights; ``thorough``: also a transaction and the limits of the brokers.
+
+    Raises what ``TopicAdmin.metadata`` raises where no broker answers, or none lets us in.
+    """
+    admin = TopicAdmin(settings.kafka)
+    metadata = admin.metadata()
+    addresses = BrokersChecked(tuple(check_addresses(try_addresses(metadata))), {})
+    if addresses.unreachable:
+        return addresses
+    findings = list(addresses.findings)
+    topics = admin.facts(names_of(settings.topics))
+    findings += check_topics(topics, settings.topics)
+    if not is_embedded(metadata):
+        exactly_once = settings.kafka.delivery is Delivery.EXACTLY_ONCE
+        findings += check_rights(admin.client, settings.topics, settings.kafka.group_id)
+        if thorough and exactly_once:
+            findings.append(check_transaction(settings, producer_properties(settings)))
+        if thorough:
+            times = broker_times(settings)
+            findings += check_bounds(admin.client, metadata.brokers, times, exactly_once=exactly_once)
+    return BrokersChecked(tuple(findings), topics)
+
+
+def require_settings(settings: Settings) -> None:
+    """Raise ``SettingsError`` where librdkafka objects to the operator's properties."""
+    if mistakes := refused_properties(settings):
+        raise SettingsError(mistakes)
+
+
+def require_brokers(settings: Settings) -> MessageSizes:
+    """Return the sizes of the topics; raise ``KafkaTroubleError`` where the service could not work.
+
+    Risks are logged, and so are single brokers that cannot be reached.
+    """
+    checked = check_brokers(settings, thorough=False)
+    if checked.unreachable:
+        raise BrokerUnreachableError(checked.findings[0].message, checked.findings[0].remedy)
+    failed = []
+    for finding in checked.findings:
+        if finding.level is Level.WARN or finding.unreachable:
+            _log.warning("%s: %s %s", finding.subject, finding.message, finding.remedy)
+        elif finding.level is Level.FAIL:
+            failed.append(f"{finding.subject}: {finding.message} {finding.remedy}")
+    if failed:
+        raise KafkaTroubleError("\n".join(failed))
+    limits = (checked.topics[name].limits for name in names_of(settings.topics))
+    return MessageSizes(*(each.max_message_bytes if each is not None else DEFAULT_MESSAGE_BYTES for each in limits))

@@ -1,0 +1,23 @@
+"""Whatever goes wrong with the stores is a trouble of ours, in the engine's words."""
+
+from typing import cast
+
+import pytest
+
+from consumer.adapters.stores import DirectoryReader, StoredDirectory, StoreTrouble
+from consumer.domain.model import Directory
+from consumer.engine.ports import SourceTrouble
+
+
+@pytest.mark.parametrize(
+    "problem", [ValueError("a row"), OverflowError("a number"), StoreTrouble("away", missing_or_old=False)]
+)
+def test_whatever_the_database_provokes_is_a_trouble_and_never_the_end(problem: Exception) -> None:
+    class Reader:
+        warnings = ()
+
+        def read(self, _: int | None) -> Directory | None:
+            raise problem
+
+    with pytest.raises(SourceTrouble):
+        StoredDirectory(cast("DirectoryReader", Reader())).read(None)
