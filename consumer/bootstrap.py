@@ -2,10 +2,12 @@
 
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import confluent_kafka
 
+from consumer.adapters.event_trace import open_trace
 from consumer.adapters.kafka.properties import (
     MessageSizes,
     consumer_properties,
@@ -25,9 +27,11 @@ from consumer.adapters.observability.outcome_log import OutcomeLog
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.adapters.schema_registry import RegistrySchemas
 from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory, check_schema, create_engine
+from consumer.engine.admission.precedence import Precedence
 from consumer.engine.core import Core
-from consumer.engine.driver import Driver
+from consumer.engine.driver import Driver, EventRecorder
 from consumer.engine.policy import Limits
+from consumer.engine.trace import EventTrace
 from consumer.preflight import require_brokers, require_settings
 from schemas.settings import Delivery, Settings
 
@@ -66,11 +70,10 @@ def wire(settings: Settings, logs: Logs) -> Parts:
         schemas.result_encoder(settings.topics.results),
         sizes.dead_letters - DEAD_LETTER_OWN_BYTES,
     )
-    limits = Limits(request_deadline=settings.request_deadline, max_products=settings.max_products_per_request)
-    core = Core(reader, limits, salt=uuid.uuid4().hex, encodings=string_encodings)
+    core, record = _core(settings, reader)
     metrics = Metrics(lambda: driver.status, librdkafka=confluent_kafka.libversion()[0])
     observers = Observers(metrics, OutcomeLog(logs.requests, settings.topics.requests))
-    driver = Driver(core, Cm21(settings.call_timeout), directory, schemas, observers.call_finished)
+    driver = Driver(core, Cm21(settings.call_timeout), directory, schemas, observers.call_finished, record)
     source = KafkaSource(
         consumer_properties(settings, sizes.requests),
         settings.topics.requests,
@@ -83,6 +86,17 @@ def wire(settings: Settings, logs: Logs) -> Parts:
     driver.connect(source, sink)
     topic_watch = TopicWatch(settings.kafka.admin_properties(), settings.topics.requests, source.topic_is)
     return Parts(driver, source, sink, topic_watch, metrics)
+
+
+def _core(settings: Settings, reader: RequestReader) -> tuple[Core, EventRecorder | None]:
+    """Make the core, and what records its events if they are to be traced."""
+    limits = Limits(request_deadline=settings.request_deadline, max_products=settings.max_products_per_request)
+    salt = uuid.uuid4().hex
+    if settings.event_trace_file is None:
+        return Core(reader, limits, salt, precedence=partial(Precedence, string_encodings)), None
+    file = open_trace(settings.event_trace_file)
+    trace = EventTrace(file.write, reader, string_encodings, limits, salt)
+    return Core(trace, limits, salt, precedence=trace.precedence), trace.record
 
 
 def _sink(

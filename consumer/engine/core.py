@@ -23,7 +23,7 @@ from consumer.domain.retry import Backoff
 from consumer.engine.admission.decisions import AwaitDirectory, Behind, Decision, Intake, millis
 from consumer.engine.admission.headers import read_headers
 from consumer.engine.admission.lookups import SchemaLookups
-from consumer.engine.admission.precedence import SEARCH_DISCOUNT, Encodings, Precedence, plain_encodings
+from consumer.engine.admission.precedence import SEARCH_DISCOUNT, Precedence
 from consumer.engine.clock import Instant, Standstill
 from consumer.engine.commands import (
     Command,
@@ -99,7 +99,7 @@ _UNKNOWN = TransactionTrouble("transactions end without an answer: look at the K
 
 
 class Core:
-    """The state machine. ``salt`` makes the jitter of replicas differ; ``encodings`` are those of the decoder."""
+    """The state machine. ``salt`` makes the jitter of replicas differ; ``precedence`` makes that of an assignment."""
 
     def __init__(
         self,
@@ -107,10 +107,10 @@ class Core:
         limits: Limits,
         salt: str = "",
         backoff: Backoff | None = None,
-        encodings: Encodings = plain_encodings,
+        precedence: Callable[[], Precedence] = Precedence,
     ) -> None:
         self.commands: list[Command] = []
-        self._encodings = encodings
+        self._precedence = precedence
         self._limits = limits
         self._call_margin = limits.call_margin
         self._salt = salt
@@ -197,7 +197,7 @@ class Core:
             self._tally.maps_ignored += 1
             bitmap = b""
         progress = Progress(offset, bitmap, event.topic_id)
-        assignment = Assignment(partition, event.epoch, progress, precedence=Precedence(self._encodings))
+        assignment = Assignment(partition, event.epoch, progress, precedence=self._precedence())
         assignment.committed_offset = offset
         self._assignments[partition] = assignment
         self.commands.append(Resume([partition]))  # a pause of its former assignment may still be on its way

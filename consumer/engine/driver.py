@@ -10,7 +10,7 @@ import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
@@ -57,6 +57,8 @@ STATUS_SECONDS = 0.25
 _SHORTEST_WAIT = 0.001
 
 CallObserver: TypeAlias = Callable[[CallOutcome, float, StartCall], None]
+EventRecorder: TypeAlias = Callable[[Event, Instant, Sequence[Command]], None]
+"""Told of each event that was handled, when, and of the commands that came out."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,12 +78,14 @@ class Driver:
         directory: DirectorySource,
         schemas: SchemaSource,
         observe_call: CallObserver = lambda *_: None,
+        record: EventRecorder | None = None,
     ) -> None:
         self._core = core
         self._calls = calls
         self._directory = directory
         self._schemas = schemas
         self._observe_call = observe_call
+        self._record = record
         self._inbox: deque[Event] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._awake = asyncio.Event()
@@ -127,9 +131,9 @@ class Driver:
                 self.progress_at = at.mono
                 if not self._inbox or at.mono - ticked_at >= TICK_SECONDS:
                     ticked_at = at.mono
-                    self._core.handle(Tick(), at)
+                    self._handle(Tick(), at)
                 else:
-                    self._core.handle(self._inbox.popleft(), at)
+                    self._handle(self._inbox.popleft(), at)
                 self._carry_out()
                 self._publish(at)
                 await asyncio.sleep(0)  # calls and answers have their turn between two lists of records
@@ -140,6 +144,13 @@ class Driver:
         """Turn no further, whatever is unfinished: nothing uncommitted counts."""
         self._stopped.set()
         self._awake.set()
+
+    def _handle(self, event: Event, at: Instant) -> None:
+        try:
+            self._core.handle(event, at)
+        finally:  # the event that a defect shows in is worth most
+            if self._record is not None:
+                self._record(event, at, self._core.commands)
 
     async def _wait(self) -> None:
         """Until there is an event, or something is due."""

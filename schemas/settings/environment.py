@@ -43,6 +43,7 @@ Edge: TypeAlias = Literal[
     "insecure_hosts",
     "admin",
     "log",
+    "event_trace_file",
     "api_key",
 ]
 """A field of ``Settings``: what a command says that it uses."""

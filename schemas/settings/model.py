@@ -391,6 +391,9 @@ class Settings(_Edge):
     )
     admin: AdminSettings = Field(default_factory=AdminSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    event_trace_file: Path | None = Field(
+        default=None, description="Write a replayable trace of the engine's events there, at most 64 MiB; unset: none."
+    )
     api_key: SecretStr | None = Field(
         default=None, repr=False, description="The API key that `mirakl-resync` sends with its requests."
     )

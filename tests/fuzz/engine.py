@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -9,6 +10,7 @@ from consumer.adapters.kafka.publications import Publications, Topics
 from consumer.adapters.kafka.sink import Publication
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
+from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Commit, ConfirmDirectory, LookUpSchema, StartCall
 from consumer.engine.core import Core
@@ -56,7 +58,11 @@ class World:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._reader = RequestReader(registry=True, max_bytes=1 << 20)
-        self._core = Core(self._reader, Limits(request_deadline=100.0, max_products=20), encodings=string_encodings)
+        self._core = Core(
+            self._reader,
+            Limits(request_deadline=100.0, max_products=20),
+            precedence=partial(Precedence, string_encodings),
+        )
         self._publications = Publications(Topics("requests", "results", "dlq"), "group", ResultEncoder(), 1 << 20)
         self._at = Instant(0.0, 1.7e9)
         self._said = False

@@ -4,9 +4,12 @@ import argparse
 import sys
 import time
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import mkdtemp
 
 from tests.simulation.planted import BUGS, seeds_until_found
-from tests.simulation.runs import Finding, run_seeds, shrink, story
+from tests.simulation.replay import ReplayError, replay
+from tests.simulation.runs import Finding, recorded, run_seeds, shrink, story
 
 LIST = 25
 """Seeds that one process runs before it reports."""
@@ -20,6 +23,10 @@ def main() -> int:
     options = _options()
     if options.planted:
         return _planted()
+    if options.replay is not None:
+        return _replay(options.replay)
+    if options.seed is not None and options.record is not None:
+        return _record(options.seed, options.record)
     if options.seed is not None:
         return _tell(shrink(options.seed) if options.shrink else story(options.seed), options.seed, whole=options.trace)
     return _many(options.start, options.seeds, options.seconds, options.jobs)
@@ -34,6 +41,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="this schedule alone, told")
     parser.add_argument("--trace", action="store_true", help="with --seed: the whole of its trace")
     parser.add_argument("--shrink", action="store_true", help="with --seed: with as few records and faults as it takes")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="with --seed: keep what each process's core did")
+    parser.add_argument(
+        "--replay", type=Path, metavar="FILE", help="run a trace through the core again; 1 if it does something else"
+    )
     parser.add_argument(
         "--planted", action="store_true", help="plant bugs, and tell after how many schedules each is found"
     )
@@ -56,6 +67,7 @@ def _many(start: int, count: int, seconds: float, jobs: int) -> int:
                 print(f"    replay: python -m tests.simulation --seed {finding.seed} --trace", flush=True)
                 if bad == 1:
                     _tell(story(finding.seed), finding.seed, whole=False)
+                    _record(finding.seed, Path(mkdtemp(prefix="simulation-")))
     took = time.monotonic() - began
     print(
         f"{done} schedules from seed {start} on in {took:.0f} s: {done / took:.1f} a second, {bad} of them broke a law"
@@ -81,6 +93,33 @@ def _tell(finding: Finding | None, seed: int, *, whole: bool) -> int:
     print("\n".join(told))
     print(f"seed {seed}: {finding.text}")
     return 1
+
+
+def _record(seed: int, directory: Path) -> int:
+    """Keep the traces of a seed's processes, and see whether each leads to the same commands again."""
+    directory.mkdir(parents=True, exist_ok=True)
+    codes = []
+    for process, lines in recorded(seed).items():
+        file = directory / f"{seed}-{process}.trace"
+        file.write_text("".join(lines))
+        print(f"    replay: python -m tests.simulation --replay {file}", flush=True)
+        codes.append(_replay(file, quiet=True))
+    return max(codes, default=0)
+
+
+def _replay(file: Path, *, quiet: bool = False) -> int:
+    events = commands = 0
+    with file.open() as lines:
+        try:
+            for step in replay(lines):
+                events, commands = events + 1, commands + len(step.commands)
+                if not quiet and step.commands:
+                    print(step)
+        except ReplayError as difference:
+            print(difference)
+            return 1
+    print(f"{events} events led to the same {commands} commands")
+    return 0
 
 
 def _planted() -> int:

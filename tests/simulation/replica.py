@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from consumer.domain.model import ClientSpecification
 from consumer.domain.outcome import DeadLettered, Verdict
+from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import (
     Command,
@@ -29,6 +30,7 @@ from consumer.engine.driver import TICK_SECONDS
 from consumer.engine.events import Event, StopRequested, Tick
 from consumer.engine.requests import Request
 from consumer.engine.status import FetchBudget
+from consumer.engine.trace import EventTrace, Write
 from tests.simulation.kafka import Network
 from tests.simulation.loop import Process, Steps
 from tests.simulation.mirakl import SentCall
@@ -94,7 +96,14 @@ class Replica:
         self.network = Network(self, world.broker)
         self.decoder = TaughtDecoder(world.records)
         limits = replace(plan.limits, event_bytes=plan.event_bytes)
-        self.core = Core(self.decoder, limits, salt=f"{plan.seed}/{self.process.name}", encodings=named_in_value)
+        salt = f"{plan.seed}/{self.process.name}"
+        self.recorder: EventTrace | None = None
+        if world.recorded is None:
+            self.core = Core(self.decoder, limits, salt, precedence=partial(Precedence, named_in_value))
+        else:
+            lines = world.recorded.setdefault(self.process.name, [])
+            self.recorder = EventTrace(_keep_in(lines), self.decoder, named_in_value, limits, salt)
+            self.core = Core(self.recorder, limits, salt, precedence=self.recorder.precedence)
         self.calls: dict[int, SentCall] = {}
         """Calls in flight, by the number that the core gave them."""
         self.queued: dict[Request, int] = {}
@@ -226,14 +235,14 @@ class Replica:
         try:
             if not self._inbox or at.mono - self._ticked_at >= TICK_SECONDS:
                 self._ticked_at = at.mono
-                self.core.handle(Tick(), at)
+                self._handle(Tick(), at)
                 self._carry_out()
                 self.world.laws.ticked(self, at)
                 self.world.promises.ticked(self, at)
             for _ in range(len(self._inbox)):
                 event = self._inbox.popleft()
                 self.world.handles(self, event, at)
-                self.core.handle(event, at)
+                self._handle(event, at)
                 self._carry_out()
                 self.world.promises.ended(self)
         except (KAFKA_IN.OwnerThreadError, KafkaException) as problem:
@@ -243,6 +252,13 @@ class Replica:
         self.fetch_budget = self.core.fetch_budget
         self.world.laws.turned(self)
         self._turn_again(at)
+
+    def _handle(self, event: Event, at: Instant) -> None:
+        try:
+            self.core.handle(event, at)
+        finally:
+            if self.recorder is not None:
+                self.recorder.record(event, at, self.core.commands)
 
     def _turn_again(self, at: Instant) -> None:
         """At the next tick, or when the core has something to do."""
@@ -300,6 +316,14 @@ class Replica:
     @known_version.setter
     def known_version(self, version: int | None) -> None:
         self._known_version = version
+
+
+def _keep_in(lines: list[str]) -> Write:
+    def write(line: str) -> bool:
+        lines.append(line)
+        return True
+
+    return write
 
 
 def _told(command: Command) -> str:

@@ -2,7 +2,8 @@
 
 import gc
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -68,6 +69,14 @@ def history(seed: int) -> Sequence[str]:
     world = World(make_plan(seed), tracing=True)
     world.run()
     return world.told
+
+
+def recorded(seed: int) -> Mapping[str, Sequence[str]]:
+    """What the cores of each process did in a seed's run: process -> the lines of its trace, for ``replay``."""
+    world = World(make_plan(seed), recording=True)
+    with suppress(Exception):  # what is wrong has been found before; here the way to it counts
+        world.run()
+    return world.recorded or {}
 
 
 def shrink(seed: int) -> Finding | None:

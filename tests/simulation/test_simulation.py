@@ -10,7 +10,8 @@ from random import SystemRandom
 import pytest
 
 from tests.simulation.planted import BUGS, Bug, seeds_until_found
-from tests.simulation.runs import history
+from tests.simulation.replay import replay
+from tests.simulation.runs import history, recorded
 
 ROOT = Path(__file__).parents[2]
 FIXED, RANDOM = 2000, 200
@@ -38,6 +39,14 @@ def test_the_laws_hold_in_schedules_that_nobody_has_seen_before() -> None:
 
 def test_a_seed_decides_everything() -> None:
     assert history(7) == history(7)
+
+
+@pytest.mark.parametrize("seed", [7, 41, 203])
+def test_what_the_cores_did_can_be_replayed(seed: int) -> None:
+    traces = recorded(seed)
+    assert traces
+    for lines in traces.values():
+        assert len(lines) - 1 == len(list(replay(lines)))
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)

@@ -36,9 +36,11 @@ _OF_A_REPLICA = frozenset({"crash", "terminate", "freeze", "expel", "slow core"}
 class World:
     """One run of one plan."""
 
-    def __init__(self, plan: Plan, *, tracing: bool = False) -> None:
+    def __init__(self, plan: Plan, *, tracing: bool = False, recording: bool = False) -> None:
         self.plan = plan
         self.tracing = tracing
+        self.recorded: dict[str, list[str]] | None = {} if recording else None
+        """Process -> the lines of its trace, which ``replay`` reads."""
         self.told: list[str] = []
         self.loop = Loop()
         self.loop.now = 100.0

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from consumer.domain.authorization import key_digest
@@ -10,6 +11,7 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.outcome import DeadLettered, Failed, Partial, Synchronized, Verdict
 from consumer.domain.retry import Backoff
+from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import (
     Command,
@@ -132,7 +134,7 @@ class World:
         self.decoder = JsonDecoder()
         self.limits = limits or Limits()
         backoff = Backoff(first=1.0, factor=2.0, ceiling=30.0, jitter=0.0)
-        self.core = Core(self.decoder, self.limits, backoff=backoff, encodings=json_encodings)
+        self.core = Core(self.decoder, self.limits, backoff=backoff, precedence=partial(Precedence, json_encodings))
         self.now = 1000.0
         self.directory = directory(*(specifications or (specification(),)))
         self.changed = True
