@@ -30,7 +30,7 @@ demo: $(VENV)/.runtime ## the whole system on embedded parts, with real requests
 	@$(BIN)/mirakl-resync demo $(ARGS)
 
 test: $(VENV)/.development ## all tests that can run here; names at the end what could not run, and why
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --quiet $(ARGS)
 
 unit: $(VENV)/.development ## the unit tests alone, on all cores: no Java, no Docker, under a minute
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto --quiet $(ARGS)

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import kafka, postgres, registry
 from tests.support.parts import Part, PartMissing, docker_runs
 from tests.support.secured_kafka import SecuredKafka
 from tests.support.topics import Topics, create_topics, delete_topics
+
+ON_REAL_PARTS = ("tests/chaos/", "tests/contract/", "tests/integration/")
 
 PARTS = {
     "docker_engine": "docker",
@@ -121,6 +124,21 @@ def _running(make: Callable[[], AnyPart]) -> Iterator[AnyPart]:
         yield part
     finally:
         part.remove()
+
+
+class _RealPartsOnOneWorker(LoadScopeScheduling):  # type: ignore[misc]  # untyped
+    """Tests on real parts mostly wait: one worker runs them all, on one set of parts; the others use the CPU.
+
+    xdist's own groups have no effect with pytest 9.2, whose node ids no longer take a suffix.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "real parts" if nodeid.startswith(ON_REAL_PARTS) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Deal the tests out to the workers."""
+    return _RealPartsOnOneWorker(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
