@@ -15,6 +15,7 @@ from schemas.settings.environment import (
     load,
     redacted_url,
 )
+from schemas.settings.gateway import GatewaySettings
 from schemas.settings.model import (
     AdminSettings,
     Delivery,
@@ -34,6 +35,7 @@ __all__ = [
     "AdminSettings",
     "Delivery",
     "Edge",
+    "GatewaySettings",
     "GroupProtocol",
     "KafkaSettings",
     "LogFormat",

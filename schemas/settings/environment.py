@@ -42,6 +42,7 @@ Edge: TypeAlias = Literal[
     "max_request_bytes",
     "insecure_hosts",
     "admin",
+    "gateway",
     "log",
     "event_trace_file",
     "api_key",

@@ -9,13 +9,11 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationInfo,
@@ -30,8 +28,9 @@ from schemas.contract import (
     REQUESTS_TOPIC,
     RESULTS_TOPIC,
 )
-from schemas.settings.durations import parse_duration
-from schemas.settings.foreign import PORTS, check_authorities, check_database_url, check_host, check_url
+from schemas.settings.fields import Duration, EdgeModel, Host, lower, separated
+from schemas.settings.foreign import PORTS, check_authorities, check_database_url, check_url
+from schemas.settings.gateway import GatewaySettings
 from schemas.settings.librdkafka import CONSUMER_ONLY, FILES, PRODUCER_ONLY, refusals
 
 
@@ -76,33 +75,11 @@ class LoggedRequests(StrEnum):
     FAILED = "failed"
 
 
-def _seconds(given: object) -> object:
-    return parse_duration(given) if isinstance(given, str) else given
-
-
-def _separated(given: object) -> object:
-    if not isinstance(given, str):
-        return given
-    return tuple(part for part in (part.strip() for part in given.split(",")) if part)
-
-
-def _lower(given: object) -> object:
-    return given.lower() if isinstance(given, str) else given
-
-
 def _bare_hosts(hosts: frozenset[str]) -> frozenset[str]:
     for host in hosts:
         if host.count(":") == 1 or not host.isprintable() or any(character in " /@[]" for character in host):
             raise ValueError("must be host names alone, comma-separated: without http://, port or path")
     return hosts
-
-
-Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds)]
-"""Seconds."""
-
-
-class _Edge(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
 
 _BROKER = re.compile(r"(?:[A-Z_]+://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:,/\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -162,7 +139,7 @@ def _as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class KafkaSettings(_Edge):
+class KafkaSettings(EdgeModel):
     """The brokers, our group on them, and how results are delivered."""
 
     bootstrap_servers: Annotated[str, AfterValidator(_brokers)] = Field(
@@ -172,7 +149,7 @@ class KafkaSettings(_Edge):
         default="mirakl-resync",
         description="The consumer group; transactional ids begin with it. The same for all replicas.",
     )
-    group_protocol: Annotated[GroupProtocol, BeforeValidator(_lower)] = Field(
+    group_protocol: Annotated[GroupProtocol, BeforeValidator(lower)] = Field(
         default=GroupProtocol.CLASSIC,
         description="`classic`, or `consumer` (KIP-848; a killed replica's partitions then wait 45 s).",
     )
@@ -180,7 +157,7 @@ class KafkaSettings(_Edge):
         default=None,
         description="Static membership: stable and unique per replica, so that a restarted replica goes on at once.",
     )
-    delivery: Annotated[Delivery, BeforeValidator(_lower)] = Field(
+    delivery: Annotated[Delivery, BeforeValidator(lower)] = Field(
         default=Delivery.EXACTLY_ONCE,
         description="`exactly-once`, or `at-least-once` for brokers without transactions.",
     )
@@ -231,7 +208,7 @@ class KafkaSettings(_Edge):
         return {"bootstrap.servers": self.bootstrap_servers, **chosen}
 
 
-class TopicSettings(_Edge):
+class TopicSettings(EdgeModel):
     """The three topics."""
 
     requests: Annotated[str, AfterValidator(_topic)] = Field(
@@ -270,12 +247,7 @@ def _basic_user(given: str) -> str:
     return given
 
 
-def _host(given: str) -> str:
-    check_host(given)
-    return given
-
-
-class SchemaRegistrySettings(_Edge):
+class SchemaRegistrySettings(EdgeModel):
     """A Confluent-compatible schema registry; without a URL the system works on its bundled schemas."""
 
     url: Annotated[str, AfterValidator(_registry_url)] | None = Field(
@@ -297,26 +269,26 @@ class SchemaRegistrySettings(_Edge):
         return password
 
 
-class AdminSettings(_Edge):
+class AdminSettings(EdgeModel):
     """Where health and metrics are served."""
 
-    host: Annotated[str, AfterValidator(_host)] = Field(
+    host: Host = Field(
         default="0.0.0.0",  # noqa: S104  probes and scrapers come from other hosts
         description="The address that serves `/livez`, `/readyz` and `/metrics`.",
     )
     port: int = Field(default=8080, ge=0, le=65_535, description="Its port; 0: any that is free.")
 
 
-class LogSettings(_Edge):
+class LogSettings(EdgeModel):
     """What is logged, and how."""
 
-    level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+    level: Annotated[LogLevel, BeforeValidator(lower)] = Field(
         default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
     )
-    format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+    format: Annotated[LogFormat, BeforeValidator(lower)] = Field(
         default=LogFormat.AUTO, description="`json`, `console`, or `auto`: console on a terminal, else JSON."
     )
-    requests: Annotated[LoggedRequests, BeforeValidator(_lower)] = Field(
+    requests: Annotated[LoggedRequests, BeforeValidator(lower)] = Field(
         default=LoggedRequests.ALL, description="One line per answered request: `all`, or only the `failed` ones."
     )
 
@@ -346,7 +318,7 @@ def _fernet_keys(given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return given
 
 
-class Settings(_Edge):
+class Settings(EdgeModel):
     """All that can be set, for both programs."""
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
@@ -357,12 +329,10 @@ class Settings(_Edge):
         repr=False,
         description="SQLAlchemy URL of the stores: SQLite for a single host, `postgresql+psycopg://` in production.",
     )
-    encryption_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_separated), AfterValidator(_fernet_keys)] = (
-        Field(
-            default=(),
-            repr=False,
-            description="Fernet keys for the stored credentials, comma-separated; the first encrypts, all decrypt.",
-        )
+    encryption_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(separated), AfterValidator(_fernet_keys)] = Field(
+        default=(),
+        repr=False,
+        description="Fernet keys for the stored credentials, comma-separated; the first encrypts, all decrypt.",
     )
     request_deadline: Duration = Field(
         default=REQUEST_DEADLINE_SECONDS,
@@ -384,12 +354,13 @@ class Settings(_Edge):
         default=MAX_REQUEST_BYTES, ge=1_024, le=134_217_728, description="A larger request is dead-lettered."
     )
     insecure_hosts: Annotated[
-        frozenset[str], BeforeValidator(_separated), BeforeValidator(_lower), AfterValidator(_bare_hosts)
+        frozenset[str], BeforeValidator(separated), BeforeValidator(lower), AfterValidator(_bare_hosts)
     ] = Field(
         default=frozenset(),
         description="Host names whose Mirakl may be called over plain http, comma-separated.",
     )
     admin: AdminSettings = Field(default_factory=AdminSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     log: LogSettings = Field(default_factory=LogSettings)
     event_trace_file: Path | None = Field(
         default=None, description="Write a replayable trace of the engine's events there, at most 64 MiB; unset: none."

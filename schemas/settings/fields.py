@@ -1,0 +1,42 @@
+"""What the models of the settings have in common: their base, and the types of fields that several of them use."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from schemas.settings.durations import parse_duration
+from schemas.settings.foreign import check_host
+
+
+class EdgeModel(BaseModel):
+    """The settings of one edge: frozen, no unknown field, and no message that repeats a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+def _seconds(given: object) -> object:
+    return parse_duration(given) if isinstance(given, str) else given
+
+
+def separated(given: object) -> object:
+    """Split a comma-separated text; anything else is for pydantic to judge."""
+    if not isinstance(given, str):
+        return given
+    return tuple(part for part in (part.strip() for part in given.split(",")) if part)
+
+
+def lower(given: object) -> object:
+    """Return a text in lower case; anything else is for pydantic to judge."""
+    return given.lower() if isinstance(given, str) else given
+
+
+def _checked_host(given: str) -> str:
+    check_host(given)
+    return given
+
+
+Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds)]
+"""Seconds."""
+
+Host: TypeAlias = Annotated[str, AfterValidator(_checked_host)]
+"""A host name or an address that name resolution takes."""
