@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import ClusterMetadata, TopicMetadata  # type: ignore[attr-defined]  # public, yet not marked
+from confluent_kafka.admin import AdminClient, ClusterMetadata, TopicMetadata  # type: ignore[attr-defined]  # public, yet not marked
 
 from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
 from schemas.settings import KafkaSettings
@@ -86,12 +86,17 @@ class Connection:
             raise MisconfiguredError("RESYNC_KAFKA__BOOTSTRAP_SERVERS is not set: name the brokers, host:port.")
         self._settings = settings
         self._trouble: KafkaError | None = None
+        self.all_down_at = 0.0
+        """When a handle last reported that it has lost all brokers, monotonic; 0: never."""
 
-    def producer(self, max_message_bytes: int) -> Producer:
-        """Make an idempotent producer, which writes each record once although it may send it several times."""
+    def producer(self, max_message_bytes: int, defaults: Mapping[str, object] | None = None) -> Producer:
+        """Make an idempotent producer, which writes each record once although it may send it several times.
+
+        ``defaults`` are librdkafka properties that the operator's own override.
+        """
         return self._made(
             Producer,
-            {"delivery.timeout.ms": DELIVERY_MILLISECONDS}
+            {"delivery.timeout.ms": DELIVERY_MILLISECONDS, **(defaults or {})}
             | self._settings.producer_properties()
             | {
                 "enable.idempotence": True,
@@ -102,14 +107,22 @@ class Connection:
             },
         )
 
-    def consumer(self, *, read_committed: bool = True) -> Consumer:
-        """Make a consumer that joins no group and commits nothing; the group id is a formality of the library."""
+    def admin(self) -> AdminClient:
+        """Make a handle for questions about topics, which needs no rights beyond describing them."""
+        return self._made(AdminClient, self._settings.admin_properties())
+
+    def consumer(self, *, read_committed: bool = True, defaults: Mapping[str, object] | None = None) -> Consumer:
+        """Make a consumer that joins no group and commits nothing; the group id is a formality of the library.
+
+        ``defaults`` are librdkafka properties that the operator's own override.
+        """
         return self._made(
             Consumer,
             {
                 "fetch.wait.max.ms": END_SEEN_MILLISECONDS,
                 "fetch.message.max.bytes": PARTITION_FETCH_BYTES,
                 "topic.metadata.refresh.interval.ms": REFRESH_MILLISECONDS,
+                **(defaults or {}),
             }
             | self._settings.consumer_properties()
             | {
@@ -122,7 +135,7 @@ class Connection:
             },
         )
 
-    def partitions(self, handle: Producer | Consumer, topic: str) -> list[int]:
+    def partitions(self, handle: Producer | Consumer | AdminClient, topic: str) -> list[int]:
         """Ask for the partitions of ``topic``.
 
         Raises ``UnreachableError`` where no broker answers within ``CONNECT_SECONDS``, ``MisconfiguredError`` where
@@ -166,7 +179,9 @@ class Connection:
                 )
             time.sleep(RETRY_SECONDS)
 
-    def ask(self, question: Callable[[], Answer], handle: Producer | Consumer, topic: str, deadline: float) -> Answer:
+    def ask(
+        self, question: Callable[[], Answer], handle: Producer | Consumer | AdminClient, topic: str, deadline: float
+    ) -> Answer:
         """Repeat a short blocking question about ``topic`` until it is answered or the ``deadline`` is over."""
         while True:
             try:
@@ -223,6 +238,8 @@ class Connection:
 
     def _note(self, error: KafkaError) -> None:
         """Keep the trouble that says most: "all brokers down" follows each of them and explains nothing."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.all_down_at = time.monotonic()
         if self._trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
             self._trouble = error
 

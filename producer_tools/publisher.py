@@ -166,7 +166,8 @@ def text_mistakes(client_specification_id: str | None, texts: dict[str, str]) ->
 
 def request_key(request: ProductResyncRequested) -> bytes | None:
     """The client specification, so that its requests share a partition; without one any partition will do."""
-    return request.client_specification_id.encode() if request.client_specification_id else None
+    specification = request.client_specification_id and canonical_uuid(request.client_specification_id)
+    return specification.encode() if specification else None
 
 
 def encoded(request: ProductResyncRequested, encoder: RequestEncoder, max_bytes: int) -> bytes:

@@ -62,13 +62,20 @@ class ResultReader:
         Raises ``UnreachableError`` or ``MisconfiguredError`` where the registry has to be asked and does not answer.
         """
         header = dict(headers).get(SCHEMA_ID_HEADER)
+        found = self.decode_known(value, header)
+        if isinstance(found, UnknownSchema):
+            if not self._learn(found.ref):
+                return f"the schema registry does not have {found.ref}"
+            found = self.decode_known(value, header)
+        return "its schema is unknown" if isinstance(found, UnknownSchema) else found
+
+    def decode_known(self, value: bytes | None, header: bytes | None) -> ProductResyncResult | str | UnknownSchema:
+        """Give the result, why these bytes are none, or the schema to ask the registry for; never waits."""
         decoded = self._decoder.decode(value, header)
         if isinstance(decoded, UnknownSchema):
-            if not self._learn(decoded.ref):
-                return f"the schema registry does not have {decoded.ref}"
-            decoded = self._decoder.decode(value, header)
-        if not isinstance(decoded, dict):
-            return decoded.message if isinstance(decoded, Unreadable) else "its schema is unknown"
+            return decoded
+        if isinstance(decoded, Unreadable):
+            return decoded.message
         try:
             return ProductResyncResult.from_record(decoded)
         except (ValidationError, OverflowError):

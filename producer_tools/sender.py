@@ -1,12 +1,11 @@
 """Writes records so that each is written once, and tells of each when the broker has acknowledged it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -15,8 +14,6 @@ from producer_tools.errors import InvalidRequest, Mistake, NotAcknowledgedError,
 from schemas.contract import HEADROOM_BYTES
 
 POLL_SECONDS = 0.1
-
-DeliveryReport: TypeAlias = Callable[[KafkaError | None, Message | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +45,17 @@ class RecordSender:
     Making one asks the brokers for the topic and raises what ``Connection.partitions`` raises.
     """
 
-    def __init__(self, connection: Connection, topic: str, max_value_bytes: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        topic: str,
+        max_value_bytes: int,
+        defaults: Mapping[str, object] | None = None,
+    ) -> None:
+        """``defaults`` are librdkafka properties that the operator's own override."""
         self._connection = connection
         self._topic = topic
-        self._producer: Producer = connection.producer(max_value_bytes + HEADROOM_BYTES)
+        self._producer: Producer = connection.producer(max_value_bytes + HEADROOM_BYTES, defaults)
         self.partitions = connection.partitions(self._producer, topic)
         self._closing = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="resync-acknowledgements", daemon=True)
@@ -68,21 +72,30 @@ class RecordSender:
 
         Waits while the library's queue is full.
         """
-        acknowledged: Future[Acknowledgement] = Future()
-        acknowledged.set_running_or_notify_cancel()  # what is sent cannot be called back: never cancelled
-
-        def report(error: KafkaError | None, message: Message | None) -> None:
-            if error is None and message is not None:
-                acknowledged.set_result(Acknowledgement(self._topic, message.partition() or 0, message.offset() or 0))
-            elif error is not None:
-                acknowledged.set_exception(self._explain(error))
-
         while not self._closing.is_set():
-            with suppress(BufferError):
-                self._produce(record, report)
+            acknowledged = Future[Acknowledgement]()
+            try:
+                if self._hand_over(record, acknowledged):
+                    return acknowledged
+            except KafkaException as exception:
+                acknowledged.set_exception(self._explain(exception.args[0]))
                 return acknowledged
             self._closing.wait(POLL_SECONDS)
         raise ResyncToolError("This publisher is closed: make a new one.")
+
+    def offer(self, record: OutgoingRecord) -> Future[Acknowledgement] | None:
+        """Hand a record to the library without waiting; ``None``: it has no room, and nothing was handed over.
+
+        Raises a ``ResyncToolError`` where the library refuses the record; nothing was handed over then either. The
+        future ends as that of ``send`` does.
+        """
+        if self._closing.is_set():
+            return None
+        acknowledged = Future[Acknowledgement]()
+        try:
+            return acknowledged if self._hand_over(record, acknowledged) else None
+        except KafkaException as exception:
+            raise self._explain(exception.args[0]) from exception
 
     def close(self, *, wait: bool = True) -> None:
         """End; with ``wait`` after what was sent is acknowledged or given up, else what waits is dropped."""
@@ -94,7 +107,16 @@ class RecordSender:
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
         self._producer.flush()
 
-    def _produce(self, record: OutgoingRecord, report: DeliveryReport) -> None:
+    def _hand_over(self, record: OutgoingRecord, acknowledged: Future[Acknowledgement]) -> bool:
+        """Whether the library had room for the record."""
+        acknowledged.set_running_or_notify_cancel()  # what is sent cannot be called back: never cancelled
+
+        def report(error: KafkaError | None, message: Message | None) -> None:
+            if error is None and message is not None:
+                acknowledged.set_result(Acknowledgement(self._topic, message.partition() or 0, message.offset() or 0))
+            elif error is not None:
+                acknowledged.set_exception(self._explain(error))
+
         try:
             self._producer.produce(
                 self._topic,
@@ -104,8 +126,9 @@ class RecordSender:
                 headers=list(record.headers),
                 on_delivery=report,
             )
-        except KafkaException as exception:
-            report(exception.args[0], None)
+        except BufferError:
+            return False
+        return True
 
     def _explain(self, error: KafkaError) -> ResyncToolError:
         if error.code() in UNCONFIRMED:

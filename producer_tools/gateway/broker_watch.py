@@ -1,0 +1,151 @@
+"""Watches whether the brokers respond, and whether the results reader keeps up with them.
+
+Once a second the leaders of all partitions of both topics are asked for the end of their logs. The answer shows that
+each of them responds, and how far the reader has to be: it is up to date if it has read what was there at an earlier
+question. That needs no clock of anybody else, and holds while records pass by without a pause.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, yet not marked
+
+from producer_tools.connection import Connection
+from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.results_reader import ResultsReader
+
+Ends: TypeAlias = Mapping[int, int]
+"""Partition of the results topic -> offset behind its last committed record."""
+
+FIRST_PROBES_SECONDS: Final = 0.05
+"""Between two questions until the reader is up to date for the first time: a start takes no longer than it must."""
+
+_log = logging.getLogger(__name__)
+
+
+class TopicEnds:
+    """Asks for the ends of the requests and results topics, whose partitions it knows.
+
+    Making one asks for the partitions, and raises what ``Connection.partitions`` raises.
+    """
+
+    def __init__(self, connection: Connection, requests: str, results: str) -> None:
+        self._admin = connection.admin()
+        self._requests, self._results = requests, results
+        self._of_requests = connection.partitions(self._admin, requests)
+        self.partitions = connection.partitions(self._admin, results)
+        """Of the results topic."""
+
+    def ends(self, timeout: float) -> Ends:
+        """Return the ends of the results topic. Raises ``KafkaException`` unless all leaders answer in time."""
+        asked = [TopicPartition(self._results, partition) for partition in self.partitions]
+        asked += [TopicPartition(self._requests, partition) for partition in self._of_requests]
+        found = self._ask(asked, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]  # the library has no annotation here
+        return {each.partition: offset for each, offset in found.items() if each.topic == self._results}
+
+    def since(self, seconds: float, timeout: float) -> Ends:
+        """Return the offsets of the first committed results of the last ``seconds``, by the records' times.
+
+        Where a partition has none that young it is its end, asked for beforehand so that nothing falls between.
+        """
+        ends = self.ends(timeout)
+        time_millis = int((time.time() - seconds) * 1000)
+        asked = [TopicPartition(self._results, partition) for partition in self.partitions]
+        found = self._ask(asked, OffsetSpec.for_timestamp(time_millis), timeout)
+        return {each.partition: at if at >= 0 else ends[each.partition] for each, at in found.items()}
+
+    def find_added(self, timeout: float) -> Sequence[int]:
+        """Return partitions of the results topic that were added since the last look. Raises ``KafkaException``."""
+        found = self._admin.list_topics(self._results, timeout=timeout).topics[self._results].partitions
+        added = sorted(set(found) - set(self.partitions))
+        self.partitions += added
+        return added
+
+    def _ask(
+        self, places: Collection[TopicPartition], which: OffsetSpec, timeout: float
+    ) -> Mapping[TopicPartition, int]:
+        answers = self._admin.list_offsets(
+            dict.fromkeys(places, which), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout
+        )
+        return {place: answer.result(timeout + 1).offset for place, answer in answers.items()}
+
+
+class BrokerWatch:
+    """Keeps asking, on a thread of its own. The properties may be read on any thread."""
+
+    def __init__(self, connection: Connection, topics: TopicEnds, reader: ResultsReader, policy: GatewayPolicy) -> None:
+        self._connection = connection
+        self._topics = topics
+        self._reader = reader
+        self._policy = policy
+        self._answered_at = self._grown_at = time.monotonic()
+        self._answering = True
+        self._caught_up_at: float | None = None
+        """Of the newest answer up to whose ends the reader has read."""
+        self._unread: deque[tuple[float, Ends]] = deque(maxlen=math.ceil(policy.behind_seconds / policy.probe_seconds))
+        """Later answers and their times, oldest first."""
+        self.lag_records = 0
+        """How many records the reader was behind the ends at the last answer."""
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="broker-watch", daemon=True)
+
+    @property
+    def brokers_answer(self) -> bool:
+        """Whether all leaders answered the last question, and no handle has lost all brokers since."""
+        return self._answering and self._connection.all_down_at < self._answered_at
+
+    @property
+    def reader_is_up_to_date(self) -> bool:
+        """Whether the reader has read all that was there a moment ago."""
+        return self._caught_up_at is not None and time.monotonic() - self._caught_up_at < self._policy.behind_seconds
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, after the question that is under way. Idempotent, also before the start."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def probe(self) -> None:
+        """Ask once. Raises ``KafkaException`` or ``TimeoutError`` where a leader does not answer."""
+        asked_at = time.monotonic()
+        ends = self._topics.ends(self._policy.probe_timeout_seconds)
+        self._answered_at = asked_at
+        self._unread.append((asked_at, ends))
+        self.lag_records = sum(max(0, end - self._reader.progress.get(place, 0)) for place, end in ends.items())
+        while self._unread and self._has_read(self._unread[0][1]):
+            self._caught_up_at, _ = self._unread.popleft()
+        if asked_at - self._grown_at >= self._policy.growth_seconds:
+            self._grown_at = asked_at
+            added = self._topics.find_added(self._policy.probe_timeout_seconds)
+            if added:
+                _log.warning("partitions were added to the results topic: %s", added)
+                self._reader.add_partitions(added)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.probe()
+            except (KafkaException, TimeoutError) as error:
+                self._note(answering=False, detail=str(error))
+            else:
+                self._note(answering=True)
+            pause = FIRST_PROBES_SECONDS if self._caught_up_at is None else self._policy.probe_seconds
+            self._stopping.wait(pause)
+
+    def _note(self, *, answering: bool, detail: str = "") -> None:
+        if answering != self._answering:
+            _log.warning("the brokers answer again" if answering else f"the brokers do not answer: {detail}")
+        self._answering = answering
+
+    def _has_read(self, ends: Ends) -> bool:
+        return all(self._reader.progress.get(partition, 0) >= end for partition, end in ends.items())

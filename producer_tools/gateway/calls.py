@@ -1,0 +1,289 @@
+"""The journey of a call: who asks, which request it is, what comes of it."""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any, Final
+
+from pydantic.alias_generators import to_camel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from producer_tools.errors import ResyncToolError
+from producer_tools.gateway.api_keys import ApiKeys
+from producer_tools.gateway.bodies import Bodies
+from producer_tools.gateway.known_results import KnownResults, ResultRecord
+from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.preferences import Preferences, preferences
+from producer_tools.gateway.problems import (
+    REQUEST_ID_HEADER,
+    Problem,
+    ProblemError,
+    validation_refusal,
+)
+from producer_tools.gateway.request_ids import idempotent_request_id, new_request_id, time_of
+from producer_tools.gateway.request_writer import NotWrittenError, RequestWriter
+from producer_tools.gateway.synchronization import Synchronization, synchronization
+from producer_tools.gateway.waiting_room import Ending, Exchange, WaitingRoom, settle
+from producer_tools.registry_access import ResultReader
+from producer_tools.topic_reader import Headers
+from schemas.avro.codec import UnknownSchema
+from schemas.contract import (
+    API_KEY_HEADER,
+    CLIENT_HEADER,
+    CORRELATION_HEADER,
+    SCHEMA_ID_HEADER,
+    TRACEPARENT_HEADER,
+    TRACESTATE_HEADER,
+    GatewayCode,
+)
+from schemas.events import ProductResyncRequested, ProductResyncResult, ResyncStatus
+from schemas.settings import GatewaySettings
+
+PATH: Final = "/v1/mapper/mirakl/product-synchronizations"
+PASSED_ON: Final = (CLIENT_HEADER, API_KEY_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, CORRELATION_HEADER)
+"""Headers of a call that become headers of the record, byte for byte."""
+MAX_REQUESTED_BY_CHARACTERS: Final = 255
+CLOCK_SKEW_SECONDS: Final = 60.0
+"""How far ahead the clock of another gateway may be: an id with a later time was not made by one."""
+_IDEMPOTENCY_KEY: Final = re.compile(rb'"([!-~]{1,255})"|([!-~]{1,255})')
+_DECODE_AGAIN_SECONDS: Final = 1.0
+HUNG_UP_STATUS: Final = 499
+"""Of a call whose caller hung up, in the log and the metrics; nobody gets this response."""
+
+_log = logging.getLogger(__name__)
+
+
+class Calls:
+    """The two endpoints. All methods run on one event loop."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        policy: GatewayPolicy,
+        *,
+        request_deadline: float,
+        bodies: Bodies,
+        writer: RequestWriter,
+        decoder: ResultReader,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._pending_seconds = request_deadline + policy.pending_grace_seconds
+        self._bodies = bodies
+        self._writer = writer
+        self._decoder = decoder
+        self._learning = asyncio.Lock()
+        self._keys = ApiKeys(policy, settings.calls_per_key, time.monotonic)
+        self._contents: OrderedDict[str, bytes] = OrderedDict()
+        """Request id -> digest of what was asked for, of calls with an Idempotency-Key."""
+        self.room = WaitingRoom(policy, settings.calls, self._pending_seconds, time.monotonic)
+        self.known = KnownResults(policy)
+
+    # --- results, as they come -------------------------------------------------------------------------------------
+
+    def take_results(self, records: Sequence[ResultRecord]) -> None:
+        """Keep results that were read, and wake the calls that wait for them."""
+        for record in records:
+            self.known.add(record)
+            exchange = self.room.take(record.request_id)
+            if exchange is None:
+                continue
+            result = self._decoder.decode_known(record.value, record.schema_header)
+            if isinstance(result, ProductResyncResult):
+                self._keys.judged(exchange.api_key, result.error.code if result.error else None)
+            for turn in tuple(exchange.turns):
+                settle(turn, record)
+
+    # --- POST ------------------------------------------------------------------------------------------------------
+
+    async def synchronize(self, request: Request) -> Response:
+        """Respond to the published operation. Raises ``ProblemError`` and ``ClientDisconnect``."""
+        arrived = time.monotonic()
+        body = await self._bodies.receive(request)
+        headers = {name.decode("latin-1"): value for name, value in request.scope["headers"]}  # the last one counts
+        api_key = self._keys.check(headers.get(API_KEY_HEADER))
+        place = self._keys.place(api_key)
+        try:
+            asked = synchronization(await self._bodies.parse(body))
+            request_id, is_idempotent = _identity(headers)
+            if is_idempotent:
+                self._check_content(request_id, asked)
+            preferred = preferences(",".join(request.headers.getlist("prefer")), self._settings.longest_wait)
+            record = self.known.get(request_id) if is_idempotent else None
+            if record is not None:
+                return await self._respond(record, preferred, self._until(preferred, arrived))
+            with self.room.seat():
+                exchange = self.room.find(request_id)
+                if exchange is None or exchange.is_lost:
+                    exchange = self._begin(request_id, api_key, asked, headers)
+                    if place.of_unproven_key and exchange.place is None:
+                        exchange.place, place.kept = place, True
+                return await self._wait(exchange, preferred, self._until(preferred, arrived), request)
+        finally:
+            if not place.kept:
+                place.release()
+
+    def _until(self, preferred: Preferences, arrived: float) -> float:
+        """When the caller's time is over, monotonic."""
+        wait = self._settings.wait if preferred.wait is None else preferred.wait
+        return arrived + min(wait, self._settings.longest_wait)
+
+    def _check_content(self, request_id: str, asked: Synchronization) -> None:
+        """Raise ``ProblemError`` (422) where the same idempotency key came with another content."""
+        content = sha256(asked.model_dump_json().encode()).digest()
+        if self._contents.setdefault(request_id, content) != content:
+            raise ProblemError(Problem.of_gateway(GatewayCode.IDEMPOTENCY_KEY_REUSED).about(request_id))
+        self._contents.move_to_end(request_id)
+        if len(self._contents) > self._policy.known_results:
+            self._contents.popitem(last=False)
+
+    def _begin(self, request_id: str, api_key: bytes, asked: Synchronization, headers: Mapping[str, bytes]) -> Exchange:
+        """Hand the request over. Raises ``ProblemError`` (413, 503) where nothing was handed over."""
+        request = ProductResyncRequested(
+            request_id=request_id,
+            client_specification_id=asked.client_specification_id,
+            products=tuple(asked.products),
+            requested_at=datetime.now(UTC),
+            requested_by=_user_agent(headers) if asked.requested_by is None else asked.requested_by,
+            reason=asked.reason,
+        )
+        passed_on: Headers = tuple((name, headers[name]) for name in PASSED_ON if name in headers)
+        try:
+            acknowledged = self._writer.hand_over(request, passed_on)
+        except NotWrittenError as error:
+            raise ProblemError(error.problem) from None
+        return self.room.add(request_id, api_key, acknowledged)
+
+    async def _wait(self, exchange: Exchange, preferred: Preferences, until: float, request: Request) -> Response:
+        if preferred.respond_async and preferred.wait is None:
+            await asyncio.wait({exchange.acknowledged}, timeout=until - time.monotonic())
+            return self._accepted_or_pending(exchange, preferred)
+        ending = await self.room.wait(exchange, until - time.monotonic(), request.receive)
+        if isinstance(ending, ResultRecord):
+            return await self._respond(ending, preferred, until)
+        if ending is Ending.HUNG_UP:
+            return Response(status_code=HUNG_UP_STATUS, headers={REQUEST_ID_HEADER: exchange.request_id})
+        if preferred.respond_async:
+            return self._accepted_or_pending(exchange, preferred)
+        raise _pending(exchange.request_id)
+
+    def _accepted_or_pending(self, exchange: Exchange, preferred: Preferences) -> Response:
+        """202 for what is certainly on the topic, else 504."""
+        if not exchange.acknowledged.done() or exchange.is_lost:
+            raise _pending(exchange.request_id)
+        headers = {"Location": location(exchange.request_id), "Retry-After": str(self._policy.poll_again_seconds)}
+        return _response(
+            HTTPStatus.ACCEPTED, _pending_document(exchange.request_id), exchange.request_id, preferred, headers
+        )
+
+    async def _respond(self, record: ResultRecord, preferred: Preferences, until: float) -> Response:
+        """Respond with the result. Raises ``ProblemError``: that of the result, or 504 if it cannot be read."""
+        result = await self._decode(record, until)
+        if result is None:
+            raise _pending(record.request_id)
+        if result.error is not None and result.status is not ResyncStatus.PARTIALLY_SYNCHRONIZED:
+            raise ProblemError(Problem.of_result(result.error, record.request_id))
+        return _response(HTTPStatus.OK, _published_answer(result), record.request_id, preferred)
+
+    # --- GET -------------------------------------------------------------------------------------------------------
+
+    async def result(self, request: Request) -> Response:
+        """Respond with the result of a request. Raises ``ProblemError`` (404)."""
+        request_id: str = request.path_params["request_id"]
+        record = self.known.get(request_id)
+        result = None if record is None else await self._decode(record, time.monotonic())
+        if result is not None:
+            return _response(HTTPStatus.OK, result.model_dump(mode="json", by_alias=True), request_id)
+        if record is not None or self._is_pending(request_id):
+            headers = {"Retry-After": str(self._policy.poll_again_seconds)}
+            return _response(HTTPStatus.ACCEPTED, _pending_document(request_id), request_id, headers=headers)
+        detail = "No request with this id is known here. Its result may be on the results topic."
+        raise ProblemError(replace(Problem.of_gateway(GatewayCode.NOT_FOUND), detail=detail).about(request_id))
+
+    def _is_pending(self, request_id: str) -> bool:
+        if self.room.find(request_id) is not None:
+            return True
+        made_at = time_of(request_id)
+        return made_at is not None and -CLOCK_SKEW_SECONDS < time.time() - made_at < self._pending_seconds
+
+    async def _decode(self, record: ResultRecord, until: float) -> ProductResyncResult | None:
+        """Return the result; ``None``: it cannot be read, or its schema cannot be had in time."""
+        result = self._decoder.decode_known(record.value, record.schema_header)
+        while isinstance(result, UnknownSchema):
+            try:
+                async with self._learning:
+                    header = ((SCHEMA_ID_HEADER, record.schema_header),) if record.schema_header is not None else ()
+                    result = await asyncio.to_thread(self._decoder.decode, record.value, header)
+            except ResyncToolError as error:
+                _log.warning("the schema of a result cannot be had at the moment: %s", error)
+                if time.monotonic() + _DECODE_AGAIN_SECONDS > until:
+                    return None
+                await asyncio.sleep(_DECODE_AGAIN_SECONDS)
+        if isinstance(result, str):
+            _log.warning("the result of request %s cannot be read: %s", record.request_id, result)
+            return None
+        return result
+
+
+def location(request_id: str) -> str:
+    """Return the path at which the result of a request can be asked for."""
+    return f"{PATH}/{request_id}"
+
+
+def _identity(headers: Mapping[str, bytes]) -> tuple[str, bool]:
+    """The id of a new call's request, and whether it follows from an idempotency key."""
+    given = headers.get("idempotency-key")
+    if given is None:
+        return new_request_id(), False
+    found = _IDEMPOTENCY_KEY.fullmatch(given)
+    if found is None:
+        raise validation_refusal([("Idempotency-Key", "must be 1 to 255 visible ASCII characters")], 1)
+    return idempotent_request_id(headers[API_KEY_HEADER], found[1] or found[2]), True
+
+
+def _user_agent(headers: Mapping[str, bytes]) -> str:
+    return headers.get("user-agent", b"").decode(errors="replace")[:MAX_REQUESTED_BY_CHARACTERS] or "http"
+
+
+def _published_answer(result: ProductResyncResult) -> dict[str, Any]:
+    """The published response, and beside it what a partial result leaves out."""
+    answer: dict[str, Any] = {
+        "synchronizedProducts": result.synchronized_products,
+        "clientSpecificationId": result.client_specification_id,
+    }
+    if result.error is not None:
+        answer["status"] = result.status.value
+        answer["unsynchronizedProducts"] = [each.to_record() for each in result.unsynchronized_products]
+        answer["error"] = {to_camel(name): getattr(result.error, name) for name in ("code", "message", "retryable")}
+    return answer
+
+
+def _pending_document(request_id: str) -> dict[str, Any]:
+    return {"requestId": request_id, "status": "PENDING"}
+
+
+def _pending(request_id: str) -> ProblemError:
+    problem = Problem.of_gateway(GatewayCode.RESULT_PENDING)
+    return ProblemError(problem.about(request_id, Location=location(request_id)))
+
+
+def _response(
+    status: HTTPStatus,
+    document: Mapping[str, Any],
+    request_id: str,
+    preferred: Preferences | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    all_headers = {REQUEST_ID_HEADER: request_id, **(headers or {})}
+    if preferred is not None and preferred.applied is not None:
+        all_headers["Preference-Applied"] = preferred.applied
+    return Response(json.dumps(document), status, all_headers, "application/json")

@@ -1,0 +1,62 @@
+"""The results that somebody may still ask for: the newest ones of requests made over HTTP, undecoded."""
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from producer_tools.gateway.policy import GatewayPolicy
+
+_FORMS: Final = re.compile(
+    rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}|(?:idem|alert)-[0-9a-f]{32}"
+)
+made_over_http = _FORMS.fullmatch
+"""Whether a record key is a request id as gateways make them: UUID version 7, ``idem-…`` or ``alert-…``."""
+
+RECORD_OVERHEAD_BYTES: Final = 400
+"""Of one kept result beside its key and value: objects and table entries, measured on CPython 3.11."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRecord:
+    """One record of the results topic, not decoded."""
+
+    request_id: str
+    value: bytes | None
+    schema_header: bytes | None
+    """Value of ``__value_schema_id``."""
+    timestamp_millis: int
+    """Time of the record, since the epoch."""
+
+    @property
+    def size(self) -> int:
+        """Memory that keeping it takes, in bytes."""
+        return len(self.request_id) + len(self.value or b"") + RECORD_OVERHEAD_BYTES
+
+
+class KnownResults:
+    """The newest result of each request id, bounded in number and bytes; the oldest are forgotten."""
+
+    def __init__(self, policy: GatewayPolicy) -> None:
+        self._policy = policy
+        self._records: OrderedDict[str, ResultRecord] = OrderedDict()
+        self.size = 0
+        """Bytes that they take together."""
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, request_id: str) -> ResultRecord | None:
+        """Return the result of this request, if it is known."""
+        return self._records.get(request_id)
+
+    def add(self, record: ResultRecord) -> None:
+        """Keep a result that has just been read."""
+        former = self._records.pop(record.request_id, None)
+        if former is not None:
+            self.size -= former.size
+        self._records[record.request_id] = record
+        self.size += record.size
+        while len(self._records) > self._policy.known_results or self.size > self._policy.known_result_bytes:
+            _, oldest = self._records.popitem(last=False)
+            self.size -= oldest.size

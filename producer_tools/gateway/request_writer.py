@@ -1,0 +1,126 @@
+"""Writes requests, and says for each of them what is certain.
+
+::
+
+    hand_over  before   NotWrittenError       nothing was handed to the producer: the caller may be told no
+               after    Acknowledgement       on all in-sync replicas
+                        ResyncToolError       not acknowledged: it may be on the topic or not
+
+``publish`` is the same as one answer, for callers that wait for the acknowledgement only.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from producer_tools.errors import InvalidRequest, ResyncToolError
+from producer_tools.gateway.problems import Problem
+from producer_tools.publisher import request_key
+from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
+from producer_tools.topic_reader import Headers
+from schemas.avro.codec import RequestEncoder
+from schemas.contract import GatewayCode
+from schemas.events import ProductResyncRequested
+
+
+class Written(Enum):
+    """What is certain about a request."""
+
+    ACKNOWLEDGED = auto()
+    """It is on the topic, on all in-sync replicas."""
+    NOT_WRITTEN = auto()
+    """It is not on the topic and never will be."""
+    UNKNOWN = auto()
+    """It was handed over and not acknowledged: it may be on the topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The outcome of one ``publish``; ``problem`` says why, unless it is acknowledged."""
+
+    written: Written
+    problem: Problem | None = None
+
+
+class NotWrittenError(Exception):
+    """Nothing was handed to the producer, for the reason that ``problem`` gives (413 or 503)."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.code)
+
+
+class RequestWriter:
+    """Writes to the requests topic; used on one event loop.
+
+    ``sender`` writes with ``acks=all`` and idempotence. ``unavailable`` says why nothing can be written now, and is
+    asked before each request: it must not wait.
+    """
+
+    def __init__(
+        self,
+        sender: RecordSender,
+        encoder: RequestEncoder,
+        max_request_bytes: int,
+        unavailable: Callable[[], Problem | None],
+    ) -> None:
+        self._sender = sender
+        self._encoder = encoder
+        self._max_request_bytes = max_request_bytes
+        self._unavailable = unavailable
+
+    async def publish(self, request: ProductResyncRequested, headers: Headers) -> Publication:
+        """Write a request, and wait for the brokers' acknowledgement (15 s at most).
+
+        Never raises for trouble with Kafka. Cancelling the wait does not take the request back. ``headers`` say who
+        asks, as on Kafka: ``dj-client``, ``dj-api-key``, and for instance ``traceparent``.
+        """
+        try:
+            acknowledged = self.hand_over(request, headers)
+        except NotWrittenError as error:
+            return Publication(Written.NOT_WRITTEN, error.problem)
+        try:
+            await asyncio.shield(acknowledged)
+        except InvalidRequest:  # larger than the topic takes: the brokers have refused it for good
+            return Publication(Written.NOT_WRITTEN, self._too_large())
+        except ResyncToolError:
+            return Publication(Written.UNKNOWN, Problem.of_gateway(GatewayCode.RESULT_PENDING))
+        return Publication(Written.ACKNOWLEDGED)
+
+    def hand_over(self, request: ProductResyncRequested, headers: Headers) -> "asyncio.Future[Acknowledgement]":
+        """Hand a request to the producer, without waiting; from then on it may be on the topic.
+
+        Raises ``NotWrittenError`` before that. The future ends with the acknowledgement or a ``ResyncToolError``.
+        """
+        problem = self._unavailable()
+        if problem is not None:
+            raise NotWrittenError(problem)
+        value = self._encoder.encode(request.to_record())
+        if len(value) > self._max_request_bytes:
+            raise NotWrittenError(self._too_large())
+        try:
+            future = self._sender.offer(OutgoingRecord(value, request_key(request), headers))
+        except InvalidRequest:
+            raise NotWrittenError(self._too_large()) from None
+        except ResyncToolError:
+            raise NotWrittenError(Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE)) from None
+        if future is None:
+            raise NotWrittenError(Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE))
+        return _on_this_loop(future)
+
+    def _too_large(self) -> Problem:
+        return Problem.of_gateway(GatewayCode.REQUEST_TOO_LARGE, limit=self._max_request_bytes)
+
+
+def _on_this_loop(future: Future[Acknowledgement]) -> "asyncio.Future[Acknowledgement]":
+    acknowledged = asyncio.wrap_future(future)
+    acknowledged.add_done_callback(_retrieve)
+    return acknowledged
+
+
+def _retrieve(acknowledged: "asyncio.Future[Acknowledgement]") -> None:
+    """Mark an error as seen: not every caller waits long enough to see it."""
+    if not acknowledged.cancelled():
+        acknowledged.exception()
