@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -32,6 +33,8 @@ _SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"""["']?sep=([,;|\t]|\\t)["']?[,;|\t]*""", re.IGNORECASE)
 """What spreadsheets write before the header, and read back; the rest of the line is filled up with separators."""
 _BLANK_CELLS = f' "\r{_SEPARATORS}'
+_NAMES_COMPARED = 50
+"""Of a header or an object, where a name is missing: comparing takes its time."""
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
@@ -186,6 +189,7 @@ def _columns(file: ProductFile, line: int, cells: list[str]) -> tuple[int, int] 
 
 
 def _nearest(wanted: str, names: list[str]) -> str:
+    names = names[:_NAMES_COMPARED]
     found = get_close_matches(wanted.lower(), [name.lower() for name in names], n=1)
     original = next((name for name in names if found and name.lower() == found[0]), None)
     return f"; the nearest is {original!r}" if original else f"; it has {', '.join(map(repr, names))}"
@@ -199,8 +203,11 @@ class _Repeated:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    names = [name for name, _ in pairs]
-    return {name: _Repeated() if names.count(name) > 1 else value for name, value in pairs}
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    times = Counter(name for name, _ in pairs)
+    return {name: _Repeated() if times[name] > 1 else value for name, value in pairs}
 
 
 class _Scanner:
