@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from producer_tools.cli.alerts import alerts
 from producer_tools.cli.demo import demo
 from producer_tools.cli.dlq import dlq
 from producer_tools.cli.exit_codes import ExitCode, guarded
@@ -65,7 +66,7 @@ def completion(shell: str) -> None:
         click.echo(script(cli, {}, PROGRAM, _COMPLETE_VARIABLE).source())
 
 
-for command in (send, results, dlq, demo):
+for command in (send, results, dlq, alerts, demo):
     cli.add_command(command)
 
 

@@ -1,0 +1,222 @@
+"""Takes notifications in: every alert becomes a request that is acknowledged, or is left out with its reason."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+import structlog
+
+from producer_tools.alerts.asked import AskedRequests
+from producer_tools.alerts.hourly_limits import HourlyLimits
+from producer_tools.alerts.notification import Alert, InvalidAlert, Notification
+from producer_tools.alerts.planning import PlannedRequest, Skipped, SkipReason, plan
+from producer_tools.alerts.ports import Delivery, Publisher
+from producer_tools.alerts.rules import Rules
+from producer_tools.errors import InvalidRequest
+
+CONCURRENT_REQUESTS: Final = 200
+"""Requests of one notification that are written at the same time. While the brokers do not answer, no more than these
+are tried before the notification is refused."""
+
+REQUESTED: Final = "REQUESTED"
+REPEATED: Final = "REPEATED"
+NOT_ACKNOWLEDGED: Final = "NOT_ACKNOWLEDGED"
+"""What becomes of alerts in the metric, besides the reasons for leaving them out."""
+
+NAMED_AT_MOST: Final = 10
+"""Fingerprints in one line of the log; the answer has them all."""
+
+Alerts: TypeAlias = Sequence[Alert | InvalidAlert]
+Plans: TypeAlias = Sequence[PlannedRequest | Skipped]
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of the alerts of one notification."""
+
+    requests: list[PlannedRequest] = field(default_factory=list)
+    """Acknowledged by the brokers."""
+    repeated: list[PlannedRequest] = field(default_factory=list)
+    """Acknowledged, or answered, before this notification."""
+    skipped: list[Skipped] = field(default_factory=list)
+    unacknowledged: list[PlannedRequest] = field(default_factory=list)
+    """Not written, or nobody knows: the notification has to be repeated."""
+    truncated: int = 0
+    """Alerts that the sender left out."""
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON of the contract's 202."""
+        body: dict[str, Any] = {
+            "requests": [_request_json(each) for each in self.requests],
+            "repeated": [_request_json(each) for each in self.repeated],
+            "skipped": [
+                {
+                    "fingerprint": each.fingerprint,
+                    "rule": each.rule,
+                    "reason": each.reason.value,
+                    "message": each.message,
+                }
+                for each in self.skipped
+            ],
+        }
+        return body | ({"truncatedAlerts": self.truncated} if self.truncated else {})
+
+
+def _request_json(request: PlannedRequest) -> dict[str, Any]:
+    return {
+        "requestId": request.request_id,
+        "rule": request.rule.name,
+        "fingerprint": request.fingerprint,
+        "products": len(request.products),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Unusable:
+    """The request is larger than the service reads."""
+
+    message: str
+
+
+class AlertIntake:
+    """Turns notifications into acknowledged requests; belongs to one event loop.
+
+    ``rules`` returns those in force. ``asked`` also learns, from elsewhere, which requests have a result.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        rules: Callable[[], Rules],
+        asked: AskedRequests,
+        *,
+        max_products: int,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._publisher = publisher
+        self._rules = rules
+        self._asked = asked
+        self._max_products = max_products
+        self._clock = clock
+        self._monotonic = monotonic
+        self._limits = HourlyLimits()
+        self._in_flight: dict[str, asyncio.Task[Delivery | _Unusable]] = {}
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """(rule, outcome) -> alerts; the rule is empty where none applies."""
+        self.truncated = 0
+        """Alerts that senders left out of their notifications."""
+
+    async def take(self, notification: Notification) -> Answer:
+        """Make the requests of a notification, count them and log what became of each alert."""
+        answer = await self.settle(notification)
+        self._account(answer)
+        return answer
+
+    async def settle(self, notification: Notification) -> Answer:
+        """Make the requests of a notification; returns when all are acknowledged, or some are not in time.
+
+        Several calls may run at the same time: the same request is written once. A call that is cancelled leaves
+        requests that are under way to be acknowledged and remembered.
+        """
+        planned = await asyncio.to_thread(
+            plan_all, notification.alerts, self._rules(), self._clock(), self._max_products
+        )
+        answer = Answer(truncated=notification.truncated)
+        for first in range(0, len(planned), CONCURRENT_REQUESTS):
+            chunk = planned[first : first + CONCURRENT_REQUESTS]
+            if answer.unacknowledged:
+                answer.unacknowledged += (each for each in chunk if isinstance(each, PlannedRequest))
+            else:
+                await asyncio.gather(*(self._settle_alert(each, answer) for each in chunk))
+        return answer
+
+    async def _settle_alert(self, planned: PlannedRequest | Skipped, answer: Answer) -> None:
+        """Add what becomes of one alert to the answer."""
+        if isinstance(planned, Skipped):
+            answer.skipped.append(planned)
+            return
+        if planned.request_id in self._asked:
+            answer.repeated.append(planned)
+            return
+        task = self._in_flight.get(planned.request_id)
+        acknowledged = answer.repeated if task else answer.requests
+        if task is None:
+            if not self._limits.take(
+                planned.rule.name, planned.request_id, planned.rule.max_requests_per_hour, self._monotonic()
+            ):
+                most = planned.rule.max_requests_per_hour
+                message = f"The rule has made {most:,} requests within the hour, as many as it may."
+                answer.skipped.append(_skipped(planned, SkipReason.TOO_MANY_REQUESTS, message))
+                return
+            task = asyncio.create_task(self._publish(planned))
+            self._in_flight[planned.request_id] = task
+        match await asyncio.shield(task):
+            case Delivery.ACKNOWLEDGED:
+                acknowledged.append(planned)
+            case _Unusable(message):
+                answer.skipped.append(_skipped(planned, SkipReason.INVALID, message))
+            case Delivery.NOT_WRITTEN | Delivery.UNKNOWN:
+                answer.unacknowledged.append(planned)
+
+    async def _publish(self, planned: PlannedRequest) -> Delivery | _Unusable:
+        """Write one request, once however many notifications wait for it."""
+        outcome: Delivery | _Unusable = Delivery.NOT_WRITTEN
+        try:
+            outcome = await self._publisher.publish(planned.event(self._clock()), planned.rule.api_key)
+        except InvalidRequest as error:
+            outcome = _Unusable(str(error))
+        finally:
+            del self._in_flight[planned.request_id]
+            if outcome is Delivery.ACKNOWLEDGED:
+                self._asked.add(planned.request_id.encode())
+            elif outcome is not Delivery.UNKNOWN:
+                self._limits.give_back(planned.rule.name, planned.request_id)
+        return outcome
+
+    def _account(self, answer: Answer) -> None:
+        """Count and log what became of the alerts."""
+        self.truncated += answer.truncated
+        for outcome, requests in (
+            (REQUESTED, answer.requests),
+            (REPEATED, answer.repeated),
+            (NOT_ACKNOWLEDGED, answer.unacknowledged),
+        ):
+            self.outcomes.update((each.rule.name, outcome) for each in requests)
+        self.outcomes.update((each.rule or "", each.reason.value) for each in answer.skipped)
+        for request in answer.requests:
+            _log.info("alert became a request", **_request_json(request))
+        for line in _skip_lines(answer.skipped):
+            _log.info("alerts left out", **line)
+        if answer.truncated:
+            _log.warning("the sender left alerts out of its notification, see max_alerts", alerts=answer.truncated)
+
+
+def plan_all(alerts: Alerts, rules: Rules, now: datetime, max_products: int) -> Plans:
+    """Plan every alert, in order."""
+    return [plan(alert, rules, now, max_products) for alert in alerts]
+
+
+def _skipped(planned: PlannedRequest, reason: SkipReason, message: str) -> Skipped:
+    return Skipped(planned.fingerprint, planned.rule.name, reason, message)
+
+
+def _skip_lines(skipped: Sequence[Skipped]) -> Iterator[dict[str, Any]]:
+    """Return the fields of one line for each rule and reason."""
+    groups: dict[tuple[str | None, SkipReason], list[Skipped]] = {}
+    for each in skipped:
+        groups.setdefault((each.rule, each.reason), []).append(each)
+    for (rule, reason), group in groups.items():
+        yield {
+            "rule": rule,
+            "reason": reason.value,
+            "message": group[0].message,
+            "alerts": len(group),
+            "fingerprints": [each.fingerprint for each in group[:NAMED_AT_MOST]],
+        }

@@ -1,0 +1,168 @@
+"""``alerts check``, at work."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from producer_tools.alerts.asked import AskedRequests
+from producer_tools.alerts.intake import AlertIntake, Answer
+from producer_tools.alerts.notification import NotANotification, Notification, read_notification
+from producer_tools.alerts.planning import PlannedRequest, Skipped
+from producer_tools.alerts.ports import Delivery
+from producer_tools.alerts.rules import Annotation, Label, PairOfLabels, ProductSource, Rule, Rules
+from producer_tools.alerts.rules_file import load_rules
+from producer_tools.cli.exit_codes import ExitCode, say
+from producer_tools.cli.options import Output
+from producer_tools.cli.presentation import Table, write_json
+from producer_tools.environment import tool_settings
+from producer_tools.errors import InvalidRequest, Mistake
+from producer_tools.publisher import encoded
+from schemas.avro.codec import RequestEncoder
+from schemas.events import ProductResyncRequested
+from schemas.settings import Settings, format_duration
+
+
+def check_rules(path: str, payload: str | None, output: Output) -> int:
+    """Read the rules; with ``payload`` (a file, or ``-``) show what its alerts would become."""
+    settings = tool_settings(("max_products_per_request", "max_request_bytes"), needs=())
+    loaded = load_rules(Path(path), None)
+    if loaded.rules is None:
+        raise InvalidRequest(loaded.mistakes)
+    if payload is None:
+        _show_rules(loaded.rules, output)
+        say(f"{len(loaded.rules.rules)} rules, no errors")
+        return ExitCode.DONE
+    answer = asyncio.run(_answer(_notification(payload), loaded.rules, settings))
+    _show_answer(answer, output)
+    say(
+        f"{len(answer.requests)} requests, {len(answer.repeated)} repeated, "
+        f"{len(answer.skipped)} alerts left out; nothing was sent"
+    )
+    return ExitCode.DONE
+
+
+def _notification(payload: str) -> Notification:
+    shown = "standard input" if payload == "-" else payload
+    try:
+        body = json.loads(sys.stdin.buffer.read() if payload == "-" else Path(payload).read_bytes())
+    except OSError as error:
+        raise InvalidRequest([Mistake(shown, f"cannot be read ({error.strerror})")]) from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest([Mistake(shown, f"is not JSON ({error})")]) from None
+    notification = read_notification(body)
+    if isinstance(notification, NotANotification):
+        raise InvalidRequest([Mistake(shown, notification.message)])
+    return notification
+
+
+class _NothingIsSent:
+    """Accepts every request that the service could read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._encoder = RequestEncoder()
+        self._max_bytes = settings.max_request_bytes
+
+    async def publish(self, request: ProductResyncRequested, api_key: str) -> Delivery:  # noqa: ARG002 - not needed
+        encoded(request, self._encoder, self._max_bytes)
+        return Delivery.ACKNOWLEDGED
+
+
+async def _answer(notification: Notification, rules: Rules, settings: Settings) -> Answer:
+    """Decide as a gateway does that has just been started."""
+    intake = AlertIntake(
+        _NothingIsSent(settings), lambda: rules, AskedRequests(), max_products=settings.max_products_per_request
+    )
+    return await intake.settle(notification)
+
+
+def _show_answer(answer: Answer, output: Output) -> None:
+    if output is Output.JSON:
+        details = {
+            name: [row | _details(request) for row, request in zip(answer.body()[name], requests, strict=True)]
+            for name, requests in (("requests", answer.requests), ("repeated", answer.repeated))
+        }
+        write_json(answer.body() | details)
+        return
+    rows = [(*_request_row(each), "becomes a request") for each in answer.requests]
+    rows += [(*_request_row(each), "is repeated") for each in answer.repeated]
+    rows += [_skipped_row(each) for each in answer.skipped]
+    Table("alert", "rule", "request", "products", "outcome").write(rows)
+
+
+def _details(request: PlannedRequest) -> Mapping[str, Any]:
+    """Return what the answer of the gateway does not contain."""
+    return {
+        "clientSpecificationId": request.client_specification_id,
+        "reason": request.reason,
+        "productReferences": [{"miraklProductId": mirakl_id, "productSku": sku} for mirakl_id, sku in request.products],
+    }
+
+
+def _request_row(request: PlannedRequest) -> tuple[str, str, str, str]:
+    return request.fingerprint, request.rule.name, request.request_id, str(len(request.products))
+
+
+def _skipped_row(skipped: Skipped) -> tuple[str, str, str, str, str]:
+    outcome = f"{skipped.reason.value}: {skipped.message}"
+    return skipped.fingerprint or "-", skipped.rule or "-", "-", "-", outcome
+
+
+# --- rules ----------------------------------------------------------------------------------------------------------
+
+
+def _show_rules(rules: Rules, output: Output) -> None:
+    if output is Output.JSON:
+        write_json({"rules": [_rule_json(rule) for rule in rules.rules]})
+    else:
+        Table("rule", "match", "products", "again after", "an hour", "").write(map(_rule_row, rules.rules))
+
+
+def _rule_json(rule: Rule) -> Mapping[str, Any]:
+    return {
+        "name": rule.name,
+        "match": {label: sorted(values) for label, values in rule.match.items()},
+        "products": _source(rule.products),
+        "client_specification": _shown(rule.client_specification),
+        "reason": _shown(rule.reason),
+        "again_after": None if rule.again_after is None else format_duration(rule.again_after),
+        "max_products": rule.max_products,
+        "max_requests_per_hour": rule.max_requests_per_hour,
+        "own": rule.own,
+        "dry_run": rule.dry_run,
+    }
+
+
+def _rule_row(rule: Rule) -> Sequence[str]:
+    match = ", ".join(f"{label}={'|'.join(sorted(values))}" for label, values in rule.match.items())
+    again = "never" if rule.again_after is None else format_duration(rule.again_after)
+    return (
+        rule.name,
+        match,
+        _source(rule.products),
+        again,
+        f"at most {rule.max_requests_per_hour}",
+        "dry run" if rule.dry_run else "",
+    )
+
+
+def _source(source: ProductSource) -> str:
+    match source:
+        case Annotation(name):
+            return f"annotation {name}"
+        case PairOfLabels(mirakl_product_id, product_sku):
+            return f"labels {mirakl_product_id}, {product_sku}"
+        case _:
+            return f"{len(source.products)} listed"
+
+
+def _shown(value: str | Label | Annotation | None) -> str | None:
+    match value:
+        case Label(name):
+            return f"label {name}"
+        case Annotation(name):
+            return f"annotation {name}"
+        case _:
+            return value
