@@ -14,14 +14,14 @@ from producer_tools.alerts.notification import Alert, InvalidAlert
 from producer_tools.alerts.product_texts import read_products
 from producer_tools.alerts.rules import Annotation, Label, PairOfLabels, ProductList, Rule, Rules
 from producer_tools.errors import Mistake
-from producer_tools.products import LocatedProduct, Product, canonical_uuid, distinct_products
+from producer_tools.products import LocatedProduct, Product, distinct_products
+from schemas.contract import MAX_ERROR_TEXT_CHARACTERS, canonical_uuid
 from schemas.events import ProductReference, ProductResyncRequested
 
 OWN_LABEL: Final = ("service", "mirakl-resync")
 """Marks an alert about this service, as the alerting rules in docs/operate/metrics.md do."""
 NAME_LABEL: Final = "alertname"
 REASON_MAX_CHARACTERS: Final = 500
-MESSAGE_MAX_CHARACTERS: Final = 500
 
 
 class SkipReason(StrEnum):
@@ -95,7 +95,7 @@ def plan(alert: Alert | InvalidAlert, rules: Rules, now: datetime, max_products:
     try:
         return _planned(alert, rule, now, max_products)
     except _SkippedError as skipped:
-        message = skipped.message[:MESSAGE_MAX_CHARACTERS]
+        message = skipped.message[:MAX_ERROR_TEXT_CHARACTERS]
         return Skipped(alert.fingerprint, rule.name, skipped.reason, message)
 
 
@@ -180,7 +180,7 @@ def _distinct(located: list[LocatedProduct]) -> tuple[Product, ...]:
 
 def _first(mistakes: list[Mistake]) -> str:
     more = f" ({len(mistakes) - 1:,} more mistakes)" if len(mistakes) > 1 else ""
-    return f"{str(mistakes[0])[: MESSAGE_MAX_CHARACTERS - 40]}{more}"
+    return f"{str(mistakes[0])[: MAX_ERROR_TEXT_CHARACTERS - 40]}{more}"
 
 
 def _client_specification(alert: Alert, rule: Rule, named_with_products: str | None) -> str | None:

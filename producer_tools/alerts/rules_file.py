@@ -22,7 +22,8 @@ from producer_tools.alerts.rules import (
 from producer_tools.alerts.yaml_document import YamlDocument, shown
 from producer_tools.errors import Mistake, in_order
 from producer_tools.product_files import read_product_file
-from producer_tools.products import LocatedProduct, Product, canonical_uuid, distinct_products
+from producer_tools.products import LocatedProduct, Product, distinct_products
+from schemas.contract import canonical_uuid
 from schemas.settings.secret_files import read_value
 
 RULES_MAX_BYTES: Final = 256 << 10

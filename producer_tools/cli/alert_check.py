@@ -1,7 +1,6 @@
 """``alerts check``, at work."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from producer_tools.cli.options import Output
 from producer_tools.cli.presentation import Table, write_json
 from producer_tools.environment import tool_settings
 from producer_tools.errors import InvalidRequest, Mistake
+from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.strict_json import NotStrictJsonError, parse
 from producer_tools.publisher import encoded
 from schemas.avro.codec import RequestEncoder
 from schemas.events import ProductResyncRequested
@@ -47,11 +48,13 @@ def check_rules(path: str, payload: str | None, output: Output) -> int:
 def _notification(payload: str) -> Notification:
     shown = "standard input" if payload == "-" else payload
     try:
-        body = json.loads(sys.stdin.buffer.read() if payload == "-" else Path(payload).read_bytes())
+        body = parse(
+            sys.stdin.buffer.read() if payload == "-" else Path(payload).read_bytes(), GatewayPolicy().max_nesting
+        )
     except OSError as error:
         raise InvalidRequest([Mistake(shown, f"cannot be read ({error.strerror})")]) from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest([Mistake(shown, f"is not JSON ({error})")]) from None
+    except NotStrictJsonError as error:
+        raise InvalidRequest([Mistake(shown, f"cannot be read: {error}")]) from None
     notification = read_notification(body)
     if isinstance(notification, NotANotification):
         raise InvalidRequest([Mistake(shown, notification.message)])

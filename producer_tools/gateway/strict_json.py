@@ -13,6 +13,8 @@ _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = tuple({0x5B: 1, 0x7B: 1, 0x5D: -1, 0x7D: -1}.get(byte, 0) for byte in range(256))
 _BRACKETS_AT_ONCE: Final = 16 * 1024
 """Counted in one go; between two, other threads have their turn."""
+_DIGITS: Final = 18
+"""Of the longest number that is read; it fits 64 bits."""
 _NAME_CHARACTERS: Final = 100
 """Of a name that a message quotes."""
 
@@ -24,7 +26,8 @@ class NotStrictJsonError(ValueError):
 def parse(body: bytes, max_nesting: int) -> object:
     """Return the value of a JSON text in UTF-8. Raises ``NotStrictJsonError``.
 
-    Objects are dicts, arrays lists. Numbers are read as ``0``: no field here is one, and large ones cost time.
+    Objects are dicts, arrays lists. Whole numbers of up to 18 digits are read, all others as
+    ``0``: no field here holds one, and large ones cost time.
     """
     try:
         text = body.decode()
@@ -36,7 +39,7 @@ def parse(body: bytes, max_nesting: int) -> object:
             text,
             object_pairs_hook=_unique_names,
             parse_constant=_refuse_constant,
-            parse_int=_zero,
+            parse_int=_whole,
             parse_float=_zero,
         )
     except json.JSONDecodeError as error:
@@ -69,6 +72,10 @@ def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise NotStrictJsonError(f"{name} is not JSON")
+
+
+def _whole(digits: str) -> int:
+    return int(digits) if len(digits) <= _DIGITS else 0
 
 
 def _zero(_digits: str) -> int:

@@ -130,7 +130,7 @@ def test_an_annotation_lists_products_in_either_form(text: str, products: list[t
         ("[1]", SkipReason.PRODUCTS_UNREADABLE, "line 1"),
         ('{"products": 1}', SkipReason.PRODUCTS_UNREADABLE, "'products' must be a list of objects, not a number"),
         ("[" * 100_000, SkipReason.PRODUCTS_UNREADABLE, "nested too deeply"),
-        ("M:", SkipReason.INVALID, "productSku is blank"),
+        ("M:", SkipReason.INVALID, "productSku must not be blank"),
         (f"{'M' * 256}:S", SkipReason.INVALID, "has 256 characters"),
         ("M:S, M:T", SkipReason.INVALID, "keep one of the two"),
         ("M:S\u200b", SkipReason.INVALID, "format character"),

@@ -172,7 +172,7 @@ rules: []
         (12, "match is empty and would match every alert."),
         (13, "'MKL' is not a product. Write MIRAKL_ID:SKU."),
         (13, "miraklProductId 'A' has SKU 'C' here, but 'B'"),
-        (13, "miraklProductId begins or ends with white space: ' x'"),
+        (13, "miraklProductId must not begin or end with white space: ' x'"),
         (14, "client_specification must be a text, not a number."),
         (15, "reason has an unknown name 'label'. Did you mean 'annotation'?"),
         (16, "dry_run must be true or false."),
