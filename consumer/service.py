@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import uvloop
 
-from consumer.adapters.kafka.source import OwnerThreadError
+from consumer.adapters.kafka.consumer_errors import OwnerThreadError
 from consumer.adapters.observability.health import AdminServer, liveness
 from consumer.adapters.observability.logs import Logs
 from consumer.adapters.process.memory import collect_rarely, share_one_heap

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.adapters.kafka.publications import Publications, Topics
+from consumer.adapters.kafka.records import record_of
 from consumer.adapters.kafka.sink import Publication
-from consumer.adapters.kafka.source import _record
 from consumer.adapters.mirakl.client import Cm21, entries_json
 from consumer.adapters.observability.request_log import AnsweredRequest, RequestLog
 from consumer.adapters.process.memory import collect_rarely, share_one_heap
@@ -86,7 +86,7 @@ def break_down(stage: Stage) -> Sequence[Step]:
     collect_rarely()  # as the service does: the many records kept here would be looked through again and again
     with stage.topics() as topics:
         consumed, messages = _consume(stage)
-        records = [_record(message) for message in messages]
+        records = [record_of(message) for message in messages]
         directory = _directory(stage)
         times = _best([_drive_core(records, directory) for _ in range(ROUNDS)])
         body = _each_of(times.calls, lambda call: entries_json(call.products), len(records))
@@ -98,7 +98,7 @@ def break_down(stage: Stage) -> Sequence[Step]:
         )
         return [
             Step("consume: poll, consume(500)", consumed),
-            Step("message to record", _each(messages, _record)),
+            Step("message to record", _each(messages, record_of)),
             *_engine_steps(records, times),
             Step("CM21 call over HTTP", _call(stage, times.calls)),
             Step("of it: write the body", body, counts=False),

@@ -27,7 +27,7 @@ from consumer.engine.requests import Part, Request
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed
-from tests.simulation.shells import KAFKA_IN, KAFKA_OUT
+from tests.simulation.shells import GROUP, KAFKA_OUT, POSITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,28 +188,23 @@ def _calls_anyway(self: Core, at: Instant) -> None:
 
 # -- the shells ----------------------------------------------------------------------------------------
 
-_SOURCE, _SINK = KAFKA_IN.KafkaSource, KAFKA_OUT.TransactionalSink
-_start_at, _publish, _committed, _seek = (
-    _SOURCE._start_at,
-    _SOURCE._publish,
-    SimulatedConsumer.committed,
-    SimulatedConsumer.seek,
-)
+_GROUP, _SINK = GROUP.Group, KAFKA_OUT.TransactionalSink
+_publish, _committed, _seek = _GROUP.publish, SimulatedConsumer.committed, SimulatedConsumer.seek
 
 
-def _same_epoch(self: Any, *args: Any) -> Steps:  # noqa: ANN401 - kafka_in.KafkaSource
-    self._last_epoch = 0
-    yield from _start_at(self, *args)
+def _same_epoch(self: Any, partition: int) -> int:  # noqa: ANN401 - membership.Group
+    self.epochs[partition] = 1
+    return 1
 
 
 def _all_parts(parts: Iterable[Any], _membership: object) -> list[Any]:
     return list(parts)
 
 
-def _old_ownership(self: Any) -> Steps:  # noqa: ANN401 - kafka_in.KafkaSource
+def _old_ownership(self: Any) -> Steps:  # noqa: ANN401 - membership.Group
     before = dict(self.membership.epochs)
     yield from _publish(self)
-    self.membership = KAFKA_IN.Membership(self.membership.metadata, before | dict(self.membership.epochs))
+    self.membership = GROUP.Membership(self.membership.metadata, before | dict(self.membership.epochs))
 
 
 def _no_answer_is_no_map(self: SimulatedConsumer, partitions: Any, timeout: float) -> Steps:  # noqa: ANN401 - the binding's
@@ -219,10 +214,10 @@ def _no_answer_is_no_map(self: SimulatedConsumer, partitions: Any, timeout: floa
         return [TopicPartition("requests", each.partition, -1001) for each in partitions]
 
 
-def _believing(self: Any, reload: Any) -> Steps:  # noqa: ANN401 - kafka_in.KafkaSource
+def _believing(self: Any, reload: Any) -> Steps:  # noqa: ANN401 - positions.Positions
     """Whatever the brokers say is the progress."""
-    if self._epochs.get(reload.partition) == reload.epoch:
-        yield from self._reload(reload.partition)
+    if self._group.epochs.get(reload.partition) == reload.epoch:
+        yield from self._read_again(reload.partition)
 
 
 def _seek_once(self: SimulatedConsumer, place: TopicPartition) -> None:
@@ -234,24 +229,24 @@ def _any_generation(_metadata: bytes) -> int:
     return 1
 
 
-def _unfenced(self: Any, partitions: Any) -> None:  # noqa: ANN401 - kafka_in.KafkaSource
+def _unfenced(self: Any, partitions: Any) -> None:  # noqa: ANN401 - membership.Group
     """Given up, and still taken for ours."""
     for partition in partitions:
-        self._unread.pop(partition, None)
+        self._owner._positions.unread.pop(partition, None)
 
 
 BUGS = (
     Bug("commit the highest offset seen", ((Progress, "preview", _highest_seen),)),
     Bug("forget the map", ((Progress, "preview", _without_map),)),
     Bug("reuse a map of another base", ((engine_core, "decode_map", _LastMap()),)),
-    Bug("one epoch for all assignments", ((_SOURCE, "_start_at", _same_epoch),)),
+    Bug("one epoch for all assignments", ((_GROUP, "begin", _same_epoch),)),
     Bug("finish what belongs to an older assignment", ((Core, "_alive", _any_epoch),)),
     Bug("commit after the partition was given up", ((_SINK, "_ours", staticmethod(_all_parts)),)),
-    Bug("no fence when a partition is given up", ((_SOURCE, "_fence", _unfenced),)),
-    Bug("fresh group metadata with old ownership", ((_SOURCE, "_publish", _old_ownership),)),
-    Bug("send offsets under generation -1", ((KAFKA_IN, "_generation", _any_generation),)),
+    Bug("no fence when a partition is given up", ((_GROUP, "_fence", _unfenced),)),
+    Bug("fresh group metadata with old ownership", ((_GROUP, "publish", _old_ownership),)),
+    Bug("send offsets under generation -1", ((GROUP, "_generation", _any_generation),)),
     Bug("no answer about progress is no progress", ((SimulatedConsumer, "committed", _no_answer_is_no_map),)),
-    Bug("believe a broker that tells of former times", ((_SOURCE, "_reload_from", _believing),)),
+    Bug("believe a broker that tells of former times", ((POSITIONS.Positions, "reload", _believing),)),
     Bug("no seek after progress was read anew", ((SimulatedConsumer, "seek", _seek_once),)),
     Bug(
         "an unknown end is an abort",

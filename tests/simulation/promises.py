@@ -212,7 +212,7 @@ class Promises:
         for each in replica.core._assignments.values():
             place = replica.process.name, each.epoch
             fetch = fetches.get(each.partition)
-            ours = replica.source._epochs.get(each.partition) == each.epoch
+            ours = replica.source._group.epochs.get(each.partition) == each.epoch
             if fetch is None or not ours or replica.disturbed or not fetch.paused or each.paused or each.revoking:
                 self._unread_since.pop(place, None)
             elif now - self._unread_since.setdefault(place, now) > MISMATCH_SECONDS:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
+from consumer.adapters.kafka.consumer_errors import OwnerThreadError
 from consumer.domain.model import ClientSpecification
 from consumer.domain.outcome import DeadLettered, Verdict
 from consumer.engine.admission.precedence import Precedence
@@ -245,7 +246,7 @@ class Replica:
                 self._handle(event, at)
                 self._carry_out()
                 self.world.promises.ended(self)
-        except (KAFKA_IN.OwnerThreadError, KafkaException) as problem:
+        except (OwnerThreadError, KafkaException) as problem:
             self.trace(f"ends: {problem!r}")
             self.world.exited(self)
             return

@@ -1,12 +1,14 @@
 """The service's own Kafka threads, as tasks of the simulated world.
 
-``consumer.adapters.kafka.source`` and ``sink`` are written for threads that block. Here their source is compiled
-once more, with one change: a method that calls something becomes a generator, and what a call gives is waited for
-where it is a generator itself. So every place where a thread may stand still is a place where anything else may
-happen, and the code that decides is the very code that runs in production. Line numbers stay those of the file.
+The classes of ``consumer.adapters.kafka`` that run on the owner thread or the committer thread are written for threads
+that block. Here their modules are compiled once more, with one change: a method that calls something becomes a
+generator, and the value of a call is waited for where it is a generator itself. So every place where a thread may
+stand still is a place where anything else may happen, and the code that decides is the very code that runs in
+production. Line numbers stay those of the file.
 """
 
 import ast
+import builtins
 import inspect
 import logging
 import queue
@@ -15,17 +17,40 @@ from collections.abc import Callable
 from types import GeneratorType, ModuleType, SimpleNamespace
 from typing import Any
 
-from consumer.adapters.kafka import sink
+from consumer.adapters.kafka import (
+    broken_batches,
+    broker_watch,
+    fetching,
+    membership,
+    offset_commits,
+    positions,
+    reading,
+    resets,
+    sink,
+    topic_consumer,
+)
 from consumer.adapters.kafka import source as kafka_in
 from consumer.adapters.kafka.bounded_call import OverdueError
 from tests.simulation.kafka import SimulatedConsumer, SimulatedProducer
 from tests.simulation.loop import Loop, Signal, Steps, Wait
 
-_PLAIN = frozenset(
-    {"__init__", "pause", "resume", "drained", "reload", "reread", "topic_is", "start", "stop", "commit"}
-)
+_ASKED = frozenset({"pause", "resume", "drained", "reload", "reread", "topic_is", "start", "stop", "commit"})
 """Called from outside of a task, or where no task can wait."""
-_TASKS = frozenset({"KafkaSource", "_Committer", "TransactionalSink", "AtLeastOnceSink"})
+_COMMITTERS = frozenset({"start", "stop", "commit"})
+_TASKS: dict[str, frozenset[str]] = {
+    "KafkaSource": _ASKED,
+    "_Committer": _COMMITTERS,
+    "TransactionalSink": _COMMITTERS,
+    "AtLeastOnceSink": _COMMITTERS,
+    **dict.fromkeys(
+        (
+            *("BrokenBatches", "BrokerWatch", "Fetching", "Group", "LogResets", "OffsetCommits", "Positions"),
+            *("Reading", "TopicConsumer"),
+        ),
+        frozenset(),
+    ),
+}
+"""Class -> its methods that stay as they are."""
 
 
 class _Waits(ast.NodeTransformer):
@@ -54,19 +79,30 @@ class _Waits(ast.NodeTransformer):
     visit_FunctionDef = visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _leave  # noqa: N815
 
 
+_COMPILED: dict[str, ModuleType] = {}
+"""Modules that were compiled into tasks, for those that import them."""
+
+
+def _import(name: str, *arguments: Any) -> ModuleType:  # noqa: ANN401 - as the built-in's
+    return _COMPILED.get(name) or builtins.__import__(name, *arguments)
+
+
 def as_tasks(module: ModuleType, **replaced: Any) -> ModuleType:  # noqa: ANN401 - whatever the module names
-    """Compile a module's threads into tasks; ``replaced`` are the names of the world that it must not touch."""
+    """Compile a module's threads into tasks; ``replaced`` are the names of the world that it must not touch.
+
+    Modules that it imports and that hold tasks as well have to be compiled before.
+    """
     tree = ast.parse(inspect.getsource(module))
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name in _TASKS:
             for method in node.body:
-                if isinstance(method, ast.FunctionDef) and method.name not in _PLAIN:
+                if isinstance(method, ast.FunctionDef) and method.name not in {"__init__", *_TASKS[node.name]}:
                     _Waits().generic_visit(method)
     ast.fix_missing_locations(tree)
-    copy = ModuleType(f"simulated.{module.__name__}")
-    copy.__dict__.update(_type=type, _Generator=GeneratorType)
+    copy = _COMPILED[module.__name__] = ModuleType(f"simulated.{module.__name__}")
+    copy.__dict__.update(_type=type, _Generator=GeneratorType, __builtins__={**vars(builtins), "__import__": _import})
     exec(compile(tree, str(module.__file__), "exec"), copy.__dict__)  # noqa: S102 - our own source
-    copy.__dict__.update(replaced)
+    copy.__dict__.update({name: value for name, value in replaced.items() if name in copy.__dict__})
     return copy
 
 
@@ -144,13 +180,19 @@ def within(seconds: float, call: Callable[..., Steps], *arguments: Any) -> Steps
 _SILENT = logging.getLogger("simulation")
 _SILENT.disabled = True
 _THREADING = SimpleNamespace(Thread=_Thread, Event=_Flag)
-KAFKA_IN = as_tasks(kafka_in, time=CLOCK, threading=_THREADING, Consumer=SimulatedConsumer, _log=_SILENT)
-KAFKA_OUT = as_tasks(
-    sink,
-    time=CLOCK,
-    threading=_THREADING,
-    queue=SimpleNamespace(SimpleQueue=Mailbox, Empty=queue.Empty),
-    Producer=SimulatedProducer,
-    within=within,
-    _log=_SILENT,
-)
+_WORLD = {
+    "time": CLOCK,
+    "threading": _THREADING,
+    "queue": SimpleNamespace(SimpleQueue=Mailbox, Empty=queue.Empty),
+    "Consumer": SimulatedConsumer,
+    "Producer": SimulatedProducer,
+    "within": within,
+    "_log": _SILENT,
+}
+for _module in (topic_consumer, membership, reading, fetching, broken_batches, broker_watch, resets, positions):
+    as_tasks(_module, **_WORLD)
+as_tasks(offset_commits, **_WORLD)
+KAFKA_IN = as_tasks(kafka_in, **_WORLD)
+KAFKA_OUT = as_tasks(sink, **_WORLD)
+GROUP = _COMPILED[membership.__name__]
+POSITIONS = _COMPILED[positions.__name__]

@@ -11,40 +11,9 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
+from consumer.adapters.kafka.policy import CLIENTS
 from schemas.settings import Delivery, GroupProtocol, Settings
 
-
-@dataclass(frozen=True, slots=True)
-class ClientPolicy:
-    """Numbers behind our defaults; durations in seconds, sizes in bytes."""
-
-    session: float = 10.0
-    """Classic protocol: how long the partitions of a dead replica wait for another one."""
-    poll_interval: float = 45.0
-    """The owner thread polls every few milliseconds and never blocks longer than a revocation. With the classic
-    protocol this is also how long a rebalance waits for members that do not come back; restarted brokers have been
-    observed to keep members whose sessions had ended."""
-    drain_share_of_poll_interval: float = 0.2
-    drain_share_of_session: float = 0.8
-    """A revocation must take less than a quarter of the poll interval and less than the session."""
-    transaction: float = 8.0
-    """Below the session: the open transaction of a dead replica blocks its successor and all subscribers."""
-    fetch_bytes: int = 4 << 20
-    """One fetch response, all partitions together: a tenth of a second's work at full speed."""
-    partition_fetch_bytes: int = 64 << 10
-    """One partition in one fetch response, or one batch where that is larger. All of it is decompressed at once, so
-    this bounds what compressed batches can expand to together."""
-    batch_bytes: int = 1_000_000
-    """Records that travel together; librdkafka's default."""
-    response_headroom_bytes: int = 64 << 10
-    """What a fetch response contains besides its batches."""
-    receive_limit_bytes: int = 2**31 - 1
-    """Upper end of librdkafka's range for ``receive.message.max.bytes``."""
-    longest_number: int = 18
-    """Digits of a property's value: anything longer is beyond librdkafka's ranges."""
-
-
-POLICY: Final = ClientPolicy()
 DEFAULT_MESSAGE_BYTES: Final = 1_048_588
 """``max.message.bytes`` of a topic whose configuration cannot be read (Apache Kafka's default)."""
 
@@ -76,24 +45,24 @@ def consumer_properties(settings: Settings, request_bytes: int = DEFAULT_MESSAGE
     kafka = settings.kafka
     given = kafka.consumer_properties()
     session = given.get("session.timeout.ms", "")
-    fetch = _number(given.get("fetch.max.bytes"), POLICY.fetch_bytes)
+    fetch = _number(given.get("fetch.max.bytes"), CLIENTS.fetch_bytes)
     largest = fetch + max(request_bytes, settings.max_request_bytes)
     properties: dict[str, Any] = {
         "client.id": "mirakl-resync",
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,
         "fetch.max.bytes": fetch,
-        "fetch.message.max.bytes": POLICY.partition_fetch_bytes,
-        "receive.message.max.bytes": min(largest + POLICY.response_headroom_bytes, POLICY.receive_limit_bytes),
+        "fetch.message.max.bytes": CLIENTS.partition_fetch_bytes,
+        "receive.message.max.bytes": min(largest + CLIENTS.response_headroom_bytes, CLIENTS.receive_limit_bytes),
         "queued.max.messages.kbytes": 4 * 1024,
         "queued.min.messages": 5_000,
         "topic.metadata.refresh.interval.ms": 60_000,
-        "max.poll.interval.ms": max(int(POLICY.poll_interval * 1000), _number(session, 0)),
+        "max.poll.interval.ms": max(int(CLIENTS.poll_interval * 1000), _number(session, 0)),
         "logger": logging.getLogger("librdkafka"),
     }
     if kafka.group_protocol is GroupProtocol.CLASSIC:
         properties |= {
-            "session.timeout.ms": int(POLICY.session * 1000),
+            "session.timeout.ms": int(CLIENTS.session * 1000),
             "heartbeat.interval.ms": 1_000,
             "partition.assignment.strategy": "cooperative-sticky",
         }
@@ -114,7 +83,7 @@ def consumer_properties(settings: Settings, request_bytes: int = DEFAULT_MESSAGE
 
 def _number(given: str | None, default: int) -> int:
     """Return the number, or the default: anything else is left to librdkafka, which reports it."""
-    usable = given and given.isascii() and given.isdecimal() and len(given) < POLICY.longest_number
+    usable = given and given.isascii() and given.isdecimal() and len(given) < CLIENTS.longest_number
     return int(given) if given and usable else default
 
 
@@ -129,14 +98,14 @@ def producer_properties(settings: Settings, sizes: MessageSizes | None = None) -
         "client.id": "mirakl-resync",
         "linger.ms": 5,
         "batch.num.messages": 10_000,
-        "batch.size": min(POLICY.batch_bytes, sizes.results, sizes.dead_letters),
+        "batch.size": min(CLIENTS.batch_bytes, sizes.results, sizes.dead_letters),
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 512 * 1024,
         "retry.backoff.ms": 5,
         "logger": logging.getLogger("librdkafka"),
     }
     if settings.kafka.delivery is Delivery.EXACTLY_ONCE:
-        properties["transaction.timeout.ms"] = int(POLICY.transaction * 1000)
+        properties["transaction.timeout.ms"] = int(CLIENTS.transaction * 1000)
     properties |= settings.kafka.producer_properties()
     properties |= {
         "enable.idempotence": True,
@@ -185,6 +154,6 @@ def broker_times(settings: Settings) -> Times:
 def drain_seconds(settings: Settings) -> float:
     """Return the time that a revocation may take, in seconds."""
     properties = consumer_properties(settings)
-    session = float(properties.get("session.timeout.ms", POLICY.session * 1000)) / 1000
+    session = float(properties.get("session.timeout.ms", CLIENTS.session * 1000)) / 1000
     poll = float(properties["max.poll.interval.ms"]) / 1000
-    return min(POLICY.drain_share_of_poll_interval * poll, POLICY.drain_share_of_session * session)
+    return min(CLIENTS.drain_share_of_poll_interval * poll, CLIENTS.drain_share_of_session * session)

@@ -25,8 +25,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from consumer.adapters.kafka.bounded_call import OverdueError, within
+from consumer.adapters.kafka.membership import Membership
 from consumer.adapters.kafka.remedies import Named, remedy
-from consumer.adapters.kafka.source import Membership
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import (
     Event,

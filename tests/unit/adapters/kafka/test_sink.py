@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.adapters.kafka import sink as kafka_out
+from consumer.adapters.kafka.membership import Membership
 from consumer.adapters.kafka.sink import AtLeastOnceSink, Finished, Publication, TransactionalSink
-from consumer.adapters.kafka.source import Membership
 from consumer.domain.outcome import DeadLettered
 from consumer.domain.progress import Progress
 from consumer.engine.admission.headers import read_headers

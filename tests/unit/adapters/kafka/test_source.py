@@ -9,8 +9,12 @@ from typing import Any, Self
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from consumer.adapters.kafka import broken_batches, broker_watch, fetching, membership, positions, resets
 from consumer.adapters.kafka import source as kafka_in
-from consumer.adapters.kafka.source import KafkaSource, Membership
+from consumer.adapters.kafka.consumer_errors import OwnerThreadError
+from consumer.adapters.kafka.membership import Membership
+from consumer.adapters.kafka.policy import READING
+from consumer.adapters.kafka.source import KafkaSource
 from consumer.domain.outcome import DeadLettered
 from consumer.domain.progress import CommitPoint, encode_map, topic_id_of
 from consumer.engine.commands import Reload, Reread
@@ -88,7 +92,7 @@ class Group:
         while self.consumer.steps or not done():
             assert time.monotonic() < deadline
             time.sleep(0.001)
-        time.sleep(2 * kafka_in.METADATA_SECONDS)
+        time.sleep(2 * READING.metadata_interval)
         return self.source.membership
 
 
@@ -286,14 +290,16 @@ class Reader:
         self.world = World(start=False)
         self.events: list[Event] = []
         monkeypatch.setattr(kafka_in, "Consumer", lambda _properties: self.log)
-        monkeypatch.setattr(kafka_in, "time", self.clock)
+        for module in (kafka_in, broken_batches, broker_watch, fetching, membership, positions, resets):
+            monkeypatch.setattr(module, "time", self.clock)
         self.source = KafkaSource(
             {}, "requests", self.events.append, lambda: self.world.core.fetch_budget, 1.0, topic_id
         )
         self.world.do(MembershipChanged(member=True))
 
     def assign(self, *partitions: int) -> None:
-        self.source._on_assign(self.log, [TopicPartition("requests", each) for each in partitions or (PARTITION,)])  # type: ignore[arg-type]  # a fake
+        places = [TopicPartition("requests", each) for each in partitions or (PARTITION,)]
+        self.source._group.on_assign(self.log, places)  # type: ignore[arg-type]  # a fake
 
     def turn(self, times: int = 1) -> None:
         """Let the owner thread turn and the core react; Mirakl takes everything in at once, transactions commit."""
@@ -313,7 +319,7 @@ class Reader:
         events, self.events[:] = list(self.events), []
         for event in events:
             world.do(event)
-        world.epochs = dict(self.source._epochs)
+        world.epochs = dict(self.source._group.epochs)
         for reread in world.rereads:
             self.source.reread(reread)
         if world.drained:
@@ -390,8 +396,8 @@ def test_a_hole_that_stays_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     reader.assign()
     reader.turn(2)
     reader.log.offsets = [*range(8), 9]
-    monkeypatch.setattr(reader.source, "_seek", lambda *_: None)
-    reader.source._read_to.pop(PARTITION)
+    monkeypatch.setattr(reader.source._reading, "seek", lambda *_: None)
+    reader.source._reading.read_to.pop(PARTITION)
     reader.turn(3)
     reader.world.wait(30.0)
 
@@ -404,12 +410,12 @@ def test_records_that_were_read_before_the_log_was_cut_are_answered(monkeypatch:
     reader = Reader(monkeypatch, range(4))
     reader.assign()
     reader.read(2)
-    epochs = dict(reader.source._epochs)
+    epochs = dict(reader.source._group.epochs)
     reader.log.offsets, reader.log.start = [*range(20, 24)], 20
     reader.turn(10)
 
     assert [*range(4), *range(20, 24)] == sorted(reader.answered)
-    assert epochs == reader.source._epochs
+    assert epochs == reader.source._group.epochs
     assert 1 == reader.world.status.offset_resets
     assert 0 == reader.world.status.discarded
 
@@ -436,7 +442,7 @@ def test_a_partition_that_is_read_anew_while_its_log_is_cut_is_read(monkeypatch:
     reader.read(1)
     reader.log.silent = {PARTITION}
     nothing = CommitPoint(10, "")
-    reader.source.reload(Reload(PARTITION, reader.source._epochs[PARTITION], nothing, nothing))
+    reader.source.reload(Reload(PARTITION, reader.source._group.epochs[PARTITION], nothing, nothing))
     reader.read(1)
     reader.log.stopped = True
     reader.source._hand_over([Message(10, OUT_OF_RANGE)], {})  # type: ignore[list-item]  # a fake
@@ -455,7 +461,7 @@ def test_a_log_that_was_cut_is_read_on_although_more_goes_wrong_meanwhile(
     reader.assign()
     reader.read(2)
     reader.log.stopped = True
-    epochs = dict(reader.source._epochs)
+    epochs = dict(reader.source._group.epochs)
     gone = Message(4, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "unknown"))
     reader.source._hand_over([Message(4, OUT_OF_RANGE), gone], epochs)  # type: ignore[list-item]  # fakes
     reader.source.reread(Reread(PARTITION, epochs[PARTITION], offset))
@@ -481,7 +487,7 @@ def test_a_seek_that_fails_again_and_again_does_not_keep_the_thread_from_polling
 
     with monkeypatch.context() as patch:
         patch.setattr(reader.log, "seek", refused)
-        reader.source.reread(Reread(PARTITION, reader.source._epochs[PARTITION], 0))
+        reader.source.reread(Reread(PARTITION, reader.source._group.epochs[PARTITION], 0))
         reader.read(3)
     reader.turn(10)
 
@@ -549,7 +555,7 @@ def test_partitions_whose_progress_is_not_told_do_not_keep_the_thread_from_polli
         reader.source._turn()
         longest = max(longest, reader.clock.now - began)
 
-    assert longest <= 2 * kafka_in.PROGRESS_BUDGET_SECONDS + 0.1
+    assert longest <= 2 * READING.positions_budget + 0.1
 
 
 def test_partitions_whose_progress_is_told_do_not_wait_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -557,7 +563,7 @@ def test_partitions_whose_progress_is_told_do_not_wait_for_the_others(monkeypatc
     reader.log.silent = set(range(0, 100, 2))
     reader.assign(*range(100))
     began = reader.clock.now
-    while len(reader.source._epochs) < 50:
+    while len(reader.source._group.epochs) < 50:
         reader.source._turn()
 
     assert reader.clock.now - began < 10
@@ -569,11 +575,11 @@ def test_a_partition_whose_progress_is_not_told_for_long_is_a_trouble_until_it_i
     reader = Reader(monkeypatch, range(2))
     reader.log.silent = {PARTITION}
     reader.assign()
-    while reader.clock.now < 1000 + 0.9 * kafka_in.UNREAD_PATIENCE_SECONDS:
+    while reader.clock.now < 1000 + 0.9 * READING.unread_patience:
         reader.turn()
     assert not reader.world.status.troubles
 
-    while reader.clock.now < 1000 + 2 * kafka_in.UNREAD_PATIENCE_SECONDS:
+    while reader.clock.now < 1000 + 2 * READING.unread_patience:
         reader.turn()
     assert ["Partition 0 has not been read for 20 s"] == [
         trouble.split(":", maxsplit=1)[0] for trouble in reader.world.status.troubles
@@ -582,7 +588,7 @@ def test_a_partition_whose_progress_is_not_told_for_long_is_a_trouble_until_it_i
     assert "Partition 0 has not been read for 20 s" in caplog.text
 
     reader.log.silent = set()
-    while reader.source._troubles:
+    while reader.source._positions.troubles:
         reader.turn()
     assert not reader.world.status.troubles
     assert [0, 1] == reader.answered
@@ -596,14 +602,16 @@ def test_progress_that_cannot_be_true_is_a_trouble_and_then_what_is_certain_coun
     reader.log.told = (10, "")
     reader.assign()
     reader.read(1)
-    reader.source.reload(Reload(PARTITION, reader.source._epochs[PARTITION], CommitPoint(20, ""), CommitPoint(30, "")))
+    reader.source.reload(
+        Reload(PARTITION, reader.source._group.epochs[PARTITION], CommitPoint(20, ""), CommitPoint(30, ""))
+    )
     began = reader.clock.now
-    while reader.clock.now < began + 2 * kafka_in.UNREAD_PATIENCE_SECONDS:
+    while reader.clock.now < began + 2 * READING.unread_patience:
         reader.turn()
-    assert not reader.source._epochs
+    assert not reader.source._group.epochs
     assert "the brokers tell the committed offset 10, although 20 or 30" in reader.world.status.troubles[0]
 
-    while reader.clock.now < began + 1.2 * kafka_in.CREDIBLE_PATIENCE_SECONDS:
+    while reader.clock.now < began + 1.2 * READING.credible_patience:
         reader.turn()
     assert list(range(20, 40)) == reader.answered
     assert "Reading goes on at 20" in caplog.text
@@ -622,7 +630,7 @@ def test_a_stop_while_a_partition_is_given_up_leaves_the_group_at_once(monkeypat
         sleep(seconds)
 
     monkeypatch.setattr(reader.clock, "sleep", stopped)
-    reader.source._on_revoke(reader.log, [TopicPartition("requests", PARTITION)])  # type: ignore[arg-type]  # a fake
+    reader.source._group.on_revoke(reader.log, [TopicPartition("requests", PARTITION)])  # type: ignore[arg-type]  # a fake
 
     assert reader.clock.now - began < 0.1
     assert not reader.source.membership.epochs
@@ -649,5 +657,5 @@ def test_a_session_timeout_that_the_brokers_refuse_ends_the_thread_with_the_reme
 ) -> None:
     monkeypatch.setattr(kafka_in, "Consumer", lambda _properties: FakeConsumer())
     source = KafkaSource({}, "requests", _ignore, lambda: FetchBudget(100), 1.0)
-    with pytest.raises(kafka_in.OwnerThreadError, match=r"group\.min\.session\.timeout\.ms"):
+    with pytest.raises(OwnerThreadError, match=r"group\.min\.session\.timeout\.ms"):
         source._on_error(RefusedJoin(), {}, set())  # type: ignore[arg-type]  # a message in all that is looked at

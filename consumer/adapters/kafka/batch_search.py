@@ -1,10 +1,10 @@
-"""Batches that the Kafka library cannot unpack: three kilobytes can stand for more than it takes in.
+"""Search for the end of a batch that librdkafka cannot decompress.
 
-It names the offset at which such a batch begins, but not where it ends, and asks for it again for ever. So the end is
-searched for: whoever reads from an offset inside the batch meets the same error, from one beyond it another batch or
-the end of the log. Steps double from the batch's begin until one of them is outside, then bisection finds the end: the
-cost depends on the batch, not on the log behind it. Each offset of the batch can then get its outcome, and what follows
-goes on.
+librdkafka names the offset at which such a batch begins, but not where it ends, and fetches it again for ever. Three
+kilobytes can stand for more records than it accepts. Whoever reads from an offset inside the batch meets the same
+error; from an offset beyond it, another batch or the end of the log. So steps double from the batch's begin until one
+of them is outside, then bisection finds the end: the cost depends on the batch, not on the log behind it. Each offset
+of the batch can then get its outcome, and what follows is read on.
 """
 
 from typing import Final
@@ -14,10 +14,10 @@ CONFIRMATIONS: Final = 3
 
 
 class BatchSearch:
-    """The search for the end of one batch. ``probe`` is where to read from now."""
+    """The search for the end of one batch."""
 
     def __init__(self, begins: int, read_to: int, log_end: int) -> None:
-        """``begins``: what the library names; ``read_to``: up to where the log was read before."""
+        """``begins``: the offset that librdkafka names; ``read_to``: up to where the log was read before."""
         self.begins = begins
         self.read_to = read_to
         self.first = self._inside = max(begins, read_to)
@@ -38,7 +38,7 @@ class BatchSearch:
 
     @property
     def probe(self) -> int:
-        """A step ahead, or halfway between what is known to be inside and outside."""
+        """The offset to read from next: a step ahead, or halfway between known inside and known outside."""
         if not self.confirmed:
             return self.read_to
         return min(self._inside + self._step, (self._inside + self._outside) // 2)
@@ -52,5 +52,5 @@ class BatchSearch:
             self._step *= 2
 
     def outside(self, begins: int | None = None) -> None:
-        """Something else was met: another unreadable batch, which ``begins`` there, or what is readable."""
+        """Something else was met: readable records, or another unreadable batch that ``begins`` there."""
         self._outside = self.probe if begins is None else min(self.probe, max(begins, self._inside + 1))

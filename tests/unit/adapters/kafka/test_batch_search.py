@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.adapters.kafka.unreadable import CONFIRMATIONS, BatchSearch
+from consumer.adapters.kafka.batch_search import CONFIRMATIONS, BatchSearch
 
 
 @given(begins=st.integers(0, 50), before=st.integers(0, 50), length=st.integers(1, 5000), behind=st.integers(0, 5000))

@@ -1,0 +1,47 @@
+"""Records taken out of librdkafka, as many at a time as the core has room for."""
+
+import time
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, Message
+
+from consumer.adapters.kafka.policy import READING
+from consumer.adapters.kafka.reading import Reading
+from consumer.adapters.kafka.records import read, total_bytes
+from consumer.engine.requests import Record
+from consumer.engine.status import FetchBudget
+
+
+class Fetching:
+    """Polls within the core's fetch budget; for the owner thread."""
+
+    def __init__(self, consumer: Consumer, reading: Reading, budget: Callable[[], FetchBudget]) -> None:
+        self._consumer = consumer
+        self._reading = reading
+        self._budget = budget
+
+    def fetch(self) -> list[Record | Message]:
+        """Poll for one message, then take what is there already, up to the fetch budget.
+
+        The poll has to go on without a budget, and brings one message each time; then it is slowed down.
+        """
+        first = self._consumer.poll(READING.poll)
+        if first is None:
+            return []
+        fetched = [read(first)]
+        budget, reading = self._budget(), self._reading
+        most = min(READING.list_records, budget.records - (reading.posted_records - budget.received_records))
+        if most <= 1 or reading.posted_bytes - budget.received_bytes > READING.unreceived_bytes:
+            time.sleep(READING.poll)
+        else:
+            self._take_more(fetched, most)
+        return fetched
+
+    def _take_more(self, fetched: list[Record | Message], most: int) -> None:
+        size = 0
+        while (wanted := min(READING.take_records, most - len(fetched))) > 0 and size < READING.list_bytes:
+            more = [read(message) for message in self._consumer.consume(wanted, 0)]
+            fetched += more
+            size += total_bytes(more)
+            if len(more) < wanted:
+                return

@@ -1,0 +1,110 @@
+"""Numbers of the Kafka adapters, each with its unit and its reason.
+
+Durations are in seconds and sizes in bytes unless a name says otherwise.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPolicy:
+    """Numbers behind our defaults of librdkafka's properties."""
+
+    session: float = 10.0
+    """Classic protocol: how long the partitions of a dead replica wait for another one."""
+    poll_interval: float = 45.0
+    """The owner thread polls every few milliseconds and never blocks longer than a revocation. With the classic
+    protocol this is also how long a rebalance waits for members that do not come back; restarted brokers have been
+    observed to keep members whose sessions had ended."""
+    drain_share_of_poll_interval: float = 0.2
+    drain_share_of_session: float = 0.8
+    """A revocation must take less than a quarter of the poll interval and less than the session."""
+    transaction: float = 8.0
+    """Below the session: the open transaction of a dead replica blocks its successor and all subscribers."""
+    fetch_bytes: int = 4 << 20
+    """One fetch response, all partitions together: a tenth of a second's work at full speed."""
+    partition_fetch_bytes: int = 64 << 10
+    """One partition in one fetch response, or one batch where that is larger. All of it is decompressed at once, so
+    this bounds what compressed batches can expand to together."""
+    batch_bytes: int = 1_000_000
+    """Records that travel together; librdkafka's default."""
+    response_headroom_bytes: int = 64 << 10
+    """What a fetch response contains besides its batches."""
+    receive_limit_bytes: int = 2**31 - 1
+    """Upper end of librdkafka's range for ``receive.message.max.bytes``."""
+    longest_number: int = 18
+    """Digits of a property's value: anything longer is beyond librdkafka's ranges."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingPolicy:
+    """Numbers of the owner thread."""
+
+    poll: float = 0.02
+    """One poll; also the pause after a poll while there is no fetch budget."""
+    drain_poll: float = 0.005
+    """Between two looks at the core's commands while a revocation waits for it."""
+    list_records: int = 500
+    """Records posted at once: some milliseconds of work for the core."""
+    list_bytes: int = 4 << 20
+    """A list with more bytes is posted as it is: a compressed batch of 1 MB can expand to 1 GB of records."""
+    unreceived_bytes: int = 16 << 20
+    """Posted and not yet received by the core; beyond this only one record is fetched per poll."""
+    take_records: int = 64
+    """Records taken out of the library per call: it copies them before their size is known."""
+    metadata_interval: float = 0.1
+    """Between two readings of the group metadata (50 us and more each); it is also read when assignments change."""
+    first_committed_timeout: float = 0.1
+    committed_timeout: float = 0.5
+    """One query for a committed offset, at first and at most; it is repeated until it is answered."""
+    positions_budget: float = 0.5
+    """All such queries of one turn, however many partitions wait: the group hears from us only when we poll."""
+    retry: float = 0.2
+    """Between two queries about one partition."""
+    unread_patience: float = 20.0
+    """A partition that has not been read for longer is reported: the transaction of a dead predecessor can be pending
+    for up to 18 s."""
+    credible_patience: float = 60.0
+    """After a commit with unknown result: how long the brokers may report an offset that cannot be right. Far beyond
+    any session, so a new owner's progress would have been reported as a lost partition by then."""
+    watermark_timeout: float = 2.0
+    look_interval: float = 1.0
+    """Between two looks for partitions that are not read, and two for brokers once all were down."""
+    look_timeout: float = 0.5
+    suspicion: float = 10.0
+    """After an unreadable batch: the next one within this time is not given a second fetch to heal."""
+    unreadable_records: int = 5_000
+    """Offsets of an unreadable batch that become dead letters at once; each step fetches the batch in vain again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingPolicy:
+    """Numbers of the committer thread."""
+
+    call_timeout: float = 10.0
+    """One repeatable call of the producer; some calls ignore it while the coordinator is unavailable."""
+    offsets_timeout: float = 5.0
+    """Sending offsets once; the transaction itself lives for 8 s."""
+    first_patience: float = 6.0
+    longest_patience: float = 60.0
+    """Until a producer that does not return from sending offsets is abandoned: doubled each time, since it keeps its
+    threads until its connections change. Well below the watchdog's limit for a producer call."""
+    end_patience: float = 10.0
+    """The end of a transaction; after that the successor finds out, or decides, how it ended."""
+    init_timeout: float = 10.0
+    """A producer's beginning, which ends what its predecessor left open; ``/readyz`` reports why it does not."""
+    retry: float = 0.5
+    longest_retry: float = 10.0
+    """Between two attempts to create a producer: the first pause, doubled each time, and the longest."""
+    full_queue_poll: float = 0.05
+    """Wait for room in the producer's queue."""
+    smallest_batch_bytes: int = 1_000
+    """No two of our records fit into a batch of this size."""
+    watched_bytes: int = 32 << 10
+    """Records above this size get a delivery report each: a broker may find them too large."""
+
+
+CLIENTS: Final = ClientPolicy()
+READING: Final = ReadingPolicy()
+PUBLISHING: Final = PublishingPolicy()

@@ -1,0 +1,192 @@
+"""Committed offsets and progress maps: read before a partition delivers anything.
+
+A partition is assigned paused. Its committed offset is queried with short timeouts between polls, again and again,
+since the query is not answered while a transaction of a dead predecessor is pending. Only then does the partition get
+an epoch, an explicit position, and leave to deliver. No answer is never taken for "no progress".
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException
+
+from consumer.adapters.kafka.broken_batches import BrokenBatches
+from consumer.adapters.kafka.membership import Group
+from consumer.adapters.kafka.policy import READING
+from consumer.adapters.kafka.reading import Reading
+from consumer.adapters.kafka.resets import LogResets, Start
+from consumer.adapters.kafka.topic_consumer import TopicConsumer
+from consumer.domain.progress import CommitPoint
+from consumer.engine.commands import Reload
+from consumer.engine.events import Assigned, Event, PartitionTroubles, Unassigned
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Unread:
+    """A partition whose progress is not known yet. Times in monotonic seconds."""
+
+    since: float
+    due: float
+    """When to query next."""
+    attempts: int = 0
+    problem: str = "the brokers have not told its committed offset"
+    incredible_since: float | None = None
+    """Since when the brokers have told nothing but what cannot be right."""
+
+
+class Positions:
+    """Finds out where each assignment begins, and begins it; for the owner thread."""
+
+    def __init__(
+        self,
+        partitions: TopicConsumer,
+        group: Group,
+        reading: Reading,
+        broken: BrokenBatches,
+        resets: LogResets,
+        post: Callable[[Event], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._partitions = partitions
+        self._group = group
+        self._reading = reading
+        self._broken = broken
+        self._resets = resets
+        self._post = post
+        self._stopping = stopping
+        self.unread: dict[int, _Unread] = {}
+        self._told: dict[int, CommitPoint] = {}
+        """Partition -> the progress that the brokers told last."""
+        self._credible: dict[int, Sequence[CommitPoint]] = {}
+        """Partitions whose progress is read again -> all that the brokers can tell now: acknowledged, attempted."""
+        self._look_for_troubles_at = 0.0
+        self.troubles: dict[int, str] = {}
+        """Partitions that have not been read for long, as posted last."""
+
+    def await_progress(self, partitions: Iterable[int]) -> None:
+        """Query the committed offsets of these partitions from now on."""
+        for partition in partitions:
+            now = time.monotonic()
+            self.unread[partition] = _Unread(since=now, due=now)
+
+    def read(self) -> None:
+        """Query the committed offsets of partitions that are due, those first that have waited longest.
+
+        One query may take as long as its timeout, so a turn makes no more of them once its budget is spent.
+        """
+        began = time.monotonic()
+        if not self.unread or self._resets.topic_id is None:
+            return
+        due = sorted(self.unread, key=lambda partition: self.unread[partition].due)
+        for partition in due:
+            unread = self.unread[partition]
+            if unread.due > began or time.monotonic() - began >= READING.positions_budget or self._stopping():
+                return
+            self._try_to_begin(partition, unread)
+            unread.attempts += 1
+            unread.due = time.monotonic() + READING.retry
+
+    def _try_to_begin(self, partition: int, unread: _Unread) -> None:
+        timeout = READING.first_committed_timeout * 2 ** min(unread.attempts, 8)
+        try:
+            told = self._partitions.committed(partition, min(timeout, READING.committed_timeout))
+            if told not in self._credible.get(partition, (told,)):  # a coordinator that was interrupted while loading
+                believed = self._disbelieve(partition, unread, told)
+                if believed is None:
+                    return
+                told = believed
+            self._told[partition] = told
+            self._begin(partition, self._resets.start(partition, told))
+        except KafkaException as problem:
+            unread.problem = (
+                f"the brokers do not tell its committed offset or the log's bounds ({problem.args[0].str()})"
+            )
+
+    def _disbelieve(self, partition: int, unread: _Unread, told: CommitPoint) -> CommitPoint | None:
+        """Query again, but not for ever, where the brokers tell what neither we nor anybody else has committed.
+
+        Return the progress that this process has committed last for certain once patience is over, else ``None``.
+        Reading can go on from there without losing a request; what was perhaps committed since may be answered twice.
+        """
+        now = time.monotonic()
+        acknowledged, attempted = self._credible[partition]
+        if unread.incredible_since is None:
+            unread.incredible_since = now
+            unread.problem = (
+                f"the brokers tell the committed offset {told.offset}, although {acknowledged.offset} or "
+                f"{attempted.offset} was committed last"
+            )
+            _log.warning("partition %d: %s; asking again", partition, unread.problem)
+        if now - unread.incredible_since < READING.credible_patience:
+            return None
+        _log.error(
+            "partition %d: %s. Reading goes on at %d; requests from there on may be answered a second time. "
+            "Look at the log of the group's coordinator, which may have lost committed offsets.",
+            partition,
+            unread.problem,
+            acknowledged.offset,
+        )
+        return acknowledged
+
+    def _begin(self, partition: int, start: Start) -> None:
+        self._reading.begin(partition, start.offset, start.position)
+        del self.unread[partition]
+        self._credible.pop(partition, None)
+        self._resets.started(partition)
+        epoch = self._group.begin(partition)
+        topic_id = self._resets.topic_id or b""
+        self._post(Assigned(partition, epoch, start.offset, start.metadata, topic_id))
+        self._group.publish()
+
+    def reload(self, command: Reload) -> None:
+        """Read the progress of an assignment's partition again and begin a new assignment there."""
+        if self._group.epochs.get(command.partition) == command.epoch:
+            acknowledged = command.acknowledged or self._told[command.partition]
+            self._credible[command.partition] = acknowledged, command.attempted
+            self._read_again(command.partition)
+
+    def restart_renewed(self) -> None:
+        """Begin anew with partitions whose log is another one, whatever was committed."""
+        ready = self._resets.finish_renewed()
+        for partition in ready:
+            self._credible.pop(partition, None)
+            self._read_again(partition)
+        if ready:
+            self._post(Unassigned(ready))
+
+    def _read_again(self, partition: int) -> None:
+        """End the assignment; the partition stays ours and delivers nothing until its progress is known."""
+        self._group.end(partition)
+        self._broken.forget(partition)
+        self.await_progress([partition])
+        self._group.publish()
+        self._partitions.pause([partition])
+
+    def report_troubles(self) -> None:
+        """Log and post the partitions that have not been read for long, and that they are read again."""
+        now = time.monotonic()
+        if now < self._look_for_troubles_at:
+            return
+        self._look_for_troubles_at = now + READING.look_interval
+        troubles = {
+            partition: f"Partition {partition} has not been read for {READING.unread_patience:.0f} s: "
+            f"{unread.problem}. Look at the brokers; a transaction that hangs can be found and aborted with "
+            "`kafka-transactions.sh`."
+            for partition, unread in self.unread.items()
+            if now - unread.since >= READING.unread_patience
+        }
+        if troubles != self.troubles:
+            for partition in troubles.keys() - self.troubles.keys():
+                _log.error("%s", troubles[partition])
+            self.troubles = troubles
+            self._post(PartitionTroubles(troubles))
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Partitions are no longer ours."""
+        for partition in partitions:
+            self.unread.pop(partition, None)
+            self._credible.pop(partition, None)

@@ -1,0 +1,176 @@
+"""Logs that changed under the reader.
+
+**Cut.** Where retention has removed what would be read next, reading goes on at the log's start, and what is in flight
+is answered in the same assignment.
+
+**Another log.** Where the log ends before the reader, or the topic has another id, the topic was deleted and created
+again: what was read of the former one is answered, then this one is read from its start.
+
+``auto.offset.reset`` is ``error``: nothing here is a silent jump.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaException
+
+from consumer.adapters.kafka.membership import Group
+from consumer.adapters.kafka.policy import READING
+from consumer.adapters.kafka.reading import Reading
+from consumer.adapters.kafka.topic_consumer import TopicConsumer
+from consumer.domain.progress import CommitPoint, topic_id_of
+from consumer.engine.events import Event, OffsetReset, Revoking
+
+_log = logging.getLogger(__name__)
+
+
+class Start(NamedTuple):
+    """Where an assignment begins."""
+
+    offset: int
+    """Everything before it is committed, or was never there."""
+    metadata: str | None
+    """The progress map that was committed with ``offset``; ``None``: no map counts."""
+    position: int
+    """The offset to deliver from; beyond ``offset`` if the log begins there."""
+
+
+class LogResets:
+    """Notices cut and replaced logs and leads reading back into them; for the owner thread."""
+
+    def __init__(
+        self,
+        partitions: TopicConsumer,
+        group: Group,
+        reading: Reading,
+        post: Callable[[Event], None],
+        topic: str,
+        topic_id: bytes | None,
+        drain_seconds: float,
+    ) -> None:
+        self._partitions = partitions
+        self._group = group
+        self._reading = reading
+        self._post = post
+        self._topic = topic
+        self._drain_seconds = drain_seconds
+        self._look_at = 0.0
+        """When to look again for the place in the log of partitions that are out of range."""
+        self._anew: set[int] = set()
+        """Unread partitions whose log is another one: committed offsets say nothing about it."""
+        self.renewed: dict[int, float] = {}
+        """Partitions whose log is another one -> until when what was read of the former one may be finished."""
+        self.topic_id = topic_id
+        """Empty: the brokers do not tell it. ``None``: not known yet, so nothing is read."""
+
+    # -- out of range ----------------------------------------------------------------------------------
+
+    def return_to_log(self) -> None:
+        """Go on with one partition whose position the log does not hold."""
+        if time.monotonic() < self._look_at:
+            return
+        epochs, waiting = self._group.epochs, self._reading.out_of_range
+        partition = next((each for each in waiting if each in epochs and each not in self.renewed), None)
+        if partition is None:
+            return
+        try:
+            low, high = self._partitions.watermarks(partition)
+        except KafkaException as problem:
+            _log.warning("partition %d: the log's bounds are not known: %s", partition, problem.args[0].str())
+            self._look_at = time.monotonic() + READING.retry
+            return
+        position = self._reading.read_to[partition]
+        self._post(OffsetReset(partition))
+        if position > high:
+            _log.error("partition %d: offset %d is beyond the log, which ends at %d", partition, position, high)
+            self._begin_anew([partition])
+            return
+        if position < low:
+            _log.error("partition %d: records from offset %d to %d are gone unread", partition, position, low - 1)
+            self._reading.post_ranges(epochs, {partition: low}, {partition: low})
+        self._reading.go_on(partition, max(position, low))
+
+    # -- another log -----------------------------------------------------------------------------------
+
+    def on_topic_id(self, topic_id: bytes, unread: Collection[int]) -> None:
+        """Read all partitions from their start if the topic was deleted and created again."""
+        former = self.topic_id
+        self.topic_id = topic_id or former or b""
+        if not former or former == self.topic_id:
+            return
+        started = [partition for partition in self._group.epochs if partition not in self.renewed]
+        self._anew.update(unread)
+        for partition in (*started, *unread):
+            self._report_another_log(partition)
+        self._begin_anew(started)
+
+    def _report_another_log(self, partition: int) -> None:
+        _log.error(
+            "partition %d: the topic %s was deleted and made anew. It is read from its start; requests of the former "
+            "topic that were not read are gone.",
+            partition,
+            self._topic,
+        )
+        self._post(OffsetReset(partition))
+
+    def _begin_anew(self, partitions: Sequence[int]) -> None:
+        """Have what was read of the former log answered; then this one is read from its start."""
+        deadline = time.monotonic() + self._drain_seconds
+        self.renewed |= dict.fromkeys(partitions, deadline)
+        self._partitions.pause(partitions)
+        self._post(Revoking(partitions))
+
+    def drained(self, partitions: Iterable[int]) -> None:
+        """The core has answered what was read of the former log."""
+        self.renewed |= {partition: 0.0 for partition in partitions if partition in self.renewed}
+
+    def finish_renewed(self) -> list[int]:
+        """Return the partitions whose former log is done with; they have to be read from the start of the new one."""
+        now = time.monotonic()
+        ready = [partition for partition, deadline in self.renewed.items() if deadline <= now]
+        for partition in ready:
+            del self.renewed[partition]
+            self._anew.add(partition)
+        return ready
+
+    # -- the start of an assignment --------------------------------------------------------------------
+
+    def start(self, partition: int, told: CommitPoint) -> Start:
+        """Return where an assignment begins for which the brokers ``told`` this progress.
+
+        Raises ``KafkaException`` if the log's bounds are needed and not known.
+        """
+        committed_for = topic_id_of(told.offset, told.metadata)
+        if committed_for and self.topic_id and committed_for != self.topic_id and partition not in self._anew:
+            self._report_another_log(partition)
+            self._anew.add(partition)
+        if told.offset < 0 or partition in self._reading.out_of_range or partition in self._anew:
+            return self._start_within_log(partition, told)
+        return Start(told.offset, told.metadata, told.offset)
+
+    def _start_within_log(self, partition: int, told: CommitPoint) -> Start:
+        """Nothing was committed yet, or the log does not reach back to where we were.
+
+        The progress map still counts beyond the log's start; one of another log, which was longer, does not.
+        """
+        offset = OFFSET_BEGINNING if partition in self._anew else told.offset
+        low, high = self._partitions.watermarks(partition)
+        if 0 <= offset < low:
+            _log.error("partition %d: records from offset %d to %d are gone unread", partition, offset, low - 1)
+        elif offset > high:
+            _log.error("partition %d: offset %d is beyond the log, which ends at %d", partition, offset, high)
+        if 0 <= offset <= high:
+            return Start(offset, told.metadata, max(offset, low))
+        return Start(low, None, low)
+
+    def started(self, partition: int) -> None:
+        """The partition is read from where ``start`` said."""
+        self._anew.discard(partition)
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Partitions are no longer ours."""
+        for partition in partitions:
+            self.renewed.pop(partition, None)
+            self._anew.discard(partition)

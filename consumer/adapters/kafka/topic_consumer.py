@@ -1,0 +1,60 @@
+"""The calls of a Kafka consumer that concern single partitions of its one topic."""
+
+from collections.abc import Iterable
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from consumer.adapters.kafka.policy import READING
+from consumer.domain.progress import CommitPoint
+
+
+class TopicConsumer:
+    """Partitions by number, for the owner thread. Methods raise ``KafkaException``."""
+
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+
+    def assign_paused(self, partitions: Iterable[int]) -> None:
+        """Add partitions to the assignment; they deliver nothing before a position is known."""
+        places = [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in partitions]
+        self._consumer.incremental_assign(places)
+        if places:
+            self._consumer.pause(places)
+
+    def reassign(self, partition: int, position: int, *, paused: bool) -> None:
+        """Fetch again what librdkafka has stopped fetching; it may refuse to seek there (``_STATE``)."""
+        place = TopicPartition(self._topic, partition, position)
+        self._consumer.incremental_unassign([place])
+        self._consumer.incremental_assign([place])
+        if paused:
+            self._consumer.pause([place])
+
+    def unassign(self, partitions: Iterable[int]) -> None:
+        """Remove partitions from the assignment."""
+        self._consumer.incremental_unassign([TopicPartition(self._topic, partition) for partition in partitions])
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Stop delivering; what was fetched already is kept back as well."""
+        self._consumer.pause([TopicPartition(self._topic, partition) for partition in partitions])
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """Deliver again, from where delivery was paused."""
+        self._consumer.resume([TopicPartition(self._topic, partition) for partition in partitions])
+
+    def seek(self, partition: int, position: int) -> None:
+        """Deliver from ``position`` on; what was fetched before is dropped."""
+        self._consumer.seek(TopicPartition(self._topic, partition, position))
+
+    def committed(self, partition: int, timeout: float) -> CommitPoint:
+        """Return the committed offset (negative: none) and its metadata; not answered while a transaction pends."""
+        (committed,) = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=timeout)
+        if committed.error is not None:
+            raise KafkaException(committed.error)
+        return CommitPoint(committed.offset, committed.metadata or "")
+
+    def watermarks(self, partition: int) -> tuple[int, int]:
+        """Return the first offset of the log, and the one after its last."""
+        place = TopicPartition(self._topic, partition)
+        low, high = self._consumer.get_watermark_offsets(place, timeout=READING.watermark_timeout)
+        return int(low), int(high)
