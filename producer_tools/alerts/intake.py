@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from http import HTTPStatus
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
@@ -14,9 +15,11 @@ from producer_tools.alerts.asked import AskedRequests
 from producer_tools.alerts.hourly_limits import HourlyLimits
 from producer_tools.alerts.notification import Alert, InvalidAlert, Notification
 from producer_tools.alerts.planning import PlannedRequest, Skipped, SkipReason, plan
-from producer_tools.alerts.ports import Delivery, Publisher
 from producer_tools.alerts.rules import Rules
-from producer_tools.errors import InvalidRequest
+from producer_tools.gateway.request_writer import Publication, Written
+from producer_tools.topic_reader import Headers
+from schemas.contract import API_KEY_HEADER, CLIENT_HEADER, OPERATOR
+from schemas.events import ProductResyncRequested
 
 CONCURRENT_REQUESTS: Final = 200
 """Requests of one notification that are written at the same time. While the brokers do not answer, no more than these
@@ -77,11 +80,12 @@ def _request_json(request: PlannedRequest) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Unusable:
-    """The request is larger than the service reads."""
+class Publisher(Protocol):
+    """Writes requests, as ``RequestWriter`` does."""
 
-    message: str
+    async def publish(self, request: ProductResyncRequested, headers: Headers) -> Publication:
+        """Write one request and wait for its acknowledgement, within a bounded time."""
+        ...
 
 
 class AlertIntake:
@@ -107,20 +111,22 @@ class AlertIntake:
         self._clock = clock
         self._monotonic = monotonic
         self._limits = HourlyLimits()
-        self._in_flight: dict[str, asyncio.Task[Delivery | _Unusable]] = {}
+        self._in_flight: dict[str, asyncio.Task[Publication]] = {}
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """(rule, outcome) -> alerts; the rule is empty where none applies."""
         self.truncated = 0
         """Alerts that senders left out of their notifications."""
 
-    async def take(self, notification: Notification) -> Answer:
+    async def take(self, notification: Notification, passed_on: Headers = ()) -> Answer:
         """Make the requests of a notification, count them and log what became of each alert."""
-        answer = await self.settle(notification)
+        answer = await self.settle(notification, passed_on)
         self._account(answer)
         return answer
 
-    async def settle(self, notification: Notification) -> Answer:
+    async def settle(self, notification: Notification, passed_on: Headers = ()) -> Answer:
         """Make the requests of a notification; returns when all are acknowledged, or some are not in time.
+
+        ``passed_on`` are further headers of the records, such as ``traceparent``.
 
         Several calls may run at the same time: the same request is written once. A call that is cancelled leaves
         requests that are under way to be acknowledged and remembered.
@@ -134,10 +140,10 @@ class AlertIntake:
             if answer.unacknowledged:
                 answer.unacknowledged += (each for each in chunk if isinstance(each, PlannedRequest))
             else:
-                await asyncio.gather(*(self._settle_alert(each, answer) for each in chunk))
+                await asyncio.gather(*(self._settle_alert(each, answer, passed_on) for each in chunk))
         return answer
 
-    async def _settle_alert(self, planned: PlannedRequest | Skipped, answer: Answer) -> None:
+    async def _settle_alert(self, planned: PlannedRequest | Skipped, answer: Answer, passed_on: Headers) -> None:
         """Add what becomes of one alert to the answer."""
         if isinstance(planned, Skipped):
             answer.skipped.append(planned)
@@ -155,30 +161,29 @@ class AlertIntake:
                 message = f"The rule has made {most:,} requests within the hour, as many as it may."
                 answer.skipped.append(_skipped(planned, SkipReason.TOO_MANY_REQUESTS, message))
                 return
-            task = asyncio.create_task(self._publish(planned))
+            task = asyncio.create_task(self._publish(planned, passed_on))
             self._in_flight[planned.request_id] = task
-        match await asyncio.shield(task):
-            case Delivery.ACKNOWLEDGED:
-                acknowledged.append(planned)
-            case _Unusable(message):
-                answer.skipped.append(_skipped(planned, SkipReason.INVALID, message))
-            case Delivery.NOT_WRITTEN | Delivery.UNKNOWN:
-                answer.unacknowledged.append(planned)
+        publication = await asyncio.shield(task)
+        if publication.written is Written.ACKNOWLEDGED:
+            acknowledged.append(planned)
+        elif (too_large := _too_large(publication)) is not None:
+            answer.skipped.append(_skipped(planned, SkipReason.INVALID, too_large))
+        else:
+            answer.unacknowledged.append(planned)
 
-    async def _publish(self, planned: PlannedRequest) -> Delivery | _Unusable:
+    async def _publish(self, planned: PlannedRequest, passed_on: Headers) -> Publication:
         """Write one request, once however many notifications wait for it."""
-        outcome: Delivery | _Unusable = Delivery.NOT_WRITTEN
+        headers = ((CLIENT_HEADER, OPERATOR), (API_KEY_HEADER, planned.rule.api_key.encode()), *passed_on)
+        publication = Publication(Written.NOT_WRITTEN)
         try:
-            outcome = await self._publisher.publish(planned.event(self._clock()), planned.rule.api_key)
-        except InvalidRequest as error:
-            outcome = _Unusable(str(error))
+            publication = await self._publisher.publish(planned.event(self._clock()), headers)
         finally:
             del self._in_flight[planned.request_id]
-            if outcome is Delivery.ACKNOWLEDGED:
+            if publication.written is Written.ACKNOWLEDGED:
                 self._asked.add(planned.request_id.encode())
-            elif outcome is not Delivery.UNKNOWN:
+            elif publication.written is Written.NOT_WRITTEN:
                 self._limits.give_back(planned.rule.name, planned.request_id)
-        return outcome
+        return publication
 
     def _account(self, answer: Answer) -> None:
         """Count and log what became of the alerts."""
@@ -201,6 +206,12 @@ class AlertIntake:
 def plan_all(alerts: Alerts, rules: Rules, now: datetime, max_products: int) -> Plans:
     """Plan every alert, in order."""
     return [plan(alert, rules, now, max_products) for alert in alerts]
+
+
+def _too_large(publication: Publication) -> str | None:
+    """Return why a request can never be written; ``None``: it is not for its size."""
+    problem = publication.problem
+    return problem.detail if problem and problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
 
 
 def _skipped(planned: PlannedRequest, reason: SkipReason, message: str) -> Skipped:

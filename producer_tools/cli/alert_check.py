@@ -10,7 +10,6 @@ from producer_tools.alerts.asked import AskedRequests
 from producer_tools.alerts.intake import AlertIntake, Answer
 from producer_tools.alerts.notification import NotANotification, Notification, read_notification
 from producer_tools.alerts.planning import PlannedRequest, Skipped
-from producer_tools.alerts.ports import Delivery
 from producer_tools.alerts.rules import Annotation, Label, PairOfLabels, ProductSource, Rule, Rules
 from producer_tools.alerts.rules_file import load_rules
 from producer_tools.cli.exit_codes import ExitCode, say
@@ -19,9 +18,13 @@ from producer_tools.cli.presentation import Table, write_json
 from producer_tools.environment import tool_settings
 from producer_tools.errors import InvalidRequest, Mistake
 from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.problems import Problem
+from producer_tools.gateway.request_writer import Publication, Written
 from producer_tools.gateway.strict_json import NotStrictJsonError, parse
 from producer_tools.publisher import encoded
+from producer_tools.topic_reader import Headers
 from schemas.avro.codec import RequestEncoder
+from schemas.contract import GatewayCode
 from schemas.events import ProductResyncRequested
 from schemas.settings import Settings, format_duration
 
@@ -68,9 +71,14 @@ class _NothingIsSent:
         self._encoder = RequestEncoder()
         self._max_bytes = settings.max_request_bytes
 
-    async def publish(self, request: ProductResyncRequested, api_key: str) -> Delivery:  # noqa: ARG002 - not needed
-        encoded(request, self._encoder, self._max_bytes)
-        return Delivery.ACKNOWLEDGED
+    async def publish(self, request: ProductResyncRequested, headers: Headers) -> Publication:  # noqa: ARG002 - a port
+        try:
+            encoded(request, self._encoder, self._max_bytes)
+        except InvalidRequest:
+            return Publication(
+                Written.NOT_WRITTEN, Problem.of_gateway(GatewayCode.REQUEST_TOO_LARGE, limit=self._max_bytes)
+            )
+        return Publication(Written.ACKNOWLEDGED)
 
 
 async def _answer(notification: Notification, rules: Rules, settings: Settings) -> Answer:

@@ -13,9 +13,11 @@ from producer_tools.alerts.asked import AskedRequests, digest_of
 from producer_tools.alerts.hourly_limits import HourlyLimits
 from producer_tools.alerts.intake import AlertIntake, Answer
 from producer_tools.alerts.planning import SkipReason
-from producer_tools.alerts.ports import Delivery
 from producer_tools.alerts.rules import Rules
-from producer_tools.errors import InvalidRequest, Mistake
+from producer_tools.gateway.problems import Problem
+from producer_tools.gateway.request_writer import Publication, Written
+from producer_tools.topic_reader import Headers
+from schemas.contract import GatewayCode
 from schemas.events import ProductResyncRequested
 from tests.unit.producer_tools.alerts.builders import NOW, alert_json, notification, rule, rules
 
@@ -23,21 +25,21 @@ from tests.unit.producer_tools.alerts.builders import NOW, alert_json, notificat
 class Broker:
     """Keeps what is written; ``deliveries`` says what becomes of the next records, then all are acknowledged."""
 
-    def __init__(self, *deliveries: Delivery | Exception) -> None:
+    def __init__(self, *deliveries: Written | Problem) -> None:
         self.deliveries = list(deliveries)
         self.written: list[str] = []
         self.keys: list[str] = []
         self.held: asyncio.Event | None = None
 
-    async def publish(self, request: ProductResyncRequested, api_key: str) -> Delivery:
-        self.keys.append(api_key)
-        delivery = self.deliveries.pop(0) if self.deliveries else Delivery.ACKNOWLEDGED
-        if isinstance(delivery, Exception):
-            raise delivery
-        if delivery is not Delivery.NOT_WRITTEN:
+    async def publish(self, request: ProductResyncRequested, headers: Headers) -> Publication:
+        self.keys.append((dict(headers)["dj-api-key"] or b"").decode())
+        written = self.deliveries.pop(0) if self.deliveries else Written.ACKNOWLEDGED
+        if isinstance(written, Problem):
+            return Publication(Written.NOT_WRITTEN, written)
+        if written is not Written.NOT_WRITTEN:
             self.written.append(request.request_id)
         await (self.held.wait() if self.held else asyncio.sleep(0))
-        return delivery
+        return Publication(written)
 
 
 class Gateway:
@@ -103,7 +105,7 @@ async def test_twins_that_notify_at_the_same_moment_are_one_request() -> None:
 
 @running
 async def test_the_twin_of_a_request_that_is_not_acknowledged_is_refused_as_well() -> None:
-    broker = Broker(Delivery.UNKNOWN)
+    broker = Broker(Written.UNKNOWN)
     broker.held = asyncio.Event()
     gateway = Gateway(broker)
     twins = [asyncio.create_task(gateway.take(alert_json())) for _ in range(2)]
@@ -124,7 +126,7 @@ async def test_a_gateway_that_was_started_since_knows_what_has_a_result() -> Non
 
 @running
 async def test_what_was_written_is_known_when_a_refused_notification_is_repeated() -> None:
-    broker = Broker(Delivery.ACKNOWLEDGED, Delivery.NOT_WRITTEN, Delivery.ACKNOWLEDGED)
+    broker = Broker(Written.ACKNOWLEDGED, Written.NOT_WRITTEN, Written.ACKNOWLEDGED)
     gateway = Gateway(broker)
     refused = await gateway.take(*numbered(3))
     assert (2, 1) == (len(refused.requests), len(refused.unacknowledged))
@@ -135,7 +137,7 @@ async def test_what_was_written_is_known_when_a_refused_notification_is_repeated
 
 @running
 async def test_while_nothing_can_be_written_a_large_notification_is_given_up_early() -> None:
-    broker = Broker(*[Delivery.NOT_WRITTEN] * 1000)
+    broker = Broker(*[Written.NOT_WRITTEN] * 1000)
     gateway = Gateway(broker, rules(max_requests_per_hour=1000))
     assert 1000 == len((await gateway.take(*numbered(1000))).unacknowledged)
     assert 200 == len(broker.keys)
@@ -171,19 +173,20 @@ async def test_a_rule_makes_no_more_requests_an_hour_than_it_may() -> None:
 
 @running
 async def test_requests_that_were_not_written_do_not_count_and_unknown_ones_count_once() -> None:
-    gateway = Gateway(Broker(Delivery.NOT_WRITTEN), rules(max_requests_per_hour=1))
+    gateway = Gateway(Broker(Written.NOT_WRITTEN), rules(max_requests_per_hour=1))
     await gateway.take(alert_json(fingerprint="a"))
     assert 1 == len((await gateway.take(alert_json(fingerprint="b"))).requests)
-    gateway = Gateway(Broker(Delivery.UNKNOWN), rules(max_requests_per_hour=1))
+    gateway = Gateway(Broker(Written.UNKNOWN), rules(max_requests_per_hour=1))
     await gateway.take(alert_json())
     assert 1 == len((await gateway.take(alert_json())).requests)
 
 
 @running
 async def test_a_request_that_the_service_would_not_read_is_left_out() -> None:
-    gateway = Gateway(Broker(InvalidRequest([Mistake("the request", "has too many bytes")])))
+    gateway = Gateway(Broker(Problem.of_gateway(GatewayCode.REQUEST_TOO_LARGE, limit=5)))
     (left_out,) = (await gateway.take(alert_json())).skipped
-    assert (SkipReason.INVALID, "the request: has too many bytes") == (left_out.reason, left_out.message)
+    assert SkipReason.INVALID is left_out.reason
+    assert "more than 5 bytes" in left_out.message
 
 
 @running
@@ -249,9 +252,9 @@ async def test_neither_the_log_nor_the_answer_shows_a_key() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(list(Delivery)), max_size=30), st.lists(st.integers(0, 5), min_size=1, max_size=8))
+@given(st.lists(st.sampled_from(list(Written)), max_size=30), st.lists(st.integers(0, 5), min_size=1, max_size=8))
 def test_whatever_the_brokers_do_each_alert_is_acknowledged_once_and_never_again(
-    deliveries: list[Delivery], sizes: list[int]
+    deliveries: list[Written], sizes: list[int]
 ) -> None:
     """Repeating every notification until it is accepted loses nothing, and what was acknowledged stays alone."""
 

@@ -1,0 +1,116 @@
+"""``POST /v1/alerts``: who may notify, and what Alertmanager makes of the response.
+
+Alertmanager repeats a notification only after a 5xx. So 503 is the response while anything is not acknowledged, 202
+once everything is, and 4xx only if the same notification could never be accepted.
+"""
+
+import asyncio
+import hmac
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from producer_tools.alerts.intake import AlertIntake, Answer
+from producer_tools.alerts.notification import NotANotification, read_notification
+from producer_tools.gateway.bodies import Bodies
+from producer_tools.gateway.problems import Problem, ProblemError, refusal
+from producer_tools.topic_reader import Headers
+from schemas.contract import CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, GatewayCode
+
+PATH: Final = "/v1/alerts"
+MAX_NOTIFICATIONS: Final = 100
+"""Notifications that are taken in at the same time."""
+LARGE_NOTIFICATION: Final = 1_000
+"""Alerts; of larger notifications only one is taken in at a time, since each occupies some 50 MB."""
+
+TOKEN_INVALID: Final = "TOKEN_INVALID"  # noqa: S105 - a code
+NOT_A_NOTIFICATION: Final = "NOT_A_NOTIFICATION"
+NOT_ACKNOWLEDGED: Final = "NOT_ACKNOWLEDGED"
+"""Codes of problem documents, besides those that other calls may get."""
+
+_SCHEME: Final = b"bearer "
+_PASSED_ON: Final = (TRACEPARENT_HEADER, TRACESTATE_HEADER, CORRELATION_HEADER)
+
+
+class AlertEndpoint:
+    """Accepts notifications. ``unavailable`` says why no alert can be taken in now; it must not wait."""
+
+    def __init__(
+        self, tokens: Sequence[str], bodies: Bodies, intake: AlertIntake, unavailable: Callable[[], Problem | None]
+    ) -> None:
+        self._tokens = [token.encode() for token in tokens]
+        self._bodies = bodies
+        self._intake = intake
+        self._unavailable = unavailable
+        self._taking_in = 0
+        self._large = asyncio.Lock()
+
+    async def notify(self, request: Request) -> Response:
+        """Respond to a notification. Raises ``ProblemError`` and ``ClientDisconnect``."""
+        self._check_token(request)
+        with self._place():
+            body = await self._bodies.parse(await self._bodies.receive(request))
+            notification = await asyncio.to_thread(read_notification, body)
+            if isinstance(notification, NotANotification):
+                raise ProblemError(_refused(notification))
+            if (problem := self._unavailable()) is not None:
+                raise ProblemError(problem)
+            passed_on = _passed_on(request)
+            if len(notification.alerts) < LARGE_NOTIFICATION:
+                return _response(await self._intake.take(notification, passed_on))
+            async with self._large:
+                return _response(await self._intake.take(notification, passed_on))
+
+    def _check_token(self, request: Request) -> None:
+        """Compare with every token in constant time. Raises ``ProblemError`` (401)."""
+        given = dict(request.scope["headers"]).get(b"authorization", b"")
+        token = given[len(_SCHEME) :].strip() if given[: len(_SCHEME)].lower() == _SCHEME else b""
+        matches = [hmac.compare_digest(token, each) for each in self._tokens]
+        if not any(matches):
+            raise ProblemError(
+                Problem(
+                    HTTPStatus.UNAUTHORIZED,
+                    TOKEN_INVALID,
+                    "The token is missing or not one of RESYNC_GATEWAY__ALERT_TOKENS: "
+                    "send Authorization: Bearer and a valid one.",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            )
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._taking_in >= MAX_NOTIFICATIONS:
+            raise refusal(GatewayCode.GATEWAY_BUSY, problem="Too many notifications arrive at once")
+        self._taking_in += 1
+        try:
+            yield
+        finally:
+            self._taking_in -= 1
+
+
+def _passed_on(request: Request) -> Headers:
+    headers = {name.decode("latin-1"): value for name, value in request.scope["headers"]}  # the last one counts
+    return tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
+
+
+def _refused(refused: NotANotification) -> Problem:
+    if refused.too_large:
+        return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, GatewayCode.REQUEST_TOO_LARGE.value, refused.message)
+    return Problem(HTTPStatus.BAD_REQUEST, NOT_A_NOTIFICATION, refused.message)
+
+
+def _response(answer: Answer) -> Response:
+    missing = len(answer.unacknowledged)
+    if missing:
+        known = len(answer.requests) + len(answer.repeated)
+        detail = (
+            f"{missing:,} of {missing + known:,} requests are not acknowledged by Kafka: repeat the notification. "
+            "What was acknowledged will not be asked for again."
+        )
+        raise ProblemError(Problem(HTTPStatus.SERVICE_UNAVAILABLE, NOT_ACKNOWLEDGED, detail, retryable=True))
+    return Response(json.dumps(answer.body()), HTTPStatus.ACCEPTED, media_type="application/json")
