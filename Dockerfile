@@ -21,7 +21,7 @@ ENV PATH=/opt/mirakl-resync/bin:$PATH
 USER 10001
 WORKDIR /var/lib/mirakl-resync
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "mirakl_resync.consumer.adapters.observability.health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "mirakl_resync.schemas.process.health"]
 CMD ["mirakl-resync-consumer", "run"]
 
 # For trying things out: the same with the simulated Mirakl, the embedded broker and `mirakl-resync demo`.

@@ -20,10 +20,10 @@ from consumer.adapters.kafka.sink import AtLeastOnceSink, TransactionalSink
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topic_watch import TopicWatch
 from consumer.adapters.mirakl.client import Cm21
-from consumer.adapters.observability.logs import Logs
 from consumer.adapters.observability.metrics import Metrics
 from consumer.adapters.observability.observers import Observers
 from consumer.adapters.observability.outcome_log import OutcomeLog
+from consumer.adapters.observability.request_log import request_log
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.adapters.schema_registry import RegistrySchemas
 from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory, check_schema, create_engine
@@ -33,6 +33,7 @@ from consumer.engine.driver import Driver, EventRecorder
 from consumer.engine.policy import Limits
 from consumer.engine.trace import EventTrace
 from consumer.preflight import require_brokers, require_settings
+from schemas.process.logs import Logs
 from schemas.settings import Delivery, Settings
 
 DEAD_LETTER_OWN_BYTES: Final = 8 * 1024
@@ -72,7 +73,7 @@ def wire(settings: Settings, logs: Logs) -> Parts:
     )
     core, record = _core(settings, reader)
     metrics = Metrics(lambda: driver.status, librdkafka=confluent_kafka.libversion()[0])
-    observers = Observers(metrics, OutcomeLog(logs.requests, settings.topics.requests))
+    observers = Observers(metrics, OutcomeLog(request_log(logs, settings.log), settings.topics.requests))
     driver = Driver(core, Cm21(settings.call_timeout), directory, schemas, observers.call_finished, record)
     source = KafkaSource(
         consumer_properties(settings, sizes.requests),

@@ -12,13 +12,14 @@ from typing import Final, NoReturn
 import uvloop
 
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
-from consumer.adapters.observability.health import AdminServer, liveness
-from consumer.adapters.observability.logs import Logs
-from consumer.adapters.process.memory import collect_rarely, share_one_heap
-from consumer.adapters.process.signals import StopSignals
-from consumer.adapters.process.watchdog import Heartbeat, Watchdog
 from consumer.bootstrap import Parts, wire
 from consumer.engine.events import StopRequested
+from consumer.engine.status import EngineStatus
+from schemas.process.health import AdminServer, liveness
+from schemas.process.logs import Logs
+from schemas.process.memory import collect_rarely, share_one_heap
+from schemas.process.signals import StopSignals
+from schemas.process.watchdog import Heartbeat, Watchdog
 from schemas.settings import Settings
 
 EXIT_STOPPED, EXIT_BROKEN = 0, 1
@@ -77,8 +78,8 @@ class Service:
             settings.admin.host,
             settings.admin.port,
             lambda: liveness(self._heartbeats[:2], time.monotonic()),
-            lambda: self._driver.status,
-            parts.metrics,
+            lambda: unready_reasons(self._driver.status),
+            parts.metrics.render,
         )
 
     def _make_heartbeats(self) -> Sequence[Heartbeat]:
@@ -144,3 +145,12 @@ class Service:
         for failure in failures:
             _log.error("%s", failure)
         return not failures
+
+
+def unready_reasons(status: EngineStatus) -> tuple[str, ...]:
+    """Return why no request is taken in."""
+    return (
+        *(["The service is stopping."] if status.stopping else []),
+        *(["The service has not joined its consumer group."] if not status.joined else []),
+        *status.troubles,
+    )

@@ -5,10 +5,10 @@ from typing import NoReturn
 
 import click
 
-from consumer.adapters.process.signals import StopSignals
 from consumer.cli.access import broker_troubles, read_all_settings, registry_troubles, store_troubles
 from consumer.cli.failure import ExitCode, Failure
 from consumer.cli.options import examples
+from schemas.process.signals import StopSignals
 
 
 @click.command(
@@ -25,9 +25,9 @@ def run() -> NoReturn:
     """
     with StopSignals() as signals:  # before what takes time, imports included
         settings = read_all_settings()
-        from consumer.adapters.observability.health import AdminAddressError
         from consumer.adapters.schema_registry import SchemaNotRegisteredError
         from consumer.service import run as serve
+        from schemas.process.health import AdminAddressError
 
         with store_troubles(), broker_troubles(), registry_troubles():
             try:

@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from producer_tools.gateway.policy import GatewayPolicy
@@ -22,8 +22,8 @@ class ResultRecord:
     """One record of the results topic, not decoded."""
 
     request_id: str
-    value: bytes | None
-    schema_header: bytes | None
+    value: bytes | None = field(repr=False)
+    schema_header: bytes | None = field(repr=False)
     """Value of ``__value_schema_id``."""
     timestamp_millis: int
     """Time of the record, since the epoch."""

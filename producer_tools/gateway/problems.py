@@ -31,7 +31,7 @@ class Problem:
     available_client_specification_ids: Sequence[str] = ()
     field_errors: Sequence[tuple[str, str]] = ()
     """Field and message, all of them or the first 100."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_gateway(cls, code: GatewayCode | ErrorCode, **values: object) -> Self:

@@ -19,7 +19,6 @@ from consumer.adapters.kafka.records import record_of
 from consumer.adapters.kafka.sink import Publication
 from consumer.adapters.mirakl.client import Cm21, entries_json
 from consumer.adapters.observability.request_log import AnsweredRequest, RequestLog
-from consumer.adapters.process.memory import collect_rarely, share_one_heap
 from consumer.adapters.request_reader import RequestReader
 from consumer.adapters.stores import DirectoryReader, Encryption, create_engine
 from consumer.domain.calls import CallOutcome, Receipt
@@ -43,6 +42,7 @@ from consumer.engine.events import (
 from consumer.engine.policy import Limits
 from consumer.engine.requests import ReadRange, Record, Request
 from schemas.avro.codec import ResultEncoder
+from schemas.process.memory import collect_rarely, share_one_heap
 from tests.bench.bare import CONSUMER, PRODUCER
 from tests.bench.stage import Mirakl, Stage
 from tests.support.topics import Topics as TopicNames

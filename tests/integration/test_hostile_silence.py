@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.adapters.process.watchdog import EXIT_STUCK
+from schemas.process.watchdog import EXIT_STUCK
 from tests.integration.contract.deployment import Deployment, deployed, record
 from tests.integration.contract.wire import pairs, request
 from tests.support.kafka import Kafka

@@ -15,6 +15,7 @@ LIBRARIES_OF = {
     "schemas.avro": {"fastavro"},
     "schemas.console": set[str](),
     "schemas.events": {"pydantic"},
+    "schemas.process": {"prometheus_client", "structlog"},
     "schemas.registry": {"httpcore", "httpx"},
     "schemas.settings": {"httpx", "psycopg", "pydantic", "pydantic_core", "sqlalchemy"},
 }

@@ -7,9 +7,11 @@ not the fifty that a log call costs. Their shape is that of all other lines; a t
 import logging
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quote
 from typing import Final, NamedTuple
+
+from schemas.process.logs import Logs, utc
+from schemas.settings.model import LoggedRequests, LogSettings
 
 ANSWERED: Final = "request answered"
 DEAD_LETTERED: Final = "request dead-lettered"
@@ -102,9 +104,14 @@ class RequestLog:
             self._write("".join(lines).encode(errors="backslashreplace"))
 
 
-def utc(seconds: float) -> str:
-    """A time of the epoch as RFC 3339 with microseconds, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def request_log(logs: Logs, settings: LogSettings) -> RequestLog:
+    """Return the request log that writes where all other lines go."""
+    return RequestLog(
+        logs.write,
+        level=logs.level,
+        only_failed=settings.requests is LoggedRequests.FAILED,
+        console=logs.render_for_people,
+    )
 
 
 def _answered(head: str, lines: Iterable[AnsweredRequest]) -> list[str]:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.adapters.observability import logs
 from consumer.adapters.observability.request_log import (
     ANSWERED,
     DEAD_LETTERED,
@@ -15,6 +14,7 @@ from consumer.adapters.observability.request_log import (
     DeadLetteredRecord,
     RequestLog,
 )
+from schemas.process import logs
 
 TEXTS = st.text(max_size=20)
 OPTIONAL_TEXTS = st.none() | TEXTS

@@ -15,6 +15,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 import structlog
@@ -22,10 +23,9 @@ from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from consumer.adapters.observability.log_sink import LogSink
-from consumer.adapters.observability.request_log import RequestLog, utc
 from schemas.console.text import printable
-from schemas.settings.model import LogFormat, LoggedRequests, LogSettings
+from schemas.process.log_sink import LogSink
+from schemas.settings.model import LogFormat, LogSettings
 
 STDERR: Final = 2
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
@@ -63,12 +63,12 @@ class Logs:
         level = logging.getLevelNamesMapping()[settings.level.upper()]
         self._sink = LogSink(fd, lambda lines: f"{render(_dropped(lines))}\n".encode())
         _route(_SinkHandler(self._sink, render), level)
-        self.requests = RequestLog(
-            self._sink.write,
-            level=level,
-            only_failed=settings.requests is LoggedRequests.FAILED,
-            console=render if console else None,
-        )
+        self.write = self._sink.write
+        """Queues whole lines as they are; for logs that render their own."""
+        self.level = level
+        """As in ``logging``."""
+        self.render_for_people = render if console else None
+        """How an event is shown; ``None``: as JSON."""
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -128,6 +128,11 @@ class RepeatLimit:
         if len(self._known) > MAX_REPEATS_KNOWN:
             del self._known[next(iter(self._known))]
         return {**event, "suppressed": suppressed} if suppressed else event
+
+
+def utc(seconds: float) -> str:
+    """A time of the epoch as RFC 3339 with microseconds, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -2,14 +2,14 @@
 
 - ``/livez`` is 200 while the watched heartbeats go on. It asks no broker, no database and no Mirakl: a probe that
   does turns their outage into two.
-- ``/readyz`` is 200 while the service has joined its group and takes requests in, else 503 with the reasons.
+- ``/readyz`` is 200 while the program does its work, else 503 with the reasons.
 - ``/metrics`` is for Prometheus.
 
 The server has its own threads, one a connection, so that it answers while the engine is stuck. Whoever connects
 gets ``REQUEST_SECONDS`` in all; when ``MAX_CONNECTIONS`` are open the oldest one is closed for the newest. So slow
 clients, however many, keep no probe out.
 
-Run as a program (``python -m consumer.adapters.observability.health``) it exits with 0 if and only if ``/livez`` of the
+Run as a program (``python -m schemas.process.health``) it exits with 0 if and only if ``/livez`` of the
 process beside it answers 200 within three seconds. Only the standard library is loaded for that, since containers ask
 every few seconds.
 """
@@ -34,9 +34,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # for the health check's sake, which must start fast
-    from consumer.adapters.observability.metrics import Metrics
-    from consumer.adapters.process.watchdog import Heartbeat
-    from consumer.engine.status import EngineStatus
+    from schemas.process.watchdog import Heartbeat
 
 REQUEST_SECONDS: Final = 10.0
 """What one connection may take, from accept to close."""
@@ -74,16 +72,6 @@ def liveness(heartbeats: Iterable[Heartbeat], now: float) -> Liveness:
     )
 
 
-def unready_reasons(status: EngineStatus, live: Liveness) -> tuple[str, ...]:
-    """Why no request is taken in; a stuck process takes none, whatever its last status says."""
-    return (
-        *(["The service is stopping."] if status.stopping else []),
-        *(["The service has not joined its consumer group."] if not status.joined else []),
-        *status.troubles,
-        *live.reasons,
-    )
-
-
 class AdminServer:
     """Serves health and metrics from threads of its own; the callables run on these and must not wait."""
 
@@ -92,14 +80,18 @@ class AdminServer:
         host: str,
         port: int,
         live: Callable[[], Liveness],
-        status: Callable[[], EngineStatus],
-        metrics: Metrics,
+        unready: Callable[[], tuple[str, ...]],
+        render_metrics: Callable[[str], tuple[str, bytes]],
     ) -> None:
+        """``unready`` gives the reasons for not being ready other than those of ``live``.
+
+        ``render_metrics`` gives content type and body of a scrape for its ``Accept`` header.
+        """
         self._address = (host, port)
         self._routes: Mapping[str, Callable[[str], _Response]] = {
             "/livez": lambda _: _health("live", live().reasons),
-            "/readyz": lambda _: _health("ready", unready_reasons(status(), live())),
-            "/metrics": lambda accept: _Response(HTTPStatus.OK, *metrics.render(accept)),
+            "/readyz": lambda _: _health("ready", (*unready(), *live().reasons)),
+            "/metrics": lambda accept: _Response(HTTPStatus.OK, *render_metrics(accept)),
         }
         self._server: _Server | None = None
 

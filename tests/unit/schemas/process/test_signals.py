@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from consumer.adapters.process.signals import StopSignals
+from schemas.process.signals import StopSignals
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def program(text: str) -> Iterator["subprocess.Popen[str]"]:
     """Run it with the signals waited for, up to its line ``there``."""
     beginning = """
         import os, signal, threading, time, weakref
-        from consumer.adapters.process.signals import StopSignals
+        from schemas.process.signals import StopSignals
         def there():
             print("there", flush=True)
     """

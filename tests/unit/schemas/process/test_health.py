@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.adapters.observability import health
-from consumer.adapters.observability.health import AdminAddressError, AdminServer, Liveness, check, liveness
 from consumer.adapters.observability.metrics import Metrics
-from consumer.adapters.process.watchdog import Heartbeat
 from consumer.engine.status import EngineStatus
+from consumer.service import unready_reasons
+from schemas.process import health
+from schemas.process.health import AdminAddressError, AdminServer, Liveness, check, liveness
+from schemas.process.watchdog import Heartbeat
 from schemas.settings.model import AdminSettings
 from tests.support.statuses import IDLE
 
@@ -30,7 +31,9 @@ class Service:
         self.status = IDLE
         self.liveness = Liveness()
         self.broken = False
-        self.server = AdminServer(host, 0, lambda: self.liveness, self._status, Metrics(self._status))
+        self.server = AdminServer(
+            host, 0, lambda: self.liveness, lambda: unready_reasons(self._status()), Metrics(self._status).render
+        )
 
     def _status(self) -> EngineStatus:
         if self.broken:
@@ -185,7 +188,7 @@ def test_a_client_that_does_not_read_blocks_nobody(service: Service) -> None:
 
 
 def test_a_port_in_use_is_an_error_that_says_what_to_do(service: Service) -> None:
-    second = AdminServer("127.0.0.1", service.server.port, Liveness, lambda: IDLE, Metrics(lambda: IDLE))
+    second = AdminServer("127.0.0.1", service.server.port, Liveness, lambda: (), Metrics(lambda: IDLE).render)
     with pytest.raises(AdminAddressError, match=r"Address already in use.*RESYNC_ADMIN__PORT"):
         second.start()
     second.stop()
@@ -288,7 +291,7 @@ def test_the_health_check_knows_the_defaults_of_the_settings() -> None:
 
 
 def test_the_container_runs_the_health_check_as_a_program(service: Service) -> None:
-    command = [sys.executable, "-m", "consumer.adapters.observability.health"]
+    command = [sys.executable, "-m", "schemas.process.health"]
     variables = {**os.environ, **environment(service)}
     live = subprocess.run(command, env=variables, timeout=10, check=False)
     service.server.stop()
@@ -300,7 +303,7 @@ def test_the_container_runs_the_health_check_as_a_program(service: Service) -> N
 
 
 def test_the_health_check_loads_nothing_but_the_standard_library() -> None:
-    program = "import sys, consumer.adapters.observability.health; print(*{n.partition('.')[0] for n in sys.modules})"
+    program = "import sys, schemas.process.health; print(*{n.partition('.')[0] for n in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=10, check=True)
 
     assert not {"pydantic", "structlog", "prometheus_client", "sqlalchemy"} & set(loaded.stdout.split())

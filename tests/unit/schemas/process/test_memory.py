@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, threading
-from consumer.adapters.process.memory import share_one_heap
+from schemas.process.memory import share_one_heap
 {first}
 def hold():
     libc = ctypes.CDLL(None)

@@ -16,11 +16,12 @@ from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.adapters.observability.log_sink import LogSink
-from consumer.adapters.observability.logs import LIBRDKAFKA_LOGGER, REPEAT_SECONDS, Logs, RepeatLimit
-from consumer.adapters.observability.request_log import AnsweredRequest
+from consumer.adapters.observability.request_log import AnsweredRequest, request_log
+from schemas.process.log_sink import LogSink
+from schemas.process.logs import LIBRDKAFKA_LOGGER, REPEAT_SECONDS, Logs, RepeatLimit
 from schemas.settings.model import LogFormat, LoggedRequests, LogLevel, LogSettings
 
+SETTINGS = LogSettings()
 HOSTILE = 'a\n{"level":"error"}\r\x1b[2J\x00\u2028\u202e"\\é😀'
 ANSWER = AnsweredRequest("r-1", "requests", 3, 42, None, "FAILED", "API_KEY_INVALID", 0.0125, None, None)
 
@@ -104,7 +105,7 @@ def test_the_level_is_the_least_that_is_written() -> None:
     def act(logs: Logs) -> None:
         structlog.get_logger().info("no")
         structlog.get_logger().warning("yes")
-        logs.requests.write([ANSWER])
+        request_log(logs, SETTINGS).write([ANSWER])
 
     assert [event["event"] for event in events(act, LogSettings(level=LogLevel.WARNING))] == ["yes"]
 
@@ -167,7 +168,7 @@ def test_hostile_text_moves_no_cursor_of_a_terminal(monkeypatch: pytest.MonkeyPa
 
     def act(logs: Logs) -> None:
         structlog.get_logger().info(HOSTILE, field=HOSTILE)
-        logs.requests.write([ANSWER._replace(request_id=HOSTILE)])
+        request_log(logs, SETTINGS).write([ANSWER._replace(request_id=HOSTILE)])
 
     shown = on_a_terminal(act)
 
@@ -180,7 +181,7 @@ def test_hostile_text_moves_no_cursor_of_a_terminal(monkeypatch: pytest.MonkeyPa
 
 def test_a_terminal_gets_lines_for_people_and_a_setting_overrules() -> None:
     def act(logs: Logs) -> None:
-        logs.requests.write([ANSWER])
+        request_log(logs, SETTINGS).write([ANSWER])
 
     as_json = LogSettings(format=LogFormat.JSON)
     for_people = LogSettings(format=LogFormat.CONSOLE)
@@ -196,7 +197,7 @@ def test_a_terminal_gets_lines_for_people_and_a_setting_overrules() -> None:
 def test_people_read_durations_to_the_millisecond() -> None:
     slow = ANSWER._replace(duration_seconds=0.2309819680012879)
 
-    shown = logged(lambda logs: logs.requests.write([slow]), LogSettings(format=LogFormat.CONSOLE))
+    shown = logged(lambda logs: request_log(logs, SETTINGS).write([slow]), LogSettings(format=LogFormat.CONSOLE))
 
     assert "duration_seconds=0.231 " in shown
 
@@ -205,11 +206,13 @@ def test_only_failed_requests_are_logged_where_so_set() -> None:
     answers = [ANSWER._replace(status="SYNCHRONIZED", code=None), ANSWER]
     only_failed = LogSettings(requests=LoggedRequests.FAILED)
 
-    assert [event["status"] for event in events(lambda logs: logs.requests.write(answers))] == [
+    assert [event["status"] for event in events(lambda logs: request_log(logs, SETTINGS).write(answers))] == [
         "SYNCHRONIZED",
         "FAILED",
     ]
-    assert [event["status"] for event in events(lambda logs: logs.requests.write(answers), only_failed)] == ["FAILED"]
+    assert [event["status"] for event in events(lambda logs: request_log(logs, only_failed).write(answers))] == [
+        "FAILED"
+    ]
 
 
 def test_a_broker_that_is_down_does_not_flood_the_log() -> None:
@@ -278,7 +281,7 @@ def test_information_and_the_gravest_errors_are_never_suppressed() -> None:
 
 
 def test_the_limit_forgets_rather_than_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.adapters.observability.logs.MAX_REPEATS_KNOWN", 2)
+    monkeypatch.setattr("schemas.process.logs.MAX_REPEATS_KNOWN", 2)
     repeats = Repeats()
     for name in ("a", "b", "c"):
         repeats.passes(name)
@@ -348,7 +351,7 @@ def test_a_descriptor_that_others_made_non_blocking_loses_nothing() -> None:
 
 def test_lines_written_last_are_not_lost_at_the_exit() -> None:
     program = (
-        "from consumer.adapters.observability.logs import Logs; from schemas.settings import LogSettings\n"
+        "from schemas.process.logs import Logs; from schemas.settings import LogSettings\n"
         "import logging\n"
         "Logs(LogSettings()); logging.getLogger('x').warning('goodbye')"
     )

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from consumer.adapters.process.watchdog import EXIT_STUCK, Heartbeat, Watchdog, thread_stacks
+from schemas.process.watchdog import EXIT_STUCK, Heartbeat, Watchdog, thread_stacks
 
 
 class Turns:
@@ -113,7 +113,7 @@ def _waits_for_the_release(release: threading.Event) -> None:
 
 STUCK_PROGRAM = textwrap.dedent("""
     import threading, time
-    from consumer.adapters.process.watchdog import Heartbeat, Watchdog
+    from schemas.process.watchdog import Heartbeat, Watchdog
     def owner_loop():
         threading.Event().wait()
     threading.Thread(target=owner_loop, name="owner", daemon=True).start()
@@ -156,9 +156,8 @@ def test_a_stuck_process_leaves_although_nobody_reads_its_stderr() -> None:
     """A full pipe makes every write to stderr wait for ever."""
     reader, writer = os.pipe()
     fill(writer)
-    program_text = (
-        "import consumer.adapters.process.watchdog as w; w.REPORT_TIMEOUT_SECONDS = 0.2\n"
-        + STUCK_PROGRAM.format(limit=0.2)
+    program_text = "import schemas.process.watchdog as w; w.REPORT_TIMEOUT_SECONDS = 0.2\n" + STUCK_PROGRAM.format(
+        limit=0.2
     )
     try:
         program = subprocess.run(

@@ -1,1 +1,0 @@
-"""The operating system's process: signals, watchdog, memory."""
