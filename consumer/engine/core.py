@@ -242,12 +242,16 @@ class Core:
         assignment.reread_at = at.mono + delay
         self.commands.append(Reread(assignment.partition, assignment.epoch, assignment.progress.read_to))
 
-    def _revoking(self, event: Revoking, _at: Instant) -> None:
+    def _revoking(self, event: Revoking, at: Instant) -> None:
         unknown = []
         for partition in event.partitions:
             assignment = self._assignments.get(partition)
             if assignment is not None:
                 self._stop_taking(assignment)
+                if event.patience is None:
+                    assignment.ends_for_good = True
+                else:
+                    assignment.drain_until = at.mono + event.patience
             else:
                 unknown.append(partition)
         if unknown:  # to be read anew, which has not happened yet
@@ -868,19 +872,25 @@ class Core:
 
     def _report_drained(self, at: Instant) -> None:
         revoking = [each for each in self._assignments.values() if each.revoking]
-        if revoking and not any(self._busy(each) for each in revoking):
+        if revoking and not any(self._busy(each, at) for each in revoking):
             self.commands.append(Drained([each.partition for each in revoking]))
             self._end([each.partition for each in revoking])
         if self._stopping and not self._stopped and not self._unfinished(at):
             self._stopped = True
             self.commands.append(Stopped())
 
-    def _busy(self, assignment: Assignment) -> bool:
-        """Tell whether something of it is out, or about to be committed."""
+    def _busy(self, assignment: Assignment, at: Instant) -> bool:
+        """Return whether something of it is about to be committed, or in a call that is worth waiting for."""
         return (
             bool(assignment.finished)
             or self._is_committing(assignment)
-            or any(request.calls_out for request in assignment.open.values())
+            or any(
+                part.request.assignment is assignment
+                for lane in self._lanes.values()
+                for call in lane.calls.values()
+                if lane.is_due(call, assignment.drain_until, at.mono) or assignment.ends_for_good
+                for part in call.parts
+            )
         )
 
     def _is_committing(self, assignment: Assignment) -> bool:
@@ -889,7 +899,7 @@ class Core:
 
     def _unfinished(self, at: Instant) -> bool:
         """Tell whether something can still be finished before the end."""
-        if self._outbox.out is not None or any(self._busy(each) for each in self._assignments.values()):
+        if self._outbox.out is not None or any(self._busy(each, at) for each in self._assignments.values()):
             return True
         return any(lane.depth and lane.state(at.mono) is LaneState.HEALTHY for lane in self._lanes.values())
 

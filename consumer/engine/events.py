@@ -96,9 +96,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Revoking:
-    """Partitions are to be given up: finish what is in flight, take nothing more in. ``Drained`` is the answer."""
+    """Partitions are to be given up: finish what is in flight, take nothing more in. ``Drained`` is the answer.
+
+    Only answers that are due within ``patience`` seconds are waited for: the next owner repeats the other calls.
+    ``None``: there is no next owner, since the log is gone; all answers are waited for.
+    """
 
     partitions: Sequence[int]
+    patience: float | None
 
 
 @dataclass(frozen=True, slots=True)

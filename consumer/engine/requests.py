@@ -167,6 +167,10 @@ class Assignment:
     """What this assignment has committed last, for certain."""
     ended: bool = False
     revoking: bool = False
+    drain_until: float = float("inf")
+    """Once it is revoked: answers that are due by then are waited for (monotonic seconds)."""
+    ends_for_good: bool = False
+    """Its log is gone, so that nobody else will answer its requests."""
     paused: bool = False
     lanes: "set[Lane | None]" = field(default_factory=set)
     """Whom it has fed since the last tick, or was seen to feed next; ``None``: records that need no lane."""

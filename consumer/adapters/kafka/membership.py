@@ -4,8 +4,9 @@
 metadata and the epochs of our partitions, read together. The committer uses only that pair, so fresh metadata never
 meets an older set of partitions.
 
-**Revocation.** The callback waits, within one budget, until the core has drained the partitions. Then it removes them
-from the membership and gives them up. Lost partitions are fenced at once.
+**Revocation.** The callback waits, within one budget, until the core has drained the partitions: for answers that are
+due very soon, and for the transaction with their outcomes. Then it removes them from the membership and gives them up.
+Lost partitions are fenced at once.
 
 Nothing raises inside a callback: an exception there would lose the records that ``consume`` has collected.
 """
@@ -104,7 +105,7 @@ class Group:
         started = [number for number in numbers if number in self.epochs]
         self.draining = set(started)
         if started and not self._owner.stopping():
-            self._post(Revoking(started))
+            self._post(Revoking(started, READING.drain_patience))
             self._serve_until_drained()
         self._give_up(numbers)
 

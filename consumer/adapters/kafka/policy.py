@@ -58,6 +58,9 @@ class ReadingPolicy:
     first_committed_timeout: float = 0.1
     committed_timeout: float = 0.5
     """One query for a committed offset, at first and at most; it is repeated until it is answered."""
+    drain_patience: float = 0.25
+    """What a revocation waits for: answers that are due within this time. Until its callback returns, librdkafka
+    fetches nothing for the partitions that are kept; the next owner repeats the other calls."""
     positions_budget: float = 0.5
     """All such queries of one turn, however many partitions wait: the group hears from us only when we poll."""
     retry: float = 0.2

@@ -120,7 +120,7 @@ class LogResets:
         deadline = time.monotonic() + self._drain_seconds
         self.renewed |= dict.fromkeys(partitions, deadline)
         self._partitions.pause(partitions)
-        self._post(Revoking(partitions))
+        self._post(Revoking(partitions, patience=None))
 
     def drained(self, partitions: Iterable[int]) -> None:
         """The core has answered what was read of the former log."""

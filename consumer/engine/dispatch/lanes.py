@@ -190,6 +190,11 @@ class Lane:
         """Tell whether no call has come back for so long that the peer may be dead, which nobody knows yet."""
         return self._silent(now) > self._longer_than_usual(HESITATION_SECONDS)
 
+    def is_due(self, call: Call, end: float, now: float) -> bool:
+        """Return whether the answer of a call in flight is likely to come before ``end`` (monotonic seconds)."""
+        expected = call.started_at + (self.typical or 0.0)
+        return max(now, expected) <= end and self.state(now) is LaneState.HEALTHY and not self.hesitates(now)
+
     def _silent(self, now: float) -> float:
         """For how long calls have been out without one coming back: one that hangs among others says little."""
         return now - max(next(iter(self.calls.values())).started_at, self._heard_at) if self.calls else 0.0

@@ -18,7 +18,7 @@ def test_records_that_found_no_room_are_not_passed_over_when_their_partition_is_
     world.fetch([world.record(body(f"b{n}"), 1) for n in range(3)])
     world.reach(1, 3)
 
-    world.do(Revoking([1]))
+    world.do(Revoking([1], patience=0.25))
     world.settle()
 
     assert [1] == world.drained
@@ -38,7 +38,7 @@ def test_a_window_that_a_gap_in_the_log_has_closed_pauses_its_partition() -> Non
 def test_giving_up_a_partition_that_is_being_read_anew_is_confirmed_at_once() -> None:
     world = World()
     world.end(0)
-    world.do(Revoking([0]))
+    world.do(Revoking([0], patience=0.25))
 
     assert [0] == world.drained
 

@@ -225,7 +225,7 @@ def test_the_logs_end_is_not_committed_while_something_before_it_is_unfinished()
 def test_a_partition_is_given_up_when_its_calls_are_answered_and_committed() -> None:
     world = World(specification(products_per_call=1, concurrent_calls=1))
     world.fetch([world.record(body(f"r{n}")) for n in range(3)])
-    world.do(Revoking([0]))
+    world.do(Revoking([0], patience=0.25))
     assert [] == world.drained
 
     world.answer()
@@ -237,11 +237,55 @@ def test_a_partition_is_given_up_when_its_calls_are_answered_and_committed() -> 
     assert (1, "") == world.offsets[0]
 
 
+def test_a_partition_is_given_up_without_the_answer_of_a_client_that_hangs() -> None:
+    world = World(specification(concurrent_calls=1))
+    world.send("hangs")
+    world.wait(2.0)
+    world.do(Revoking([0], patience=0.25))
+
+    assert [0] == world.drained
+
+
+def test_a_partition_is_given_up_without_an_answer_that_is_not_due_soon() -> None:
+    world = World(specification(products_per_call=1, concurrent_calls=1))
+    for _ in range(2):
+        world.send("takes a second")
+        world.wait(1.0)
+        world.answer()
+        world.settle()
+    world.send("also takes a second")
+    world.wait(0.5)
+    world.do(Revoking([0], patience=0.25))
+
+    assert [0] == world.drained
+
+
+def test_a_log_that_is_gone_is_left_only_with_every_answer() -> None:
+    world = World(specification(concurrent_calls=1))
+    world.send("hangs")
+    world.wait(2.0)
+    world.do(Revoking([0], patience=None))
+    assert [] == world.drained
+
+    world.answer()
+    world.commit()
+    assert [0] == world.drained
+
+
+def test_a_stop_does_not_wait_for_a_client_that_hangs() -> None:
+    world = World(specification(concurrent_calls=1))
+    world.send("hangs")
+    world.wait(2.0)
+    world.do(StopRequested())
+
+    assert world.stopped
+
+
 def test_other_partitions_go_on_while_one_is_given_up() -> None:
     world = World(specification(concurrent_calls=1))
     world.assign(1)
     world.send("a", partition=0)
-    world.do(Revoking([0]))
+    world.do(Revoking([0], patience=0.25))
     world.send("b", partition=1)
     world.answer()
     world.settle()
@@ -254,7 +298,7 @@ def test_other_partitions_go_on_while_one_is_given_up() -> None:
 
 def test_nothing_of_a_partition_is_taken_in_once_it_is_to_be_given_up() -> None:
     world = World()
-    world.do(Revoking([0]))
+    world.do(Revoking([0], patience=0.25))
     world.send("late")
 
     assert [0] == world.drained

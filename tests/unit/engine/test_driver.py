@@ -221,7 +221,7 @@ def test_pauses_and_given_up_partitions_reach_the_owner_thread() -> None:
         await until(lambda: ("pause", (0,)) in parts.done)
         parts.directory = directory(specification(), version=2)
         await until(lambda: ("resume", (0,)) in parts.done)
-        parts.driver.post(Revoking([0]))
+        parts.driver.post(Revoking([0], patience=0.25))
         await until(lambda: ("drained", (0,)) in parts.done)
         parts.stop()
 
