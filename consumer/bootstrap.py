@@ -8,6 +8,7 @@ from typing import Final
 import confluent_kafka
 
 from consumer.adapters.event_trace import open_trace
+from consumer.adapters.kafka.at_least_once import AtLeastOnceSink
 from consumer.adapters.kafka.properties import (
     MessageSizes,
     consumer_properties,
@@ -16,9 +17,10 @@ from consumer.adapters.kafka.properties import (
     transactional_id,
 )
 from consumer.adapters.kafka.publications import Publications, Topics
-from consumer.adapters.kafka.sink import AtLeastOnceSink, TransactionalSink
+from consumer.adapters.kafka.remedies import Named
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topic_watch import TopicWatch
+from consumer.adapters.kafka.transactions import TransactionalSink
 from consumer.adapters.mirakl.client import Cm21
 from consumer.adapters.observability.metrics import Metrics
 from consumer.adapters.observability.observers import Observers
@@ -108,14 +110,15 @@ def _sink(
     source: KafkaSource,
     observers: Observers,
 ) -> TransactionalSink | AtLeastOnceSink:
+    exactly_once = settings.kafka.delivery is Delivery.EXACTLY_ONCE
+    names = Named(settings.topics.requests, settings.kafka.group_id, transactional_id(settings) if exactly_once else "")
     common = (
         producer_properties(settings, sizes),
-        settings.topics.requests,
-        settings.kafka.group_id,
+        names,
         publications,
         driver.post,
         observers.transaction_finished,
     )
-    if settings.kafka.delivery is Delivery.AT_LEAST_ONCE:
-        return AtLeastOnceSink(*common, membership=lambda: source.membership, commit_offsets=source.commit)
-    return TransactionalSink(*common, membership=lambda: source.membership, transactional_id=transactional_id(settings))
+    if exactly_once:
+        return TransactionalSink(*common, membership=lambda: source.membership)
+    return AtLeastOnceSink(*common, membership=lambda: source.membership, commit_offsets=source.commit)

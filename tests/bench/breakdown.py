@@ -14,9 +14,9 @@ from confluent_kafka import Consumer, Message, Producer
 from rich.console import Console
 from rich.table import Table
 
+from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.publications import Publications, Topics
 from consumer.adapters.kafka.records import record_of
-from consumer.adapters.kafka.sink import Publication
 from consumer.adapters.mirakl.client import Cm21, entries_json
 from consumer.adapters.observability.request_log import AnsweredRequest, RequestLog
 from consumer.adapters.request_reader import RequestReader

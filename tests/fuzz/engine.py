@@ -6,8 +6,8 @@ from functools import partial
 from random import Random
 from typing import Final
 
+from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.publications import Publications, Topics
-from consumer.adapters.kafka.sink import Publication
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.engine.admission.precedence import Precedence

@@ -27,7 +27,7 @@ from consumer.engine.requests import Part, Request
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed
-from tests.simulation.shells import GROUP, KAFKA_OUT, POSITIONS
+from tests.simulation.shells import GROUP, KAFKA_OUT, OUTGOING, POSITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ BUGS = (
     Bug("shed requests of healthy lanes too", ((shedding, "_may_shed", _shed_anyone),)),
     Bug("start calls although nothing commits", ((Core, "_start_calls", _calls_anyway),)),
     Bug("leave the quota as it is after a 429", ((TokenBucket, "empty", _nothing),)),
-    Bug("do not look at failed deliveries", ((KAFKA_OUT._Committer, "_delivered", _nothing),)),
+    Bug("do not look at failed deliveries", ((OUTGOING.Outgoing, "_delivered", _nothing),)),
     Bug("overtake a request that is undecided", ((Precedence, "conflict", _nothing),)),
     Bug("overtake a request that comes from another lane", ((Lane, "restore_order", _nothing),)),
     Bug("count what waits behind undecidable records", ((Flow, "is_blocked", _nothing),)),

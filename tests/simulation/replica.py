@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException
 
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
+from consumer.adapters.kafka.remedies import Named
 from consumer.domain.model import ClientSpecification
 from consumer.domain.outcome import DeadLettered, Verdict
 from consumer.engine.admission.precedence import Precedence
@@ -36,7 +37,7 @@ from tests.simulation.kafka import Network
 from tests.simulation.loop import Process, Steps
 from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import named_in_value
-from tests.simulation.shells import KAFKA_IN, KAFKA_OUT
+from tests.simulation.shells import KAFKA_IN, KAFKA_OUT, OUTGOING
 from tests.simulation.stores import TaughtDecoder
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class _Publisher:
     def publications(self, outcomes: Sequence[Request]) -> list[Any]:
         return [self.reduced(request) for request in outcomes]
 
-    def reduced(self, outcome: Request, *, smallest: bool = False) -> Any:  # noqa: ANN401, ARG002 - kafka_out.Publication
-        return KAFKA_OUT.Publication("results", b"", Payload(outcome, outcome.verdict, self._process), [])
+    def reduced(self, outcome: Request, *, smallest: bool = False) -> Any:  # noqa: ANN401, ARG002 - outgoing.Publication
+        return OUTGOING.Publication("results", b"", Payload(outcome, outcome.verdict, self._process), [])
 
 
 class Replica:
@@ -129,13 +130,11 @@ class Replica:
         )
         self.sink = KAFKA_OUT.TransactionalSink(
             {"replica": self},
-            "requests",
-            "group",
+            Named("requests", "group", f"group-i{slot}" if plan.static else f"group-{self.process.name}"),
             _Publisher(self.process),
             self.post,
             self._transaction_ended,
             membership=lambda: self.source.membership,
-            transactional_id=f"group-i{slot}" if plan.static else f"group-{self.process.name}",
         )
         world.loop.start(self.process, self.source._run())
         world.loop.start(self.process, self.sink._run())
@@ -152,7 +151,7 @@ class Replica:
 
         self.core._enqueue = watched  # type: ignore[method-assign]
 
-    def _transaction_ended(self, finished: Any) -> None:  # noqa: ANN401 - kafka_out.Finished
+    def _transaction_ended(self, finished: Any) -> None:  # noqa: ANN401 - committer.Finished
         """Remember since when results are known to be refused."""
         if finished.result.name == "COMMITTED":
             self.refused_since = None

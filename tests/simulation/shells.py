@@ -20,14 +20,16 @@ from typing import Any
 from consumer.adapters.kafka import (
     broken_batches,
     broker_watch,
+    committer,
     fetching,
     membership,
     offset_commits,
+    outgoing,
     positions,
     reading,
     resets,
-    sink,
     topic_consumer,
+    transactions,
 )
 from consumer.adapters.kafka import source as kafka_in
 from consumer.adapters.kafka.bounded_call import OverdueError
@@ -39,13 +41,12 @@ _ASKED = frozenset({"pause", "resume", "drained", "reload", "reread", "topic_is"
 _COMMITTERS = frozenset({"start", "stop", "commit"})
 _TASKS: dict[str, frozenset[str]] = {
     "KafkaSource": _ASKED,
-    "_Committer": _COMMITTERS,
+    "Committer": _COMMITTERS,
     "TransactionalSink": _COMMITTERS,
-    "AtLeastOnceSink": _COMMITTERS,
     **dict.fromkeys(
         (
             *("BrokenBatches", "BrokerWatch", "Fetching", "Group", "LogResets", "OffsetCommits", "Positions"),
-            *("Reading", "TopicConsumer"),
+            *("Outgoing", "Reading", "TopicConsumer"),
         ),
         frozenset(),
     ),
@@ -189,10 +190,11 @@ _WORLD = {
     "within": within,
     "_log": _SILENT,
 }
-for _module in (topic_consumer, membership, reading, fetching, broken_batches, broker_watch, resets, positions):
+_SOURCE = (topic_consumer, membership, reading, fetching, broken_batches, broker_watch, resets, positions)
+for _module in (*_SOURCE, offset_commits, outgoing, committer):
     as_tasks(_module, **_WORLD)
-as_tasks(offset_commits, **_WORLD)
 KAFKA_IN = as_tasks(kafka_in, **_WORLD)
-KAFKA_OUT = as_tasks(sink, **_WORLD)
+KAFKA_OUT = as_tasks(transactions, **_WORLD)
 GROUP = _COMPILED[membership.__name__]
 POSITIONS = _COMPILED[positions.__name__]
+OUTGOING = _COMPILED[outgoing.__name__]

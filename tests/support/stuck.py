@@ -7,34 +7,30 @@ are a tenth of what they are in earnest.
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from consumer import service
-from consumer.adapters.kafka import sink as kafka_out
-from consumer.adapters.kafka.sink import TransactionalSink
+from consumer import bootstrap, service
+from consumer.adapters.kafka.policy import PUBLISHING
 from consumer.adapters.kafka.source import KafkaSource
+from consumer.adapters.kafka.transactions import TransactionalSink
 from consumer.cli import main
 from consumer.engine.core import Core
 
 TENTH = 0.1
 LONG_SECONDS = 3600
-SCALED = {
-    kafka_out: (
-        *("CALL_TIMEOUT_SECONDS", "INIT_TIMEOUT_SECONDS", "OFFSETS_TIMEOUT_SECONDS"),
-        *("FIRST_PATIENCE_SECONDS", "MOST_PATIENCE_SECONDS"),
-    ),
-}
+LIMITS = ("owner_limit", "core_limit", "producer_limit")
+TIMEOUTS = ("call_timeout", "init_timeout", "offsets_timeout", "first_patience", "longest_patience")
 STUCK = {"owner": (KafkaSource, "_turn"), "core": (Core, "_tick"), "producer": (TransactionalSink, "_timed")}
 
 
 def _scale() -> None:
-    policy = service.POLICY
-    limits = {name: TENTH * getattr(policy, name) for name in ("owner_limit", "core_limit", "producer_limit")}
-    service.POLICY = replace(policy, **limits)  # type: ignore[misc]  # a constant, for everybody else
-    for module, names in SCALED.items():
-        for name in names:
-            setattr(module, name, TENTH * getattr(module, name))
+    limits = {name: TENTH * getattr(service.POLICY, name) for name in LIMITS}
+    setattr(service, "POLICY", replace(service.POLICY, **limits))  # noqa: B010 - a constant, for everybody else
+    timeouts = {name: TENTH * getattr(PUBLISHING, name) for name in TIMEOUTS}
+    impatient = partial(TransactionalSink, policy=replace(PUBLISHING, **timeouts))
+    setattr(bootstrap, "TransactionalSink", impatient)  # noqa: B010 - makes the same, which its type does not say
 
 
 def _stick(owner: type, name: str, once: Path) -> None:

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 from consumer import bootstrap
-from consumer.adapters.kafka import sink
 from consumer.adapters.kafka import source as kafka_in
+from consumer.adapters.kafka import transactions
 from consumer.adapters.mirakl.client import Cm21
 from consumer.adapters.stores import DirectoryReader
 from consumer.cli import main
@@ -81,7 +81,7 @@ UNENDING: Final[dict[str, Callable[[], None]]] = {
     "thread of a call": partial(setattr, Cm21, "synchronize", _stand_still_aside),
     "database": partial(_after_a_while, DirectoryReader, "read"),
     "leaving": partial(_class_with, kafka_in, "Consumer", "close"),
-    "commit": partial(_class_with, sink, "Producer", "commit_transaction"),
+    "commit": partial(_class_with, transactions, "Producer", "commit_transaction"),
     "nothing": lambda: None,
 }
 

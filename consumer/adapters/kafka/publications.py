@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from consumer import __version__
-from consumer.adapters.kafka.sink import Publication
+from consumer.adapters.kafka.outgoing import Publication
 from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, Synchronized, Verdict
 from consumer.engine.admission.headers import is_secret
 from consumer.engine.requests import Request

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from consumer.adapters.kafka.sink import Finished
+from consumer.adapters.kafka.committer import Finished
 from consumer.adapters.observability.metrics import Metrics, TransactionKind
 from consumer.adapters.observability.outcome_log import OutcomeLog
 from consumer.domain.calls import CallFailure, CallOutcome

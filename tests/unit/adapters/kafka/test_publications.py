@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from consumer import __version__
+from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.publications import Publications, Topics
-from consumer.adapters.kafka.sink import Publication
 from consumer.domain.outcome import DeadLettered, Failed, FieldError, Partial, ResyncError, Synchronized, Verdict
 from consumer.domain.progress import Progress
 from consumer.engine.admission.headers import read_headers

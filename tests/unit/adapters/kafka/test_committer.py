@@ -3,6 +3,7 @@
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from time import sleep
 from typing import Any
@@ -10,9 +11,14 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from consumer.adapters.kafka import sink as kafka_out
+from consumer.adapters.kafka import at_least_once, transactions
+from consumer.adapters.kafka.at_least_once import AtLeastOnceSink
+from consumer.adapters.kafka.committer import Finished
 from consumer.adapters.kafka.membership import Membership
-from consumer.adapters.kafka.sink import AtLeastOnceSink, Finished, Publication, TransactionalSink
+from consumer.adapters.kafka.outgoing import Publication
+from consumer.adapters.kafka.policy import PUBLISHING
+from consumer.adapters.kafka.remedies import Named
+from consumer.adapters.kafka.transactions import TransactionalSink
 from consumer.domain.outcome import DeadLettered
 from consumer.domain.progress import Progress
 from consumer.engine.admission.headers import read_headers
@@ -166,12 +172,14 @@ class Core:
 class Bench:
     """A committer on a fake producer."""
 
+    policy = replace(PUBLISHING, retry=0.0)
+
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **properties: object) -> None:
         self.broker, self.core = Broker(), Core()
         self.observed: list[Finished] = []
         self.membership = Membership("metadata-1", {0: 1, 1: 1})
-        monkeypatch.setattr(kafka_out, "RETRY_SECONDS", 0.0)
-        monkeypatch.setattr(kafka_out, "Producer", lambda properties: FakeProducer(self.broker, properties))
+        for module in (transactions, at_least_once):
+            monkeypatch.setattr(module, "Producer", lambda properties: FakeProducer(self.broker, properties))
         self.sink = self.make_sink(dict(properties))
         self.sink.start()
         self.number = 0
@@ -179,13 +187,12 @@ class Bench:
     def make_sink(self, properties: dict[str, object]) -> TransactionalSink | AtLeastOnceSink:
         return TransactionalSink(
             properties,
-            "requests",
-            "group",
+            Named("requests", "group", "group-1"),
             Words(),
             self.core.post,
             self.observed.append,
+            self.policy,
             membership=lambda: self.membership,
-            transactional_id="group-1",
         )
 
     def commit(self, *parts: PartitionCommit) -> TransactionResult:
@@ -341,7 +348,7 @@ def test_an_abort_that_timed_out_is_asked_for_again(bench: Bench) -> None:
 
 
 def test_a_producer_that_hangs_while_it_sends_offsets_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_out, "FIRST_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, first_patience=0.05))
     bench, released = Bench(monkeypatch), threading.Event()
 
     def hang() -> None:
@@ -361,7 +368,7 @@ def test_a_producer_that_hangs_while_it_sends_offsets_is_given_up(monkeypatch: p
 def test_a_producer_that_has_lost_its_coordinator_while_it_sends_offsets_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kafka_out, "FIRST_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, first_patience=0.05))
     bench = Bench(monkeypatch)
 
     def time_out() -> None:
@@ -380,7 +387,7 @@ def test_a_producer_that_cannot_end_its_transaction_has_a_successor_at_once(
     monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """The successor's beginning ends what is open, which holds up all subscribers; nobody knows how it ends."""
-    monkeypatch.setattr(kafka_out, "END_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, end_patience=0.0))
     bench = Bench(monkeypatch)
     bench.broker.script["commit"].append(ABORTABLE if step == "abort" else RETRIABLE)
     bench.broker.script["abort"].append(RETRIABLE)
@@ -467,10 +474,9 @@ def test_a_producer_lost_before_its_commit_was_asked_for_had_no_effect(bench: Be
     assert "transactional id group-1" in bench.core.trouble.message
 
 
-def test_an_abort_that_never_ends_is_no_doubt_where_no_commit_was_asked_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kafka_out, "END_PATIENCE_SECONDS", 0.0)
+def test_an_abort_that_never_ends_is_no_doubt_where_no_commit_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, end_patience=0.0))
+    bench = Bench(monkeypatch)
     bench.broker.script["offsets"].append(ABORTABLE)
     bench.broker.script["abort"].append(RETRIABLE)
 
@@ -600,11 +606,11 @@ class AtLeastOnce(Bench):
     def make_sink(self, properties: dict[str, object]) -> AtLeastOnceSink:
         return AtLeastOnceSink(
             properties,
-            "requests",
-            "group",
+            Named("requests", "group", "group-1"),
             Words(),
             self.core.post,
             self.observed.append,
+            self.policy,
             membership=lambda: self.membership,
             commit_offsets=self._commit_offsets,
         )

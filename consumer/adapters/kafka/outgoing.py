@@ -1,0 +1,138 @@
+"""Outcomes as records in a producer's hands: their sizes, and which of them were not delivered."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from consumer.adapters.kafka.policy import CLIENTS, PublishingPolicy
+from consumer.engine.commands import PartitionCommit
+
+WATCH_ALL: Final = -1
+
+_log = logging.getLogger(__name__)
+
+
+class Publication(NamedTuple):
+    """One record to produce."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
+
+    def __repr__(self) -> str:
+        """Show nothing that somebody else wrote: a dead letter repeats it."""
+        return f"Publication({self.topic}, {len(self.value or b'')} bytes)"
+
+
+class Publisher(Protocol):
+    """Makes records of verdicts."""
+
+    def publications(self, outcomes: Sequence[Any]) -> Iterable[Publication]:
+        """Return one record for each outcome, in order."""
+        ...
+
+    def reduced(self, outcome: Any, *, smallest: bool) -> Publication:  # noqa: ANN401 - engine.requests.Request, opaque here
+        """Return a smaller record, or the smallest that still says what happened, for one that is too large."""
+        ...
+
+
+Origin: TypeAlias = tuple[PartitionCommit, int]
+"""Which outcome a record was made of: the partition's part of the transaction, and the index in it."""
+
+
+class Outgoing:
+    """Produces outcomes and learns from failed deliveries; for the committer thread.
+
+    Most records are produced without a delivery report, since the transaction's end tells whether all of them were
+    written. Only large ones are watched, and all of them after a failure, to find the one that a broker refuses.
+    """
+
+    def __init__(self, properties: dict[str, Any], publisher: Publisher, policy: PublishingPolicy) -> None:
+        """``properties``: those of the producers; ``batch.size`` in it is lowered where brokers refuse batches."""
+        self._properties = properties
+        self._publisher = publisher
+        self._policy = policy
+        self._too_large: dict[tuple[int, int], bool] = {}
+        """Coordinates of requests whose outcomes have to be made smaller -> whether as small as possible."""
+        self.failed: list[tuple[PartitionCommit, int, KafkaError]] = []
+        """Deliveries that failed since ``produce`` was called."""
+        self.watched_from = policy.watched_bytes
+        """Records with more bytes get a delivery report each; ``WATCH_ALL``: all of them."""
+        self.watched = False
+        """At least one record of the last ``produce`` is watched."""
+
+    def produce(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
+        """Hand all outcomes to the producer; deliveries that fail are collected in ``failed``."""
+        self.failed.clear()
+        self.watched = False
+        for part in parts:
+            for index, publication in enumerate(self._publisher.publications(part.outcomes)):
+                origin = part, index
+                if self._too_large:
+                    publication = self._as_small_as_needed(publication, origin)  # noqa: PLW2901 - the same
+                if not self._produce_one(producer, publication, origin):
+                    self._produce_reduced(producer, origin)
+
+    def _as_small_as_needed(self, publication: Publication, origin: Origin) -> Publication:
+        part, index = origin
+        outcome = part.outcomes[index]
+        smallest = self._too_large.get((part.partition, outcome.record.offset))
+        return publication if smallest is None else self._publisher.reduced(outcome, smallest=smallest)
+
+    def _produce_reduced(self, producer: Producer, origin: Origin) -> None:
+        part, index = origin
+        if self._produce_one(producer, self._publisher.reduced(part.outcomes[index], smallest=False), origin):
+            return
+        smallest = self._publisher.reduced(part.outcomes[index], smallest=True)
+        if not self._produce_one(producer, smallest, origin):
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, smallest.topic, txn_requires_abort=True))
+
+    def _produce_one(self, producer: Producer, publication: Publication, origin: Origin) -> bool:
+        """``False``: it is too large for every topic, as far as their limits were known at the start."""
+        topic, key, value, headers = publication
+        on_delivery = None
+        if len(value or b"") + len(key or b"") > self.watched_from:
+            self.watched = True
+            on_delivery = partial(self._delivered, origin)
+        while True:
+            try:
+                producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+            except BufferError:
+                producer.poll(self._policy.full_queue_poll)
+            except KafkaException as problem:
+                if problem.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise
+                return False
+            else:
+                return True
+
+    def _delivered(self, origin: Origin, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self.failed.append((*origin, error))
+
+    def published(self) -> None:
+        """Everything was written: no outcome has to be smaller any more."""
+        self._too_large.clear()
+
+    def learn(self) -> bool:
+        """Learn from what a broker found too large; ``False`` if there is nothing to learn.
+
+        A broker refuses whole batches, so batches are made smaller before a record that is alone in one is.
+        """
+        found = [
+            (part.partition, part.outcomes[index].record.offset)
+            for part, index, error in self.failed
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+        ]
+        batch = int(self._properties.get("batch.size", CLIENTS.batch_bytes))
+        if found and batch > self._policy.smallest_batch_bytes:
+            self._properties["batch.size"] = max(self._policy.smallest_batch_bytes, batch // 10)
+            _log.warning("a broker finds batches of %d bytes too large: has max.message.bytes been lowered?", batch)
+            return True
+        smaller = [place for place in found if self._too_large.get(place) is not True]
+        self._too_large |= {place: place in self._too_large for place in found}
+        return bool(smaller)

@@ -1,0 +1,227 @@
+"""Exactly once: outcomes and offsets, in one transaction each.
+
+What a transaction says of a partition is published whole or not at all: partitions that are no longer ours by the
+latest ``Membership`` are left out. Offsets are sent with the group metadata of the very membership that still names
+these partitions, so a broker refuses them once the group has moved on.
+
+A commit that timed out has an unknown outcome: it is asked for again, and nothing else is produced meanwhile. If the
+producer itself is lost in that state, the result is ``UNKNOWN`` and the core has the partitions read anew: only the
+broker's committed offsets can tell.
+
+A producer can lose its coordinator for good: after a broker was unavailable, calls time out again and again, or hang
+for ever (``bounded_call``). It is then abandoned for a successor with the same transactional id, created at once: its
+beginning has the broker end what is open, which otherwise blocks those who read the partitions anew, and all
+subscribers.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from consumer.adapters.kafka.bounded_call import OverdueError, within
+from consumer.adapters.kafka.committer import CONSEQUENCES, Committer, Finished
+from consumer.adapters.kafka.membership import Membership
+from consumer.adapters.kafka.outgoing import WATCH_ALL, Publisher
+from consumer.adapters.kafka.policy import PUBLISHING, PublishingPolicy
+from consumer.adapters.kafka.remedies import Named, remedy
+from consumer.engine.commands import Commit, PartitionCommit
+from consumer.engine.events import Event, PublishingTrouble, TransactionResult
+
+_log = logging.getLogger(__name__)
+
+_NOT_READY: Final = "The transactional producer is not ready yet. If this lasts, check the Kafka brokers."
+_OVERDUE: Final = KafkaError(KafkaError._TIMED_OUT, "no answer to sending offsets")  # noqa: SLF001 - librdkafka's own name
+
+
+class _Aborted(Exception):  # noqa: N818 - a state, not an error
+    """The transaction certainly had no effect."""
+
+
+class _Unknown(Exception):  # noqa: N818 - a state, not an error
+    """The producer is lost while its transaction may have committed."""
+
+
+class TransactionalSink(Committer):
+    """Exactly once: produce, send offsets, commit."""
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        named: Named,
+        publisher: Publisher,
+        post: Callable[[Event], None],
+        observe: Callable[[Finished], None],
+        policy: PublishingPolicy = PUBLISHING,
+        *,
+        membership: Callable[[], Membership],
+    ) -> None:
+        super().__init__(
+            {**properties, "transactional.id": named.transactional_id}, named, publisher, post, observe, policy
+        )
+        self._membership = membership
+        self._patience = policy.first_patience
+        self._producer: Producer | None = None
+        self.ready = threading.Event()
+
+    def start(self) -> None:
+        """Make the producer ready in the background; until it is, no call should start."""
+        self._post(PublishingTrouble(_NOT_READY))
+        super().start()
+
+    def _prepare(self) -> None:
+        self._ready_producer()
+        self._post(PublishingTrouble(None))
+        self.ready.set()
+
+    def _recover(self) -> None:
+        """Have a producer, and nothing left open by its predecessor."""
+        self._ready_producer()
+
+    def _ready_producer(self) -> Producer:
+        """Return a producer whose predecessor's open transaction is aborted; wait for the brokers as long as needed."""
+        pause, troubled = self._policy.retry, False
+        while self._producer is None:
+            producer = Producer(self._properties)
+            try:
+                self._timed(producer.init_transactions, self._policy.init_timeout)
+                self._producer = producer
+            except KafkaException as problem:
+                message = remedy(problem.args[0], self._named)
+                _log.error("no transaction can begin: %s", message)
+                self._post(PublishingTrouble(message))
+                troubled = True
+                time.sleep(pause)
+                pause = min(2 * pause, self._policy.longest_retry)
+        if troubled:
+            self._post(PublishingTrouble(None))
+        return self._producer
+
+    def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
+        parts = self._ours(commit.partitions, self._membership())
+        kept = frozenset(part.partition for part in parts)
+        if not parts:
+            return TransactionResult.ABORTED, kept
+        producer = self._ready_producer()
+        self._parts = parts
+        try:
+            self._transact(producer, parts)
+        except _Aborted:
+            return TransactionResult.ABORTED, kept
+        except _Unknown:
+            return TransactionResult.UNKNOWN, kept
+        self._outgoing.published()
+        self._trouble = None
+        self._outgoing.watched_from = self._policy.watched_bytes
+        return TransactionResult.COMMITTED, kept
+
+    @staticmethod
+    def _ours(parts: Sequence[PartitionCommit], membership: Membership) -> list[PartitionCommit]:
+        return [part for part in parts if membership.epochs.get(part.partition) == part.epoch]
+
+    def _transact(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
+        try:
+            producer.begin_transaction()
+            self._outgoing.produce(producer, parts)
+            if self._outgoing.watched:
+                self._flush(producer)
+            if any(error.code() not in CONSEQUENCES for _, _, error in self._outgoing.failed):
+                self._abort(producer, None)
+            self._send_offsets(producer, parts)  # which tells what purged records follow from
+            if self._outgoing.failed:
+                self._abort(producer, None)
+        except KafkaException as problem:
+            self._abort(producer, problem)
+        self._commit_transaction(producer)
+
+    def _send_offsets(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
+        offsets = [TopicPartition(self._named.requests, part.partition, part.offset, part.metadata) for part in parts]
+        deadline = time.monotonic() + self._patience
+        while True:
+            membership = self._membership()
+            if membership.metadata is None or len(self._ours(parts, membership)) < len(parts):
+                self._abort(producer, None)
+            try:
+                send = producer.send_offsets_to_transaction
+                self._timed(within, self._patience, send, offsets, membership.metadata, self._policy.offsets_timeout)
+            except KafkaException as problem:
+                if not problem.args[0].retriable():
+                    raise
+                _log.warning("offsets are not sent yet: %s", problem.args[0].str())
+                if time.monotonic() > deadline:
+                    self._leave_behind(problem)
+            except OverdueError as overdue:
+                self._leave_behind(overdue)
+            else:
+                self._patience = self._policy.first_patience
+                return
+
+    def _leave_behind(self, problem: Exception) -> None:
+        """Abandon a producer that cannot send offsets.
+
+        Its transaction has no effect, since nobody will ask for its commit, and ends when the successor begins.
+        """
+        _log.warning("the producer is given up, it cannot send offsets: %s", problem)
+        self._blame(problem.args[0] if isinstance(problem, KafkaException) else _OVERDUE)
+        self._patience = min(2 * self._patience, self._policy.longest_patience)
+        self._producer = None
+        raise _Aborted from problem
+
+    def _commit_transaction(self, producer: Producer) -> None:
+        deadline = time.monotonic() + self._policy.end_patience
+        while True:
+            try:
+                self._timed(producer.commit_transaction, self._policy.call_timeout)
+            except KafkaException as problem:
+                error = problem.args[0]
+                if error.txn_requires_abort():
+                    self._abort(producer, problem, commit_asked=True)
+                if error.fatal() or not error.retriable() or time.monotonic() > deadline:
+                    self._drop(problem)
+                    self._blame(error)
+                    raise _Unknown from problem
+                _log.warning("the transaction's commit is not known yet: %s", error.str())
+            else:
+                return
+
+    def _abort(self, producer: Producer, problem: KafkaException | None, *, commit_asked: bool = False) -> None:
+        """End the transaction without effect; raises ``_Aborted`` or, where even that is not known, ``_Unknown``.
+
+        Nobody commits a transaction whose commit was never asked for: whatever its producer comes to, it had no
+        effect, and the successor's beginning ends it.
+        """
+        error = problem.args[0] if problem is not None else None
+        lost = _Unknown if commit_asked else _Aborted
+        if error is not None:
+            _log.warning("transaction aborted: %s (%s)", error.str(), error.name())
+        if error is not None and error.fatal():
+            self._learn_or_blame(error)
+            self._drop(problem)
+            raise lost from problem
+        deadline = time.monotonic() + self._policy.end_patience
+        while True:
+            try:
+                self._timed(producer.abort_transaction, self._policy.call_timeout)
+            except KafkaException as failure:
+                retriable = failure.args[0].retriable() and not failure.args[0].fatal()
+                if retriable and time.monotonic() < deadline:
+                    continue
+                self._learn_or_blame(error or failure.args[0])
+                self._drop(failure)
+                raise lost from failure
+            break
+        producer.poll(0)  # the reports of what failed
+        self._learn_or_blame(error)
+        if self._outgoing.failed or error is not None:
+            self._outgoing.watched_from = WATCH_ALL
+            self._drop(None)
+        raise _Aborted from problem
+
+    def _drop(self, problem: KafkaException | None) -> None:
+        """Give up a producer: after a failure to produce, its next transaction would fail as well."""
+        if problem is not None:
+            _log.warning("the producer is given up: %s", problem.args[0].str())
+        self._producer = None
