@@ -1,8 +1,12 @@
-"""Takes a secret out of somebody else's text, in whatever way that text writes it.
+"""Masks a secret in somebody else's text, however that text writes it.
 
 A server that refuses a credential may repeat it: in JSON escapes, percent-encoded, as HTML entities, in base64 or
-hexadecimal, or cut off. So the text is decoded step by step, each character with its place in the original, and every
-piece of the secret that is found at any step is replaced there.
+hexadecimal, cut off, or in groups with separators between them (``abcd-efgh ijkl``). So the text is decoded step by
+step, each character with its place in the original, and looked at once more without everything that is neither a
+letter nor a digit. Every piece of eight or more characters of the secret that is found in any of these is masked.
+
+What cannot be found: fewer than eight characters in a row (``begins with abcd and ends with wxyz``), since as many
+occur by chance; groups in another order, or with words between them; and encodings or ciphers not named above.
 """
 
 import base64
@@ -14,9 +18,9 @@ from typing import Final
 
 MASK: Final = "[credential]"
 _PIECE: Final = 8
-"""Characters in a row that count as a part of the secret. Fewer are of no use to anybody, and occur by chance."""
+"""Characters in a row that count as a part of the secret. Fewer occur by chance, and leave most of it unknown."""
 _SHORTEST_BEGINNING: Final = 3
-"""Characters of a secret's beginning that count at the end of a text: it was cut off there."""
+"""Characters of a secret's beginning that count at the end of a text, where it may have been cut off."""
 _LAYERS: Final = 3
 """Encodings around each other that are undone, such as percent-encoding within a JSON escape."""
 _ENCODED: Final = re.compile(
@@ -32,7 +36,7 @@ def redacted(text: str, secret: str) -> str:
         return text
     hidden = [False] * len(text)
     for characters, spans in _layers(text):
-        for begin, end in _pieces(characters, secret):
+        for begin, end in (*_pieces(characters, secret), *_grouped(characters, secret)):
             first, last = spans[begin][0], spans[end - 1][1]
             hidden[first:last] = [True] * (last - first)
     shown, at = [], 0
@@ -83,6 +87,25 @@ def _pieces(text: str, secret: str) -> Iterator[tuple[int, int]]:
         if text.endswith(beginning[:known]) and len(beginning) >= known:
             yield len(text) - known, len(text)
             return
+
+
+def _grouped(text: str, secret: str) -> Iterator[tuple[int, int]]:
+    """Yield the pieces that show once separators are left out, in the text as in the secret."""
+    wanted = _grouped_parts(secret)
+    places = [at for at, character in enumerate(text) if character.isalnum()]
+    if not wanted or len(places) == len(text):
+        return
+    compact = "".join([text[at] for at in places])
+    for at in range(len(compact) - _PIECE + 1):
+        if compact[at : at + _PIECE] in wanted:
+            yield places[at], places[at + _PIECE - 1] + 1
+
+
+@lru_cache(maxsize=64)
+def _grouped_parts(secret: str) -> frozenset[str]:
+    """Return all pieces of the secret without its separators, in lower case; none of one with fewer characters."""
+    forms = ("".join(filter(str.isalnum, form)) for form in (secret, secret.encode().hex(), *_base64_forms(secret)))
+    return frozenset(form[at : at + _PIECE].translate(_LOWER) for form in forms for at in range(len(form) - _PIECE + 1))
 
 
 @lru_cache(maxsize=64)

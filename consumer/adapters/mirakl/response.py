@@ -30,6 +30,11 @@ _CONFUSING_TAGS: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1[^<>]*>|\Z
 """One that is never closed takes all the rest, as in a browser: so each character is looked at once."""
 _TITLE: Final = re.compile(r"<title\b[^<>]*>([^<>]*)</title", re.IGNORECASE)
 _TAG: Final = re.compile(r"<[^<>]*>")
+_QUERY: Final = re.compile(r"[?#]")
+_AUTHORITY: Final = re.compile(r"(?s)\s*((?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}|(?=[^/\\]*@))([^/\\]*)(.*)")
+"""Scheme, authority and rest of a ``Location``. Browsers take backslashes for slashes; without scheme and slashes,
+whatever stands before an ``@`` in the first segment is taken for user and password as well."""
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:]*)(:[0-9]*)?")
 _ENOUGH_BYTES: Final = 64 * 1024
 _STRANGE_SHARE: Final = 8
 """One character in so many may be unreadable: pages in Latin-1 have fewer."""
@@ -146,8 +151,19 @@ def _line(text: str) -> str:
 
 
 def _destination(headers: Mapping[str, str]) -> str:
-    """Name where a redirect leads: what shows a wrong base URL. Its query may hold somebody's session."""
-    return re.split(r"[?#]", headers.get("location", ""), maxsplit=1)[0]
+    """Return where a redirect leads, which shows a wrong base URL; without what may be somebody's secret.
+
+    That is the query, the fragment, and user and password before the host (RFC 3986, 3.2.1), also where a password
+    contains characters that should have been encoded.
+    """
+    found = _AUTHORITY.match(headers.get("location", ""))
+    if found is None:  # a path, or nothing
+        return _QUERY.split(headers.get("location", ""), maxsplit=1)[0]
+    scheme, authority, rest = found.groups(default="")
+    if "@" in rest and "@" not in authority and not _HOST_AND_PORT.fullmatch(authority):
+        authority = rest  # a slash in the password
+        rest = ""
+    return _QUERY.split(f"{scheme}{authority.rpartition('@')[2]}{rest}", maxsplit=1)[0]
 
 
 def _messages(answer: object) -> Iterator[str]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from consumer.adapters.mirakl.redaction import MASK, redacted
 
 SECRET = 'sk/live+9f"8e 7d<6c>&5b'  # noqa: S105 - what the tests look for
+PLAIN_SECRET = "9fK2mQ7xZ4bV1cN8"  # noqa: S105 - as above
 WRITTEN = {
     "plain": SECRET,
     "JSON": json.dumps(SECRET),
@@ -74,6 +75,23 @@ def test_a_text_without_the_secret_is_left_alone(text: str) -> None:
 @pytest.mark.parametrize("cut", range(3, len(SECRET)))
 def test_a_secret_that_is_cut_off_at_the_end_is_hidden(cut: int) -> None:
     assert redacted(f"unknown key {SECRET[:cut]}", SECRET) == f"unknown key {MASK}"
+
+
+@pytest.mark.parametrize("separator", ["-", " ", "\n", ", ", "</><>", "\u2011", '", "'])
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_a_secret_in_groups_with_separators_between_them_is_found(separator: str, size: int) -> None:
+    groups = separator.join(PLAIN_SECRET[at : at + size] for at in range(0, len(PLAIN_SECRET), size))
+
+    assert f"The key {MASK} is unknown." == redacted(f"The key {groups} is unknown.", PLAIN_SECRET)
+
+
+def test_groups_with_separators_are_found_within_encodings() -> None:
+    assert MASK == redacted("%39fK2-mQ7x%2DZ4bV-1cN%38", PLAIN_SECRET)
+    assert f"({MASK})" == redacted(f"({PLAIN_SECRET.encode().hex(':')})", PLAIN_SECRET)
+
+
+def test_seven_characters_of_a_secret_are_left_since_they_occur_by_chance() -> None:
+    assert "begins with 9fK2mQ7" == redacted("begins with 9fK2mQ7", "x9fK2mQ7xZ4bV1cN8")
 
 
 def test_a_short_secret_is_hidden_as_a_whole() -> None:

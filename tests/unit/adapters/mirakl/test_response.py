@@ -164,6 +164,25 @@ def test_an_excerpt_is_what_mirakl_says_to_people(body: bytes, words: str) -> No
     assert words == excerpt(body)
 
 
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://user:pa55@other.example/login", "https://other.example/login"),
+        ("HTTPS://user@other.example:8443?s=1", "HTTPS://other.example:8443"),
+        ("//user:p@55@other.example/", "//other.example/"),
+        ("https:\\\\user:pa55@other.example\\x", "https:\\\\other.example\\x"),
+        ("https://user:pa?55#x@other.example/", "https://other.example/"),
+        ("https://user:pa/55@other.example/x", "https://other.example/x"),
+        ("user:pa55@other.example/x", "other.example/x"),
+        ("https://other.example:443/@me/x", "https://other.example:443/@me/x"),
+        ("https://[2001:db8::1]:443/@me", "https://[2001:db8::1]:443/@me"),
+        ("/@me?next=a", "/@me"),
+    ],
+)
+def test_a_redirect_shows_neither_user_nor_password_of_anybody(location: str, shown: str) -> None:
+    assert Refusal(302, f"redirect to {shown}") == read(302, location=location)
+
+
 def test_a_redirect_with_the_credential_in_it_does_not_show_it() -> None:
     assert Refusal(302, "redirect to /[credential]/x") == read(302, location=f"/{CREDENTIAL}/x")
 

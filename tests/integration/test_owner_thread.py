@@ -1,0 +1,162 @@
+"""The owner thread and librdkafka on a real broker: what the unit tests' consumer claims about them."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from consumer.adapters.kafka.properties import consumer_properties
+from consumer.adapters.kafka.source import KafkaSource
+from consumer.adapters.kafka.topic_consumer import TopicConsumer
+from consumer.engine.commands import Reread
+from consumer.engine.events import Assigned, Event, Fetched
+from consumer.engine.status import FetchBudget
+from schemas.settings import load
+from tests.support.records import RawRecord, send_raw
+from tests.support.topics import Topics
+
+PARTITION = 0
+SWELLING_BYTES = 50_000_000
+"""Beyond what librdkafka decompresses of a zstd batch; 3 KB on the wire."""
+
+
+def send(bootstrap: str, topics: Topics, count: int) -> None:
+    send_raw(bootstrap, topics.requests, [RawRecord(b"%d" % number, partition=PARTITION) for number in range(count)])
+
+
+@contextmanager
+def reading(bootstrap: str, topics: Topics, offset: int) -> Iterator[Consumer]:
+    """A consumer that is assigned one partition at an offset, as the service's is."""
+    environment = {"RESYNC_KAFKA__BOOTSTRAP_SERVERS": bootstrap, **topics.environment}
+    consumer = Consumer(consumer_properties(load(environment)))
+    try:
+        consumer.incremental_assign([TopicPartition(topics.requests, PARTITION, offset)])
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def polled(consumer: Consumer, wanted: Callable[[KafkaError | None], bool], timeout: float = 20.0) -> int:
+    """The offset of the next message with such an error, or without any."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        message = consumer.poll(0.1)
+        if message is not None and wanted(message.error()):
+            offset = message.offset()
+            assert offset is not None
+            return offset
+    raise TimeoutError("nothing of the kind arrived")
+
+
+def is_record(error: KafkaError | None) -> bool:
+    return error is None
+
+
+def is_out_of_range(error: KafkaError | None) -> bool:
+    return error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
+
+
+def test_a_partition_that_is_not_fetched_refuses_to_seek_and_goes_on_once_it_is_assigned_anew(
+    kafka_bootstrap: str, topics: Topics
+) -> None:
+    send(kafka_bootstrap, topics, 10)
+    cut = [TopicPartition(topics.requests, PARTITION, 5)]
+    for future in AdminClient({"bootstrap.servers": kafka_bootstrap}).delete_records(cut).values():
+        future.result(30)
+    with reading(kafka_bootstrap, topics, 1) as consumer:
+        partitions = TopicConsumer(consumer, topics.requests)
+        polled(consumer, is_out_of_range)
+        for partition in (PARTITION, PARTITION + 1):
+            with pytest.raises(KafkaException) as refused:
+                partitions.seek(partition, 7)
+            assert KafkaError._STATE == refused.value.args[0].code()
+
+        assert (5, 10) == partitions.watermarks(PARTITION)
+        partitions.reassign(PARTITION, 7, paused=False)
+        assert 7 == polled(consumer, is_record)
+
+
+class Owner:
+    """The owner thread; its events in a list, and a fetch budget that is never used up."""
+
+    def __init__(self, bootstrap: str, topics: Topics) -> None:
+        settings = load({"RESYNC_KAFKA__BOOTSTRAP_SERVERS": bootstrap, **topics.environment})
+        self.events: list[Event] = []
+        self.source = KafkaSource(
+            consumer_properties(settings), topics.requests, self._post, lambda: FetchBudget(10**9, 10**9, 10**9), 1.0
+        )
+
+    def _post(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Assigned):
+            self.source.resume([event.partition])
+
+    @property
+    def offsets(self) -> list[int]:
+        """Offsets of all records that were posted, in order."""
+        return [record.offset for event in self.events if isinstance(event, Fetched) for record in event.records]
+
+    def epoch(self) -> int:
+        return next(e.epoch for e in self.events if isinstance(e, Assigned) and e.partition == PARTITION)
+
+    def wait(self, condition: Callable[[], bool], timeout: float = 30.0) -> float:
+        """Seconds until the condition holds."""
+        began = time.monotonic()
+        while not condition():
+            assert time.monotonic() - began < timeout, self.events[-5:]
+            assert self.source.failure is None
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def owner(kafka_bootstrap: str, topics: Topics) -> Iterator[Owner]:
+    made = Owner(kafka_bootstrap, topics)
+    yield made
+    assert made.source.stop(10)
+
+
+def test_records_that_were_given_back_come_again_from_exactly_there(
+    kafka_bootstrap: str, topics: Topics, owner: Owner
+) -> None:
+    """The core pauses, has the partition read again from the first record that it gave back, and resumes later."""
+    send(kafka_bootstrap, topics, 40)
+    owner.source.start()
+    owner.wait(lambda: len(owner.offsets) == 40)
+    posted = len(owner.events)
+    owner.source.pause([PARTITION])
+    owner.source.reread(Reread(PARTITION, owner.epoch(), 13, given_back=True))
+    send(kafka_bootstrap, topics, 2)
+    owner.wait(lambda: not owner.source._requests)
+    assert 40 == len(owner.offsets)
+
+    owner.source.resume([PARTITION])
+    owner.wait(lambda: owner.offsets[-1] == 41)
+    assert [*range(40), *range(13, 42)] == owner.offsets
+    again = [event.ranges[PARTITION] for event in owner.events[posted:] if isinstance(event, Fetched) and event.records]
+    assert 13 == again[0].begin
+    assert all(before.end == after.begin for before, after in pairwise(again))
+
+
+def test_unreadable_batches_cost_a_few_seconds_at_first_and_little_after_that(
+    kafka_bootstrap: str, topics: Topics, owner: Owner
+) -> None:
+    """Librdkafka waits 500 ms (``fetch.error.backoff.ms``) before it fetches one again; three errors confirm it."""
+    swelling = RawRecord(bytes(SWELLING_BYTES), b"k", partition=PARTITION)
+    for _ in range(4):
+        send_raw(kafka_bootstrap, topics.requests, [swelling], compression="zstd")
+    send(kafka_bootstrap, topics, 1)
+    owner.source.start()
+    owner.wait(lambda: any(isinstance(event, Assigned) for event in owner.events))
+
+    first = owner.wait(lambda: len(owner.offsets) >= 1)
+    rest = owner.wait(lambda: len(owner.offsets) == 5)
+    assert list(range(5)) == owner.offsets
+    problems = [record.problem for e in owner.events if isinstance(e, Fetched) for record in e.records]
+    assert [True] * 4 + [False] == [problem is not None for problem in problems]
+    assert first < 5, first
+    assert rest < 5, rest
