@@ -11,7 +11,7 @@ from schemas.avro.resolution import Resolved, SchemaError
 
 
 def string_encodings(text: str) -> tuple[bytes, bytes]:
-    """Return byte strings of which one is part of every Avro value that contains this string, not empty.
+    """Return byte strings of which one is part of every Avro value that contains this non-empty string.
 
     Avro writes a string as its length and its UTF-8 bytes. The length is a variable-length number. In its shortest
     form its last byte is not zero; any longer form, which readers accept, ends with a zero byte.
@@ -46,7 +46,7 @@ class RequestReader:
         return self._decoder.prepare(ref, schema)
 
     def refusal(self, ref: SchemaRef, error: SchemaError) -> Unreadable:
-        """Make the reason why records of a schema are not read."""
+        """Return why records of a schema cannot be read."""
         return self._decoder.refusal(ref, error)
 
     def adopt(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> None:

@@ -1,8 +1,8 @@
 """Where log lines go: a queue of bytes, and one thread that writes them to a file descriptor.
 
-Nobody who logs ever waits for the reader. When the reader stands still and ``MAX_PENDING_BYTES`` wait, further
-lines are dropped, and the first line that gets through afterwards says how many. A process that is killed loses
-what waits: some milliseconds' worth, as long as somebody reads.
+Logging never waits for the reader. If the reader stalls and ``MAX_PENDING_BYTES`` wait, further lines are dropped,
+and the next line that gets through says how many. A process that is killed loses the lines that wait: those of some
+milliseconds, as long as somebody reads.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 MAX_PENDING_BYTES: Final = 16 * 1024 * 1024
-"""Some 40,000 request lines, a second at full speed: enough for a reader to catch its breath."""
+"""Some 40,000 request lines, one second at full speed: enough for a reader that pauses."""
 
 
 class LogSink:

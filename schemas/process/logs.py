@@ -1,10 +1,10 @@
 """Logs: one pipeline for our own lines and those of the libraries.
 
-Lines go to stderr, for the service as for every command: stdout belongs to data. In a pipe a line is one JSON
-object of ASCII, on a terminal it is made for people; in both, whatever a stranger put into a text comes out
-escaped. Secrets are kept out where they live; that values under tell-tale names are redacted here is the belt only.
+Lines go to stderr, for the service as for every command: stdout belongs to data. In a pipe a line is one JSON object in
+ASCII, on a terminal it is formatted for people; in both, control characters in foreign text are escaped. Secrets are
+kept out of log calls; redacting values by the names of their fields is only a second line of defence.
 
-Whoever logs never waits for the reader of stderr (``log_sink``).
+Logging never waits for the reader of stderr (``log_sink``).
 """
 
 import atexit
@@ -30,11 +30,11 @@ from schemas.settings.model import LogFormat, LogSettings
 STDERR: Final = 2
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 REPEAT_SECONDS: Final = 30.0
-"""A warning or error that repeats itself is written once in so long."""
+"""Seconds in which a repeated warning or error is written once."""
 MAX_REPEATS_KNOWN: Final = 1_000
 
 LIBRDKAFKA_LOGGER: Final = "librdkafka"
-"""``logging.getLogger`` of it goes to every producer and consumer as ``logger``."""
+"""Name of the logger that every producer and consumer gets as ``logger``."""
 
 _LIBRARY_LEVELS: Final = {
     "httpx": logging.WARNING,  # below: a line per call
@@ -54,7 +54,7 @@ Render: TypeAlias = Callable[[EventDict], str]
 
 
 class Logs:
-    """The pipeline, from its making on; one a process, since the registries of ``logging`` and ``structlog`` are."""
+    """The pipeline; one per process, since the registries of ``logging`` and ``structlog`` are global."""
 
     def __init__(self, settings: LogSettings, *, fd: int = STDERR) -> None:
         terminal = os.isatty(fd)
@@ -72,12 +72,12 @@ class Logs:
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Write what waits, for a bounded time. Idempotent."""
+        """Write the lines that wait, for a bounded time. Idempotent."""
         self._sink.close(CLOSE_TIMEOUT_SECONDS)
 
 
 class _SinkHandler(logging.Handler):
-    """Where every log record ends, ours and the libraries'."""
+    """Handler of every log record, ours and the libraries'."""
 
     def __init__(self, sink: LogSink, render: Render) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def utc(seconds: float) -> str:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hide values whose names say that they are secret."""
+    """Redact values whose names say that they are secret."""
     return _redacted(event)
 
 
@@ -150,7 +150,7 @@ def _redacted(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _identity(event: EventDict) -> str:
-    """What two lines have in common that say the same."""
+    """Return a text that is equal for two lines that say the same."""
     same = str({name: value for name, value in event.items() if name != "timestamp"})
     return _DIGITS.sub("#", same) if event["logger"] == LIBRDKAFKA_LOGGER else same
 

@@ -1,4 +1,4 @@
-"""What this process asks of its two allocators: Python's collector and the C library's heap."""
+"""Settings of the two allocators: Python's garbage collector and the C library's heap."""
 
 import ctypes
 import gc
@@ -10,10 +10,10 @@ _M_ARENA_MAX: Final = -8
 
 
 def share_one_heap() -> None:
-    """Have all threads allocate from one heap, where glibc would give each its own; to be called before they start.
+    """Let all threads allocate from one heap, where glibc would give each its own; call it before they start.
 
-    Headers of records are many small pieces, made by one thread and freed by another: with a heap for each thread
-    that takes a tenth of all CPU, and memory that is free in one is not to be had in another.
+    Headers of records are many small objects, allocated by one thread and freed by another: with a heap per thread
+    that takes a tenth of all CPU, and memory that is free in one heap is not available in another.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none, or ignore it
@@ -22,7 +22,7 @@ def share_one_heap() -> None:
 
 
 def collect_rarely() -> None:
-    """What is alive now stays; what comes and goes with requests is freed by counting."""
+    """Exclude what is alive now from garbage collection; objects of requests are freed by reference counting."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

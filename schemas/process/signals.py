@@ -1,9 +1,9 @@
-"""SIGTERM and SIGINT, waited for by a thread of their own from the first moment on.
+"""SIGTERM and SIGINT, received by a thread of their own from the first moment on.
 
-A handler of Python's runs on the main thread, between two of its instructions. So it does not run while that thread
-stands in C code, and what it raises is lost where it happens to interrupt a destructor or a weak reference's callback
-("Exception ignored in ..."): services that were told to stop while they collected the garbage of their start, a
-twentieth of it, ran on for ever. A thread that waits for the signals is told at once, whatever the others do.
+Python runs a signal handler on the main thread, between two of its instructions. So it does not run while that thread
+blocks in C code, and an exception that it raises is lost if it interrupts a destructor or a weak reference's callback
+("Exception ignored in ..."): about one in twenty services that were stopped while they collected the garbage of their
+start ran on for ever. A thread that waits for the signals gets them at once, whatever the others do.
 """
 
 import os
@@ -18,9 +18,9 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 class StopSignals:
     """A context: within it the first signal begins a stop, the second one ends the process at once.
 
-    Both are safe at any time: what is not committed does not count. Before anybody has said how to stop, there is
-    nothing to finish either: the first signal ends the process, with 0. To be entered on the main thread, before there
-    are others, which inherit that the signals are not for them. ``exit_process`` must not return.
+    Both are safe at any time: uncommitted work is redelivered. Before ``on_first`` was called there is nothing to
+    finish: the first signal ends the process with 0. Enter it on the main thread before others start, since they
+    inherit that the signals are blocked. ``exit_process`` must not return.
     """
 
     def __init__(self, *, exit_process: Callable[[int], object] = os._exit) -> None:
@@ -41,7 +41,7 @@ class StopSignals:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._former)
 
     def on_first(self, begin_stop: Callable[[], None]) -> None:
-        """From now on the first signal calls this, on the thread of the signals: it must not wait, nor raise."""
+        """Call this at the first signal from now on, on the thread of the signals; it must neither wait nor raise."""
         self._begin_stop = begin_stop
 
     def _wait(self) -> None:

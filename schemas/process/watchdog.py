@@ -1,17 +1,17 @@
-"""Leaves the process when it is stuck, with the stacks of all threads as evidence.
+"""Ends the process when it is stuck, after writing the stacks of all threads.
 
-A thread that waits inside C code, a deadlock, a coroutine that never yields: nothing inside the program can heal
-them, and nothing that has not been committed is lost by leaving. What is watched is progress, never the world
-around: an outage of the broker must not become a crash loop, so a call of the producer gets its own, long limit.
+Nothing inside the program can heal a thread that blocks in C code, a deadlock or a coroutine that never yields, and
+ending the process loses nothing: uncommitted work is redelivered. Only progress is watched, never the world around: an
+outage of the brokers must not become a crash loop, so a call of the producer has its own, long limit.
 
-The account is kept in the watchdog's own waking time. Each look adds one interval of silence, however much the
-clock has moved since the last one: after SIGSTOP and SIGCONT, a suspended machine or a starved container nobody
-had a chance to make progress, and the watchdog, having slept as well, has seen none of that time.
+Silence is counted in the watchdog's own waking time. Each look adds one interval, however much the clock has moved
+since the last one: after SIGSTOP and SIGCONT, on a suspended machine or in a starved container nothing could make
+progress, and the watchdog has slept as well.
 
-Stacks come from the interpreter and not from ``faulthandler``: with the names of the threads, and written by a
-thread of their own, since a reader of stderr that stands still must not keep a stuck process alive. What stops
-the interpreter as a whole (C code that never gives the GIL back) silences the watchdog too; then ``/livez``
-does not answer either, and whoever asks it restarts the process.
+Stacks come from the interpreter instead of ``faulthandler``: with the names of the threads, and written by a thread of
+their own, since a stalled reader of stderr must not keep a stuck process alive. Anything that blocks the whole
+interpreter (C code that never releases the GIL) silences the watchdog too; then ``/livez`` does not answer either, and
+whoever probes it restarts the process.
 """
 
 import os
@@ -33,10 +33,10 @@ _STDERR: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """One thing that has to go on.
+    """Something that has to make progress.
 
-    ``last_progress`` gives monotonic seconds of the last progress, or of the start of what is under way; ``None``
-    when nothing is, which is never too long. It is called on other threads and must not wait.
+    ``last_progress`` returns monotonic seconds of the last progress, or of the start of the operation in progress;
+    ``None`` if there is none, which is never too long. It is called on other threads and must not wait.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Watchdog:
         self._stopped.set()
 
     def look(self) -> None:
-        """One turn: what has made no progress since the last one has been silent for an interval more."""
+        """Look once: a heartbeat without progress since the last look has been silent for one interval more."""
         for account in self._accounts:
             if account.silence_after(self._interval) > account.heartbeat.limit_seconds:
                 self._leave(account)
@@ -107,7 +107,7 @@ class _Account:
 
 
 def thread_stacks() -> str:
-    """The stack of every Python thread, as text; source lines, never values."""
+    """Return the stack of every Python thread as text: source lines, never values."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return "\n".join(
         f"Thread {names.get(ident, 'unknown')} ({ident}):\n{''.join(traceback.format_stack(frame))}"
@@ -116,7 +116,7 @@ def thread_stacks() -> str:
 
 
 def write_to_stderr(text: str) -> None:
-    """Write past all buffers and locks, which a stuck thread may hold; give up when nobody reads."""
+    """Write to stderr past all buffers and locks, which a stuck thread may hold; give up if nobody reads."""
     data = memoryview(text.encode(errors="backslashreplace"))
     writer = threading.Thread(target=_write_all, args=(data,), name="watchdog-report", daemon=True)
     writer.start()

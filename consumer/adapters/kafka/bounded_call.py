@@ -1,9 +1,9 @@
-"""A blocking call that is no longer waited for after a time, although it goes on.
+"""A blocking call with a timeout, which goes on in its own thread when nobody waits for it any more.
 
 Made for librdkafka's ``send_offsets_to_transaction``: having added the offsets to the transaction, it looks for the
-group's coordinator without regard to its time-out, and where a broker answers "not yet" it waits for the next change
-of a connection, which may never come (librdkafka #5456, #5511). After a restart of a single broker, a third of the
-transactions under way were seen to hang until the next restart.
+group's coordinator regardless of its timeout, and if a broker answers "not yet" it waits for the next change of a
+connection, which may never come (librdkafka #5456, #5511). After a restart of a single broker, a third of the open
+transactions were observed to hang until the next restart.
 """
 
 import threading
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class OverdueError(Exception):
-    """The call has not come back in time; it goes on, and nobody learns what it comes to."""
+    """The call has not returned in time; it goes on, and its result is lost."""
 
 
 def within(seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Make the call on a thread of its own; raises what it raises, or ``OverdueError`` after so many seconds.
+    """Return the result of the call, made on a thread of its own; raise what it raises, or ``OverdueError`` in time.
 
     The thread ends with the call and keeps no process from ending.
     """

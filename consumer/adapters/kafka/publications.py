@@ -51,7 +51,7 @@ from schemas.contract import (
 )
 
 MAX_TRACKING_IDS_REDUCED: Final = 100
-"""Tracking ids that a result keeps when the broker found the whole of it too large."""
+"""Tracking ids that a result keeps if the broker found all of it too large."""
 MAX_TRACKING_IDS_SMALLEST: Final = 1
 MAX_HEADER_BYTES_SMALLEST: Final = 1_024
 """Room for a request id; what is longer are headers that a result repeats."""
@@ -74,7 +74,7 @@ class Topics:
 
 
 class Publications:
-    """Words outcomes as records."""
+    """Makes records of outcomes."""
 
     def __init__(self, topics: Topics, group_id: str, encoder: ResultEncoder, max_dead_letter_bytes: int) -> None:
         self._topics = topics
@@ -100,7 +100,7 @@ class Publications:
         self._ce_id_begin = b""
 
     def publications(self, outcomes: Sequence[Request]) -> Iterator[Publication]:
-        """Give one record for each outcome, in order."""
+        """Return one record for each outcome, in order."""
         for request in outcomes:
             verdict = _decided(request)
             if isinstance(verdict, Synchronized):
@@ -111,7 +111,7 @@ class Publications:
                 yield self._result(request, verdict)
 
     def reduced(self, outcome: Request, *, smallest: bool) -> Publication:
-        """Give a smaller record, or the smallest that still says what happened, for one that is too large."""
+        """Return a smaller record, or the smallest that still says what happened, for one that is too large."""
         verdict = _decided(outcome)
         if isinstance(verdict, DeadLettered):
             if not smallest:
@@ -281,7 +281,7 @@ def _rfc3339(millis: int) -> bytes:
 
 
 def _continued(traceparent: bytes, partition: int, offset: int) -> bytes:
-    """The same trace, with a span of our own that follows from the coordinates: repeated, it is the same."""
+    """Return the same trace with a span of our own, made of the coordinates: a repetition gets the same."""
     span = ((offset + 1) * _SPAN_MULTIPLIER ^ (partition + 1) << 48) & _SPAN_MASK
     return b"00-%b-%016x-%b" % (traceparent[3:35], span or 1, traceparent[53:55])
 

@@ -1,4 +1,4 @@
-"""Why no broker lets us in, read off librdkafka's errors: credentials, certificates and protocols are not outages."""
+"""Why no broker accepts our connection: wrong credentials, certificates and protocols are not outages."""
 
 import socket
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ def refusal(errors: Iterable[KafkaError]) -> Refusal | None:
 
 
 def something_listens(bootstrap_servers: str) -> bool:
-    """Tell whether one of these ``host:port`` accepts connections."""
+    """Return whether one of these ``host:port`` accepts connections."""
     for server in bootstrap_servers.split(","):
         host, _, port = server.rpartition("://")[2].rpartition(":")
         address = (host.strip("[]"), int(port)) if host and port.isdecimal() else (port, _DEFAULT_PORT)

@@ -1,7 +1,7 @@
 """The id of the requests topic, looked up again and again on a thread of its own.
 
-A topic that was deleted and made anew has the same name, and offsets that mean other records: only its id tells. The
-owner thread must not wait for this question, so it is told of the answers.
+A topic that was deleted and created again has the same name, and offsets that mean other records: only its id tells.
+The owner thread must not wait for this query, so it gets the answers posted.
 """
 
 import logging
@@ -14,17 +14,18 @@ from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 LOOK_SECONDS: Final = 5.0
-"""Between two looks: as long may requests of a topic made anew be passed over before it is read from its start."""
+"""Between two queries: for so long, requests of a topic that was created again may be skipped; then it is read from its
+start."""
 ANSWER_SECONDS: Final = 2.0
-"""For one look. The first one holds up the start; a broker without topic ids (the embedded one) never answers."""
+"""One query. The first one delays the start; a broker without topic ids (the embedded one) never answers."""
 ID_BYTES: Final = 8
-"""Of the 16 random bytes of a topic id: enough to tell two topics of one name apart."""
+"""Bytes kept of the 16 random ones of a topic id: enough to tell two topics with the same name apart."""
 
 _log = logging.getLogger(__name__)
 
 
 class TopicWatch:
-    """Tells the topic's id to ``tell``, on a thread of its own; empty where the brokers do not tell it."""
+    """Calls ``tell`` with the topic's id, on a thread of its own; empty if the brokers do not tell it."""
 
     def __init__(self, properties: Mapping[str, Any], topic: str, tell: Callable[[bytes], None]) -> None:
         self._properties = {**properties, "logger": logging.getLogger("librdkafka")}
@@ -34,11 +35,11 @@ class TopicWatch:
         self._thread = threading.Thread(target=self._run, name="topic-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to query."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; does not wait for the look that is under way."""
+        """Query no more; does not wait for a query in progress."""
         self._stop.set()
 
     def _run(self) -> None:

@@ -13,7 +13,7 @@ from consumer.domain import base_url as rules
 
 
 def base_url_problem(base_url: str, insecure_hosts: Collection[str] = ()) -> str | None:
-    """Say in one sentence why no call can be made there; ``None``: calls can be made.
+    """Return in one sentence why no call can be made there; ``None``: calls can be made.
 
     Never raises and never repeats the URL: what people paste may hold a password.
     """

@@ -1,4 +1,4 @@
-"""The CM21 call in httpx's terms: one batch out, one ``CallOutcome`` back, whatever Mirakl does.
+"""The CM21 call over HTTP: one batch in, one ``CallOutcome`` out, whatever Mirakl does.
 
 The body is an array of entries with exactly two keys, which confirms pairs and cannot create a product (CM21.md).
 """
@@ -27,12 +27,12 @@ from consumer.domain.model import AuthScheme, ClientSpecification, Products
 _log = logging.getLogger(__name__)
 
 _POOL_SECONDS: Final = 10.0
-"""For a free connection; the engine's own limits keep calls from waiting here."""
+"""Wait for a free connection; the engine's own limits keep calls from waiting here."""
 _CONNECT_SECONDS: Final = 10.0
-"""For DNS and TCP, and as long again for TLS: a lost SYN is sent again after 1 s, a second after 3 s, a third after
+"""DNS and TCP, and as long again for TLS: a lost SYN is sent again after 1 s, a second after 3 s, a third after
 7 s."""
 _WRITE_SECONDS: Final = 30.0
-"""For the body of the request: no more than a few hundred kilobytes."""
+"""The body of the request, which has a few hundred kilobytes at most."""
 
 _LOST: Final = "the connection was lost before the answer was complete"
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -54,7 +54,7 @@ class Cm21:
     """Calls Mirakl's CM21 for any client specification; for one event loop.
 
     ``call_timeout``: seconds for a whole call, from asking for a connection to the last byte of the answer.
-    ``connections``: calls out at once. ``transport`` takes the place of the network, for tests.
+    ``connections``: calls in flight. ``transport`` replaces the network in tests.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ def _authorization(specification: ClientSpecification) -> bytes:
 
 
 async def _read_body(response: httpx.Response, body: bytearray) -> None:
-    """Read the body as it came over the wire; what lies beyond the bound stays unread."""
+    """Read the body as it came over the wire; anything beyond the limit stays unread."""
     async for chunk in response.stream:  # type: ignore[union-attr]
         body += chunk
         if len(body) > MAX_BODY_BYTES:
@@ -173,7 +173,7 @@ def _own_trouble(error: Exception) -> str | None:
 
 
 def _cause(error: BaseException) -> str:
-    """Say why there is no connection, in the operating system's words."""
+    """Return why there is no connection, in the operating system's words."""
     for cause in _causes(error):
         match cause:
             case SSLCertVerificationError():

@@ -1,7 +1,7 @@
-"""Connections on lease: each call that is out has an httpx transport with one connection to itself.
+"""Connections on lease: each call in flight has an httpx transport with a connection of its own.
 
-httpx's own pool asks each of its connections how it is, for each request: at 64 of them that costs many times what
-the call itself does. Transports are used without an ``AsyncClient``, so that nothing follows a redirect, keeps a
+httpx's own pool checks every one of its connections for each request: at 64 of them that costs many times as much as
+the call itself. Transports are used without an ``AsyncClient``, so that nothing follows a redirect, keeps a
 cookie, reads proxy variables, decompresses or logs a call.
 """
 
@@ -17,21 +17,21 @@ from consumer.adapters.mirakl.host_connections import HostConnections
 from consumer.adapters.mirakl.http11 import Http11Connection
 
 IDLE_SECONDS: Final = 4.0
-"""Common servers close idle connections after 5 s at the earliest (Node.js). Leaving before they do avoids
-writing into a connection that is just being closed, which nobody can tell from a call that was taken in."""
+"""Common servers close idle connections after 5 s at the earliest (Node.js). Closing earlier avoids
+writing into a connection that is just being closed, which looks the same as a call that was accepted."""
 
 _Origin: TypeAlias = tuple[str, bytes]
 
 
 def one_connection_each() -> Callable[[], Http11Connection]:
-    """Return what makes transports of one connection; they share one TLS context and the name look-ups."""
+    """Return a factory of transports with one connection each; they share one TLS context and the name look-ups."""
     tls = httpx.create_ssl_context()
     tls.set_alpn_protocols(["http/1.1"])
     return partial(Http11Connection, tls, HostConnections())
 
 
 class ConnectionLeases:
-    """At most ``connections`` of them, leased and idle ones together, to any number of origins; for one event loop."""
+    """Up to ``connections`` of them, leased and idle ones together, to any number of origins; for one event loop."""
 
     def __init__(self, connections: int, new_transport: Callable[[], httpx.AsyncBaseTransport]) -> None:
         self._connections = connections
@@ -39,7 +39,7 @@ class ConnectionLeases:
         self._free = asyncio.Semaphore(connections)
         self._leased = 0
         self._idle: dict[httpx.AsyncBaseTransport, tuple[_Origin, float]] = {}
-        """With the time since when; the longest idle first."""
+        """Transport -> origin, and since when it is idle; the longest idle first."""
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -47,7 +47,7 @@ class ConnectionLeases:
     async def lease(self, url: httpx.URL, seconds: float) -> AsyncIterator[httpx.AsyncBaseTransport]:
         """Lend a connection to the origin of ``url``; ``httpx.PoolTimeout`` if none is free within ``seconds``.
 
-        The answer is to be closed within the lease. An exception that ends the lease ends the connection with it.
+        The response has to be closed within the lease. An exception that ends the lease closes the connection.
         """
         await self._wait(seconds)
         self._leased += 1
@@ -80,7 +80,7 @@ class ConnectionLeases:
             raise httpx.PoolTimeout("no connection became free in time") from error
 
     def _reuse(self, origin: _Origin) -> httpx.AsyncBaseTransport | None:
-        """Take the one that was used last: it is the least likely to be closed by the server just now.
+        """Return the idle connection that was used last: the server is least likely to be closing it.
 
         The transport itself opens a new connection where the old one was closed.
         """
@@ -92,7 +92,7 @@ class ConnectionLeases:
         return None
 
     async def _open(self) -> httpx.AsyncBaseTransport:
-        """Make one, and room for it: ``_leased`` counts it already."""
+        """Return a new transport; ``_leased`` counts it already, so an idle one may have to be closed for it."""
         if self._idle and self._leased + len(self._idle) > self._connections:
             await self._close_longest_idle()
         return self._new_transport()
@@ -114,7 +114,7 @@ class ConnectionLeases:
 
     @staticmethod
     def _stale() -> float:
-        """Who has been idle since then is not used again."""
+        """Return the time before which a connection became idle that is not used again."""
         return asyncio.get_running_loop().time() - IDLE_SECONDS
 
     async def _close_longest_idle(self) -> None:

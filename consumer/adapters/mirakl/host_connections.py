@@ -19,9 +19,9 @@ import anyio
 from anyio.abc import SocketStream
 
 MAX_LOOKUPS: Final = 64
-"""Name look-ups under way. A host has one at most, and ends it after 30 s or so as its resolver is configured."""
+"""Name look-ups in progress. A host has at most one, which its resolver ends after about 30 s."""
 MAX_ADDRESSES: Final = 8
-"""Addresses of a host that are tried: more would not fit in the time that there is for a connection."""
+"""Addresses of a host that are tried: more would not fit into the time for a connection."""
 NEXT_ADDRESS_SECONDS: Final = 0.25
 """Until the next address is tried beside the ones before (RFC 8305, section 5)."""
 

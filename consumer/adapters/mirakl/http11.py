@@ -1,8 +1,7 @@
-"""One HTTP/1.1 connection in place of httpx's own transport.
+"""One HTTP/1.1 connection, instead of httpx's own transport.
 
-anyio connects and encrypts; ``response_reader`` reads the answer.
-
-httpcore's pool, its locks and its trace cost more than all the rest of a call: ``connections`` needs none of them.
+anyio connects and encrypts; ``response_reader`` reads the response. httpcore's pool, locks and tracing would cost more
+than the rest of a call, and ``connections`` needs none of them.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ from consumer.adapters.mirakl.host_connections import HostConnections
 from consumer.adapters.mirakl.response_reader import AnswerHead, AnswerReader, BrokenAnswerError
 
 MAX_AGE_SECONDS: Final = 300.0
-"""A connection that is older is not used again: the next one goes to where the name leads by then."""
+"""Age at which a connection is not used again: the next one follows the host's current address."""
 READ_BYTES: Final = 64 * 1024
 FREE_READS: Final = 128
 """Reads of one answer without a pause. Honest answers take a few, and a page of 64 KiB about 50."""
@@ -38,7 +37,7 @@ class Http11Connection(httpx.AsyncBaseTransport):
 
     Of a request's extensions ``timeout`` gives the seconds to ``connect``, for TCP and as long again for TLS, and to
     ``write``; ``written`` is called once the operating system has the request to its last byte. Reading has no
-    time-out of its own. After an exception the connection is of no use but to be closed.
+    time-out of its own. After an exception the connection can only be closed.
     """
 
     def __init__(self, tls: ssl.SSLContext, hosts: HostConnections) -> None:
@@ -73,7 +72,7 @@ class Http11Connection(httpx.AsyncBaseTransport):
         return httpx.Response(head.status, headers=head.headers, stream=_Body(self._piece, self._end))
 
     async def aclose(self) -> None:
-        """Close the connection, whatever is under way on it."""
+        """Close the connection, whatever is in progress on it."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
             await stream.aclose()
@@ -111,7 +110,7 @@ class Http11Connection(httpx.AsyncBaseTransport):
         return piece
 
     async def _receive(self) -> None:
-        """Hand on what came, nothing at the end."""
+        """Return the bytes that arrived; empty at the end."""
         if self._stream is None:
             raise httpx.ReadError("the connection is closed")
         self._reads += 1
@@ -179,7 +178,7 @@ async def _encrypted(stream: ByteStream, tls: ssl.SSLContext, host: str, seconds
 
 
 def _is_readable(stream: ByteStream) -> bool:
-    """Say whether something came, or the end, on a connection that is idle: nobody reads it then."""
+    """Return whether an idle connection has received something, or was closed."""
     raw: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
     number = raw.fileno()
     if number < 0:

@@ -1,7 +1,7 @@
-"""Reading Mirakl's answer to CM21: status, headers and body in, one ``CallOutcome`` out.
+"""Mirakl's response to CM21: status, headers and body in, one ``CallOutcome`` out.
 
-The HTTP status alone decides; only a 2xx is looked into, for its tracking id. What people get to read of a body is
-bounded, on one line, printable, and never holds the credential, should Mirakl echo it.
+Only the HTTP status decides; of a 2xx the tracking id is read. Excerpts of a body are bounded, printable and on one
+line, and the credential is masked in them, should Mirakl echo it.
 """
 
 import html
@@ -19,7 +19,7 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Un
 MAX_BODY_BYTES: Final = 64 * 1024
 """Of a body, as received and again as decompressed. A tracking id needs a hundred."""
 MAX_EXCERPT: Final = 300
-"""Characters of Mirakl's own words."""
+"""Characters of an excerpt of a body."""
 MAX_TRACKING_ID: Final = 1000
 """Characters; Mirakl's are opaque, those seen are UUIDs. A longer one would swell every result of its call."""
 LONGEST_RETRY_AFTER: Final = 86_400.0
@@ -27,7 +27,7 @@ LONGEST_RETRY_AFTER: Final = 86_400.0
 
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _CONFUSING_TAGS: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1[^<>]*>|\Z)", re.IGNORECASE | re.DOTALL)
-"""One that is never closed takes all the rest, as in a browser: so each character is looked at once."""
+"""An element that is never closed extends to the end, as in a browser: so each character is looked at once."""
 _TITLE: Final = re.compile(r"<title\b[^<>]*>([^<>]*)</title", re.IGNORECASE)
 _TAG: Final = re.compile(r"<[^<>]*>")
 _QUERY: Final = re.compile(r"[?#]")
@@ -49,7 +49,7 @@ _ENOUGH_TEXT: Final = 4096
 def read_answer(
     status: int, headers: Mapping[str, str], body: bytes, *, credential: str, wall_time: float
 ) -> CallOutcome:
-    """Decide what an answer means.
+    """Return what a response means.
 
     ``headers``: names in any case. ``body``: at most ``MAX_BODY_BYTES`` of it, undecoded. ``wall_time``: seconds
     since the epoch at which the answer came, for a ``Retry-After`` that is a date.
@@ -76,9 +76,9 @@ def read_answer(
 
 
 def retry_after(value: str | None, wall_time: float) -> float | None:
-    """Read ``Retry-After``: seconds to wait, 0 to ``LONGEST_RETRY_AFTER``; ``None`` where nothing usable stands there.
+    """Read ``Retry-After``: seconds to wait, 0 to ``LONGEST_RETRY_AFTER``; ``None`` if nothing usable is there.
 
-    Mirakl sends seconds; an HTTP date is read too (RFC 9110, 10.2.3), and past ones mean: at once.
+    Mirakl sends seconds; an HTTP date is read too (RFC 9110, 10.2.3), and one in the past means 0.
     """
     text = (value or "").strip()
     if re.fullmatch(r"[0-9]{1,300}(\.[0-9]{1,300})?", text):
@@ -106,9 +106,9 @@ def _parsed(body: bytes) -> object:
 
 
 def _decompressed(body: bytes, encoding: str) -> bytes:
-    """Undo gzip and deflate, which nobody asked for; never more than the bound, however much it would become.
+    """Decompress gzip and deflate, which nobody asked for, up to the limit.
 
-    Told by the first bytes, since headers of proxies are not always right; ``encoding`` only tells a bare deflate.
+    The first bytes decide, since headers of proxies are not always right; ``encoding`` only tells a raw deflate.
     """
     for _ in range(_MAX_ENCODINGS):
         if body.startswith(_GZIP):
@@ -135,7 +135,7 @@ def _excerpt(body: bytes, credential: str) -> str:
 
 
 def _text(body: bytes) -> str:
-    """Read a body as people may; binary content is only named."""
+    """Return a body as text; of binary content only the size."""
     text = body[:_ENOUGH_BYTES].decode("utf-8", "replace")
     strange = sum(
         not (character.isprintable() or character in "\t\r\n\f") or character == "\ufffd" for character in text

@@ -1,7 +1,7 @@
-"""Reading one HTTP/1.1 answer, sans-IO: bytes in, its head and its body out.
+"""One HTTP/1.1 response, sans-IO: bytes in, head and body out.
 
-As lenient as curl, since an answer that was understood decides more than one that was refused for its form: odd header
-lines are passed over, ``Transfer-Encoding`` may be repeated, lines may end with LF alone. That is safe here. Nothing is
+As lenient as curl, since a response that was understood decides more than one that was refused for its form: odd header
+lines are skipped, ``Transfer-Encoding`` may be repeated, lines may end with LF alone. That is safe here. Nothing is
 forwarded, and a connection is only used again after an answer without any doubt about its end (RFC 9112, section 6.3).
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """What one answer may consist of. Each bound is far beyond honest answers, and keeps hostile ones cheap."""
+    """Limits of one response. Each is far beyond honest responses and keeps hostile ones cheap."""
 
     received_bytes: int = 512 * 1024
     """Everything: status lines, headers, chunk framing, 1xx answers, body."""
@@ -49,7 +49,7 @@ class _Framing(Enum):
     CONNECTION = auto()
     """By the end of the connection."""
     UNKNOWN = auto()
-    """Contradictory lengths: whatever comes is taken, and is never known to be complete."""
+    """Contradictory lengths: everything is read, and is never known to be complete."""
 
 
 _LIMITS: Final = AnswerLimits()
@@ -93,7 +93,7 @@ class AnswerReader:
         return self.complete and self._keeps_alive and not self._buffer and not self._ended
 
     def receive(self, data: bytes) -> None:
-        """Take what came over the connection."""
+        """Append bytes that came over the connection; none: it was closed."""
         self._received += len(data)
         if self._received > self._limits.received_bytes:
             raise BrokenAnswerError(f"longer than {self._limits.received_bytes} bytes")

@@ -8,7 +8,7 @@ from consumer.engine.requests import Request
 
 
 class OutcomeLog:
-    """Words what a transaction has published; ``topic`` is that of the requests."""
+    """Logs what a transaction has published; ``topic`` is the requests topic."""
 
     def __init__(self, log: RequestLog, topic: str) -> None:
         self._log = log
@@ -21,7 +21,7 @@ class OutcomeLog:
         for request in outcomes:
             verdict = request.verdict
             if isinstance(verdict, Synchronized):
-                if not self._log.only_failed:  # most of them: not even worded when nobody will read it
+                if not self._log.only_failed:  # most outcomes: nothing is formatted that is not written
                     answered.append(self._answered(request, "SYNCHRONIZED", verdict.client_specification_id, None, now))
             elif isinstance(verdict, Partial | Failed):
                 status = "FAILED" if isinstance(verdict, Failed) else "PARTIALLY_SYNCHRONIZED"

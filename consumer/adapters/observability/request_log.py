@@ -1,4 +1,4 @@
-"""The log's fast lane: one line per answered request and per dead letter.
+"""The fast path of the log: one line per answered request and per dead letter.
 
 They are written after each commit, for thousands of outcomes at once, so a line may cost a microsecond or two and
 not the fifty that a log call costs. Their shape is that of all other lines; a test holds the two together.
@@ -86,7 +86,7 @@ class RequestLog:
             self._write_all(_dead_lettered(self._head("warning", DEAD_LETTERED), lines))
 
     def _head(self, level: str, event: str) -> str:
-        """What all lines of a batch begin with."""
+        """Return the beginning of all lines of a batch."""
         return f'{{"timestamp":"{utc(self._clock())}","level":"{level}","logger":"{LOGGER}","event":"{event}",'
 
     def _write_for_people(
@@ -115,7 +115,7 @@ def request_log(logs: Logs, settings: LogSettings) -> RequestLog:
 
 
 def _answered(head: str, lines: Iterable[AnsweredRequest]) -> list[str]:
-    """What the requests of one call share is rendered once."""
+    """Return the lines; fields that the requests of one call share are rendered once."""
     shared: dict[tuple[str, str | None, str, str | None, str | None], str] = {}
     text = []
     for request_id, topic, partition, offset, specification, status, code, seconds, trace_id, tenant in lines:
