@@ -2,10 +2,10 @@
 
 Most rows are *read*: at a scrape the engine's status is asked for once and turned into samples, so that counting
 costs the engine an integer and nothing else. What a snapshot cannot hold (how long each call and each transaction
-took) is *observed* as it happens, once a call or a transaction, never once a request.
+took) is *observed* as it happens: once per call or transaction, never once per request.
 
 Labels are bounded: statuses, codes, reasons and outcomes are closed sets, partitions and client specifications are
-what the operator made of them, and the latter label the lanes only. Nothing that a request carries is a label.
+created by operators, and the latter label the lanes only. Nothing that a request carries is a label.
 """
 
 import time
@@ -24,7 +24,7 @@ TransactionKind: TypeAlias = Literal["commit", "abort", "unknown"]
 
 
 class CallLabel(StrEnum):
-    """What a call came to, as the label ``outcome``."""
+    """Result of a CM21 call, as the label ``outcome``."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -54,11 +54,11 @@ CALL_SECONDS: Final = ObservedRow(
     "resync_call_duration_seconds",
     ("outcome",),
     "seconds",
-    "Duration of CM21 calls, by what they came to: " + ", ".join(CallLabel) + ".",
+    "Duration of CM21 calls, by result: " + ", ".join(CallLabel) + ".",
     _CALL_SECONDS,
 )
 CALL_REQUESTS: Final = ObservedRow(
-    "resync_call_requests", (), "requests", "Requests (or parts of large ones) that travelled in one call.", _SIZES
+    "resync_call_requests", (), "requests", "Requests (or parts of large ones) in one call.", _SIZES
 )
 CALL_PRODUCTS: Final = ObservedRow("resync_call_products", (), "products", "Products sent in one call.", _SIZES)
 TRANSACTION_SECONDS: Final = ObservedRow(
@@ -153,7 +153,7 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_lane_calls_out",
         _LANE,
         "calls",
-        "Calls under way.",
+        "Calls in flight.",
         lambda status, _: [((lane.client_specification_id, lane.tenant), lane.calls_out) for lane in status.lanes],
     ),
     ReadRow[EngineStatus](
@@ -202,7 +202,7 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_intake_open",
         (),
         "0 or 1",
-        "0 while a trouble of our own keeps the intake closed; /readyz names it.",
+        "0 while a problem of our own keeps the intake closed; /readyz names it.",
         lambda status, _: one(not status.troubles),
     ),
     ReadRow[EngineStatus](
@@ -216,14 +216,14 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_outcomes_discarded_total",
         (),
         "outcomes",
-        "Outcomes thrown away since their partition had been reassigned; its new owner answers.",
+        "Outcomes discarded because their partition had been reassigned; its new owner answers.",
         lambda status, _: one(status.discarded),
     ),
     ReadRow[EngineStatus](
         "resync_progress_maps_ignored_total",
         (),
         "maps",
-        "Progress maps that were foreign, broken or implausible; what they covered is answered again.",
+        "Progress maps ignored because they were foreign, broken or implausible; what they covered is answered again.",
         lambda status, _: one(status.progress_maps_ignored),
     ),
     ReadRow[EngineStatus](
@@ -238,14 +238,14 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_offset_resets_total",
         (),
         "resets",
-        "Times a position was out of the log's range: requests expired unread, or a log was lost or made anew.",
+        "Times a position was out of the log's range: requests expired unread, or a log was lost or created again.",
         lambda status, _: one(status.offset_resets),
     ),
     ReadRow[EngineStatus](
         "resync_unread_partitions",
         (),
         "partitions",
-        "Partitions of ours that have not been read for 20 s; /readyz and the log say why.",
+        "Assigned partitions that have not been read for 20 s; /readyz and the log say why.",
         lambda status, _: one(status.unread_partitions),
     ),
     ReadRow[EngineStatus](
@@ -259,7 +259,7 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_status_age_seconds",
         (),
         "seconds",
-        "Age of the status that all these were read from; grows when the engine is stuck.",
+        "Age of the status that these metrics are read from; grows when the engine is stuck.",
         lambda status, now: one(max(0.0, now - status.taken_at)),
     ),
     BUILD_INFO,
