@@ -32,7 +32,7 @@ from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirector
 from consumer.engine.admission.precedence import Precedence
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, EventRecorder
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.trace import EventTrace
 from consumer.preflight import require_brokers, require_settings
 from schemas.process.logs import Logs
@@ -93,13 +93,13 @@ def wire(settings: Settings, logs: Logs) -> Parts:
 
 def _core(settings: Settings, reader: RequestReader) -> tuple[Core, EventRecorder | None]:
     """Make the core, and what records its events if they are to be traced."""
-    limits = Limits(request_deadline=settings.request_deadline, max_products=settings.max_products_per_request)
+    policy = Policy(request_deadline=settings.request_deadline, max_products=settings.max_products_per_request)
     salt = uuid.uuid4().hex
     if settings.event_trace_file is None:
-        return Core(reader, limits, salt, precedence=partial(Precedence, string_encodings)), None
+        return Core(reader, policy, salt, precedence=partial(Precedence, string_encodings, policy)), None
     file = open_trace(settings.event_trace_file)
-    trace = EventTrace(file.write, reader, string_encodings, limits, salt)
-    return Core(trace, limits, salt, precedence=trace.precedence), trace.record
+    trace = EventTrace(file.write, reader, string_encodings, policy, salt)
+    return Core(trace, policy, salt, precedence=trace.precedence), trace.record
 
 
 def _sink(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from consumer.adapters.request_reader import RequestReader
-from consumer.engine.admission.lookups import MOST_OUT
+from consumer.engine.policy import Policy
 from consumer.engine.ports import SourceTrouble
 from schemas.avro.codec import ResultEncoder
 from schemas.avro.framing import SchemaRef
@@ -48,7 +48,7 @@ class RegistrySchemas:
     def __init__(self, settings: SchemaRegistrySettings, reader: RequestReader) -> None:
         self._address = _address(settings)
         self._reader = reader
-        self._threads = ThreadPoolExecutor(MOST_OUT, "schemas")
+        self._threads = ThreadPoolExecutor(Policy().schema_lookups, "schemas")
         self._connecting = threading.Lock()
         self._registry: SchemaRegistry | None = None
 

@@ -22,7 +22,7 @@ class Travels(Protocol):
     def products(self) -> Products: ...
 
     @property
-    def withdrawn(self) -> bool: ...
+    def sendable(self) -> bool: ...
 
 
 PartT = TypeVar("PartT", bound=Travels)
@@ -31,9 +31,9 @@ PartT = TypeVar("PartT", bound=Travels)
 def cut_batch(
     queue: deque[PartT], limit: int, in_flight: Products, held: Iterable[str] = ()
 ) -> tuple[list[PartT], dict[str, str]]:
-    """Take the parts of the next call off the queue; parts that nobody waits for any more fall away.
+    """Take the parts of the next call off the queue; parts that are no longer sendable fall away.
 
-    ``in_flight`` are the products of all calls that are out, ``held`` Mirakl ids that something older waits
+    ``in_flight`` are the products of all calls in flight, ``held`` Mirakl ids that something older waits
     with. A part larger than the limit travels alone where it stands first, which is where the caller can cut it
     up; behind others that have to wait, it waits as well.
     """
@@ -43,7 +43,7 @@ def cut_batch(
     blocked = set(held)
     while queue and len(left_behind) < LOOKAHEAD:
         part = queue[0]
-        if part.withdrawn:
+        if not part.sendable:
             queue.popleft()
         elif _conflicts(part.products, products, in_flight, blocked) or (left_behind and len(part.products) > limit):
             left_behind.append(queue.popleft())

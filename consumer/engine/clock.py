@@ -1,6 +1,7 @@
-"""The engine's clock, which deadlines are measured by: it stands still in troubles of our own.
+"""The times of the engine: that of an event, and the clock that deadlines are measured by.
 
-While the database, the brokers or the transactions fail us, the intake is closed and no request grows old for it.
+While the database, the brokers or the transactions are in trouble, the intake is closed and the clock stands still: no
+request misses its deadline for a problem of our own.
 """
 
 from collections import Counter
@@ -17,30 +18,30 @@ class Instant(NamedTuple):
     """Seconds since the epoch, UTC: for key expiry and ``completedAt`` only."""
 
 
-class Standstill:
-    """Times are monotonic seconds."""
+class PausableClock:
+    """Stands still while ``troubles`` close the intake. Its times, like those it is given, are monotonic seconds."""
 
     def __init__(self) -> None:
         self.troubles: tuple[str, ...] = ()
-        """What closes the intake now, each saying what to do."""
+        """What closes the intake now, each with what to do."""
         self.closings: Counter[str] = Counter()
-        """By reason, ever."""
+        """Reason -> times that it closed the intake."""
         self._since: float | None = None
-        self._stood_still = 0.0
+        self._paused = 0.0
 
-    def watch(self, troubles: Sequence[tuple[str, str]], now: float) -> None:
-        """Take note of the troubles there are now, as (reason, message)."""
+    def update(self, troubles: Sequence[tuple[str, str]], now: float) -> None:
+        """Stop or go on: ``troubles`` are those of this moment, as (reason, message)."""
         if bool(troubles) != bool(self.troubles):
             if troubles:
                 self._since = now
             elif self._since is not None:
-                self._stood_still += now - self._since
+                self._paused += now - self._since
                 self._since = None
         for reason, message in troubles:
             if message not in self.troubles:
                 self.closings[reason] += 1
         self.troubles = tuple(message for _, message in troubles)
 
-    def clock(self, now: float) -> float:
-        """Seconds of the engine's clock."""
-        return (self._since if self._since is not None else now) - self._stood_still
+    def read(self, now: float) -> float:
+        """Return this clock's time: ``now`` less all the time that it stood still."""
+        return (self._since if self._since is not None else now) - self._paused

@@ -10,7 +10,7 @@ from consumer.engine.requests import Request
 
 @dataclass(slots=True)
 class Tally:
-    """Counts since the start of the process."""
+    """Counts since the start of the process; all of them only grow."""
 
     answered: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Results by (status, code of the error or the empty string)."""
@@ -27,7 +27,7 @@ class Tally:
     aborts: int = 0
 
     def published(self, outcomes: Iterable[Request]) -> None:
-        """A transaction with these has committed."""
+        """Count the outcomes of a transaction that has committed."""
         synchronized = 0
         for request in outcomes:
             if isinstance(request.verdict, Synchronized):

@@ -52,10 +52,6 @@ from consumer.engine.ports import (
 )
 from consumer.engine.status import EngineStatus, FetchBudget
 
-TICK_SECONDS = 0.1
-STATUS_SECONDS = 0.25
-_SHORTEST_WAIT = 0.001
-
 CallObserver: TypeAlias = Callable[[CallOutcome, float, StartCall], None]
 EventRecorder: TypeAlias = Callable[[Event, Instant, Sequence[Command]], None]
 """Told of each event that was handled, when, and of the commands that came out."""
@@ -129,12 +125,11 @@ class Driver:
                 self._awake.clear()
                 at = now()
                 self.progress_at = at.mono
-                if not self._inbox or at.mono - ticked_at >= TICK_SECONDS:
+                if not self._inbox or at.mono - ticked_at >= self._core.policy.tick:
                     ticked_at = at.mono
                     self._handle(Tick(), at)
                 else:
                     self._handle(self._inbox.popleft(), at)
-                self._carry_out()
                 self._publish(at)
                 await asyncio.sleep(0)  # calls and answers have their turn between two lists of records
         finally:
@@ -146,19 +141,22 @@ class Driver:
         self._awake.set()
 
     def _handle(self, event: Event, at: Instant) -> None:
+        commands: Sequence[Command] = ()
         try:
-            self._core.handle(event, at)
+            commands = self._core.handle(event, at)
         finally:  # the event that a defect shows in is worth most
             if self._record is not None:
-                self._record(event, at, self._core.commands)
+                self._record(event, at, commands)
+        for command in commands:
+            self._execute(command)
 
     async def _wait(self) -> None:
         """Until there is an event, or something is due."""
         if self._inbox:
             return
         at = now()
-        due = self._core.wake_at(at)
-        wait = TICK_SECONDS if due is None else min(TICK_SECONDS, max(_SHORTEST_WAIT, due - at.mono))
+        tick, due = self._core.policy.tick, self._core.wake_at(at)
+        wait = tick if due is None else min(tick, max(self._core.policy.shortest_wait, due - at.mono))
         try:
             async with asyncio.timeout(wait):
                 await self._awake.wait()
@@ -167,7 +165,7 @@ class Driver:
 
     def _publish(self, at: Instant) -> None:
         self.fetch_budget = self._core.fetch_budget
-        if at.mono - self._status_at >= STATUS_SECONDS:
+        if at.mono - self._status_at >= self._core.policy.status_interval:
             self._status_at = at.mono
             self.status = self._core.status(at)
 
@@ -178,11 +176,6 @@ class Driver:
         self._database_thread.shutdown(wait=False, cancel_futures=True)
 
     # -- commands --------------------------------------------------------------------------------------
-
-    def _carry_out(self) -> None:
-        commands, self._core.commands = self._core.commands, []
-        for command in commands:
-            self._execute(command)
 
     def _execute(self, command: Command) -> None:  # noqa: C901 - one case for each command
         match command:

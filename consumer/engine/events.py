@@ -12,7 +12,7 @@ from typing import TypeAlias
 from consumer.domain.calls import CallOutcome
 from consumer.domain.model import Directory
 from consumer.engine.commands import Commit
-from consumer.engine.requests import ReadRange, Record
+from consumer.engine.records import ReadRange, Record
 
 
 class TransactionResult(Enum):

@@ -1,71 +1,70 @@
-"""The work under way: records of an assignment, the requests read from them, the parts they travel in."""
+"""The work in progress: assignments of partitions, the requests read from them, the parts they travel in.
+
+A request is in exactly one phase; ``Request.enter`` is the only place that changes it::
+
+    UNDECIDED ──> ROUTED ──> DECIDED ──> COMMITTED
+        │  ^        │ │         │
+        │  └────────┘ │         │      UNDECIDED again: its client specification changed before it was sent
+        ├─────────────│─────────┤      DECIDED from UNDECIDED: answered without a call, or a dead letter
+        v             v         v
+                  DISCARDED            its assignment ended: the next owner of the partition does it again
+"""
 
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from enum import IntEnum
 
 from consumer.domain.model import Products
 from consumer.domain.outcome import ResyncError, Verdict
 from consumer.domain.progress import CommitPoint, Progress
+from consumer.engine.admission.headers import RequestHeaders
 from consumer.engine.admission.precedence import Precedence
-
-if TYPE_CHECKING:
-    from consumer.engine.admission.headers import Facts
-    from consumer.engine.dispatch.lanes import Lane
+from consumer.engine.records import Record
 
 
-@dataclass(slots=True, eq=False)
-class Record:
-    """A record of the requests topic as Kafka delivered it."""
+class Phase(IntEnum):
+    """How far a request has come. It is open in the phases before ``DECIDED``."""
 
-    partition: int
-    offset: int
-    timestamp: int
-    """Milliseconds since the epoch; somebody else's clock; negative: none."""
-    key: bytes | None = field(repr=False)
-    value: bytes | None = field(repr=False)
-    headers: Sequence[tuple[str, bytes | None]] | None = field(repr=False)  # the requester's API key is among them
-    """``None`` where the names are no text."""
-    problem: str | None = None
-    """Why nothing of it could be read, not even key and value."""
-    size: int = field(init=False)
-    """Bytes of all that somebody else chose; names count as characters."""
-
-    def __post_init__(self) -> None:
-        size = len(self.key or b"") + len(self.value or b"")
-        for name, value in self.headers or ():
-            size += len(name) + len(value or b"")
-        self.size = size
+    UNDECIDED = 0
+    """Taken in. It waits for its writer schema, for a confirmed directory or behind an older request."""
+    ROUTED = 1
+    """It belongs to a lane. Its parts wait there or travel."""
+    DECIDED = 2
+    """It has a verdict, which waits for a transaction or is in the one in flight."""
+    COMMITTED = 3
+    """Its verdict is published. It leaves the engine."""
+    DISCARDED = 4
+    """Its assignment ended. It leaves the engine."""
 
 
-class ReadRange(NamedTuple):
-    """What was read of a partition without interruption, for one assignment.
-
-    All records of the log from ``begin`` to before ``end`` were delivered, in order: what is missing between them
-    are gaps of the log. ``begin`` is where the reader was told to read from, or the end of the range before.
-    """
-
-    epoch: int
-    begin: int
-    end: int
+_NEXT = (
+    (Phase.ROUTED, Phase.DECIDED, Phase.DISCARDED),
+    (Phase.DECIDED, Phase.UNDECIDED, Phase.DISCARDED),
+    (Phase.COMMITTED, Phase.DISCARDED),
+    (),
+    (),
+)
+"""Phase -> the phases that may follow."""
+_ROUTED, _DECIDED = Phase.ROUTED, Phase.DECIDED
 
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A record that was taken in, from then until its outcome is committed.
+    """A record that was taken in, until its outcome is committed.
 
-    The fields behind ``products`` are filled as the intake learns them; a record that is no request keeps
-    the defaults and gets a dead letter.
+    The fields behind ``phase`` are filled as they become known. A record that is not a request keeps the defaults and
+    gets a dead letter.
     """
 
     record: Record
     assignment: "Assignment"
-    facts: "Facts"
+    headers: RequestHeaders = field(repr=False)  # the API key is among them
     read_at: float
     """Monotonic seconds."""
     deadline: float
-    """Seconds of the engine's clock, which stands still in our own trouble."""
+    """Seconds of the pausable clock."""
+    phase: Phase = Phase.UNDECIDED
     request_id: str = ""
     requested_at: int = 0
     given: str | None = None
@@ -74,52 +73,79 @@ class Request:
     products: Products = field(default_factory=dict)
     refusal: ResyncError | None = None
     """Why its sender may not resynchronize, if that is final although its writer schema is not known yet."""
-    lane: "Lane | None" = None
-    parts: "list[Part] | None" = None
-    """The parts of a request too large for one call, in its own order."""
-    calls_out: int = 0
-    may_have_reached: bool = False
+    lane: str | None = None
+    """Id of the lane, which is that of the client specification, once it is routed."""
+    parts: "Sequence[Part]" = ()
+    """While it is routed: itself as one part, or the slices of one too large for a call, in its own order."""
+    calls_in_flight: int = 0
     restarted: bool = False
-    """Its deadline was set anew, so it stands out of the order of deadlines."""
+    """Its deadline was set anew, so it is out of the order of deadlines."""
     rerouted: bool = False
     """It was in another lane before, so newer requests of its partition may be ahead of it in this one."""
     verdict: Verdict | None = None
 
     @property
-    def dropped(self) -> bool:
-        """Nobody waits for it any more: it is decided, or its assignment ended."""
-        return self.verdict is not None or self.assignment.ended
+    def open(self) -> bool:
+        """Whether it has no verdict yet, and somebody waits for one."""
+        return self.phase < _DECIDED
+
+    def enter(self, phase: Phase) -> None:
+        """Change the phase. Raises ``RuntimeError`` for a transition that the table above does not have."""
+        if phase not in _NEXT[self.phase]:
+            raise RuntimeError(f"a request cannot become {phase.name} from {self.phase.name}")
+        self.phase = phase
+
+    def route(self, lane: str) -> "Part":
+        """Give it to a lane; return the part that is to be sent."""
+        self.enter(_ROUTED)
+        self.lane = lane
+        part = Part(self, self.products)
+        self.parts = (part,)
+        return part
+
+    def withdraw(self) -> None:
+        """Take it back from its lane before anything of it was sent."""
+        self.enter(Phase.UNDECIDED)
+        self.lane, self.parts, self.rerouted = None, (), True
+
+    def decide(self, verdict: Verdict) -> None:
+        """Give it its verdict. Calls of it may still be in flight."""
+        self.enter(_DECIDED)
+        self.verdict = verdict
+        self.parts = ()
+        self.assignment.decided.append(self)
+
+    def discard(self) -> None:
+        """Its assignment ended."""
+        self.enter(Phase.DISCARDED)
+        self.parts = ()
 
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """What of a request travels in one call: all of it, or a slice of a large one."""
+    """What of a request travels in one call: all of it, or a slice of one too large for a call."""
 
     request: Request
     products: Products
     may_have_reached: bool = False
-    out: bool = False
-    """It travels in a call right now."""
-    tracking: tuple[int, str] | None = None
-    """(call number, tracking id) once taken in."""
+    """A call with it failed after Mirakl may have accepted it."""
+    in_flight: bool = False
+    receipt: tuple[int, str] | None = None
+    """(call number, tracking id) once Mirakl has accepted it."""
     error: ResyncError | None = None
-    """Why it is finally not taken in."""
+    """Why it is finally not accepted."""
 
     @property
-    def settled(self) -> bool:
-        """Taken in, or finally not."""
-        return self.tracking is not None or self.error is not None
+    def final(self) -> bool:
+        """Whether it is accepted, or finally not."""
+        return self.receipt is not None or self.error is not None
 
     @property
-    def withdrawn(self) -> bool:
-        """No call should start for it any more."""
+    def sendable(self) -> bool:
+        """Whether a call may start for it."""
         request = self.request
         return (
-            request.verdict is not None
-            or request.assignment.ended
-            or request.assignment.revoking
-            or self.tracking is not None
-            or self.error is not None
+            request.phase is _ROUTED and self.receipt is None and self.error is None and not request.assignment.revoking
         )
 
     def split(self, limit: int) -> "list[Part]":
@@ -130,32 +156,29 @@ class Part:
             for start in range(0, len(entries), limit)
         ]
         parts = self.request.parts
-        if parts is None:
-            self.request.parts = list(slices)
-        else:
-            place = next(index for index, part in enumerate(parts) if part is self)
-            parts[place : place + 1] = slices
+        place = next(index for index, part in enumerate(parts) if part is self)
+        self.request.parts = (*parts[:place], *slices, *parts[place + 1 :])
         return slices
 
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """One assignment of one partition; ``epoch`` tells it from every other one of this process."""
+    """One assignment of one partition; ``epoch`` distinguishes it from every other one of this process."""
 
     partition: int
     epoch: int
     progress: Progress
-    waiting: deque[Record] = field(default_factory=deque)
-    """Fetched, and not taken in yet."""
-    waiting_bytes: int = 0
+    backlog: deque[Record] = field(default_factory=deque)
+    """Records that were fetched and not taken in yet."""
+    backlog_bytes: int = 0
     given_back: int | None = None
-    """The first offset of what was fetched, dropped for want of room, and must be read again."""
+    """The first offset of a backlog that was dropped for want of room, and must be read again."""
     open: dict[int, Request] = field(default_factory=dict)
-    """Offset -> request not committed yet, oldest first."""
-    finished: list[Request] = field(default_factory=list)
-    """With a verdict, and in no transaction yet."""
-    precedence: Precedence = field(default_factory=Precedence)
-    """The open requests that are undecided."""
+    """Offset -> request that is not committed yet, oldest first."""
+    decided: list[Request] = field(default_factory=list)
+    """Requests with a verdict that are in no transaction."""
+    precedence: Precedence[Request] = field(default_factory=Precedence)
+    """The undecided requests, and who waits behind them."""
     holes: int = 0
     """Ranges in a row that did not continue what was read before."""
     hole_since: float = 0.0
@@ -164,28 +187,29 @@ class Assignment:
     """When to ask for the missing part again, in monotonic seconds."""
     committed_offset: int = -1
     acknowledged: CommitPoint | None = None
-    """What this assignment has committed last, for certain."""
+    """What this assignment has certainly committed last."""
     ended: bool = False
     revoking: bool = False
+    """It is to be given up: nothing more is taken in, and no call starts for it."""
     drain_until: float = float("inf")
     """Once it is revoked: answers that are due by then are waited for (monotonic seconds)."""
     ends_for_good: bool = False
     """Its log is gone, so that nobody else will answer its requests."""
     paused: bool = False
-    lanes: "set[Lane | None]" = field(default_factory=set)
-    """Whom it has fed since the last tick, or was seen to feed next; ``None``: records that need no lane."""
-    fed_at: "dict[Lane | None, float]" = field(default_factory=dict)
+    lanes: set[str | None] = field(default_factory=set)
+    """Lanes that it has fed since the last tick, or will feed next; ``None``: records that need no lane."""
+    fed_at: dict[str | None, float] = field(default_factory=dict)
     """Lane -> the last tick at which it was among those."""
     shared: bool = False
     """It feeds several lanes. As of the last tick."""
     seeks_others: bool = False
-    """It feeds none but lanes that may be unable to call, as far as is known. As of the last tick."""
+    """It feeds only lanes that may be unable to call, as far as is known. As of the last tick."""
     unable: bool = False
-    """It feeds none but lanes that cannot call, as far as is known. As of the last tick."""
+    """It feeds only lanes that cannot call, as far as is known. As of the last tick."""
     looked_at: int = -1
-    """Newest offset among the waiting records that was looked ahead at."""
+    """Newest offset of the backlog that was looked ahead at."""
 
-    def recent_lanes(self, now: float, seconds: float) -> "Collection[Lane | None]":
+    def recent_lanes(self, now: float, seconds: float) -> Collection[str | None]:
         """Return the lanes that it has fed within so many seconds, or is known to feed next."""
         self.fed_at.update(dict.fromkeys(self.lanes, now))
         self.lanes.clear()
@@ -193,39 +217,46 @@ class Assignment:
             self.fed_at = {lane: at for lane, at in self.fed_at.items() if at >= now - seconds}
         return self.fed_at.keys()
 
-    def fetched(self, record: Record) -> None:
-        """A record that was delivered waits."""
-        self.waiting.append(record)
-        self.waiting_bytes += record.size
+    def forget_lane(self, lane: str) -> None:
+        """A lane no longer exists."""
+        self.lanes.discard(lane)
+        self.fed_at.pop(lane, None)
 
-    def next_waiting(self) -> Record:
-        """Give the record that has waited longest."""
-        record = self.waiting.popleft()
-        self.waiting_bytes -= record.size
+    def receive(self, record: Record) -> None:
+        """Append a fetched record to the backlog."""
+        self.backlog.append(record)
+        self.backlog_bytes += record.size
+
+    def next_record(self) -> Record:
+        """Take the oldest record off the backlog."""
+        record = self.backlog.popleft()
+        self.backlog_bytes -= record.size
         return record
 
-    def turned_back(self, record: Record) -> None:
-        """The record received last is not taken in yet after all: it waits again, before all others."""
-        self.waiting.appendleft(record)
-        self.waiting_bytes += record.size
+    def put_back(self, record: Record) -> None:
+        """Return the record that was taken off last: it is not taken in yet after all."""
+        self.backlog.appendleft(record)
+        self.backlog_bytes += record.size
         self.progress.give_back(record.offset)
 
-    def forget_waiting(self) -> None:
-        """What was not taken in is left to the next owner."""
-        self.waiting.clear()
-        self.waiting_bytes = 0
+    def drop_backlog(self) -> None:
+        """Leave the backlog to a later reader of the partition."""
+        self.backlog.clear()
+        self.backlog_bytes = 0
         self.progress.drop_unreceived()
 
     def give_back(self) -> None:
-        """What waits is dropped, and is read again once there is room."""
-        self.given_back = self.waiting[0].offset
+        """Drop the backlog; it is read again once there is room."""
+        self.given_back = self.backlog[0].offset
         self.holes = 0
-        self.forget_waiting()
+        self.drop_backlog()
 
     def end(self) -> None:
-        """The partition was given up. Calls in flight still refer to it, so it lets go of everything."""
+        """Let go of everything: calls in flight still refer to this assignment."""
         self.ended = True
-        self.forget_waiting()
+        for request in self.open.values():
+            request.discard()
+        self.drop_backlog()
         self.open.clear()
-        self.finished.clear()
+        self.decided.clear()
         self.precedence = Precedence()

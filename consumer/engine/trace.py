@@ -26,9 +26,10 @@ from consumer.engine.admission.precedence import Encodings, Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Commit, StartCall
 from consumer.engine.events import CallFinished, DirectoryConfirmed, Event, Fetched, ThreadFailed, TransactionFinished
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.ports import Decoder, NotARequest, SchemaNeeded
-from consumer.engine.requests import Record, Request
+from consumer.engine.records import Record
+from consumer.engine.requests import Request
 from schemas.contract import OPERATOR
 
 VERSION = 1
@@ -48,12 +49,13 @@ class EventTrace:
         write: Write,
         decoder: Decoder,
         encodings: Encodings,
-        limits: Limits,
+        policy: Policy,
         salt: str = "",
         backoff: Backoff | None = None,
     ) -> None:
         self._decoder = decoder
         self._encodings = encodings
+        self._policy = policy
         self._secret = secrets.token_bytes(32)
         self._kinds: dict[str, str] = {}
         """Digest of a value -> what it was decoded to, as written last."""
@@ -62,7 +64,7 @@ class EventTrace:
         self._conflicts: list[tuple[int, int]] = []
         """Since the last event: (offset of the conflict or -1, bytes searched)."""
         self._write = write
-        made_of = {"limits": asdict(limits), "salt": salt, "backoff": asdict(backoff or Backoff())}
+        made_of = {"policy": asdict(policy), "salt": salt, "backoff": asdict(backoff or Backoff())}
         self._open = write(_line({"trace": VERSION, **made_of}))
 
     def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
@@ -72,9 +74,9 @@ class EventTrace:
             self._note_decoded(self._digest(value, schema_header), decoded)
         return decoded
 
-    def precedence(self) -> Precedence:
+    def precedence(self) -> Precedence[Request]:
         """Return the precedence of a new assignment, whose findings become part of the trace."""
-        return _TracedPrecedence(self._encodings, self._conflicts if self._open else [])
+        return _TracedPrecedence(self._encodings, self._policy, self._conflicts if self._open else [])
 
     def record(self, event: Event, at: Instant, commands: Iterable[Command]) -> None:
         """Write an event that was handled at ``at``, and the commands that it led to."""
@@ -156,13 +158,13 @@ class EventTrace:
         return blake2b(data, key=self._secret, digest_size=12).hexdigest()
 
 
-class _TracedPrecedence(Precedence):
+class _TracedPrecedence(Precedence[Request]):
     """Remembers what it found: a replay has no values to search."""
 
     __slots__ = ("_found",)
 
-    def __init__(self, encodings: Encodings, found: list[tuple[int, int]]) -> None:
-        super().__init__(encodings)
+    def __init__(self, encodings: Encodings, policy: Policy, found: list[tuple[int, int]]) -> None:
+        super().__init__(encodings, policy)
         self._found = found
 
     def conflict(self, request: Request) -> Request | None:

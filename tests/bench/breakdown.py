@@ -27,7 +27,7 @@ from consumer.domain.outcome import Synchronized
 from consumer.domain.validation import validate
 from consumer.engine.admission.headers import read_headers
 from consumer.engine.clock import Instant
-from consumer.engine.commands import Commit, StartCall
+from consumer.engine.commands import Command, Commit, StartCall
 from consumer.engine.core import Core
 from consumer.engine.events import (
     Assigned,
@@ -39,8 +39,9 @@ from consumer.engine.events import (
     TransactionFinished,
     TransactionResult,
 )
-from consumer.engine.policy import Limits
-from consumer.engine.requests import ReadRange, Record, Request
+from consumer.engine.policy import Policy
+from consumer.engine.records import ReadRange, Record
+from consumer.engine.requests import Request
 from schemas.avro.codec import ResultEncoder
 from schemas.process.memory import collect_rarely, share_one_heap
 from tests.bench.bare import CONSUMER, PRODUCER
@@ -177,14 +178,14 @@ class _CoreDrive:
     """Feeds a core as the driver would, with a Mirakl and a broker that answer between two lists."""
 
     def __init__(self, directory: Directory) -> None:
-        self._core = Core(RequestReader(registry=False, max_bytes=MAX_REQUEST_BYTES), Limits())
+        self._core = Core(RequestReader(registry=False, max_bytes=MAX_REQUEST_BYTES), Policy())
         self._now = 0.0
+        self._commands: list[Command] = []
         self.spent = dict.fromkeys(("fetched", "call finished", "transaction finished"), 0.0)
         self.outcomes: list[Request] = []
         self.calls: list[StartCall] = []
         self._core.handle(MembershipChanged(member=True), self._at)
         self._core.handle(DirectoryConfirmed(self._now, directory), self._at)
-        self._core.commands.clear()
 
     @property
     def _at(self) -> Instant:
@@ -202,8 +203,8 @@ class _CoreDrive:
         ends = {record.partition: record.offset + 1 for record in records}
         ranges = {partition: ReadRange(epochs[partition], 0, end) for partition, end in ends.items()}
         self._timed("fetched", Fetched(ranges, records))
-        while self._core.commands:
-            commands, self._core.commands = self._core.commands, []
+        while self._commands:
+            commands, self._commands = self._commands, []
             self._now += 0.01
             for command in commands:
                 self._carry_out(command)
@@ -220,7 +221,7 @@ class _CoreDrive:
 
     def _timed(self, name: str, event: Event) -> None:
         started = time.thread_time()
-        self._core.handle(event, self._at)
+        self._commands += self._core.handle(event, self._at)
         self.spent[name] += time.thread_time() - started
 
 

@@ -11,11 +11,13 @@ from consumer.domain.calls import CallFailure
 from consumer.domain.model import ApiKey, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.progress import Progress
 from consumer.domain.retry import Backoff
-from consumer.engine.admission.decisions import Intake
+from consumer.engine.admission.decisions import Decider
 from consumer.engine.admission.headers import read_headers
 from consumer.engine.clock import Instant
 from consumer.engine.dispatch.lanes import Call, Lane
-from consumer.engine.requests import Assignment, Part, Record, Request
+from consumer.engine.policy import Policy
+from consumer.engine.records import Record
+from consumer.engine.requests import Assignment, Part, Request
 from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, api_key, body, specification
 
 THIRD: Final = "abcdefab-0000-0000-0000-00000000000c"
@@ -30,7 +32,7 @@ STEPS: Final = 60
 
 def intake(rng: Random) -> None:
     """Records of one list ask the same questions again and again: each is answered as if it were the only one."""
-    remembers, at = Intake(JsonDecoder(), 3), Instant(0.0, NOW)
+    remembers, at = Decider(JsonDecoder(), 3), Instant(0.0, NOW)
     remembers.directory = _directory(rng)
     routed: list[Request] = []
     for _ in range(STEPS):
@@ -47,9 +49,9 @@ def intake(rng: Random) -> None:
             routed.append(request)
 
 
-def _same_decision(remembers: Intake, request: Request, at: Instant, *, again: bool = False) -> bool:
+def _same_decision(remembers: Decider, request: Request, at: Instant, *, again: bool = False) -> bool:
     """Whether it has a lane to go to."""
-    alone = Intake(JsonDecoder(), 3)
+    alone = Decider(JsonDecoder(), 3)
     alone.directory, alone.confirmed_at = remembers.directory, remembers.confirmed_at
     other = replace(request)
 
@@ -101,14 +103,14 @@ def _key(rng: Random) -> ApiKey:
 
 def lanes(rng: Random) -> None:
     """Calls that overlap start and end in any order: what counts as out is what is out."""
-    lane = Lane(_limits(rng), 0.0, Backoff(first=1.0, factor=2.0, ceiling=30.0, jitter=0.0), "salt")
+    lane = Lane(_limits(rng), 0.0, Policy(), Backoff(first=1.0, factor=2.0, ceiling=30.0, jitter=0.0), "salt")
     out: list[Call] = []
     now = 0.0
     for number in range(STEPS):
         now += rng.choice((0.0, 0.0, 0.2, 40.0))
         lane.queue.extend(_part(rng) for _ in range(rng.choice((0, 1, 3))))
         if out and rng.random() < 0.5:
-            _end(rng, lane, lane.finished(out.pop(rng.randrange(len(out))).call_id, now), now)
+            _end(rng, lane, lane.call_returned(out.pop(rng.randrange(len(out))).call_id, now), now)
         elif (call := lane.next_call(number, now)) is not None:
             assert not any(each.products.get(id_, sku) != sku for each in out for id_, sku in call.products.items())
             out.append(call)
@@ -120,7 +122,7 @@ def _end(rng: Random, lane: Lane, call: Call, now: float) -> None:
     if chance < 0.2:
         lane.failed(call, CallFailure("HTTP 503", may_have_reached=False, status=503), now)
         return
-    lane.answered(call, now)
+    lane.health.answered(call.started_at, now)
     if chance < 0.5:
         if lane.refused(call, too_large=chance < 0.3):
             return
@@ -129,7 +131,7 @@ def _end(rng: Random, lane: Lane, call: Call, now: float) -> None:
     else:
         lane.accepted(call)
     for part in call.parts:
-        part.tracking = call.call_id, "a-tracking-id"
+        part.receipt = call.call_id, "a-tracking-id"
 
 
 def _limits(rng: Random) -> ClientSpecification:
@@ -146,7 +148,7 @@ def batches(rng: Random) -> None:
     """The next call takes what the rules allow, one by one and by their words."""
     ids, limit = "abcdef", rng.choice((1, 2, 5, 9))
     parts = [
-        _Travelling({id_: rng.choice("12") for id_ in rng.sample(ids, rng.choice((1, 1, 2, 5)))}, rng.random() < 0.1)
+        _Travelling({id_: rng.choice("12") for id_ in rng.sample(ids, rng.choice((1, 1, 2, 5)))}, rng.random() >= 0.1)
         for _ in range(rng.randint(0, 12))
     ]
     in_flight = {id_: rng.choice("12") for id_ in rng.sample(ids, rng.choice((0, 0, 1, 4)))}
@@ -160,9 +162,9 @@ def batches(rng: Random) -> None:
 
 
 class _Travelling:
-    def __init__(self, products: dict[str, str], withdrawn: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+    def __init__(self, products: dict[str, str], sendable: bool) -> None:  # noqa: FBT001 - a fact, not a switch
         self.products = products
-        self.withdrawn = withdrawn
+        self.sendable = sendable
 
 
 def _taken_by_the_rules(
@@ -172,7 +174,7 @@ def _taken_by_the_rules(
     waits = set(held)
     behind = False
     for part in parts:
-        if part.withdrawn:
+        if not part.sendable:
             continue
         together = {pair for other in (*taken, part) for pair in other.products.items()}
         differs = len({id_ for id_, _ in together}) < len(together)

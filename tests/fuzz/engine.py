@@ -18,6 +18,7 @@ from consumer.engine.events import (
     Assigned,
     CallFinished,
     DirectoryConfirmed,
+    Event,
     Fetched,
     MembershipChanged,
     SchemaFound,
@@ -27,8 +28,8 @@ from consumer.engine.events import (
     TransactionFinished,
     TransactionResult,
 )
-from consumer.engine.policy import Limits
-from consumer.engine.requests import ReadRange, Record
+from consumer.engine.policy import Policy
+from consumer.engine.records import ReadRange, Record
 from schemas.avro.codec import ResultEncoder
 from tests.fuzz.bytes import mutated
 from tests.fuzz.targets import NAMED, SCHEMA, record_headers, record_value
@@ -60,26 +61,27 @@ class World:
         self._reader = RequestReader(registry=True, max_bytes=1 << 20)
         self._core = Core(
             self._reader,
-            Limits(request_deadline=100.0, max_products=20),
+            Policy(request_deadline=100.0, max_products=20),
             precedence=partial(Precedence, string_encodings),
         )
         self._publications = Publications(Topics("requests", "results", "dlq"), "group", ResultEncoder(), 1 << 20)
         self._at = Instant(0.0, 1.7e9)
         self._said = False
         self._outcomes: Counter[int] = Counter()
+        self._commands: list[Command] = []
 
     def run(self) -> None:
         rng, core = self._rng, self._core
         records = [self._record(offset) for offset in range(RECORDS)]
-        core.handle(MembershipChanged(member=True), self._at)
-        core.handle(Assigned(0, 1, 0, None), self._at)
+        self._handle(MembershipChanged(member=True))
+        self._handle(Assigned(0, 1, 0, None))
         while sum(self._outcomes.values()) < RECORDS and self._at.mono < LONGEST_SECONDS:
             taken, records = records[: (most := rng.randint(0, RECORDS))], records[most:]
             if taken:
-                core.handle(Fetched({0: ReadRange(1, taken[0].offset, taken[-1].offset + 1)}, taken), self._at)
+                self._handle(Fetched({0: ReadRange(1, taken[0].offset, taken[-1].offset + 1)}, taken))
             self._turn()
             self._at = Instant(self._at.mono + STEP_SECONDS, self._at.wall + STEP_SECONDS)
-            core.handle(Tick(), self._at)
+            self._handle(Tick())
         assert Counter(range(RECORDS)) == self._outcomes
         assert 0 == core.status(self._at).in_flight_bytes
 
@@ -89,19 +91,23 @@ class World:
         return Record(0, offset, rng.choice((-1, 0, 1_700_000_000_000)), key, record_value(rng), record_headers(rng))
 
     def _turn(self) -> None:
-        while commands := self._core.commands:
-            self._core.commands = []
+        """Carry out commands, and those that follow from what answers them."""
+        while self._commands:
+            commands, self._commands = self._commands, []
             for command in commands:
                 self._carry_out(command)
+
+    def _handle(self, event: Event) -> None:
+        self._commands += self._core.handle(event, self._at)
 
     def _carry_out(self, command: Command) -> None:
         match command:
             case StartCall():
-                self._core.handle(CallFinished(command.call_id, self._answer()), self._at)
+                self._handle(CallFinished(command.call_id, self._answer()))
             case Commit():
                 self._commit(command)
             case ConfirmDirectory(asked_at):
-                self._core.handle(DirectoryConfirmed(asked_at, None if self._said else KNOWN), self._at)
+                self._handle(DirectoryConfirmed(asked_at, None if self._said else KNOWN))
                 self._said = True
             case LookUpSchema(reference):
                 self._look_up(reference)
@@ -125,11 +131,11 @@ class World:
     def _look_up(self, reference: Hashable) -> None:
         if reference == NAMED:
             self._reader.learn(NAMED, SCHEMA)
-            self._core.handle(SchemaFound(NAMED), self._at)
+            self._handle(SchemaFound(NAMED))
         elif self._rng.random() < 0.1:
-            self._core.handle(SchemaUnavailable(reference, "the registry is away"), self._at)
+            self._handle(SchemaUnavailable(reference, "the registry is away"))
         else:
-            self._core.handle(SchemaMissing(reference), self._at)
+            self._handle(SchemaMissing(reference))
 
     def _commit(self, commit: Commit) -> None:
         if self._rng.random() < 0.1:
@@ -143,7 +149,7 @@ class World:
         self._finished(commit, TransactionResult.COMMITTED)
 
     def _finished(self, commit: Commit, result: TransactionResult) -> None:
-        self._core.handle(TransactionFinished(commit, result, frozenset({0})), self._at)
+        self._handle(TransactionFinished(commit, result, frozenset({0})))
 
     def _check(self, publication: Publication) -> None:
         assert publication.topic in ("results", "dlq")

@@ -16,8 +16,9 @@ from consumer.domain.outcome import RESTS_ON_DIRECTORY, DeadLettered, Failed, Pa
 from consumer.domain.progress import decode_map
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit, StartCall
-from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS, Core
+from consumer.engine.core import Core
 from consumer.engine.dispatch.lanes import Call
+from consumer.engine.policy import Policy
 from consumer.engine.requests import Assignment, Request
 from schemas.contract import DeadLetterReason, ErrorCode
 from tests.simulation.broker import METADATA_BYTES, Transaction
@@ -34,7 +35,7 @@ LONGEST_CALLS = 12
 """Usual calls that have to fit into the time in which calls may start, for a lane to owe an answer in time."""
 LONGEST_FACTOR = 4
 """A call lasts at most so many times its Mirakl's pace."""
-STALE = DIRECTORY_PATIENCE_SECONDS + 0.6
+STALE = Policy().directory_patience + 0.6
 LARGEST_RECORD = 700
 """Bytes of the largest record, by which the bound on bytes may be exceeded."""
 REFUSALS_FOR_ENTRIES = (400, 413, 422)
@@ -323,7 +324,9 @@ class Laws:
                 self._broken(f"{what}: an id goes out with two SKUs at once")
         seen = [
             each.specifications[specification.id]
-            for each in self._world.database.between(min(replica.core._intake.confirmed_at, now - STALE), now)
+            for each in self._world.database.between(
+                min(replica.core._admission.decider.confirmed_at, now - STALE), now
+            )
             if specification.id in each.specifications
         ]
         if seen and len(command.products) > max(each.products_per_call for each in seen):
@@ -375,11 +378,11 @@ class Laws:
 
     def _check_requests(self, replica: Replica, command: StartCall, what: str) -> None:
         core, at = replica.core, replica.instant()
-        sent = core._call_lanes[command.call_id].calls[command.call_id]
+        sent = core._dispatch.call_lanes[command.call_id].calls[command.call_id]
         for part in sent.parts:
             request = part.request
-            left = request.deadline - core._clock(at)
-            if left < core._limits.call_margin - TICK_SLACK and not replica.disturbed:
+            left = request.deadline - core._clock.read(at.mono)
+            if left < core.policy.call_margin - TICK_SLACK and not replica.disturbed:
                 self._broken(f"{what}: carries {request.request_id} with {left:.2f} s left")
             for id_ in self._ambiguous.intersection(part.products):
                 self._check_order(replica, request, id_, part.products[id_], what)
@@ -392,12 +395,12 @@ class Laws:
         for offset, other in request.assignment.open.items():
             if offset >= request.record.offset:
                 break
-            if other.verdict is not None or other.lane is not request.lane or other.products.get(id_, sku) == sku:
+            if other.verdict is not None or other.lane != request.lane or other.products.get(id_, sku) == sku:
                 continue
             if other.rerouted and pushed is not None and replica.queued[other] > pushed.step:
                 continue  # it came from another lane when this one had been sent already
             parts = [part for part in other.parts or () if id_ in part.products]
-            if not parts or not parts[0].settled:
+            if not parts or not parts[0].final:
                 self._broken(f"{what}: {id_} of {request.request_id} overtakes {other.request_id}")
 
     def _check_first_push(self, replica: Replica, request: Request, id_: str, sku: str, what: str) -> None:
@@ -416,51 +419,51 @@ class Laws:
 
     def turned(self, replica: Replica) -> None:
         """After each turn: the bounds."""
-        core, limits = replica.core, replica.core._limits
-        if core._flow.records > limits.records:
-            self._broken(f"{replica.process.name}: {core._flow.records} records in flight")
-        if core._flow.bytes > limits.record_bytes + LARGEST_RECORD:
-            self._broken(f"{replica.process.name}: {core._flow.bytes} bytes in flight")
-        if len(core._call_lanes) > limits.calls:
-            self._broken(f"{replica.process.name}: {len(core._call_lanes)} calls are out")
+        core, limits = replica.core, replica.core.policy
+        if core._pressure.records > limits.records:
+            self._broken(f"{replica.process.name}: {core._pressure.records} records in flight")
+        if core._pressure.bytes > limits.record_bytes + LARGEST_RECORD:
+            self._broken(f"{replica.process.name}: {core._pressure.bytes} bytes in flight")
+        if len(core._dispatch.call_lanes) > limits.calls:
+            self._broken(f"{replica.process.name}: {len(core._dispatch.call_lanes)} calls are out")
         self._check_appetite(replica)
 
     def _check_appetite(self, replica: Replica) -> None:
         """What cannot be decided yet, and what waits behind it, leaves the fetch budget to others."""
-        core, flow, limits = replica.core, replica.core._flow, replica.core._limits
-        if replica.fetch_budget.records > 0 or core._stopping or core._standstill.troubles:
+        core, flow, limits = replica.core, replica.core._pressure, replica.core.policy
+        if replica.fetch_budget.records > 0 or core._partitions.stopping or core._clock.troubles:
             return
         able = in_flight = size = 0
-        for each in core._assignments.values():
-            first = each.waiting[0].offset if each.waiting else -1
-            blocked = each.partition in flow.overfed or (each.open and first >= each.progress.base + limits.window)
-            able += 0 if blocked else len(each.waiting)
+        for each in core._partitions.assignments.values():
+            first = each.backlog[0].offset if each.backlog else -1
+            blocked = each.partition in flow.over_limit or (each.open and first >= each.progress.base + limits.window)
+            able += 0 if blocked else len(each.backlog)
             able += sum(request.lane is not None or request.verdict is not None for request in each.open.values())
             in_flight += len(each.open)
-            size += each.waiting_bytes + sum(request.record.size for request in each.open.values())
-        if able < limits.brisk_records and in_flight + able < limits.records and 2 * size < limits.record_bytes:
+            size += each.backlog_bytes + sum(request.record.size for request in each.open.values())
+        if able < limits.active_records and in_flight + able < limits.records and 2 * size < limits.record_bytes:
             self._broken(f"{replica.process.name}: fetches nothing with {able} of {in_flight} records that can go on")
 
     def ticked(self, replica: Replica, at: Instant) -> None:
         """After each tick: the deadlines, and that nothing is forgotten."""
         core = replica.core
-        clock = core._clock(at)
+        clock = core._clock.read(at.mono)
         queued = self._queued(replica)
         count = 0
-        for assignment in core._assignments.values():
+        for assignment in core._partitions.assignments.values():
             count += len(assignment.open)
             offsets = list(assignment.open)
-            if offsets and offsets[-1] - offsets[0] >= core._limits.window:
+            if offsets and offsets[-1] - offsets[0] >= core.policy.window:
                 self._broken(f"{replica.process.name}: the window of {assignment.partition} is exceeded")
             for request in assignment.open.values():
                 if request.verdict is None and request.lane is not None and not assignment.revoking:
                     if clock > request.deadline and not replica.disturbed:
                         self._broken(f"{replica.process.name}: {request.request_id} is not decided in time")
-                    if not request.calls_out and id(request) not in queued:
+                    if not request.calls_in_flight and id(request) not in queued:
                         self._broken(f"{replica.process.name}: {request.request_id} is in no queue and no call")
-        if count != core._flow.records:
-            self._broken(f"{replica.process.name}: {core._flow.records} records counted, {count} are open")
-        epochs = frozenset(each.epoch for each in core._assignments.values())
+        if count != core._pressure.records:
+            self._broken(f"{replica.process.name}: {core._pressure.records} records counted, {count} are open")
+        epochs = frozenset(each.epoch for each in core._partitions.assignments.values())
         if epochs != self._epochs.get(replica):
             self._epochs[replica] = epochs
             self._check_memory(replica)
@@ -473,13 +476,15 @@ class Laws:
                 f"{replica.process.name}: {len(kept)} requests of ended assignments are kept: {kept[0].record}"
             )
         core = replica.core
-        size = sum(request.record.size for each in core._assignments.values() for request in each.open.values())
-        if size != core._flow.bytes:
-            self._broken(f"{replica.process.name}: {core._flow.bytes} bytes counted, {size} are open")
+        size = sum(
+            request.record.size for each in core._partitions.assignments.values() for request in each.open.values()
+        )
+        if size != core._pressure.bytes:
+            self._broken(f"{replica.process.name}: {core._pressure.bytes} bytes counted, {size} are open")
 
     @staticmethod
     def _queued(replica: Replica) -> set[int]:
-        return {id(part.request) for lane in replica.core._lanes.values() for part in lane.waiting()}
+        return {id(part.request) for lane in replica.core._dispatch.lanes.values() for part in lane.queued()}
 
     # -- at the end ------------------------------------------------------------------------------------
 
@@ -504,7 +509,7 @@ class Laws:
 
 def _lane_id(request: Request) -> str:
     """The client specification whose lane a request is in."""
-    return request.lane.specification.id if request.lane is not None else ""
+    return request.lane or ""
 
 
 _CONTAINERS = (dict, list, tuple, deque, set, frozenset)

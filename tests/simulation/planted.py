@@ -1,6 +1,6 @@
 """Classic bugs, planted one at a time: a simulation that does not find them proves nothing."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,19 +11,22 @@ from confluent_kafka import KafkaException, TopicPartition
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
 from consumer.domain.retry import TokenBucket
-from consumer.engine import core as engine_core
 from consumer.engine.admission.lookups import SchemaLookups
 from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Resume
 from consumer.engine.core import Core
-from consumer.engine.dispatch import shedding
-from consumer.engine.dispatch.back_pressure import Flow
+from consumer.engine.dispatch import back_pressure, shedding
+from consumer.engine.dispatch.back_pressure import BackPressure
+from consumer.engine.dispatch.dispatch import Dispatch
+from consumer.engine.dispatch.health import LaneHealth
 from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.dispatch.verdicts import sum_up
 from consumer.engine.events import Assigned, CallFinished, TransactionFinished, TransactionResult
+from consumer.engine.partitions import partitions as engine_partitions
 from consumer.engine.partitions.outbox import Outbox
-from consumer.engine.requests import Part, Request
+from consumer.engine.partitions.partitions import Partitions
+from consumer.engine.requests import Request
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed
@@ -106,24 +109,26 @@ def _taken_for(wrong: TransactionResult, right: TransactionResult) -> Callable[.
     return finished
 
 
-def _dropped(self: Core, _part: object, *, last: bool) -> None:
+def _dropped(self: Partitions, _part: object, *, last: bool) -> None:
     """What was not published is forgotten."""
 
 
-def _first_part(self: Core, part: Part, at: Instant) -> None:
-    if not part.request.dropped:
-        self._conclude(part.request, sum_up(part.request, [part], at))
+def _first_part(_self: Dispatch, request: Request, at: Instant) -> None:
+    final = [part for part in request.parts if part.final]
+    if final:
+        request.decide(sum_up(request, final[:1], at))
 
 
 _may_start = Lane._may_start
 
 
 def _many_probes(self: Lane, now: float) -> bool:
-    sick, self.sick_until = self.sick_until, None if (self.sick_until or 0.0) <= now else self.sick_until
+    health = self.health
+    sick, health.sick_until = health.sick_until, None if (health.sick_until or 0.0) <= now else health.sick_until
     try:
         return _may_start(self, now)
     finally:
-        self.sick_until = sick
+        health.sick_until = sick
 
 
 def _nobody_to_blame(_self: Lane, _call: Call, *, too_large: bool) -> bool:  # noqa: ARG001 - as the lane's own
@@ -137,37 +142,36 @@ def _nothing(*_: object, **__: object) -> None:
 def _put_back_last(self: Lane, call: Call, *, may_have_reached: bool) -> None:
     for part in call.parts:
         part.may_have_reached |= may_have_reached
-        part.request.may_have_reached |= may_have_reached
-    self.queue.extend(part for part in call.parts if not part.withdrawn)
+    self.queue.extend(part for part in call.parts if part.sendable)
 
 
 def _never(*_: object) -> bool:
     return False
 
 
-def _endless(_self: Lane, *_: object) -> float:
+def _endless(*_: object) -> float:
     return float("inf")
 
 
-def _any_epoch(self: Core, part: Any) -> Any:  # noqa: ANN401 - as the core's own
-    return self._assignments.get(part.partition)
+def _any_epoch(self: Partitions, part: Any) -> Any:  # noqa: ANN401 - as the original
+    return self.assignments.get(part.partition)
 
 
-_assigned, _start_calls, _may_shed = Core._assigned, Core._start_calls, shedding._may_shed
+_assign, _may_shed = Partitions.assign, shedding._may_shed
 
 
-def _not_resumed(self: Core, event: Assigned, at: Instant) -> None:
-    _assigned(self, event, at)
-    self.commands = [each for each in self.commands if not isinstance(each, Resume)]
+def _not_resumed(self: Partitions, event: Assigned) -> None:
+    _assign(self, event)
+    self._commands[:] = [each for each in self._commands if not isinstance(each, Resume)]
 
 
-def _unforgiving(self: Lane) -> None:
+def _unforgiving(self: LaneHealth) -> None:
     self._ordered_until = 0.0
     self.sick_until = None
 
 
-def _never_sated(self: Flow, appetite: int, _now: float) -> bool:
-    return appetite < self._limits.brisk_records
+def _never_sated(self: BackPressure, budget: int, _now: float) -> bool:
+    return budget < self._policy.active_records
 
 
 def _trim_too_much(self: Progress) -> None:
@@ -177,13 +181,14 @@ def _trim_too_much(self: Progress) -> None:
         self._origin = self.base
 
 
-def _shed_anyone(request: Request, _cannot_call: object, now: float) -> bool:
-    return _may_shed(request, set(filter(None, [request.lane])), now)
+def _shed_anyone(request: Request, cannot_call: Mapping[str, bool]) -> bool:
+    lane = request.lane
+    return _may_shed(request, {lane: cannot_call.get(lane, False)} if lane is not None else {})
 
 
-def _calls_anyway(self: Core, at: Instant) -> None:
-    with patch.object(Outbox, "stuck", lambda *_: False):
-        _start_calls(self, at)
+def _calls_anyway(self: Core, _at: Instant) -> bool:
+    partitions = self._partitions
+    return self._publishing_trouble is None and self._broker_trouble is None and partitions.outbox.may_call
 
 
 # -- the shells ----------------------------------------------------------------------------------------
@@ -238,9 +243,9 @@ def _unfenced(self: Any, partitions: Any) -> None:  # noqa: ANN401 - membership.
 BUGS = (
     Bug("commit the highest offset seen", ((Progress, "preview", _highest_seen),)),
     Bug("forget the map", ((Progress, "preview", _without_map),)),
-    Bug("reuse a map of another base", ((engine_core, "decode_map", _LastMap()),)),
+    Bug("reuse a map of another base", ((engine_partitions, "decode_map", _LastMap()),)),
     Bug("one epoch for all assignments", ((_GROUP, "begin", _same_epoch),)),
-    Bug("finish what belongs to an older assignment", ((Core, "_alive", _any_epoch),)),
+    Bug("finish what belongs to an older assignment", ((Partitions, "_alive", _any_epoch),)),
     Bug("commit after the partition was given up", ((_SINK, "_ours", staticmethod(_all_parts)),)),
     Bug("no fence when a partition is given up", ((_GROUP, "_fence", _unfenced),)),
     Bug("fresh group metadata with old ownership", ((_GROUP, "publish", _old_ownership),)),
@@ -256,26 +261,26 @@ BUGS = (
         "an abort is a commit",
         ((Core, "_transaction_finished", _taken_for(TransactionResult.ABORTED, TransactionResult.COMMITTED)),),
     ),
-    Bug("drop the outcomes of an aborted transaction", ((Core, "_take_back", _dropped),)),
+    Bug("drop the outcomes of an aborted transaction", ((Partitions, "_take_back", _dropped),)),
     Bug("count 429 as success", ((Core, "_call_finished", _throttled_is_success),)),
     Bug("count what was sent as taken in", ((Core, "_call_finished", _failure_is_success),)),
-    Bug("finish a large request with its first part", ((Core, "_part_settled", _first_part),)),
+    Bug("finish a large request with its first part", ((Dispatch, "_decide_if_final", _first_part),)),
     Bug("refuse the batch mates of a poisoned request", ((Lane, "refused", _nobody_to_blame),)),
     Bug("many probes for a sick Mirakl", ((Lane, "_may_start", _many_probes),)),
-    Bug("no deadline", ((Core, "_answer_overdue", _nothing),)),
-    Bug("read ahead of a slow Mirakl without measure", ((Lane, "spare", _endless),)),
+    Bug("no deadline", ((Dispatch, "give_up_overdue", _nothing),)),
+    Bug("read ahead of a slow Mirakl without measure", ((back_pressure, "spare_products", _endless),)),
     Bug("put a failed call back behind all others", ((Lane, "_put_back", _put_back_last),)),
-    Bug("no Resume after an assignment", ((Core, "_assigned", _not_resumed),)),
-    Bug("never forget the failures of a lane", ((Lane, "_recover", _unforgiving),)),
-    Bug("pause although there is appetite", ((Flow, "_is_full", _never_sated),)),
+    Bug("no Resume after an assignment", ((Partitions, "assign", _not_resumed),)),
+    Bug("never forget the failures of a lane", ((LaneHealth, "_recover", _unforgiving),)),
+    Bug("pause although there is a fetch budget", ((BackPressure, "_is_full", _never_sated),)),
     Bug("drop one flag too many when a tracker trims", ((Progress, "_trim", _trim_too_much),)),
     Bug("shed requests of healthy lanes too", ((shedding, "_may_shed", _shed_anyone),)),
-    Bug("start calls although nothing commits", ((Core, "_start_calls", _calls_anyway),)),
+    Bug("start calls although nothing commits", ((Core, "_may_call", _calls_anyway),)),
     Bug("leave the quota as it is after a 429", ((TokenBucket, "empty", _nothing),)),
     Bug("do not look at failed deliveries", ((OUTGOING.Outgoing, "_delivered", _nothing),)),
     Bug("overtake a request that is undecided", ((Precedence, "conflict", _nothing),)),
     Bug("overtake a request that comes from another lane", ((Lane, "restore_order", _nothing),)),
-    Bug("count what waits behind undecidable records", ((Flow, "is_blocked", _nothing),)),
+    Bug("count what waits behind undecidable records", ((BackPressure, "is_blocked", _nothing),)),
     Bug("keep requests of ended assignments", ((SchemaLookups, "forget_ended", _nothing),)),
     Bug("calls although results are refused", ((Outbox, "may_call", True), (Outbox, "stuck", _never))),
     Bug("retry with a map that is too large", ((Outbox, "_learn", _never),)),

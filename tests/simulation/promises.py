@@ -13,9 +13,8 @@ from consumer.domain.outcome import DeadLettered, Synchronized
 from consumer.domain.retry import Backoff
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit
-from consumer.engine.core import DIRECTORY_PATIENCE_SECONDS
-from consumer.engine.dispatch.lanes import OWN_TROUBLE_RETRY_SECONDS, Lane
-from consumer.engine.partitions.outbox import BROKER_PATIENCE_SECONDS
+from consumer.engine.dispatch.lanes import Lane
+from consumer.engine.policy import Policy
 from tests.simulation.broker import Transaction
 from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import POISON, SentRecord
@@ -36,7 +35,7 @@ MANY_BAD = 60
 """Bad requests in a run from which on the calls that are made anyway no longer count."""
 POLL_GAP_SECONDS = 6.0
 """``max.poll.interval.ms`` of this world: the longest time between two polls of an owner thread."""
-_BACKOFF = Backoff()
+_BACKOFF, _POLICY = Backoff(), Policy()
 
 
 @dataclass(slots=True)
@@ -107,7 +106,10 @@ class Promises:
 
     def ended(self, replica: "Replica") -> None:
         """A core has learnt how its transaction ended; outcomes that it dropped wait no more."""
-        if not any(each.finished for each in replica.core._assignments.values()) and replica.core._outbox.out is None:
+        if (
+            not any(each.decided for each in replica.core._partitions.assignments.values())
+            and replica.core._partitions.outbox.in_flight is None
+        ):
             self._unpublished_since.pop(replica.process.name, None)
 
     # -- calls -----------------------------------------------------------------------------------------
@@ -117,13 +119,13 @@ class Promises:
         now, name = self._world.loop.now, replica.process.name
         what = f"call {call.number} of {name} to {call.specification.name}"
         since = self._unpublished_since.get(name)
-        if since is not None and now - since > BROKER_PATIENCE_SECONDS + SLACK_SECONDS:
+        if since is not None and now - since > _POLICY.broker_patience + SLACK_SECONDS:
             self._broken(f"{what}: results have waited for {now - since:.1f} s for a transaction that commits")
         lane = self._lane(name, call.specification.id)
         per_hour = call.specification.calls_per_hour
         quotas = [  # a replica may learn of a changed quota, which is a fresh chance, only after the 429
             each.specifications[call.specification.id].calls_per_hour
-            for each in self._world.database.between(lane.throttled_at - DIRECTORY_PATIENCE_SECONDS, now)
+            for each in self._world.database.between(lane.throttled_at - _POLICY.directory_patience, now)
             if call.specification.id in each.specifications
         ]
         spent = per_hour is not None and set(quotas) == {per_hour}
@@ -141,7 +143,7 @@ class Promises:
                 lane.failures = 0
             return
         if outcome.ours is not None:  # which says nothing about Mirakl, and is tried again soon
-            lane.ordered_until = max(lane.ordered_until, now + OWN_TROUBLE_RETRY_SECONDS)
+            lane.ordered_until = max(lane.ordered_until, now + _POLICY.own_trouble_retry)
             return
         if call.started >= lane.counted_at or not lane.failures:
             lane.failures += 1
@@ -156,7 +158,7 @@ class Promises:
 
     def ticked(self, replica: "Replica", at: Instant) -> None:
         """After each tick."""
-        for lane in replica.core._lanes.values():
+        for lane in replica.core._dispatch.lanes.values():
             self._check_probe(replica, lane)
             if self._world.plan.study == "crowd":
                 self._check_turn(replica, lane, at.mono)
@@ -164,14 +166,14 @@ class Promises:
 
     def _check_probe(self, replica: "Replica", lane: Lane) -> None:
         """A sick Mirakl is asked again in time: pauses grow with failures in a row, and those alone."""
-        if lane.sick_until is None or replica.disturbed:
+        if lane.health.sick_until is None or replica.disturbed:
             return
         seen = self._lane(replica.process.name, lane.specification.id)
         pause = _BACKOFF.delay(max(1, seen.failures), 1.0)
         latest = max(seen.failed_at + pause, seen.ordered_until)
-        if lane.sick_until > latest + SLACK_SECONDS:
+        if lane.health.sick_until > latest + SLACK_SECONDS:
             self._broken(
-                f"{replica.process.name}: {lane.specification.name} rests until {lane.sick_until:.2f} after "
+                f"{replica.process.name}: {lane.specification.name} rests until {lane.health.sick_until:.2f} after "
                 f"{seen.failures} failures in a row, the last at {seen.failed_at:.2f}"
             )
 
@@ -193,23 +195,23 @@ class Promises:
 
     def paused(self, replica: "Replica", partitions: Sequence[int]) -> None:
         """A core wants partitions paused: one of its reasons must hold."""
-        core, limits = replica.core, replica.core._limits
-        sated = core._flow._full or core.fetch_budget.records < limits.brisk_records // 4
-        if core._standstill.troubles or core._stopping or sated:
+        core, limits = replica.core, replica.core.policy
+        sated = core._pressure.full or core.fetch_budget.records < limits.active_records // 4
+        if core._clock.troubles or core._partitions.stopping or sated:
             return
         for partition in partitions:
-            each = core._assignments.get(partition)
+            each = core._partitions.assignments.get(partition)
             if each is None:  # it was drained in the same event
                 continue
-            first = each.waiting[0].offset if each.waiting else each.given_back
+            first = each.backlog[0].offset if each.backlog else each.given_back
             beyond = first is not None and first - each.progress.base >= limits.window
-            if partition not in core._flow.overfed and each.progress.used < limits.window and not beyond:
+            if partition not in core._pressure.over_limit and each.progress.used < limits.window and not beyond:
                 self._broken(f"{replica.process.name}: {partition} is paused without a reason")
 
     def _check_pauses(self, replica: "Replica", now: float) -> None:
         """What the core takes to be read is read, but for the time in which a command travels."""
         fetches = replica.source._consumer._fetches
-        for each in replica.core._assignments.values():
+        for each in replica.core._partitions.assignments.values():
             place = replica.process.name, each.epoch
             fetch = fetches.get(each.partition)
             ours = replica.source._group.epochs.get(each.partition) == each.epoch

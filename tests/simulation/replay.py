@@ -26,9 +26,10 @@ from consumer.engine.events import (
     TransactionResult,
     TransactionTrouble,
 )
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.ports import NotARequest, SchemaNeeded
-from consumer.engine.requests import ReadRange, Record, Request
+from consumer.engine.records import ReadRange, Record
+from consumer.engine.requests import Request
 from consumer.engine.trace import VERSION, command_form
 from schemas.contract import OPERATOR, DeadLetterReason
 
@@ -58,14 +59,13 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
     if header.get("trace") != VERSION:
         raise ReplayError(f"This is no trace of version {VERSION}. Record it with this version of the service.")
     stand_in = _StandIn()
-    core = Core(stand_in, Limits(**header["limits"]), header["salt"], Backoff(**header["backoff"]), stand_in.precedence)
+    core = Core(stand_in, Policy(**header["policy"]), header["salt"], Backoff(**header["backoff"]), stand_in.precedence)
     reader = _Reader()
     for number, line in enumerate(documents, 1):
         at = Instant(*line["at"])
         stand_in.decoded.update(line.get("decoded", {}))
         stand_in.found.extend(line.get("conflicts", ()))
-        core.handle(reader.event(line["event"]), at)
-        commands, core.commands = core.commands, []
+        commands = core.handle(reader.event(line["event"]), at)
         reader.commits.update((each.number, each) for each in commands if isinstance(each, Commit))
         told = json.loads(json.dumps([command_form(each) for each in commands]))
         step = Step(number, at, line["event"][0], told)
@@ -97,11 +97,11 @@ class _StandIn:
             "products": [{"miraklProductId": id_, "productSku": sku} for id_, sku in products],
         }
 
-    def precedence(self) -> Precedence:
+    def precedence(self) -> Precedence[Request]:
         return _FoundPrecedence(self.found)
 
 
-class _FoundPrecedence(Precedence):
+class _FoundPrecedence(Precedence[Request]):
     """Finds what was found when the trace was recorded."""
 
     __slots__ = ("_found",)

@@ -10,7 +10,6 @@ from confluent_kafka import KafkaException
 
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
 from consumer.adapters.kafka.remedies import Named
-from consumer.domain.model import ClientSpecification
 from consumer.domain.outcome import DeadLettered, Verdict
 from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
@@ -28,7 +27,7 @@ from consumer.engine.commands import (
     Stopped,
 )
 from consumer.engine.core import Core
-from consumer.engine.driver import TICK_SECONDS
+from consumer.engine.dispatch.lanes import Lane
 from consumer.engine.events import Event, StopRequested, Tick
 from consumer.engine.requests import Request
 from consumer.engine.status import FetchBudget
@@ -101,7 +100,7 @@ class Replica:
         salt = f"{plan.seed}/{self.process.name}"
         self.recorder: EventTrace | None = None
         if world.recorded is None:
-            self.core = Core(self.decoder, limits, salt, precedence=partial(Precedence, named_in_value))
+            self.core = Core(self.decoder, limits, salt, precedence=partial(Precedence, named_in_value, limits))
         else:
             lines = world.recorded.setdefault(self.process.name, [])
             self.recorder = EventTrace(_keep_in(lines), self.decoder, named_in_value, limits, salt)
@@ -142,14 +141,14 @@ class Replica:
 
     def _watch_queueing(self) -> None:
         """Remember when requests come to their lanes."""
-        enqueue = self.core._enqueue
+        enqueue = self.core._dispatch.enqueue
 
-        def watched(request: Request, specification: ClientSpecification, at: Instant) -> None:
+        def watched(request: Request, lane: Lane, at: Instant) -> None:
             self.steps += 1
             self.queued[request] = self.steps
-            enqueue(request, specification, at)
+            enqueue(request, lane, at)
 
-        self.core._enqueue = watched  # type: ignore[method-assign]
+        self.core._dispatch.enqueue = watched  # type: ignore[method-assign]
 
     def _transaction_ended(self, finished: Any) -> None:  # noqa: ANN401 - committer.Finished
         """Remember since when results are known to be refused."""
@@ -233,17 +232,15 @@ class Replica:
         self._turn_at = float("inf")
         at = self.instant()
         try:
-            if not self._inbox or at.mono - self._ticked_at >= TICK_SECONDS:
+            if not self._inbox or at.mono - self._ticked_at >= self.world.plan.limits.tick:
                 self._ticked_at = at.mono
                 self._handle(Tick(), at)
-                self._carry_out()
                 self.world.laws.ticked(self, at)
                 self.world.promises.ticked(self, at)
             for _ in range(len(self._inbox)):
                 event = self._inbox.popleft()
                 self.world.handles(self, event, at)
                 self._handle(event, at)
-                self._carry_out()
                 self.world.promises.ended(self)
         except (OwnerThreadError, KafkaException) as problem:
             self.trace(f"ends: {problem!r}")
@@ -254,18 +251,20 @@ class Replica:
         self._turn_again(at)
 
     def _handle(self, event: Event, at: Instant) -> None:
+        commands: Sequence[Command] = ()
         try:
-            self.core.handle(event, at)
+            commands = self.core.handle(event, at)
         finally:
             if self.recorder is not None:
-                self.recorder.record(event, at, self.core.commands)
+                self.recorder.record(event, at, commands)
+        self._carry_out(commands)
 
     def _turn_again(self, at: Instant) -> None:
         """At the next tick, or when the core has something to do."""
         if self._ended:
             return
-        busy = bool(self.core._flow.records or self.core._unconfirmed or self.core._standstill.troubles)
-        tick = CALM_TICK_SECONDS if self.world.calm else TICK_SECONDS
+        busy = bool(self.core._pressure.records or self.core._admission._unconfirmed or self.core._clock.troubles)
+        tick = CALM_TICK_SECONDS if self.world.calm else self.world.plan.limits.tick
         due = at.mono + (tick if busy else IDLE_TICK_SECONDS)
         wake = self.core.wake_at(at)
         self._turn_by(due if wake is None else min(due, max(wake, at.mono + 0.001)))
@@ -274,8 +273,7 @@ class Replica:
         """Now, for the core."""
         return Instant(self.world.loop.now, WALL + self.world.loop.now)
 
-    def _carry_out(self) -> None:
-        commands, self.core.commands = self.core.commands, []
+    def _carry_out(self, commands: Sequence[Command]) -> None:
         for command in commands:
             if self.world.tracing and not isinstance(command, ConfirmDirectory):
                 self.trace(_told(command))

@@ -7,7 +7,7 @@ from typing import Any
 
 from consumer.domain.authorization import key_digest
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from tests.simulation.broker import METADATA_BYTES
 
 NORTH, SOUTH = "north", "south"
@@ -125,7 +125,7 @@ class Plan:
     partitions: int
     replicas: int
     static: bool
-    limits: Limits
+    limits: Policy
     session: float
     transaction_timeout: float
     drain: float
@@ -192,12 +192,12 @@ def make_general_plan(seed: int) -> Plan:
         partitions=rng.choice((1, 1, 2, 3, 5)),
         replicas=rng.choice((1, 1, 2, 2, 3)),
         static=rng.random() < 0.3,
-        limits=Limits(
+        limits=Policy(
             request_deadline=deadline,
             max_products=MAX_PRODUCTS,
             window=window,
             records=records,
-            brisk_records=max(8, int(records * rng.choice((0.3, 0.5, 1.0)))),
+            active_records=max(8, int(records * rng.choice((0.3, 0.5, 1.0)))),
             record_bytes=rng.choice((2_000, 100_000)),
             calls=rng.choice((4, 8, 64)),
         ),
@@ -224,7 +224,7 @@ def _backlog(rng: Random, plan: Plan) -> Plan:
     shop = plan.shops[0]
     slow = replace(specification(0, SOUTH, rng, per_hour=None), products_per_call=2, concurrent_calls=1)
     plan.shops = (Shop(slow, pace=0.5, steady=True), *(replace(each, regimes=()) for each in plan.shops[1:]))
-    plan.limits = replace(plan.limits, request_deadline=20.0, window=400, records=1000, brisk_records=600)
+    plan.limits = replace(plan.limits, request_deadline=20.0, window=400, records=1000, active_records=600)
     plan.call_timeout = 30.0
     plan.records = [
         SentRecord(

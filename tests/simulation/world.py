@@ -160,23 +160,23 @@ class World:
         """What a reader of a trace wants to know of a process."""
         core, consumer = replica.core, replica.source._consumer
         self.trace(
-            f"{replica.process.name}: troubles {core._standstill.troubles}, {core._flow.records} records,"
-            f" {core._flow.bytes} bytes, appetite {core.fetch_budget.records}, overfed {sorted(core._flow.overfed)},"
-            f" stopping {core._stopping}"
+            f"{replica.process.name}: troubles {core._clock.troubles}, {core._pressure.records} records,"
+            f" {core._pressure.bytes} bytes, fetch budget {core.fetch_budget.records},"
+            f" over limit {sorted(core._pressure.over_limit)}, stopping {core._partitions.stopping}"
         )
-        for each in core._assignments.values():
+        for each in core._partitions.assignments.values():
             fetch = consumer._fetches.get(each.partition)
             self.trace(
                 f"    partition {each.partition} e{each.epoch}: base {each.progress.base},"
-                f" position {each.progress.position}, {len(each.waiting)} wait, open {list(each.open)[:20]},"
-                f" finished {[request.record.offset for request in each.finished][:20]},"
+                f" position {each.progress.position}, {len(each.backlog)} wait, open {list(each.open)[:20]},"
+                f" finished {[request.record.offset for request in each.decided][:20]},"
                 f" paused {each.paused} / {fetch.paused if fetch else None}, revoking {each.revoking},"
                 f" fetched to {fetch.position if fetch else None} of {self.broker.logs[each.partition].end}"
             )
-        for lane in core._lanes.values():
-            next_call = lane.can_call_at(self.loop.now) - self.start
+        for lane in core._dispatch.lanes.values():
+            next_call = lane.health.can_call_at(self.loop.now) - self.start
             self.trace(
-                f"    {lane.specification.name}: {lane.state(self.loop.now)}, {len(lane.queue)} queued,"
+                f"    {lane.specification.name}: {lane.health.state(self.loop.now)}, {len(lane.queue)} queued,"
                 f" {lane._bisection.depth} in bisection, calls {list(lane.calls)}, can call at {next_call:.2f}"
             )
 
@@ -374,8 +374,8 @@ class World:
             self.laws.read_before_cut |= {
                 (partition, offset)
                 for replica in self.replicas.values()
-                if replica is not None and partition in replica.core._assignments
-                for offset in replica.core._assignments[partition].open
+                if replica is not None and partition in replica.core._partitions.assignments
+                for offset in replica.core._partitions.assignments[partition].open
             }
         log.start = max(log.start, min(log.end, done + ahead))
         for offset in [each for each in log.offsets if each < log.start]:

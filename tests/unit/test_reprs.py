@@ -68,7 +68,7 @@ def _filling(name: str, annotation: str) -> object:
 
 
 def test_the_places_that_hold_secrets_are_found() -> None:
-    assert {"ClientSpecification", "Record", "Facts", "DeadLetter", "OutgoingRecord", "RegistryAddress"} <= {
+    assert {"ClientSpecification", "Record", "RequestHeaders", "DeadLetter", "OutgoingRecord", "RegistryAddress"} <= {
         each.__name__ for each in holders()
     }
 

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Message
 from consumer.adapters.kafka.policy import READING
 from consumer.adapters.kafka.reading import Reading
 from consumer.adapters.kafka.records import read, total_bytes
-from consumer.engine.requests import Record
+from consumer.engine.records import Record
 from consumer.engine.status import FetchBudget
 
 

@@ -162,7 +162,7 @@ class Publications:
             self._alike.append((TENANT_HEADER, tenant.encode()))
 
     def _headers(self, request: Request, request_id: bytes, time: bytes) -> Headers:
-        record, facts = request.record, request.facts
+        record, facts = request.record, request.headers
         alike_in = time, record.partition, request.tenant
         if alike_in != self._alike_in:
             self._know_alike(*alike_in)
@@ -201,7 +201,7 @@ class Publications:
             (DLQ_TIMESTAMP_HEADER, b"%d" % record.timestamp),
             (DLQ_GROUP_HEADER, self._group),
             (DLQ_SERVICE_HEADER, _SERVICE),
-            (DLQ_REDRIVE_COUNT_HEADER, _count(request.facts.redrive_count)),
+            (DLQ_REDRIVE_COUNT_HEADER, _count(request.headers.redrive_count)),
         ]
         if request.tenant is not None:
             own.append((DLQ_TENANT_HEADER, request.tenant.encode()))

@@ -14,7 +14,7 @@ from consumer.adapters.kafka.records import total_bytes
 from consumer.adapters.kafka.topic_consumer import TopicConsumer
 from consumer.engine.commands import Reread
 from consumer.engine.events import Event, Fetched
-from consumer.engine.requests import ReadRange, Record
+from consumer.engine.records import ReadRange, Record
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from operator import methodcaller
 
 from confluent_kafka import Message
 
-from consumer.engine.requests import Record
+from consumer.engine.records import Record
 
 _headers = methodcaller("headers")  # called directly, an error inside it can surface in a later, unrelated call
 

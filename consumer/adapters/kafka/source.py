@@ -28,7 +28,7 @@ from consumer.adapters.kafka.resets import LogResets
 from consumer.adapters.kafka.topic_consumer import TopicConsumer
 from consumer.engine.commands import Reload, Reread
 from consumer.engine.events import Event, ThreadFailed
-from consumer.engine.requests import Record
+from consumer.engine.records import Record
 from consumer.engine.status import FetchBudget
 
 _log = logging.getLogger(__name__)

@@ -37,7 +37,7 @@ class OutcomeLog:
     def _answered(
         self, request: Request, status: str, specification_id: str | None, code: str | None, now: float
     ) -> AnsweredRequest:
-        record, trace = request.record, request.facts.traceparent
+        record, trace = request.record, request.headers.traceparent
         return AnsweredRequest(
             request.request_id,
             self._topic,

@@ -1,7 +1,7 @@
 """From a record to a lane or an answer: the checks of the contract, in their order.
 
 Everything here is a decision about one record on one directory snapshot. Who waits for a schema or for a
-confirmed snapshot, and when they are asked again, is the core's business.
+confirmed snapshot, and when they are asked again, is up to ``Admission``.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _Route: TypeAlias = tuple[str | None, Routed]
 """(the given id in lower case, decision)."""
 
 
-class Intake:
+class Decider:
     """Decides about records on the newest snapshot."""
 
     def __init__(self, decoder: Decoder, max_products: int) -> None:
@@ -54,18 +54,18 @@ class Intake:
 
     def decide(self, request: Request, at: Instant) -> Decision:
         """Read a record and check it; the request's fields are filled on the way."""
-        facts = request.facts
-        unreadable = request.record.problem or facts.unreadable
+        headers = request.headers
+        unreadable = request.record.problem or headers.unreadable
         if unreadable is not None:
             return self._dead_letter(request, DeadLetterReason.UNREADABLE, unreadable, at)
-        body = self._decoder.decode(request.record.value, facts.schema_id)
+        body = self._decoder.decode(request.record.value, headers.schema_id)
         if isinstance(body, SchemaNeeded):
             return self._before_schema(request, body, at)
         if isinstance(body, NotARequest):
             return self._dead_letter(request, body.reason, body.message, at)
         request.request_id = body["requestId"]
         request.requested_at = body["requestedAt"]
-        decision = self._held(request, self._check(request, body, at))
+        decision = self._confirmed(request, self._check(request, body, at))
         if isinstance(decision, AwaitDirectory) and not request.products:  # what newer ones may be in conflict with
             request.products = {each["miraklProductId"]: each["productSku"] for each in body["products"]}
         return decision
@@ -73,7 +73,7 @@ class Intake:
     def decide_again(self, request: Request, at: Instant) -> Routed | AwaitDirectory:
         """Resolve a request that has passed all other checks anew: the directory has changed."""
         self._forget_former(at)
-        return self._held(request, self._route(request, request.given, at))
+        return self._confirmed(request, self._route(request, request.given, at))
 
     def no_schema(self, request: Request, message: str, at: Instant) -> DeadLettered:
         """The registry has said for good that it does not know the writer schema."""
@@ -83,7 +83,7 @@ class Intake:
         """Identify the sender first: a request that is refused in any case can be in conflict with no other one."""
         self._forget_former(at)
         request.tenant, refusal = self._identified(request, at)
-        if refusal is not None and isinstance(self._held(request, _failed(refusal, None, at)), AwaitDirectory):
+        if refusal is not None and isinstance(self._confirmed(request, _failed(refusal, None, at)), AwaitDirectory):
             return AwaitDirectory()
         request.refusal = refusal
         return needed
@@ -103,11 +103,11 @@ class Intake:
         return self._route(request, given, at)
 
     def _identified(self, request: Request, at: Instant) -> _Requester:
-        who = request.facts.api_key, request.facts.caller
+        who = request.headers.api_key, request.headers.caller
         return self._requesters.get(who) or self._requesters.setdefault(who, self._requester(*who, at))
 
     def _requester(self, api_key: bytes | None, caller: bytes | None, at: Instant) -> _Requester:
-        """Give the tenant of a valid key, and why its holder may not resynchronize, if so."""
+        """Return the tenant of a valid key, and why its holder may not resynchronize, if so."""
         known = identify(self.directory, api_key, at.wall)
         return (None, known) if isinstance(known, ResyncError) else (known.tenant, refuse(known, caller))
 
@@ -137,11 +137,11 @@ class Intake:
         return DeadLettered(reason, message)
 
     def _tenant(self, request: Request, at: Instant) -> str | None:
-        known = identify(self.directory, request.facts.api_key, at.wall)
+        known = identify(self.directory, request.headers.api_key, at.wall)
         return None if isinstance(known, ResyncError) else known.tenant
 
-    def _held(self, request: Request, decision: Routed) -> Routed | AwaitDirectory:
-        """Hold back a *no* that rests on a state of the database older than the record."""
+    def _confirmed(self, request: Request, decision: Routed) -> Routed | AwaitDirectory:
+        """Return the decision, unless it is a *no* that rests on a state of the database older than the record."""
         is_no = isinstance(decision, Failed) and decision.error.code in RESTS_ON_DIRECTORY
         return AwaitDirectory() if is_no and self.confirmed_at < request.read_at else decision
 

@@ -29,7 +29,7 @@ _CORRELATION = frozenset({CORRELATION_HEADER, KAFKA_CORRELATION_HEADER.lower()})
 
 
 @dataclass(slots=True)
-class Facts:
+class RequestHeaders:
     """What the headers say, as bytes; ``None`` where a header is missing or null."""
 
     caller: bytes | None = None
@@ -45,31 +45,31 @@ class Facts:
 
     def __repr__(self) -> str:
         """Keys never show."""
-        return f"Facts(traceparent={self.traceparent!r}, unreadable={self.unreadable!r})"
+        return f"RequestHeaders(traceparent={self.traceparent!r}, unreadable={self.unreadable!r})"
 
 
-def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> Facts:
+def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> RequestHeaders:
     """Read what the service looks at; headers beyond the contract's bounds say so."""
-    facts = Facts()
+    found = RequestHeaders()
     if headers is None:
-        facts.unreadable = "the header names cannot be decoded as UTF-8"
-        return facts
+        found.unreadable = "the header names cannot be decoded as UTF-8"
+        return found
     size = 0
     for name, value in headers:
         size += len(name if name.isascii() else name.encode()) + (len(value) if value is not None else 0)
         known = _FIELDS.get(name) or _FIELDS.get(name.lower())
         if known is not None:
-            setattr(facts, known, value)
+            setattr(found, known, value)
         elif name.lower() in _CORRELATION:
-            facts.correlation = _last_wins(facts.correlation, name, value)
+            found.correlation = _last_wins(found.correlation, name, value)
     if len(headers) > MAX_HEADERS or size > MAX_HEADERS_BYTES:
-        facts.unreadable = (
+        found.unreadable = (
             f"the record has {len(headers)} headers of {size} bytes; "
             f"at most {MAX_HEADERS} of {MAX_HEADERS_BYTES} bytes in all are allowed"
         )
-    if facts.traceparent is not None and not is_traceparent(facts.traceparent):
-        facts.traceparent = None
-    return facts
+    if found.traceparent is not None and not is_traceparent(found.traceparent):
+        found.traceparent = None
+    return found
 
 
 def _last_wins(

@@ -1,7 +1,7 @@
 """Writer schemas that records wait for, and when the registry is asked about them.
 
-Anyone can make up ids: so few questions are out at once, and one alone where the registry is in trouble. That it does
-not know an id counts once it has said so twice, some time apart: a registry that was just restored may not know yet.
+Anyone can make up ids, so few questions are in flight at once, and only one while the registry is in trouble. An id
+counts as unknown once the registry has said so twice, some time apart: one that was just restored may not know it yet.
 """
 
 import heapq
@@ -9,14 +9,8 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from consumer.engine.policy import Policy
 from consumer.engine.requests import Request
-
-RETRY_SECONDS = 2.0
-CONFIRM_SECONDS = 30.0
-"""An id is unknown for good when the registry has said so twice, this far apart."""
-MOST_OUT = 8
-"""Questions to the registry that are out. One, where the last answer was a trouble."""
-TROUBLES_TOLD = 3
 
 
 @dataclass(slots=True)
@@ -31,7 +25,8 @@ class _Unlearned:
 class SchemaLookups:
     """Times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self._unlearned: dict[Hashable, _Unlearned] = {}
         self._due: list[tuple[float, int, Hashable]] = []
         """Heap of (when to ask, number, reference): each schema that is not being asked for now."""
@@ -39,7 +34,7 @@ class SchemaLookups:
         self._in_trouble_until: float | None = None
 
     def wait_for(self, reference: Hashable, request: Request, now: float) -> None:
-        """A record cannot be read before this schema is known."""
+        """Note that a request cannot be read before this schema is known."""
         unlearned = self._unlearned.get(reference)
         if unlearned is None:
             unlearned = self._unlearned[reference] = _Unlearned([])
@@ -47,12 +42,12 @@ class SchemaLookups:
         unlearned.waiting.append(request)
 
     def due(self, now: float) -> Iterator[Hashable]:
-        """Give what to ask the registry now, in the order of being due; what nobody waits for any more is dropped."""
+        """Yield the schemas to ask the registry for now, in the order of being due; forget those nobody waits for."""
         while self._due and max(self._due[0][0], self._in_trouble_until or 0.0) <= now:
-            if self._out >= (MOST_OUT if self._in_trouble_until is None else 1):
+            if self._out >= (self._policy.schema_lookups if self._in_trouble_until is None else 1):
                 return
             _, _, reference = heapq.heappop(self._due)
-            if all(request.dropped for request in self._unlearned[reference].waiting):
+            if not any(request.open for request in self._unlearned[reference].waiting):
                 del self._unlearned[reference]
                 continue
             self._out += 1
@@ -60,18 +55,18 @@ class SchemaLookups:
             yield reference
 
     def found(self, reference: Hashable) -> Sequence[Request]:
-        """The decoder has learnt it: give what has waited for it."""
+        """Return the requests that waited for a schema that the decoder has learnt."""
         self._answered()
         return self._unlearned.pop(reference).waiting
 
     def missing(self, reference: Hashable, now: float) -> Sequence[Request]:
-        """The registry says that it has none: give what has waited for it, once that is for good."""
+        """Return the requests that waited for a schema that the registry does not have, once that is certain."""
         self._answered()
         unlearned = self._unlearned[reference]
         unlearned.trouble = None
         if unlearned.missing_since is None:
             unlearned.missing_since = now
-        confirm_at = unlearned.missing_since + CONFIRM_SECONDS
+        confirm_at = unlearned.missing_since + self._policy.schema_confirmation
         if now < confirm_at:
             self._ask(reference, confirm_at)
             return ()
@@ -79,14 +74,14 @@ class SchemaLookups:
         return unlearned.waiting
 
     def failed(self, reference: Hashable, message: str, now: float) -> None:
-        """The registry is in trouble: no answer is no proof."""
+        """Ask again later: the registry did not answer, which proves nothing."""
         self._out -= 1
         self._unlearned[reference].trouble = message
-        self._in_trouble_until = now + RETRY_SECONDS
+        self._in_trouble_until = now + self._policy.schema_retry
         self._ask(reference, self._in_trouble_until)
 
     def forget_ended(self) -> None:
-        """Let go of requests whose assignment ended, and of schemas that nobody else waits for."""
+        """Forget requests whose assignment ended, and schemas that nobody else waits for."""
         for reference, unlearned in list(self._unlearned.items()):
             unlearned.waiting = [request for request in unlearned.waiting if not request.assignment.ended]
             if not unlearned.waiting and not unlearned.asked:
@@ -95,12 +90,12 @@ class SchemaLookups:
         heapq.heapify(self._due)
 
     def troubles(self) -> Iterable[str]:
-        """Tell of a few."""
-        return islice((each.trouble for each in self._unlearned.values() if each.trouble), TROUBLES_TOLD)
+        """Return a few of the registry's problems."""
+        return islice((each.trouble for each in self._unlearned.values() if each.trouble), self._policy.problems_shown)
 
     def waiting(self) -> list[Request]:
-        """Give all that wait for any of them."""
-        return [each for unlearned in self._unlearned.values() for each in unlearned.waiting if not each.dropped]
+        """Return the open requests that wait for any schema."""
+        return [each for unlearned in self._unlearned.values() for each in unlearned.waiting if each.open]
 
     def _answered(self) -> None:
         self._out -= 1

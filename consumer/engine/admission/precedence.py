@@ -11,20 +11,13 @@ specifications and cannot be in conflict; requests whose key is not known yet ma
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-if TYPE_CHECKING:
-    from consumer.engine.requests import Request
-
-UNREAD_BYTES = 1024 * 1024
-"""Maximum bytes of unread values of one tenant and partition that are searched. Searching 1 MiB for one id takes about
-0.5 ms; beyond that, every newer request of the tenant waits, in order."""
-SEARCHED_BYTES = 32 * 1024 * 1024
-"""Maximum bytes searched for one request (ids times unread bytes), about 15 ms; beyond that, it waits."""
-SEARCH_DISCOUNT = 64
-"""Bytes searched that cost as much as one byte of a record decided about (``Limits.event_bytes``)."""
+from consumer.domain.model import Products
+from consumer.engine.policy import Policy
+from consumer.engine.records import Record
 
 Encodings: TypeAlias = Callable[[str], Sequence[bytes]]
 """Return byte strings of which at least one is part of every value in which this string occurs."""
@@ -35,22 +28,39 @@ def plain_encodings(text: str) -> Sequence[bytes]:
     return (text.encode(),)
 
 
+class Ordered(Protocol):
+    """What has a place in the order of its partition: a request."""
+
+    @property
+    def record(self) -> Record: ...
+
+    @property
+    def tenant(self) -> str | None: ...
+
+    @property
+    def products(self) -> Products: ...
+
+
+OrderedT = TypeVar("OrderedT", bound=Ordered)
+
+
 @dataclass(slots=True, eq=False)
-class _Entry:
-    request: "Request"
+class _Entry(Generic[OrderedT]):
+    request: OrderedT
     tenant: str | None
     ids: Iterable[str]
     """Mirakl ids as far as they are known; empty: only the value tells."""
-    followers: "list[tuple[Request, float]]" = field(default_factory=list)
+    followers: list[tuple[OrderedT, float]] = field(default_factory=list)
     """Requests that wait behind this one, and since when."""
 
 
 class _Group:
     """Undecided requests of one tenant, or of keys that are not known yet. All lists of offsets are sorted."""
 
-    __slots__ = ("_named", "_stale", "_unread", "_unread_bytes", "_values", "offsets")
+    __slots__ = ("_named", "_policy", "_stale", "_unread", "_unread_bytes", "_values", "offsets")
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self.offsets: list[int] = []
         self._named: dict[str, list[int]] = {}
         self._unread: list[int] = []
@@ -59,7 +69,7 @@ class _Group:
         """All unread values, for one fast search that mostly finds nothing."""
         self._stale = False
 
-    def add(self, entry: _Entry) -> None:
+    def add(self, entry: _Entry[Any]) -> None:
         offset = entry.request.record.offset
         insort(self.offsets, offset)
         for id_ in entry.ids:
@@ -70,7 +80,7 @@ class _Group:
             self._unread_bytes += len(value)
             self._values += value
 
-    def remove(self, entry: _Entry) -> None:
+    def remove(self, entry: _Entry[Any]) -> None:
         offset = entry.request.record.offset
         _take_out(self.offsets, offset)
         for id_ in entry.ids:
@@ -84,7 +94,7 @@ class _Group:
             self._stale = True
 
     def newest_conflict(
-        self, request: "Request", needles: Sequence[bytes], entries: dict[int, _Entry]
+        self, request: Ordered, needles: Sequence[bytes], entries: Mapping[int, _Entry[Any]]
     ) -> tuple[int, int]:
         """Return the newest older offset that may name one of the ids (-1: none), and the bytes searched."""
         offset = request.record.offset
@@ -96,7 +106,7 @@ class _Group:
         if not unread or self._unread[unread - 1] < newest:
             return newest, 0
         wanted = self._unread_bytes * len(needles)
-        if self._unread_bytes > UNREAD_BYTES or wanted > SEARCHED_BYTES:
+        if self._unread_bytes > self._policy.unread_bytes or wanted > self._policy.searched_bytes:
             return self.offsets[older - 1], 0
         if self._stale:
             self._values = bytearray().join(entries[each].request.record.value or b"" for each in self._unread)
@@ -119,20 +129,21 @@ class _Group:
         return offsets[at - 1] if at else -1
 
 
-class Precedence:
+class Precedence(Generic[OrderedT]):
     """The undecided requests of one assignment, and who waits behind them."""
 
-    __slots__ = ("_encodings", "_groups", "searched", "undecided")
+    __slots__ = ("_encodings", "_groups", "_policy", "searched", "undecided")
 
-    def __init__(self, encodings: Encodings = plain_encodings) -> None:
+    def __init__(self, encodings: Encodings = plain_encodings, policy: Policy | None = None) -> None:
         self._encodings = encodings
+        self._policy = policy or Policy()
         self._groups: dict[str | None, _Group] = {}
-        self.undecided: dict[int, _Entry] = {}
+        self.undecided: dict[int, _Entry[OrderedT]] = {}
         """By offset."""
         self.searched = 0
         """Bytes searched, ever."""
 
-    def add(self, request: "Request") -> None:
+    def add(self, request: OrderedT) -> None:
         """A request is undecided, newly or still; those behind it stay there."""
         former = self.undecided.get(request.record.offset)
         entry = _Entry(request, request.tenant, tuple(request.products))
@@ -140,9 +151,9 @@ class Precedence:
             self._leave_group(former)
             entry.followers = former.followers
         self.undecided[request.record.offset] = entry
-        self._groups.setdefault(entry.tenant, _Group()).add(entry)
+        self._groups.setdefault(entry.tenant, _Group(self._policy)).add(entry)
 
-    def remove(self, request: "Request") -> "Sequence[tuple[Request, float]]":
+    def remove(self, request: OrderedT) -> Sequence[tuple[OrderedT, float]]:
         """A request is decided, or in conflict with nobody: return those that waited behind it, and since when."""
         entry = self.undecided.pop(request.record.offset, None)
         if entry is None:
@@ -150,7 +161,7 @@ class Precedence:
         self._leave_group(entry)
         return entry.followers
 
-    def conflict(self, request: "Request") -> "Request | None":
+    def conflict(self, request: OrderedT) -> OrderedT | None:
         """Return the newest older undecided request that may name one of this one's ids."""
         needles: list[bytes] = []
         newest = -1
@@ -163,16 +174,16 @@ class Precedence:
                 self.searched += searched
         return self.undecided[newest].request if newest >= 0 else None
 
-    def wait_behind(self, older: "Request", request: "Request", clock: float) -> None:
+    def wait_behind(self, older: OrderedT, request: OrderedT, clock: float) -> None:
         """``request`` is decided about again once ``older`` is."""
         self.add(request)
         self.undecided[older.record.offset].followers.append((request, clock))
 
-    def behind(self) -> "Iterator[Request]":
+    def behind(self) -> Iterator[OrderedT]:
         """Iterate over those that wait behind another one."""
         return (follower for entry in self.undecided.values() for follower, _ in entry.followers)
 
-    def _leave_group(self, entry: _Entry) -> None:
+    def _leave_group(self, entry: _Entry[OrderedT]) -> None:
         group = self._groups[entry.tenant]
         group.remove(entry)
         if not group.offsets:

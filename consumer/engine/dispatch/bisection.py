@@ -15,14 +15,9 @@ from dataclasses import dataclass, field
 
 from consumer.domain.batching import LOOKAHEAD, cut_batch
 from consumer.domain.model import Products
+from consumer.engine.policy import Policy
 from consumer.engine.requests import Part
 
-DECREASE = 0.5
-"""A refused batch leaves this share of its size to the next ones."""
-INCREASE = 8
-"""Requests by which batches may grow after one that was accepted."""
-GROUPS_IN_A_ROW = 8
-"""Calls for groups after which leftovers travel although they fill no batch yet."""
 UNLIMITED = 1 << 60
 
 Cut = tuple[list[Part], dict[str, str]]
@@ -32,16 +27,17 @@ Cut = tuple[list[Part], dict[str, str]]
 class BatchSize:
     """Products per batch while refusals repeat: additive increase, multiplicative decrease."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self.most = UNLIMITED
 
     def refused(self, products: int) -> None:
         """Shrink: a batch of so many products was refused."""
-        self.most = max(1, int(DECREASE * min(products, self.most)))
+        self.most = max(1, int(self._policy.batch_decrease * min(products, self.most)))
 
     def accepted(self, parts: int, products: int, limit: int) -> None:
         """Grow by some requests of the size of these; at ``limit`` products nothing is left of the shrinking."""
-        self.most += INCREASE * -(-products // max(1, parts))
+        self.most += self._policy.batch_increase * -(-products // max(1, parts))
         if self.most >= limit:
             self.most = UNLIMITED
 
@@ -58,12 +54,13 @@ class Group:
 class Bisection:
     """All searches of one lane. A call of it carries a group or leftovers."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self.ids: Counter[str] = Counter()
         """Mirakl ids of all parts that wait here: nothing newer may overtake them."""
         self.products = 0
         """Products of all parts that wait here."""
-        self.size = BatchSize()
+        self.size = BatchSize(policy)
         """Of the batches of leftovers."""
         self._groups: deque[Group] = deque()
         self._leftovers: deque[Part] = deque()
@@ -85,8 +82,8 @@ class Bisection:
             return len(self._leftovers)
         return len(self._leftovers) + sum(len(group.parts) for group in self._groups) + sum(map(len, self._rests()))
 
-    def waiting(self) -> list[Part]:
-        """Return all parts that wait."""
+    def queued(self) -> list[Part]:
+        """Return all parts that wait here."""
         parts = [part for group in self._groups for part in (*group.parts, *group.rest)]
         parts += [part for group in self._in_flight.values() if group is not None for part in group.rest]
         return parts + list(self._leftovers)
@@ -100,7 +97,7 @@ class Bisection:
 
     def take_all(self) -> list[Part]:
         """Empty it; the calls in flight go on."""
-        parts = self.waiting()
+        parts = self.queued()
         self._groups.clear()
         self._leftovers.clear()
         for call_id in self._in_flight:
@@ -109,18 +106,18 @@ class Bisection:
         self.products = 0
         return parts
 
-    def drop_withdrawn(self) -> None:
+    def drop_unsendable(self) -> None:
         """Forget parts that no call should start for any more."""
-        for part in [part for part in self.waiting() if part.withdrawn]:
+        for part in [part for part in self.queued() if not part.sendable]:
             self._left(part)
         for group in [*self._groups, *filter(None, self._in_flight.values())]:
-            group.rest = [part for part in group.rest if not part.withdrawn]
+            group.rest = [part for part in group.rest if part.sendable]
         for group in self._groups:
-            group.parts = [part for part in group.parts if not part.withdrawn]
+            group.parts = [part for part in group.parts if part.sendable]
         for group in [group for group in self._groups if not group.parts]:
             self._leftovers.extend(group.rest)
         self._groups = deque(group for group in self._groups if group.parts)
-        self._leftovers = deque(part for part in self._leftovers if not part.withdrawn)
+        self._leftovers = deque(part for part in self._leftovers if part.sendable)
 
     # -- calls -----------------------------------------------------------------------------------------
 
@@ -132,7 +129,7 @@ class Bisection:
 
     def next_call(self, call_id: int, limit: int, in_flight: Products) -> Cut | None:
         """Cut the next call of at most ``limit`` products, groups first, unless leftovers fill one."""
-        if len(self._leftovers) >= min(limit, self.size.most) or self._groups_in_a_row >= GROUPS_IN_A_ROW:
+        if len(self._leftovers) >= min(limit, self.size.most) or self._groups_in_a_row >= self._policy.groups_in_a_row:
             found = self._next_leftovers(call_id, limit, in_flight) or self._next_group(call_id, limit, in_flight)
         else:
             found = self._next_group(call_id, limit, in_flight) or self._next_leftovers(call_id, limit, in_flight)
@@ -182,7 +179,7 @@ class Bisection:
 
     def _split(self, parts: list[Part], *, first: bool, too_large: bool) -> None:
         """Search parts that wait here already; ``first``: before all other groups, since they are older."""
-        parts = self._alive(parts)
+        parts = self._sendable(parts)
         if not parts:
             return
         half = (len(parts) + 1) // 2
@@ -197,7 +194,7 @@ class Bisection:
     def _next_group(self, call_id: int, limit: int, in_flight: Products) -> Cut | None:
         while self._groups:
             group = self._groups[0]
-            parts = group.parts = self._alive(group.parts)
+            parts = group.parts = self._sendable(group.parts)
             products = {id_: sku for part in parts for id_, sku in part.products.items()}
             if not parts or len(products) > limit:  # a call could carry more when it was made
                 self._leftovers.extend([*parts, *group.rest])
@@ -215,7 +212,7 @@ class Bisection:
     def _next_leftovers(self, call_id: int, limit: int, in_flight: Products) -> Cut | None:
         head: deque[Part] = deque()
         while self._leftovers and len(head) < limit + LOOKAHEAD:
-            head.extend(self._alive([self._leftovers.popleft()]))
+            head.extend(self._sendable([self._leftovers.popleft()]))
         if head and len(head[0].products) > limit:
             head.extendleft(reversed(head.popleft().split(limit)))
         parts, products = cut_batch(head, min(limit, self.size.most), in_flight)
@@ -227,14 +224,14 @@ class Bisection:
             self._left(part)
         return parts, products
 
-    def _alive(self, parts: Iterable[Part]) -> list[Part]:
-        alive = []
+    def _sendable(self, parts: Iterable[Part]) -> list[Part]:
+        sendable = []
         for part in parts:
-            if part.withdrawn:
-                self._left(part)
+            if part.sendable:
+                sendable.append(part)
             else:
-                alive.append(part)
-        return alive
+                self._left(part)
+        return sendable
 
     def _entered(self, part: Part) -> None:
         self.products += len(part.products)

@@ -1,18 +1,18 @@
 """Whose turn it is to start a call: a round robin over the lanes, one call per turn."""
 
 from consumer.engine.dispatch.lanes import Lane
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 
 
-class Turns:
+class RoundRobin:
     """Lanes that may be able to start a call, in the order of their turns.
 
     A lane keeps its place until its turn comes. Lanes without a call in flight stand in a ring of their own: only they
     may use the last quarter of the global slots, so that no other lane has to be passed over to find them.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, policy: Policy) -> None:
+        self._calls, self._shared_calls = policy.calls, policy.shared_calls
         self._without_call: dict[str, Lane] = {}
         self._with_calls: dict[str, Lane] = {}
 
@@ -29,7 +29,7 @@ class Turns:
 
     def next(self, calls_in_flight: int) -> Lane | None:
         """Return the lane whose turn it is, if the global slots allow it a call; it leaves the ring."""
-        for ring, slots in ((self._without_call, self._limits.calls), (self._with_calls, self._limits.shared_calls)):
+        for ring, slots in ((self._without_call, self._calls), (self._with_calls, self._shared_calls)):
             if ring and calls_in_flight < slots:
                 return ring.pop(next(iter(ring)))
         return None

@@ -1,6 +1,7 @@
-"""What a request is answered with once nothing more is done for it, in words that say what to do."""
+"""How a request is answered once nothing more is done for it, in words that say what to do."""
 
 from collections.abc import Sequence
+from enum import Enum
 
 from consumer.domain.calls import Refusal, Unacknowledged
 from consumer.domain.outcome import Failed, Partial, ResyncError, Synchronized, Verdict, error
@@ -10,8 +11,19 @@ from consumer.engine.requests import Part, Request
 from schemas.contract import ErrorCode
 
 
+class GiveUp(Enum):
+    """Why no more is done for a request. The value goes on ``Mirakl could not be reached ...``."""
+
+    DEADLINE = "in time"
+    """No call can start before its deadline, or the one in flight takes too long."""
+    LANE_CANNOT_CALL = "before the deadline"
+    """Its lane cannot call until a known time, which is too late."""
+    HOLDS_UP_OTHERS = "for a while, and other requests waited for this one"
+    """Its lane cannot call, and it takes the room of requests that could go on."""
+
+
 def refused(outcome: Refusal | Unacknowledged) -> ResyncError:
-    """Mirakl answered a call, and has not taken it in, or does not say so."""
+    """Return the error of a call that Mirakl answered and did not accept, or did not say so."""
     said = f"HTTP {outcome.status}" + (f": {outcome.excerpt}" if outcome.excerpt else "")
     if isinstance(outcome, Unacknowledged):
         return error(
@@ -29,7 +41,7 @@ def refused(outcome: Refusal | Unacknowledged) -> ResyncError:
 
 
 def no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
-    """Say why the rest of a large request is not sent."""
+    """Return why the rest of a large request is not sent."""
     if isinstance(decision, Failed):
         return decision.error
     return error(
@@ -37,11 +49,10 @@ def no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
     )
 
 
-def given_up(part: Part) -> ResyncError:
-    """No call starts for it any more, or none that is out is waited for."""
-    lane = part.request.lane
-    cause = f" (the last call: {lane.trouble})" if lane is not None and lane.trouble else ""
-    if part.out or part.may_have_reached:
+def given_up(part: Part, reason: GiveUp, trouble: str | None) -> ResyncError:
+    """Return the error of a part that is given up; ``trouble``: how the last call of its lane failed."""
+    cause = f" (the last call: {trouble})" if trouble else ""
+    if part.in_flight or part.may_have_reached:
         return error(
             ErrorCode.CM21_OUTCOME_UNKNOWN,
             problem=f"did not answer in time{cause}",
@@ -49,21 +60,20 @@ def given_up(part: Part) -> ResyncError:
         )
     return error(
         ErrorCode.CM21_UNAVAILABLE,
-        problem=f"Mirakl could not be reached in time{cause} and has not accepted the products",
+        problem=f"Mirakl could not be reached {reason.value}{cause} and has not accepted the products",
     )
 
 
 def sum_up(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
-    """Answer a request all of whose parts are settled."""
-    lane = request.lane
-    specification_id = lane.specification.id if lane is not None else ""
+    """Return the verdict on a request all of whose parts are final."""
+    specification_id = request.lane or ""
     failed = [each for each in parts if each.error is not None]
-    taken = sorted({each.tracking for each in parts if each.tracking is not None})
-    tracking_ids = tuple(dict.fromkeys(tracking_id for _, tracking_id in taken))
+    accepted = sorted({each.receipt for each in parts if each.receipt is not None})
+    tracking_ids = tuple(dict.fromkeys(tracking_id for _, tracking_id in accepted))
     problem = next((each.error for each in failed if each.error is not None), None)
     if problem is None:
         return Synchronized(specification_id, tracking_ids, millis(at))
-    if not taken:
+    if not accepted:
         return Failed(specification_id, _worst(problem, failed), millis(at))
     unsynchronized = {id_: sku for each in failed for id_, sku in each.products.items()}
     count = len(request.products) - len(unsynchronized)
@@ -71,7 +81,7 @@ def sum_up(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
 
 
 def _worst(problem: ResyncError, failed: Sequence[Part]) -> ResyncError:
-    """A request is not called unavailable where any of its parts may have reached Mirakl."""
+    """Return the error to tell: a request is not called unavailable if any part of it may have reached Mirakl."""
     if problem.code is not ErrorCode.CM21_UNAVAILABLE:
         return problem
     unknown = (each.error for each in failed if each.error and each.error.code is ErrorCode.CM21_OUTCOME_UNKNOWN)

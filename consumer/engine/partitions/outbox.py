@@ -1,38 +1,21 @@
 """From verdicts to transactions: one at a time, each takes all that waits.
 
-Where transactions fail again and again, however that looks, results and dead letters travel apart: what one topic
-refuses does not hold up the other. Of a kind that fails, each attempt takes half as many outcomes, until a single one
-is left, which then goes behind all others: one record that a broker refuses holds up no other for long. The next
-transaction is the probe; its pauses grow. Nothing is dropped: what is decided stays, and goes out once it may.
+While transactions fail, results and dead letters travel apart: what one topic refuses does not hold up the other. Of
+the kind that fails, each attempt takes half as many outcomes, until a single one is left, which then goes behind all
+others: one record that a broker refuses does not hold up others for long. The next transaction is the probe, after ever
+longer pauses. Nothing is dropped: a decided request stays until its outcome is published.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from consumer.domain.outcome import DeadLettered
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import TransactionTrouble
+from consumer.engine.policy import Policy
 from consumer.engine.requests import Assignment, Request
-
-GATHER_SECONDS = 0.02
-"""Under load the broker is still finishing the previous transaction: this long, what waits gathers."""
-ENOUGH = 2_000
-"""Outcomes that are worth a transaction at once."""
-MOST = 5_000
-"""Outcomes of one partition in one transaction."""
-BROKER_PATIENCE_SECONDS = 5.0
-"""Outcomes that wait for longer than this without a commit mean that the broker is in trouble."""
-FAILURES_TO_CLOSE = 3
-"""Failed transactions in a row that are a trouble of ours; a broker that restarts costs one or two."""
-RETRY_FACTOR = 2.0
-LONGEST_RETRY_SECONDS = 10.0
-"""Between two attempts, once they keep failing: so long may it take to notice that an operator has mended it."""
-HURRIED_RETRY_SECONDS = 1.0
-"""The same while partitions are given up or the service stops, which has an end of its own."""
-GROWTH = 8
-"""After a commit an attempt may take so many times more outcomes than before."""
 
 
 class Outlet(StrEnum):
@@ -44,52 +27,58 @@ class Outlet(StrEnum):
 
 @dataclass(slots=True)
 class Health:
-    """How the transactions of one outlet fare."""
+    """The recent transactions of one outlet. Times are monotonic seconds."""
 
+    policy: Policy
     failures: int = 0
     """In a row."""
     failing_since: float | None = None
-    most: int = MOST
-    """Outcomes that an attempt takes, of all partitions, while it is below ``MOST``."""
+    most: int = field(init=False)
+    """Outcomes that an attempt takes, of all partitions, while it is below the usual number."""
     retry_at: float = float("-inf")
     hurried_at: float = float("-inf")
     message: str = ""
     """What an operator can do."""
 
+    def __post_init__(self) -> None:
+        self.most = self.policy.transaction_most
+
     @property
     def sound(self) -> bool:
-        return not self.failures and self.most >= MOST
+        return not self.failures and self.most >= self.policy.transaction_most
 
     def failed(self, now: float, outcomes: int, message: str) -> None:
         self.failures += 1
         if self.failing_since is None:
             self.failing_since = now
-        pause = min(LONGEST_RETRY_SECONDS, GATHER_SECONDS * RETRY_FACTOR ** min(self.failures, 32))
+        policy = self.policy
+        pause = min(policy.attempt_pause_most, policy.gather * policy.attempt_factor ** min(self.failures, 32))
         self.retry_at = now + pause
-        self.hurried_at = now + min(pause, HURRIED_RETRY_SECONDS)
+        self.hurried_at = now + min(pause, policy.attempt_pause_hurried)
         self.most = max(1, outcomes // 2)
         self.message = message
 
     def succeeded(self) -> None:
         self.failures, self.failing_since, self.message = 0, None, ""
         self.retry_at = self.hurried_at = float("-inf")
-        self.most = min(MOST, GROWTH * self.most)
+        self.most = min(self.policy.transaction_most, self.policy.attempt_growth * self.most)
 
     def troubled(self, now: float) -> bool:
-        """Tell whether this is more than a moment's trouble."""
-        since = self.failing_since
-        return self.failures >= FAILURES_TO_CLOSE or (since is not None and now - since > BROKER_PATIENCE_SECONDS)
+        """Return whether this is more than a moment's trouble."""
+        since, policy = self.failing_since, self.policy
+        return self.failures >= policy.failures_to_close or (since is not None and now - since > policy.broker_patience)
 
 
 class Outbox:
     """Cuts transactions. What is in the one that is in flight comes back if it aborts."""
 
-    def __init__(self) -> None:
-        self.out: Commit | None = None
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.in_flight: Commit | None = None
         self.last_commit_at: float | None = None
         self.ended_at = float("-inf")
-        self.waiting_since: float | None = None
-        self.health = {outlet: Health() for outlet in Outlet}
+        self.unpublished_since: float | None = None
+        self.health = {outlet: Health(policy) for outlet in Outlet}
         self.longest_metadata: int | None = None
         """Characters of a progress map that the brokers take, as far as their refusals tell; ``None``: any of ours."""
         self.maps_cut = 0
@@ -100,7 +89,7 @@ class Outbox:
 
     def cut(self, at: Instant, assignments: Collection[Assignment], *, hurry: bool) -> Commit | None:
         """Return the next transaction, if one is due."""
-        if self.out is not None:
+        if self.in_flight is not None:
             return None
         parts = (
             self._cut_all(at, assignments, hurry=hurry)
@@ -110,33 +99,33 @@ class Outbox:
         if not parts:
             return None
         self._number += 1
-        self.out = Commit(self._number, tuple(parts))
-        return self.out
+        self.in_flight = Commit(self._number, tuple(parts))
+        return self.in_flight
 
     @property
     def due_at(self) -> float:
         """When what waits has gathered for long enough."""
-        return self.ended_at + GATHER_SECONDS
+        return self.ended_at + self._policy.gather
 
     def committed(self, at: Instant) -> None:
-        """The transaction has committed."""
+        """Note that the transaction in flight has committed."""
         outlets = self._outlets()
-        self.out = None
+        self.in_flight = None
         self.last_commit_at = self.ended_at = at.mono
-        self.waiting_since = None
+        self.unpublished_since = None
         for outlet in outlets or {Outlet.RESULTS}:  # without outcomes it was a probe, or progress only
             if not self.health[outlet].sound:
                 self.health[outlet].succeeded()
 
     def aborted(self, at: Instant, trouble: TransactionTrouble | None) -> None:
-        """The transaction had no effect, or nobody knows; ``trouble`` is ``None`` where it failed for no fault."""
-        commit, outlets = self.out, self._outlets()
-        self.out = None
+        """Note that the transaction in flight had no known effect; ``trouble``: ``None`` for a rebalance."""
+        commit, outlets = self.in_flight, self._outlets()
+        self.in_flight = None
         self.ended_at = at.mono
         if commit is None or trouble is None or (trouble.metadata_too_large and self._learn(commit)):
             return
         if Outlet.RESULTS in outlets or not outlets:
-            self.waiting_since = None  # from here on the failures tell
+            self.unpublished_since = None  # from here on the failures tell
         outcomes = sum(len(part.outcomes) for part in commit.partitions)
         for outlet in outlets or {Outlet.RESULTS}:
             self.health[outlet].failed(at.mono, outcomes, trouble.message)
@@ -144,17 +133,17 @@ class Outbox:
             self._tried |= {part.partition: commit.number for part in commit.partitions if part.outcomes}
 
     def failed_alone(self, commit: Commit) -> bool:
-        """Tell whether a transaction that has failed carried one outcome only, which others need not wait for."""
+        """Return whether a failed transaction carried one outcome only, which others need not wait for."""
         return commit.number in self._tried.values()
 
     def stuck(self, now: float) -> bool:
-        """No transaction commits."""
-        waiting = self.waiting_since
-        return (waiting is not None and now - waiting > BROKER_PATIENCE_SECONDS) or self._results.troubled(now)
+        """Return whether no transaction commits."""
+        since = self.unpublished_since
+        return (since is not None and now - since > self._policy.broker_patience) or self._results.troubled(now)
 
     @property
     def may_call(self) -> bool:
-        """The last transaction with results has not failed: a call's result can be published, as far as is known."""
+        """Whether results can be published, as far as is known: the last transaction with any did not fail."""
         return not self._results.failures
 
     @property
@@ -163,10 +152,14 @@ class Outbox:
 
     def _outlets(self) -> set[Outlet]:
         """Return where the outcomes go that are in flight."""
-        return {outlet_of(request) for part in (self.out.partitions if self.out else ()) for request in part.outcomes}
+        return {
+            outlet_of(request)
+            for part in (self.in_flight.partitions if self.in_flight else ())
+            for request in part.outcomes
+        }
 
     def _learn(self, commit: Commit) -> bool:
-        """Have shorter maps from now on; ``False``: there was none to make shorter."""
+        """Make maps shorter from now on; ``False`` if there was none to make shorter."""
         longest = max((len(part.metadata) for part in commit.partitions), default=0)
         if not longest:
             return False
@@ -178,16 +171,20 @@ class Outbox:
     def _cut_all(self, at: Instant, assignments: Iterable[Assignment], *, hurry: bool) -> list[PartitionCommit]:
         ready = [assignment for assignment in assignments if _due(assignment)]
         if not ready:
-            self.waiting_since = None
+            self.unpublished_since = None
             return []
-        if self.waiting_since is None:
-            self.waiting_since = at.mono
-        if not hurry and at.mono < self.due_at and sum(len(each.finished) for each in ready) < ENOUGH:
+        if self.unpublished_since is None:
+            self.unpublished_since = at.mono
+        if (
+            not hurry
+            and at.mono < self.due_at
+            and sum(len(each.decided) for each in ready) < self._policy.transaction_enough
+        ):
             return []
         parts = []
         for assignment in ready:
-            outcomes = assignment.finished[:MOST]
-            del assignment.finished[:MOST]
+            outcomes = assignment.decided[: self._policy.transaction_most]
+            del assignment.decided[: self._policy.transaction_most]
             parts.append(self._part(assignment, outcomes))
         return parts
 
@@ -201,8 +198,8 @@ class Outbox:
 
     def _cut_apart(self, at: Instant, assignments: Collection[Assignment], *, hurry: bool) -> list[PartitionCommit]:
         """Cut a transaction of one outlet: one that fails first, where its next attempt is due."""
-        if not any(outlet_of(request) is Outlet.RESULTS for each in assignments for request in each.finished):
-            self.waiting_since = None
+        if not any(outlet_of(request) is Outlet.RESULTS for each in assignments for request in each.decided):
+            self.unpublished_since = None
         if not hurry and at.mono < self.due_at:
             return []
         ordered = sorted(assignments, key=lambda each: self._tried.get(each.partition, 0))
@@ -215,27 +212,27 @@ class Outbox:
                 if outlet is Outlet.RESULTS and health.failures:
                     parts = self._probe(assignments)
                 else:
-                    self.health[outlet] = Health()
+                    self.health[outlet] = Health(self._policy)
             if parts:
-                return self._waiting_from(parts, at)
-        parts = [self._part(each, ()) for each in assignments if not each.finished and _due(each) and self.may_call]
-        return self._waiting_from(parts, at)
+                return self._unpublished_from(parts, at)
+        parts = [self._part(each, ()) for each in assignments if not each.decided and _due(each) and self.may_call]
+        return self._unpublished_from(parts, at)
 
-    def _waiting_from(self, parts: list[PartitionCommit], at: Instant) -> list[PartitionCommit]:
+    def _unpublished_from(self, parts: list[PartitionCommit], at: Instant) -> list[PartitionCommit]:
         """Note when a transaction begins: one that hangs is noticed by that, whatever it carries."""
-        if parts and self.waiting_since is None:
-            self.waiting_since = at.mono
+        if parts and self.unpublished_since is None:
+            self.unpublished_since = at.mono
         return parts
 
     def _take(self, assignments: Iterable[Assignment], outlet: Outlet, health: Health) -> list[PartitionCommit]:
         parts = []
         left = health.most
         for assignment in assignments:
-            most = MOST if health.sound else left
-            outcomes = [request for request in assignment.finished if outlet_of(request) is outlet][:most]
+            most = self._policy.transaction_most if health.sound else left
+            outcomes = [request for request in assignment.decided if outlet_of(request) is outlet][:most]
             if outcomes:
                 chosen = set(outcomes)
-                assignment.finished[:] = [request for request in assignment.finished if request not in chosen]
+                assignment.decided[:] = [request for request in assignment.decided if request not in chosen]
                 parts.append(self._part(assignment, outcomes))
                 left -= len(outcomes)
             if left <= 0 and not health.sound:
@@ -253,9 +250,9 @@ def outlet_of(request: Request) -> Outlet:
 
 
 def _due(assignment: Assignment) -> bool:
-    """There are outcomes, or the log moved on without records and nothing is unfinished."""
-    return bool(assignment.finished) or (
+    """Return whether there are outcomes, or the log moved on without records and nothing is unfinished."""
+    return bool(assignment.decided) or (
         not assignment.open
-        and not assignment.waiting
+        and not assignment.backlog
         and assignment.progress.position > assignment.committed_offset >= 0
     )

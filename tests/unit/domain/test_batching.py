@@ -17,7 +17,7 @@ class Part:
 
     name: int
     products: Products
-    withdrawn: bool = field(default=False)
+    sendable: bool = field(default=True)
 
 
 IDS = st.sampled_from("abcdefgh")
@@ -95,7 +95,7 @@ def test_what_has_to_wait_for_a_conflict_lets_others_pass_but_nobody_with_one_of
 
 
 def test_parts_that_nobody_waits_for_fall_away() -> None:
-    queue = deque([Part(0, {"a": "1"}, withdrawn=True), Part(1, {"a": "2"}), Part(2, {"b": "1"}, withdrawn=True)])
+    queue = deque([Part(0, {"a": "1"}, sendable=False), Part(1, {"a": "2"}), Part(2, {"b": "1"}, sendable=False)])
     taken, products = cut_batch(queue, 100, {})
 
     assert [1] == [part.name for part in taken]

@@ -4,15 +4,14 @@ import pytest
 
 from consumer.domain.calls import Refusal
 from consumer.domain.outcome import Failed, Partial
-from consumer.engine.dispatch.back_pressure import SEEK_RECORDS
 from consumer.engine.events import Revoking
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
 
 def test_records_that_found_no_room_are_not_passed_over_when_their_partition_is_given_up() -> None:
     """The log's end was reached behind them; they were never decided about."""
-    world = World(limits=Limits(records=2))
+    world = World(policy=Policy(records=2))
     world.assign(1)
     world.fetch([world.record(body(f"a{n}"), 0) for n in range(2)])
     world.fetch([world.record(body(f"b{n}"), 1) for n in range(3)])
@@ -27,7 +26,7 @@ def test_records_that_found_no_room_are_not_passed_over_when_their_partition_is_
 
 def test_a_window_that_a_gap_in_the_log_has_closed_pauses_its_partition() -> None:
     """Transaction markers are offsets without records: the next record may lie beyond the window's edge."""
-    world = World(limits=Limits(window=10))
+    world = World(policy=Policy(window=10))
     world.fetch([world.record(body("old"), 0, offset=0)])
     world.fetch([world.record(body(f"r{n}"), 0, offset=n) for n in range(2, 12, 2)])
     world.jump(0.1)
@@ -96,7 +95,7 @@ def test_suspending_a_client_lets_the_call_of_a_large_request_finish_and_sends_n
 def test_a_client_that_falls_silent_has_no_partition_paused_that_others_use() -> None:
     """Its share of what is scarce is long used up, and whether it is dead is not known yet."""
     silent = specification(SECOND, products_per_call=1, concurrent_calls=4)
-    world = World(specification(), silent, limits=Limits(records=40, brisk_records=30))
+    world = World(specification(), silent, policy=Policy(records=40, active_records=30))
     _answer_one(world)
     world.send("other", given=FIRST)
     world.answer()
@@ -114,7 +113,7 @@ def test_a_client_that_falls_silent_has_no_partition_paused_that_others_use() ->
 def test_a_client_whose_calls_come_back_is_not_silent_although_one_does_not() -> None:
     """The slow call holds nothing up; its lane stays bound to its share of what is scarce."""
     slow = specification(SECOND, products_per_call=1, concurrent_calls=2)
-    world = World(specification(), slow, limits=Limits(records=60, brisk_records=30))
+    world = World(specification(), slow, policy=Policy(records=60, active_records=30))
     _answer_one(world)
     world.fetch([world.record(body(f"d{n}", given=SECOND)) for n in range(45)])
     first = next(iter(world.calls))
@@ -174,7 +173,7 @@ def test_a_lane_counts_on_no_more_calls_at_once_than_are_left_to_it() -> None:
     """With few calls for all, what a specification would allow says little about how fast a queue shrinks."""
     many = specification(products_per_call=1, concurrent_calls=8)
     waiting = [
-        _queue_until_paused(World(many, specification(SECOND), limits=Limits(calls=calls))) for calls in (1, 256)
+        _queue_until_paused(World(many, specification(SECOND), policy=Policy(calls=calls))) for calls in (1, 256)
     ]
     assert waiting[0] * 8 == pytest.approx(waiting[1], rel=0.1)
 
@@ -201,7 +200,7 @@ def test_a_partition_is_not_kept_waiting_for_what_its_former_assignment_was_turn
     world.send("large", {f"p{n}": "sku" for n in range(5000)}, given=FIRST)
     world.send("turned-back", given=FIRST, partition=1)
     world.wait(0.2)
-    assert {0, 1} == world.core._flow.overfed
+    assert {0, 1} == world.core._pressure.over_limit
 
     world.end(1)
     world.assign(1, offset=1)
@@ -215,20 +214,20 @@ def test_a_partition_is_not_kept_waiting_for_what_its_former_assignment_was_turn
 def test_what_waits_in_front_of_a_full_lane_leaves_the_appetite_for_others_as_it_is() -> None:
     """Each of many partitions has fetched some hundred records before it was paused."""
     slow = specification(products_per_call=1, concurrent_calls=1)
-    world = World(slow, specification(SECOND), limits=Limits(brisk_records=1000))
+    world = World(slow, specification(SECOND), policy=Policy(active_records=1000))
     for partition in range(1, 20):
         world.assign(partition)
     for partition in range(20):
         world.fetch([world.record(body(f"r{partition}-{n}", given=FIRST), partition) for n in range(100)])
     world.wait(0.1)
 
-    assert set(range(20)) == world.core._flow.overfed
+    assert set(range(20)) == world.core._pressure.over_limit
     assert 900 < world.core.fetch_budget.records
 
 
 def test_one_call_that_hangs_among_others_that_return_makes_nobody_wait_in_vain() -> None:
     """The Mirakl is well: what is read of it is bounded as ever, and nothing of it is shed."""
-    world = World(specification(products_per_call=1, concurrent_calls=3), limits=Limits(records=400))
+    world = World(specification(products_per_call=1, concurrent_calls=3), policy=Policy(records=400))
     world.fetch([world.record(body(f"r{n}")) for n in range(350)])
     world.wait(0.1)
     hanging = next(iter(world.calls.values()))
@@ -248,7 +247,7 @@ def test_a_client_that_hangs_costs_its_neighbours_on_the_same_partition_nothing(
 ) -> None:
     """Whether its calls come back at all is not known yet, and its requests fill its lane at once."""
     hanging = specification(SECOND, products_per_call=products_per_call, concurrent_calls=1)
-    world = World(specification(), hanging, limits=Limits(request_deadline=deadline))
+    world = World(specification(), hanging, policy=Policy(request_deadline=deadline))
     world.fetch([world.record(body(f"hangs-{n}", given=SECOND)) for n in range(50)])
     for n in range(20):
         world.send(f"r{n}", given=FIRST)
@@ -266,14 +265,14 @@ def test_a_client_that_hangs_costs_its_neighbours_on_the_same_partition_nothing(
 def test_a_full_lane_that_hangs_is_read_past_to_see_whether_it_holds_up_others(*, stalls: bool) -> None:
     """None but its requests are known of on the partition, and a neighbour's one stands in the log behind them."""
     hanging = specification(SECOND, products_per_call=1, concurrent_calls=1)
-    world = World(specification(), hanging, limits=Limits(request_deadline=40.0))
+    world = World(specification(), hanging, policy=Policy(request_deadline=40.0))
     if stalls:
         world.send("warm", given=SECOND)
         world.answer()
         world.settle()
     world.fetch([world.record(body(f"hangs-{n}", given=SECOND)) for n in range(300)])
     world.wait(6.0 if stalls else 0.1)
-    assert len(world.core._assignments[0].waiting) > 0
+    assert len(world.core._partitions.assignments[0].backlog) > 0
     assert set() == world.paused
 
     world.send("other", given=FIRST)
@@ -284,8 +283,8 @@ def test_a_full_lane_that_hangs_is_read_past_to_see_whether_it_holds_up_others(*
 def test_no_more_than_some_records_are_fetched_past_a_full_lane_that_hangs() -> None:
     """Each of them has to be kept until there is room."""
     hanging = specification(SECOND, products_per_call=1, concurrent_calls=1)
-    world = World(specification(), hanging, limits=Limits(request_deadline=40.0))
-    world.fetch([world.record(body(f"hangs-{n}", given=SECOND)) for n in range(SEEK_RECORDS + 100)])
+    world = World(specification(), hanging, policy=Policy(request_deadline=40.0))
+    world.fetch([world.record(body(f"hangs-{n}", given=SECOND)) for n in range(Policy().seek_records + 100)])
     world.wait(0.1)
 
     assert {0} == world.paused
@@ -352,7 +351,7 @@ def _answer_one(world: World) -> None:
 def _with_a_backlog(records: int) -> World:
     """A client whose pace is known has 45 requests more, and one call at a time; so many may be in flight."""
     busy = specification(SECOND, products_per_call=3, concurrent_calls=1)
-    world = World(specification(), busy, limits=Limits(records=records, brisk_records=30))
+    world = World(specification(), busy, policy=Policy(records=records, active_records=30))
     _answer_one(world)
     world.fetch([world.record(body(f"r{n}", given=SECOND)) for n in range(45)])
     world.wait(0.1)

@@ -5,11 +5,11 @@ import pytest
 from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
 from consumer.domain.outcome import Failed, Partial, Synchronized
 from consumer.engine.events import Tick
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.status import LaneState
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
-DEADLINE = Limits().request_deadline
+DEADLINE = Policy().request_deadline
 MARGIN = 5.0
 
 
@@ -229,13 +229,13 @@ def test_a_refusal_that_blames_no_entry_answers_the_whole_batch(status: int, cod
 # -- shedding ------------------------------------------------------------------------------------------
 
 
-def small(window: int = 40, records: int = 1000) -> Limits:
-    return Limits(window=window, records=records, brisk_records=records)
+def small(window: int = 40, records: int = 1000) -> Policy:
+    return Policy(window=window, records=records, active_records=records)
 
 
-def beside_another(limits: Limits) -> World:
+def beside_another(limits: Policy) -> World:
     """A world whose partition feeds another client as well, which has been answered once, and is idle."""
-    world = World(specification(), specification(SECOND), limits=limits)
+    world = World(specification(), specification(SECOND), policy=limits)
     world.send("other", given=SECOND)
     world.answer()
     world.settle()
@@ -265,7 +265,7 @@ def test_a_dead_client_sheds_its_oldest_when_the_window_is_three_quarters_full_d
 
 def test_a_dead_client_that_holds_up_nobody_sheds_nothing_before_the_deadline() -> None:
     """The window is full; another client is answered from a partition of its own."""
-    world = World(specification(), specification(SECOND), limits=small(records=60))
+    world = World(specification(), specification(SECOND), policy=small(records=60))
     world.assign(1)
     dead_with(world, 40)
     for n in range(20):
@@ -281,7 +281,7 @@ def test_a_dead_client_that_holds_up_nobody_sheds_nothing_before_the_deadline() 
 
 def test_a_dead_client_sheds_for_another_one_whose_record_was_fetched_and_waits_behind_it() -> None:
     """Nothing else has told that its partition feeds somebody else as well."""
-    world = World(specification(), specification(SECOND), limits=small())
+    world = World(specification(), specification(SECOND), policy=small())
     dead_with(world, 60)
     world.send("other", given=SECOND)
     world.live(1.0)
@@ -331,7 +331,7 @@ def test_a_dead_client_sheds_when_a_global_budget_is_three_quarters_full() -> No
 
 
 def test_a_dead_client_sheds_when_a_record_of_another_partition_finds_no_room_for_it() -> None:
-    world = World(specification(), specification(SECOND), limits=small(records=40))
+    world = World(specification(), specification(SECOND), policy=small(records=40))
     world.assign(1)
     dead_with(world, 40)
     world.send("other", given=SECOND, partition=1)
@@ -344,7 +344,7 @@ def test_a_dead_client_sheds_when_a_record_of_another_partition_finds_no_room_fo
 
 def test_a_healthy_lane_never_sheds_although_the_window_is_full() -> None:
     busy = specification(products_per_call=1, concurrent_calls=1)
-    world = World(busy, specification(SECOND), limits=small())
+    world = World(busy, specification(SECOND), policy=small())
     world.send("dead", given=SECOND)
     world.answer(outcome=CallFailure("HTTP 503", may_have_reached=False))
     world.assign(1)
@@ -356,14 +356,14 @@ def test_a_healthy_lane_never_sheds_although_the_window_is_full() -> None:
     world.settle()
 
     assert "dead" in world.answered
-    assert all(request.lane.specification.id == SECOND for request in world.committed if request.lane)
+    assert all(request.lane == SECOND for request in world.committed if request.lane)
     assert {0} == world.paused
 
 
 def test_a_partition_that_feeds_a_slow_lane_is_paused_and_resumed_when_the_lane_has_eased() -> None:
     """At two seconds a call and ten products a call, two hundred requests would wait too long."""
     slow = specification(products_per_call=1, concurrent_calls=1)
-    world = World(slow, specification(SECOND), limits=Limits(request_deadline=60.0))
+    world = World(slow, specification(SECOND), policy=Policy(request_deadline=60.0))
     world.assign(1)
     world.send("first", given=FIRST)
     world.wait(2.0)

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
-from consumer.engine.admission.lookups import MOST_OUT, RETRY_SECONDS, TROUBLES_TOLD
 from consumer.engine.events import SchemaFound, SchemaMissing, SchemaUnavailable
-from consumer.engine.policy import Limits
-from consumer.engine.requests import Record
+from consumer.engine.policy import Policy
+from consumer.engine.records import Record
 from tests.unit.engine.world import World, body
 
-LARGE = b"x" * Limits().event_bytes
+LARGE = b"x" * Policy().event_bytes
 """Unreadable, and as much as one event decides about."""
 
 
@@ -39,7 +38,7 @@ def test_records_that_wait_are_looked_at_within_the_same_bound(monkeypatch: pyte
     sizes.clear()
     world.jump(0.1)
 
-    assert sum(sizes) <= 2 * Limits().event_bytes
+    assert sum(sizes) <= 2 * Policy().event_bytes
 
 
 def test_partitions_take_turns_while_records_are_large() -> None:
@@ -56,7 +55,7 @@ def test_what_was_held_up_is_decided_in_the_same_portions_and_before_what_came_l
     """A wrong key: no answer until the database was asked again."""
     world = World()
     world.database = False
-    padded = body("padded").ljust(Limits().event_bytes)
+    padded = body("padded").ljust(Policy().event_bytes)
     world.fetch([world.record(padded, key=b"wrong") for _ in range(3)])
     world.wait(0.5)
     assert 3 == world.status.in_flight_records
@@ -68,7 +67,7 @@ def test_what_was_held_up_is_decided_in_the_same_portions_and_before_what_came_l
 
 
 def test_keys_and_headers_count_among_the_bytes_in_flight() -> None:
-    world = World(limits=Limits(record_bytes=10_000))
+    world = World(policy=Policy(record_bytes=10_000))
     world.database = False
     world.fetch([Record(0, 0, 0, b"k" * 6000, None, [("name", b"v" * 6000)])])
 
@@ -77,12 +76,12 @@ def test_keys_and_headers_count_among_the_bytes_in_flight() -> None:
 
 
 def test_what_waits_to_be_taken_in_counts_as_well() -> None:
-    world = World(limits=Limits(record_bytes=10_000))
+    world = World(policy=Policy(record_bytes=10_000))
     world.database = False
     world.wait(10)  # closes the intake
     world.fetch([world.record(b"x" * 6000) for _ in range(2)])
     assert 0 == world.status.in_flight_bytes
-    world.core._standstill.troubles = ()
+    world.core._clock.troubles = ()
 
     assert 0 == world.core.fetch_budget.records
 
@@ -91,10 +90,10 @@ def test_made_up_schemas_are_asked_for_a_few_at_a_time() -> None:
     world = World()
     for number in range(100):
         world.send(f"r{number}", schema=f"made-up-{number}")
-    assert MOST_OUT == len(world.lookups)
+    assert Policy().schema_lookups == len(world.lookups)
 
     world.do(SchemaMissing(world.lookups[0]))
-    assert MOST_OUT + 1 == len(world.lookups)
+    assert Policy().schema_lookups + 1 == len(world.lookups)
 
 
 def test_a_registry_in_trouble_is_asked_once_in_a_while_and_told_of_briefly() -> None:
@@ -104,13 +103,13 @@ def test_a_registry_in_trouble_is_asked_once_in_a_while_and_told_of_briefly() ->
     for reference in list(world.lookups):
         world.do(SchemaUnavailable(reference, f"no answer for {reference}"))
     world.lookups.clear()
-    world.wait(RETRY_SECONDS + 0.2)
+    world.wait(Policy().schema_retry + 0.2)
 
     assert 1 == len(world.lookups)
-    assert TROUBLES_TOLD == len(world.status.troubles)
+    assert Policy().problems_shown == len(world.status.troubles)
 
     world.do(SchemaMissing(world.lookups[0]))
-    assert MOST_OUT + 1 == len(world.lookups)
+    assert Policy().schema_lookups + 1 == len(world.lookups)
 
 
 def test_a_schema_that_nobody_waits_for_any_more_is_not_asked_for_again() -> None:
@@ -126,7 +125,7 @@ def test_a_schema_that_nobody_waits_for_any_more_is_not_asked_for_again() -> Non
 
 
 def test_records_that_wait_for_schemas_leave_room_for_those_of_other_partitions() -> None:
-    world = World(limits=Limits(records=100, brisk_records=40))
+    world = World(policy=Policy(records=100, active_records=40))
     world.assign(1)
     world.fetch([world.record(body(f"r{number}"), 0, schema=f"v{number}") for number in range(60)])
     world.live(0.5)
@@ -148,7 +147,7 @@ def test_a_record_that_could_not_be_unpacked_says_why() -> None:
 
 def test_what_waits_behind_undecidable_records_leaves_the_appetite_to_others() -> None:
     """Each partition's window is full although it holds one record only, and hundreds wait behind it."""
-    world = World(limits=Limits(window=10, records=1000, brisk_records=100))
+    world = World(policy=Policy(window=10, records=1000, active_records=100))
     for partition in range(1, 25):
         world.assign(partition)
         records = [world.record(body("odd"), partition, schema="v9")]
@@ -168,7 +167,7 @@ def test_what_waits_behind_undecidable_records_leaves_the_appetite_to_others() -
 
 
 def test_large_records_that_wait_for_schemas_leave_half_of_the_bytes_to_others() -> None:
-    world = World(limits=Limits(record_bytes=20_000))
+    world = World(policy=Policy(record_bytes=20_000))
     world.assign(1)
     for number in range(30):
         if 1 not in world.paused:
@@ -185,7 +184,7 @@ def test_large_records_that_wait_for_schemas_leave_half_of_the_bytes_to_others()
 
 
 def test_large_records_that_wait_in_blocked_partitions_are_given_back_and_read_again() -> None:
-    world = World(limits=Limits(window=10, record_bytes=100_000))
+    world = World(policy=Policy(window=10, record_bytes=100_000))
     for partition in range(1, 9):
         world.assign(partition)
         world.send(f"odd{partition}", partition=partition, schema="v9")
@@ -197,7 +196,7 @@ def test_large_records_that_wait_in_blocked_partitions_are_given_back_and_read_a
             world.answer()
     world.live(3.0)
     assert 0 < world.core.fetch_budget.records
-    assert 50_000 >= sum(each.waiting_bytes for each in world.core._assignments.values())
+    assert 50_000 >= sum(each.backlog_bytes for each in world.core._partitions.assignments.values())
     world.send("other")
     while world.calls:
         world.answer()
@@ -218,7 +217,7 @@ def test_large_records_that_wait_in_blocked_partitions_are_given_back_and_read_a
 
 
 def test_requests_that_wait_behind_undecidable_ones_count_like_these() -> None:
-    world = World(limits=Limits(records=100, brisk_records=40))
+    world = World(policy=Policy(records=100, active_records=40))
     world.assign(1)
     world.send("odd", {"x": "1"}, partition=1, schema="v9")
     world.fetch([world.record(body(f"r{n}", {"x": str(n)}), 1) for n in range(80)])

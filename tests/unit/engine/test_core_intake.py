@@ -14,11 +14,11 @@ from consumer.engine.events import (
     SchemaUnavailable,
     TransactionResult,
 )
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from schemas.contract import DeadLetterReason
 from tests.unit.engine.world import FIRST, KEY, SECOND, TICK, World, api_key, body, specification
 
-DEADLINE = Limits().request_deadline
+DEADLINE = Policy().request_deadline
 
 
 def test_no_api_key_in_the_database_at_all_is_no_answer() -> None:
@@ -82,7 +82,7 @@ def test_the_intake_stays_open_while_the_database_is_silent_for_less_than_five_s
 
 def test_the_clock_of_a_request_stands_still_while_the_intake_is_closed() -> None:
     """Read before the outage, it still has what was left of its time after it."""
-    world = World(limits=Limits(request_deadline=60.0))
+    world = World(policy=Policy(request_deadline=60.0))
     world.send("patient")
     world.database = False
     world.wait(600.0)
@@ -347,7 +347,7 @@ def test_a_schema_learnt_while_the_database_is_away_decides_nothing_on_the_old_s
 
 
 def test_no_call_starts_while_no_transaction_gets_through_and_no_time_is_lost() -> None:
-    world = World(limits=Limits(request_deadline=60.0))
+    world = World(policy=Policy(request_deadline=60.0))
     world.send("first")
     world.send("waits for a call")
     world.answer()
@@ -371,7 +371,7 @@ def test_no_call_starts_while_no_transaction_gets_through_and_no_time_is_lost() 
 
 def test_nothing_is_shed_while_nothing_can_be_published() -> None:
     """Its Mirakl may be well again, and only our own fault keeps the lane from asking."""
-    world = World(specification(), specification(SECOND), limits=Limits(window=40))
+    world = World(specification(), specification(SECOND), policy=Policy(window=40))
     world.send("other", given=SECOND)
     world.answer()
     world.settle()
@@ -442,7 +442,7 @@ def lack_resources(world: World, seconds: float, client: str | None = None) -> N
 
 
 def test_calls_that_lack_our_own_resources_close_the_intake_and_no_request_grows_old() -> None:
-    world = World(limits=Limits(request_deadline=60.0))
+    world = World(policy=Policy(request_deadline=60.0))
     world.send("patient")
     lack_resources(world, 600.0)
 
@@ -464,7 +464,7 @@ def test_calls_that_lack_our_own_resources_close_the_intake_and_no_request_grows
 
 def test_nothing_is_shed_while_calls_lack_our_own_resources() -> None:
     """The lane waits for us, not for its Mirakl: its requests are not answered 503 for it."""
-    world = World(specification(), specification(SECOND), limits=Limits(window=40, request_deadline=60.0))
+    world = World(specification(), specification(SECOND), policy=Policy(window=40, request_deadline=60.0))
     world.fetch([world.record(body(f"r{n}", given=(FIRST, SECOND)[n % 2])) for n in range(39)])
     lack_resources(world, 30.0, client=FIRST)
     assert all("SYNCHRONIZED" == world.code(request_id) for request_id in world.answered)

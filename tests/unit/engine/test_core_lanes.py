@@ -14,7 +14,7 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.outcome import Failed, Partial, Synchronized
 from consumer.domain.retry import Backoff
 from consumer.engine.dispatch.lanes import Call, Lane
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.status import LaneState
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
@@ -300,8 +300,8 @@ def test_for_any_mixture_bad_requests_are_refused_and_good_ones_synchronized_in_
 ) -> None:
     """While requests keep coming, some in several parts, some of a later SKU, and some calls fail."""
     luck = Random(seed)
-    limits = Limits(request_deadline=3600.0)
-    world = World(specification(concurrent_calls=concurrent, products_per_call=most), limits=limits)
+    limits = Policy(request_deadline=3600.0)
+    world = World(specification(concurrent_calls=concurrent, products_per_call=most), policy=limits)
     wanted: dict[str, dict[str, str]] = {}
     for number in range(120):
         ids = luck.sample(range(200), luck.choice((1, 1, 2, 5)))
@@ -365,7 +365,7 @@ def test_failures_of_calls_that_went_out_together_count_as_one() -> None:
 
 
 def test_the_pauses_between_probes_grow_and_are_bounded() -> None:
-    world = World(limits=Limits(request_deadline=3600.0))
+    world = World(policy=Policy(request_deadline=3600.0))
     world.send("asks")
     starts = [world.now]
     for _ in range(8):
@@ -399,7 +399,7 @@ def test_a_retry_after_of_nothing_is_no_reason_to_hammer() -> None:
 
 
 def test_a_retry_after_of_a_day_is_probed_within_minutes_all_the_same() -> None:
-    world = World(limits=Limits(request_deadline=1000.0))
+    world = World(policy=Policy(request_deadline=1000.0))
     world.send("asks")
     world.fail(retry_after=86_400.0)
     world.live(Backoff().longest_ordered - 1.0)
@@ -455,7 +455,7 @@ def test_a_client_that_was_corrected_is_called_at_once() -> None:
 
 
 def test_calls_per_hour_are_kept_and_a_429_spends_what_is_left() -> None:
-    world = World(specification(calls_per_hour=360, products_per_call=1), limits=Limits(request_deadline=3600.0))
+    world = World(specification(calls_per_hour=360, products_per_call=1), policy=Policy(request_deadline=3600.0))
     one_each(world, 100)
     assert 1 == len(world.calls)
     world.answer()
@@ -541,7 +541,7 @@ def test_a_429_spends_what_is_left_of_the_quota() -> None:
 
 def test_one_client_cannot_take_the_last_quarter_of_the_global_slots() -> None:
     many = specification(concurrent_calls=100, products_per_call=1)
-    world = World(many, specification(SECOND), limits=Limits(calls=8))
+    world = World(many, specification(SECOND), policy=Policy(calls=8))
     world.fetch([world.record(body(f"r{n}", given=FIRST)) for n in range(20)])
     assert 6 == len(world.calls)
     world.send("other", given=SECOND)
@@ -557,7 +557,7 @@ def test_global_slots_go_round_robin_over_all_lanes_that_have_work(lanes: int, c
     """More lanes than slots, and each with more work than it gets slots for: none starves and none gets more."""
     ids = [f"00000000-0000-0000-0000-{n:012d}" for n in range(lanes)]
     specifications = [specification(id_, concurrent_calls=concurrent, products_per_call=1) for id_ in ids]
-    world = World(*specifications, limits=Limits(calls=8))
+    world = World(*specifications, policy=Policy(calls=8))
     rounds = 6
     world.fetch([world.record(body(f"{id_}-{n}", given=id_)) for n in range(2 * rounds) for id_ in ids])
     while len(world.call_log) < rounds * lanes:
@@ -572,7 +572,7 @@ def test_global_slots_go_round_robin_over_all_lanes_that_have_work(lanes: int, c
 def test_a_lane_that_waits_for_a_slot_is_not_asked_at_each_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """With hundreds of lanes in line, that would cost each event a scan of all of them."""
     ids = [f"00000000-0000-0000-0000-{n:012d}" for n in range(100)]
-    world = World(*[specification(id_, products_per_call=1) for id_ in ids], limits=Limits(calls=8))
+    world = World(*[specification(id_, products_per_call=1) for id_ in ids], policy=Policy(calls=8))
     world.fetch([world.record(body(f"{id_}-{n}", given=id_)) for n in range(5) for id_ in ids])
     asked = []
     may_call = Lane.next_call

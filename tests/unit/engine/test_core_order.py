@@ -8,11 +8,11 @@ import pytest
 
 from consumer.domain.calls import Refusal
 from consumer.engine.events import MembershipChanged, SchemaFound, SchemaMissing, SchemaUnavailable, Tick
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.requests import Request
 from tests.unit.engine.world import FIRST, KEY, SECOND, World, api_key, body, specification
 
-DEADLINE = Limits().request_deadline
+DEADLINE = Policy().request_deadline
 STRANGER = b"a key that is not known yet"
 
 
@@ -273,7 +273,7 @@ def _queued(world: World) -> None:
 @pytest.mark.parametrize("prepare", [_unread, _behind, _unconfirmed, _held_up, _suspected, _queued])
 def test_nothing_is_kept_of_an_assignment_that_ended(prepare: Callable[[World], None]) -> None:
     of_other_tests = of_ended_assignments()
-    world = World(specification(products_per_call=4, concurrent_calls=1), limits=replace(Limits(), window=100))
+    world = World(specification(products_per_call=4, concurrent_calls=1), policy=replace(Policy(), window=100))
     prepare(world)
     world.end(0)
     if world.transaction is not None:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from consumer.domain.calls import Refusal
 from consumer.domain.progress import CommitPoint, encode_map
 from consumer.engine.events import Fetched, Revoking, StopRequested, TransactionResult
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from tests.unit.engine.world import SECOND, World, body, specification
 
 ABORTED, UNKNOWN = TransactionResult.ABORTED, TransactionResult.UNKNOWN
@@ -366,7 +366,7 @@ def test_a_stop_with_nothing_to_do_is_over_at_once() -> None:
 
 
 def test_a_full_window_pauses_its_partition_alone_and_resumes_with_hysteresis() -> None:
-    world = World(limits=Limits(window=20))
+    world = World(policy=Policy(window=20))
     world.assign(1)
     world.fetch([world.record(body(f"r{n}")) for n in range(20)])
     world.jump(0.1)
@@ -380,7 +380,7 @@ def test_a_full_window_pauses_its_partition_alone_and_resumes_with_hysteresis() 
 
 
 def test_a_window_that_has_hardly_moved_stays_paused() -> None:
-    world = World(specification(products_per_call=1, concurrent_calls=1), limits=Limits(window=20))
+    world = World(specification(products_per_call=1, concurrent_calls=1), policy=Policy(window=20))
     world.fetch([world.record(body(f"r{n}")) for n in range(20)])
     world.jump(0.1)
     for _ in range(4):
@@ -393,7 +393,7 @@ def test_a_window_that_has_hardly_moved_stays_paused() -> None:
 
 
 def test_bytes_in_flight_are_bounded_headers_and_keys_included() -> None:
-    world = World(limits=Limits(record_bytes=100_000))
+    world = World(policy=Policy(record_bytes=100_000))
     for n in range(20):
         plain = world.record(body(f"r{n}"))
         world.fetch([replace(plain, headers=[*(plain.headers or ()), ("padding", b"x" * 30_000)])])
@@ -403,7 +403,7 @@ def test_bytes_in_flight_are_bounded_headers_and_keys_included() -> None:
 
 
 def test_appetite_counts_what_was_fetched_and_not_taken_in() -> None:
-    world = World(limits=Limits(records=10, brisk_records=10))
+    world = World(policy=Policy(records=10, active_records=10))
     assert 10 == world.core.fetch_budget.records
     world.fetch([world.record(body(f"r{n}")) for n in range(4)])
     assert 6 == world.core.fetch_budget.records
@@ -418,7 +418,7 @@ class Deliveries(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(specification(products_per_call=3), limits=Limits(window=16, records=30))
+        self.world = World(specification(products_per_call=3), policy=Policy(window=16, records=30))
         self.world.assign(1)
         self.log: dict[int, list[bytes]] = {0: [], 1: []}
 

@@ -10,7 +10,6 @@ import pytest
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ClientSpecification, Directory, Products
-from consumer.engine import driver
 from consumer.engine.commands import Commit, Reload, Reread, StartCall
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, now
@@ -24,18 +23,18 @@ from consumer.engine.events import (
     TransactionFinished,
     TransactionResult,
 )
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.ports import SourceTrouble
-from consumer.engine.requests import ReadRange, Record
+from consumer.engine.records import ReadRange, Record
 from tests.unit.engine.world import KEY, JsonDecoder, body, directory, specification
 
 
 class Parts:
     """Everything around a driver, all in one: Mirakl, the stores, the registry, the two Kafka threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy | None = None) -> None:
         self.decoder = JsonDecoder()
-        self.core = Core(self.decoder, Limits())
+        self.core = Core(self.decoder, policy or Policy())
         self.observed: list[tuple[CallOutcome, float, StartCall]] = []
         self.driver = Driver(self.core, self, self, self, lambda *seen: self.observed.append(seen))
         self.driver.connect(self, self)
@@ -156,9 +155,8 @@ def test_a_request_goes_all_the_way_and_a_stop_ends_the_loop() -> None:
     assert 2 == call.requests
 
 
-def test_events_from_other_threads_wake_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "TICK_SECONDS", 60.0)
-    parts = Parts()
+def test_events_from_other_threads_wake_the_loop() -> None:
+    parts = Parts(Policy(tick=60.0))
 
     async def story() -> None:
         parts.assign()

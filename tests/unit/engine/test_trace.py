@@ -10,10 +10,12 @@ import pytest
 from consumer.adapters.event_trace import TraceFile
 from consumer.domain.calls import CallFailure, Refusal
 from consumer.domain.retry import Backoff
+from consumer.engine.clock import Instant
+from consumer.engine.commands import Command
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver
-from consumer.engine.events import SchemaFound, TransactionResult, TransactionTrouble
-from consumer.engine.policy import Limits
+from consumer.engine.events import Event, SchemaFound, Tick, TransactionResult, TransactionTrouble
+from consumer.engine.policy import Policy
 from consumer.engine.trace import EventTrace
 from tests.simulation.replay import ReplayError, replay
 from tests.unit.engine.test_driver import Parts, run, until
@@ -27,13 +29,14 @@ class TracedWorld(World):
         super().__init__(specification(), specification(SECOND, calls_per_hour=60), start=False)
         self.lines: list[str] = []
         backoff = Backoff(jitter=0.1)
-        trace = EventTrace(keep_in(self.lines), self.decoder, json_encodings, self.limits, "salt", backoff)
-        self.core = Core(trace, self.limits, "salt", backoff, trace.precedence)
+        trace = EventTrace(keep_in(self.lines), self.decoder, json_encodings, self.policy, "salt", backoff)
+        self.core = Core(trace, self.policy, "salt", backoff, trace.precedence)
         handle = self.core.handle
 
-        def traced(event: object, at: object) -> None:
-            handle(event, at)  # type: ignore[arg-type]
-            trace.record(event, at, self.core.commands)  # type: ignore[arg-type]
+        def traced(event: Event, at: Instant) -> list[Command]:
+            commands = handle(event, at)
+            trace.record(event, at, commands)
+            return commands
 
         self.core.handle = traced  # type: ignore[method-assign]
 
@@ -114,8 +117,8 @@ def test_a_trace_holds_no_value_no_key_and_no_secret(world: TracedWorld) -> None
 def test_the_service_s_own_loop_can_be_replayed() -> None:
     lines: list[str] = []
     parts = Parts()
-    trace = EventTrace(keep_in(lines), parts.decoder, json_encodings, Limits())
-    core = Core(trace, Limits(), precedence=trace.precedence)
+    trace = EventTrace(keep_in(lines), parts.decoder, json_encodings, Policy())
+    core = Core(trace, Policy(), precedence=trace.precedence)
     parts.driver = Driver(core, parts, parts, parts, record=trace.record)
     parts.driver.connect(parts, parts)
 
@@ -139,11 +142,10 @@ def test_nothing_is_traced_once_no_line_is_kept() -> None:
         kept.append(line)
         return len(kept) < 3
 
-    trace = EventTrace(write, JsonDecoder(), json_encodings, Limits())
+    trace = EventTrace(write, JsonDecoder(), json_encodings, Policy())
     world = TracedWorld()
-    world.core.handle = lambda event, at: trace.record(event, at, [])  # type: ignore[method-assign]
     for _ in range(5):
-        world.wait(0.1)
+        trace.record(Tick(), world.at, [])
 
     assert 3 == len(kept)
 

@@ -40,9 +40,10 @@ from consumer.engine.events import (
     TransactionTrouble,
     Unassigned,
 )
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.ports import NotARequest, SchemaNeeded
-from consumer.engine.requests import ReadRange, Record, Request
+from consumer.engine.records import ReadRange, Record
+from consumer.engine.requests import Request
 from consumer.engine.status import EngineStatus
 from schemas.contract import DeadLetterReason
 
@@ -130,11 +131,13 @@ class World:
     when ``commit`` or ``settle`` is called.
     """
 
-    def __init__(self, *specifications: ClientSpecification, limits: Limits | None = None, start: bool = True) -> None:
+    def __init__(self, *specifications: ClientSpecification, policy: Policy | None = None, start: bool = True) -> None:
         self.decoder = JsonDecoder()
-        self.limits = limits or Limits()
+        self.policy = policy or Policy()
         backoff = Backoff(first=1.0, factor=2.0, ceiling=30.0, jitter=0.0)
-        self.core = Core(self.decoder, self.limits, backoff=backoff, precedence=partial(Precedence, json_encodings))
+        self.core = Core(
+            self.decoder, self.policy, backoff=backoff, precedence=partial(Precedence, json_encodings, self.policy)
+        )
         self.now = 1000.0
         self.directory = directory(*(specifications or (specification(),)))
         self.changed = True
@@ -171,8 +174,10 @@ class World:
 
     def do(self, event: Event) -> None:
         """Let an event happen, and carry out what follows."""
-        self.core.handle(event, self.at)
-        self._carry_out()
+        for command in self.core.handle(event, self.at):
+            self._execute(command)
+        if self._database and self._asked_at is not None:
+            self.confirm(self._asked_at)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, tick by tick."""
@@ -361,14 +366,6 @@ class World:
     def batches(self) -> Iterator[list[str]]:
         """The Mirakl ids of each call ever started."""
         return (list(call.products) for call in self.call_log)
-
-    def _carry_out(self) -> None:
-        while self.core.commands:
-            commands, self.core.commands = self.core.commands, []
-            for command in commands:
-                self._execute(command)
-            if self._database and self._asked_at is not None:
-                self.confirm(self._asked_at)
 
     def _execute(self, command: Command) -> None:  # noqa: C901 - one case for each command
         match command:

@@ -24,7 +24,8 @@ from consumer.domain.progress import Progress
 from consumer.engine.admission.headers import read_headers
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, PublishingTrouble, TransactionFinished, TransactionResult, TransactionTrouble
-from consumer.engine.requests import Assignment, Record, Request
+from consumer.engine.records import Record
+from consumer.engine.requests import Assignment, Request
 from schemas.contract import DeadLetterReason
 
 COMMITTED, ABORTED, UNKNOWN = TransactionResult.COMMITTED, TransactionResult.ABORTED, TransactionResult.UNKNOWN

@@ -8,8 +8,7 @@ import pytest
 from consumer.domain.progress import decode_map
 from consumer.engine.commands import Commit
 from consumer.engine.events import BrokerTrouble, PublishingTrouble, TransactionResult, TransactionTrouble
-from consumer.engine.partitions.outbox import GATHER_SECONDS, LONGEST_RETRY_SECONDS, MOST
-from consumer.engine.policy import Limits
+from consumer.engine.policy import Policy
 from consumer.engine.requests import Request
 from tests.unit.engine.world import KEY, World, body, specification
 
@@ -38,10 +37,10 @@ def test_right_after_a_transaction_outcomes_gather_for_a_moment_and_the_core_say
     world.now += 0.001
     world.send("no", value=b"garbage")
     assert world.transaction is None
-    assert pytest.approx(GATHER_SECONDS, abs=0.01) == (world.core.wake_at(world.at) or 0) - world.now
+    assert pytest.approx(Policy().gather, abs=0.01) == (world.core.wake_at(world.at) or 0) - world.now
 
     world.answer()
-    world.jump(GATHER_SECONDS)
+    world.jump(Policy().gather)
     assert 2 <= sum(outcomes(world))
 
 
@@ -57,8 +56,8 @@ def test_a_whole_lot_of_outcomes_waits_for_nothing() -> None:
 
 
 def test_a_transaction_is_bounded_and_the_rest_follows() -> None:
-    world = World(limits=Limits(records=20_000, brisk_records=20_000))
-    world.fetch([world.record(body(f"r{n}"), key=None) for n in range(MOST + 500)])
+    world = World(policy=Policy(records=20_000, active_records=20_000))
+    world.fetch([world.record(body(f"r{n}"), key=None) for n in range(Policy().transaction_most + 500)])
     world.jump(0.1)
     sizes = []
     while world.transaction:
@@ -66,9 +65,9 @@ def test_a_transaction_is_bounded_and_the_rest_follows() -> None:
         world.commit()
         world.jump(0.1)
 
-    assert MOST + 500 == sum(sizes)
-    assert MOST >= max(sizes)
-    assert MOST + 500 == len(set(world.answered))
+    assert Policy().transaction_most + 500 == sum(sizes)
+    assert Policy().transaction_most >= max(sizes)
+    assert Policy().transaction_most + 500 == len(set(world.answered))
 
 
 def test_one_transaction_takes_the_outcomes_of_all_partitions() -> None:
@@ -152,10 +151,10 @@ def test_no_call_starts_while_results_cannot_be_published_and_none_is_made_again
     assert 0 == world.core.fetch_budget.records
     assert 3 < world.status.publishing_failures["results"]
     assert [] == world.answered
-    assert 600 / LONGEST_RETRY_SECONDS - 10 < len(broker.attempts) < 600 / LONGEST_RETRY_SECONDS + 20
+    assert 600 / Policy().attempt_pause_most - 10 < len(broker.attempts) < 600 / Policy().attempt_pause_most + 20
 
     broker.refuses = lambda _: False
-    broker.live(LONGEST_RETRY_SECONDS + 1.0)
+    broker.live(Policy().attempt_pause_most + 1.0)
     while world.calls:
         world.answer()
         broker.live(0.1)
@@ -278,7 +277,7 @@ def test_a_refused_dead_letter_topic_keeps_no_result_from_being_published() -> N
     assert 0 == world.status.publishing_failures["results"]
 
     broker.refuses = lambda _: False
-    broker.live(LONGEST_RETRY_SECONDS + 2.0)
+    broker.live(Policy().attempt_pause_most + 2.0)
     assert 20 == len(world.dead)
     assert not world.status.troubles
 
@@ -297,12 +296,12 @@ def test_one_record_that_a_broker_refuses_holds_up_no_other(poison: int, partiti
     assert 1 == world.status.in_flight_records
 
     world.send("new", value=b"garbage")
-    broker.live(3 * LONGEST_RETRY_SECONDS)
+    broker.live(3 * Policy().attempt_pause_most)
     assert 64 == len(world.dead)
 
 
 def test_a_map_that_the_brokers_refuse_is_cut_short_and_the_base_is_committed_all_the_same() -> None:
-    world = World(specification(products_per_call=1), limits=Limits(records=20_000, brisk_records=20_000))
+    world = World(specification(products_per_call=1), policy=Policy(records=20_000, active_records=20_000))
     limit = 200
     world.send("slow")
     random = Random(7)

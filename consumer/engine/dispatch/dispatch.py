@@ -1,0 +1,305 @@
+"""Lanes and calls: where requests wait, when calls start, what their ends mean, when a request is given up."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
+from consumer.domain.model import ClientSpecification
+from consumer.domain.outcome import ResyncError, Synchronized
+from consumer.domain.retry import Backoff
+from consumer.engine.admission.decisions import millis
+from consumer.engine.clock import Instant, PausableClock
+from consumer.engine.commands import Command, StartCall
+from consumer.engine.dispatch.back_pressure import BackPressure
+from consumer.engine.dispatch.lanes import Call, Lane
+from consumer.engine.dispatch.shedding import blocking_budget, blocking_window
+from consumer.engine.dispatch.slots import RoundRobin
+from consumer.engine.dispatch.verdicts import GiveUp, given_up, refused, sum_up
+from consumer.engine.events import CallFinished
+from consumer.engine.policy import Policy
+from consumer.engine.requests import Assignment, Part, Request
+from consumer.engine.status import LaneState, LaneStatus
+
+
+class Returned(NamedTuple):
+    """A call that came back."""
+
+    lane: Lane
+    parts: Sequence[Part]
+    first_answer: bool
+    """It is the first call of its lane that Mirakl has answered."""
+
+
+class Dispatch:
+    """All lanes, and the calls in flight."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        commands: list[Command],
+        clock: PausableClock,
+        back_pressure: BackPressure,
+        backoff: Backoff,
+        salt: str,
+    ) -> None:
+        self._policy = policy
+        self._call_margin = policy.call_margin
+        self._commands = commands
+        self._clock = clock
+        self._back_pressure = back_pressure
+        self._backoff = backoff
+        self._salt = salt
+        self.lanes: dict[str, Lane] = {}
+        self.call_lanes: dict[int, Lane] = {}
+        """Call number -> lane, for the calls in flight."""
+        self._call_number = 0
+        self._turns = RoundRobin(policy)
+        self._disordered: set[Lane] = set()
+        """Lanes that got requests of other lanes."""
+        self._own_trouble: tuple[str, float] | None = None
+        """What of our own a call lacked, with the remedy, and when last (monotonic seconds)."""
+
+    # -- lanes -----------------------------------------------------------------------------------------
+
+    def lane(self, specification: ClientSpecification, at: Instant) -> Lane:
+        """Return the lane of a client specification."""
+        lane = self.lanes.get(specification.id)
+        if lane is None:
+            lane = Lane(specification, at.mono, self._policy, self._backoff, self._salt)
+            self.lanes[specification.id] = lane
+        return lane
+
+    def enqueue(self, request: Request, lane: Lane, at: Instant) -> None:
+        """Give a request to its lane, or give it up if the lane cannot call before its deadline."""
+        part = request.route(lane.specification.id)
+        health = lane.health
+        if self._is_too_late(request, health.can_call_at(at.mono), at):
+            self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
+            return
+        if lane.idle:
+            self._back_pressure.begins(lane, at.mono)
+        lane.queue.append(part)
+        if request.rerouted:
+            self._disordered.add(lane)
+        self._back_pressure.enqueued(lane, request)
+        self._turns.add(lane)
+
+    def update_lane(self, id_: str, specification: ClientSpecification, at: Instant) -> None:
+        """Take a newer row of the directory."""
+        lane = self.lanes[id_]
+        lane.update(specification, at.mono)
+        self._turns.add(lane)
+
+    def remove_lane(self, id_: str, assignments: Iterable[Assignment]) -> None:
+        """Forget an idle lane whose client specification no longer exists."""
+        del self.lanes[id_]
+        for assignment in assignments:
+            assignment.forget_lane(id_)
+
+    def restore_order(self) -> None:
+        """Sort lanes where requests that came from other lanes stand behind newer ones of their partition."""
+        for lane in self._disordered:
+            lane.restore_order()
+        self._disordered.clear()
+
+    def forget_discarded(self) -> None:
+        """Let go of the requests of ended assignments."""
+        for lane in self.lanes.values():
+            lane.drop_unsendable()
+
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def start_calls(self, at: Instant) -> None:
+        """Start one call per turn as long as slots are free; a lane that gets none keeps its place in the round."""
+        while (lane := self._turns.next(len(self.call_lanes))) is not None:
+            call = lane.next_call(self._call_number + 1, at.mono)
+            if call is not None:
+                self._start(lane, call)
+                self._turns.add(lane)
+
+    def call_finished(self, event: CallFinished, at: Instant) -> Returned:
+        """Take the end of a call."""
+        outcome = event.outcome
+        lane = self.call_lanes.pop(event.call_id)
+        call = lane.call_returned(event.call_id, at.mono)
+        self._turns.call_ended(lane)
+        for part in call.parts:
+            part.in_flight = False
+            part.request.calls_in_flight -= 1
+        if isinstance(outcome, CallFailure):
+            if outcome.ours is not None:
+                self._own_trouble = outcome.ours, at.mono
+            lane.failed(call, outcome, at.mono)
+            self._give_up_late(lane, at)
+            return Returned(lane, call.parts, first_answer=False)
+        first = lane.health.unheard
+        lane.health.answered(call.started_at, at.mono)
+        self._answer(lane, call, outcome, at)
+        return Returned(lane, call.parts, first)
+
+    def give_up_returned(self, parts: Iterable[Part], at: Instant) -> None:
+        """Give up parts that came back from a call and would need another one that cannot start in time."""
+        for part in parts:
+            request = part.request
+            if request.open and not part.final and self._is_too_late(request, at.mono, at):
+                self.give_up(request, GiveUp.DEADLINE, at, wait=True)
+
+    def lacking(self, at: Instant) -> str | None:
+        """Return what of our own a call has lacked of late, with the remedy."""
+        if self._own_trouble is None or at.mono - self._own_trouble[1] >= self._policy.call_trouble:
+            return None
+        return self._own_trouble[0]
+
+    def _start(self, lane: Lane, call: Call) -> None:
+        self._call_number = call.call_id
+        self.call_lanes[call.call_id] = lane
+        for part in call.parts:
+            part.in_flight = True
+            part.request.calls_in_flight += 1
+        self._commands.append(StartCall(call.call_id, lane.specification, call.products, len(call.parts)))
+
+    def _answer(self, lane: Lane, call: Call, outcome: Receipt | Refusal | Unacknowledged, at: Instant) -> None:
+        if isinstance(outcome, Receipt):
+            lane.accepted(call)
+            self._accept(lane, call, outcome, at)
+            return
+        if isinstance(outcome, Refusal) and outcome.blames_entries:
+            if lane.refused(call, too_large=outcome.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+                return
+        else:
+            lane.rejected(call)
+        problem = refused(outcome)
+        for part in call.parts:
+            self.fail(part, problem, at)
+
+    def _accept(self, lane: Lane, call: Call, receipt: Receipt, at: Instant) -> None:
+        shared = Synchronized(lane.specification.id, (receipt.tracking_id,), millis(at))
+        for part in call.parts:
+            request = part.request
+            if not request.open:
+                continue
+            if len(request.parts) == 1:
+                request.decide(shared)
+            else:
+                part.receipt = (call.call_id, receipt.tracking_id)
+                self._decide_if_final(request, at)
+
+    def fail(self, part: Part, error: ResyncError, at: Instant) -> None:
+        """Note that a part is finally not accepted."""
+        part.error = error
+        if part.request.open:
+            self._decide_if_final(part.request, at)
+
+    def _decide_if_final(self, request: Request, at: Instant) -> None:
+        parts = request.parts
+        if all(each.final for each in parts):
+            request.decide(sum_up(request, parts, at))
+
+    # -- giving up -------------------------------------------------------------------------------------
+
+    def give_up(self, request: Request, reason: GiveUp, at: Instant, *, wait: bool = False) -> None:
+        """Do no more for a request: answer it as it stands, accepted in part, perhaps accepted, or not.
+
+        ``wait``: the answer waits for its calls in flight; only those of its parts that need another call are given up.
+        """
+        lane = self.lanes.get(request.lane or "")
+        trouble = lane.health.trouble if lane is not None else None
+        for part in request.parts:
+            if not part.final and not (wait and part.in_flight):
+                part.error = given_up(part, reason, trouble)
+        self._decide_if_final(request, at)
+
+    def give_up_overdue(self, assignments: Iterable[Assignment], at: Instant) -> None:
+        """Give up requests for which no call can start any more, and those whose calls take too long."""
+        clock = self._clock.read(at.mono)
+        for assignment in assignments:
+            for request in assignment.open.values():
+                left = request.deadline - clock
+                if left > self._call_margin:
+                    if request.restarted:
+                        continue
+                    break
+                if request.open and request.lane is not None:
+                    wait = left > self._policy.answer_margin
+                    self.give_up(request, GiveUp.DEADLINE, at, wait=wait)
+
+    def check_lanes(self, at: Instant) -> None:
+        """Give up what has become too late for lanes that cannot call, and have all others try."""
+        for lane in self.lanes.values():
+            lane.drop_unsendable_head()
+            if not lane.idle:
+                self._turns.add(lane)
+                health = lane.health
+                if any(self._is_too_late(part.request, health.can_call_at(at.mono), at) for part in lane.heads()):
+                    self._give_up_late(lane, at)
+
+    def shed(self, assignments: Collection[Assignment], at: Instant) -> None:
+        """Give up requests of lanes that cannot call where they hold up others.
+
+        Not while the intake is closed by a problem of ours: those lanes hold up nobody then.
+        """
+        if self._clock.troubles:
+            return
+        policy, pressure = self._policy, self._back_pressure
+        busy = [lane for lane in self.lanes.values() if not lane.idle]
+        cannot_call = {
+            lane.specification.id: lane.health.stalled(at.mono)
+            for lane in busy
+            if lane.health.state(at.mono) is not LaneState.HEALTHY
+        }
+        if not cannot_call:
+            return
+        for assignment in assignments:
+            for request in blocking_window(assignment, cannot_call, policy, at.mono):
+                self.give_up(request, GiveUp.HOLDS_UP_OTHERS, at)
+        others_busy = len(cannot_call) < len(busy)
+        in_flight = pressure.records, pressure.bytes
+        for request in blocking_budget(assignments, cannot_call, policy, in_flight, at.mono, others_busy=others_busy):
+            self.give_up(request, GiveUp.HOLDS_UP_OTHERS, at)
+
+    def _give_up_late(self, lane: Lane, at: Instant) -> None:
+        """Answer at once what is too late for a lane that cannot call until a known time."""
+        can_call_at = lane.health.can_call_at(at.mono)
+        for part in lane.queued():
+            request = part.request
+            if request.open and not request.calls_in_flight and self._is_too_late(request, can_call_at, at):
+                self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
+
+    def _is_too_late(self, request: Request, can_call_at: float, at: Instant) -> bool:
+        left = request.deadline - self._clock.read(at.mono) - self._call_margin
+        return can_call_at - at.mono > left
+
+    # -- questions -------------------------------------------------------------------------------------
+
+    def awaits(self, assignment: Assignment, at: Instant) -> bool:
+        """Return whether requests of an assignment that is given up are in a call that is worth waiting for."""
+        return any(
+            part.request.assignment is assignment
+            for lane in self.lanes.values()
+            for call in lane.calls.values()
+            if lane.health.is_due(call.started_at, assignment.drain_until, at.mono) or assignment.ends_for_good
+            for part in call.parts
+        )
+
+    def can_start_calls(self, at: Instant) -> bool:
+        """Return whether a lane that can call has requests queued."""
+        return any(lane.depth and lane.health.state(at.mono) is LaneState.HEALTHY for lane in self.lanes.values())
+
+    def wake_at(self, at: Instant) -> Iterator[float | None]:
+        """Yield, for each lane, when a call may become possible that is not possible now."""
+        return (lane.wake_at(at.mono) for lane in self.lanes.values() if not lane.idle)
+
+    def statuses(self, at: Instant) -> tuple[LaneStatus, ...]:
+        """Return the lanes as health and metrics show them."""
+        return tuple(
+            LaneStatus(
+                id_,
+                lane.specification.tenant,
+                lane.depth,
+                len(lane.calls),
+                lane.health.state(at.mono),
+                lane.health.sick_until,
+            )
+            for id_, lane in self.lanes.items()
+        )

@@ -1,0 +1,41 @@
+"""Records of the requests topic as Kafka delivered them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """One record of the requests topic."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since the epoch by the clock of the producer or broker; negative: none."""
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: Sequence[tuple[str, bytes | None]] | None = field(repr=False)  # the requester's API key is among them
+    """``None`` where the names are not UTF-8."""
+    problem: str | None = None
+    """Why nothing of it could be read, not even key and value."""
+    size: int = field(init=False)
+    """Bytes of key, value and headers; header names count as characters."""
+
+    def __post_init__(self) -> None:
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers or ():
+            size += len(name) + len(value or b"")
+        self.size = size
+
+
+class ReadRange(NamedTuple):
+    """What was read of a partition without interruption, for one assignment.
+
+    All records of the log from ``begin`` to before ``end`` were delivered, in order: what is missing between them
+    are gaps of the log. ``begin`` is where the reader was told to read from, or the end of the range before.
+    """
+
+    epoch: int
+    begin: int
+    end: int
