@@ -65,7 +65,8 @@ def test_a_partition_that_is_not_fetched_refuses_to_seek_and_goes_on_once_it_is_
 ) -> None:
     send(kafka_bootstrap, topics, 10)
     cut = [TopicPartition(topics.requests, PARTITION, 5)]
-    for future in AdminClient({"bootstrap.servers": kafka_bootstrap}).delete_records(cut).values():
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})  # named: the answers end with it
+    for future in admin.delete_records(cut).values():
         future.result(30)
     with reading(kafka_bootstrap, topics, 1) as consumer:
         partitions = TopicConsumer(consumer, topics.requests)
