@@ -1,4 +1,4 @@
-"""What a run needs of Kafka, tried: addresses, rights, a transaction that writes nothing, the bounds of the brokers."""
+"""Trials of what a run needs of Kafka: addresses, rights, a transaction that writes nothing, limits of the brokers."""
 
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ from consumer.adapters.kafka.remedies import Named, remedy
 from schemas.settings import Settings, TopicSettings
 
 CONNECT_SECONDS = 3.0
-"""For one connection to an advertised address."""
+"""One connection to an advertised address."""
 ANSWER_SECONDS = 5.0
-"""For one question to a broker that can be reached."""
+"""One query to a broker that can be reached."""
 TRANSACTION_SECONDS = 10.0
-"""For the beginning of a transaction: a cluster that never had one creates its log first."""
+"""The beginning of a transaction: a cluster that never had one creates its log first."""
 METADATA_CHARACTERS = 4_095
-"""What ``offset.metadata.max.bytes`` has to take for any progress map, with room."""
+"""Least ``offset.metadata.max.bytes`` for any progress map."""
 _NO_COORDINATOR = frozenset(
     {
         KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -42,7 +42,7 @@ _READY = "The brokers agree."
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a broker says that it can be reached, and what came of trying."""
+    """Advertised address of a broker, and the result of connecting to it."""
 
     broker: int
     host: str
@@ -54,7 +54,7 @@ class Address:
 
 
 def try_addresses(metadata: ClusterMetadata) -> list[Address]:
-    """Connect to each broker where it says that it is: clients of Kafka use these addresses, not the bootstrap ones."""
+    """Connect to each broker at its advertised address, which Kafka clients use instead of the bootstrap one."""
     brokers = sorted(metadata.brokers.values(), key=lambda each: int(each.id))
     with ThreadPoolExecutor(max(1, min(16, len(brokers)))) as pool:
         return list(pool.map(_try, brokers))
@@ -69,7 +69,7 @@ def _try(broker: Any) -> Address:  # noqa: ANN401 - the binding's BrokerMetadata
 
 
 def check_addresses(addresses: Sequence[Address]) -> Iterator[Finding]:
-    """Judge them; one that does not answer fails."""
+    """Return the findings about addresses; one that does not answer fails."""
     for address in addresses:
         where = f"{address.host}:{address.port}"
         if address.problem is None:
@@ -89,7 +89,7 @@ def check_addresses(addresses: Sequence[Address]) -> Iterator[Finding]:
 
 
 def check_rights(admin: AdminClient, topics: TopicSettings, group: str) -> Iterator[Finding]:
-    """Ask what this user may do with the topics and the group."""
+    """Return the findings about this user's rights on the topics and the group."""
     yield from _check_topic_rights(admin, topics)
     yield from _check_group(admin, group)
 
@@ -106,7 +106,7 @@ def _check_topic_rights(admin: AdminClient, topics: TopicSettings) -> Iterator[F
     for name, future in futures.items():
         try:
             allowed = future.result().authorized_operations
-        except KafkaException:  # missing, or hidden: what is said of the topic itself says so
+        except KafkaException:  # missing or hidden, which the finding about the topic itself says
             continue
         right = needed[name]
         if allowed and not {right, AclOperation.ALL} & set(allowed):
@@ -150,7 +150,11 @@ def _missing(subject: str, right: str, resource: str) -> Finding:
 
 
 def check_transaction(settings: Settings, properties: Mapping[str, Any]) -> Finding:
-    """Begin a transaction under an id of its own, and write nothing; ``properties``: the service's producer's."""
+    """Begin a transaction under an id of its own and write nothing; ``properties``: those of the service's producer.
+
+    The replica's own id is not tried where it has one: that would fence a replica that runs. So a user who may use
+    that id only, by a literal grant, gets a warning.
+    """
     group = settings.kafka.group_id
     named = Named(settings.topics.requests, group, f"{group}-doctor")
     subject = "transactions"
@@ -160,6 +164,15 @@ def check_transaction(settings: Settings, properties: Mapping[str, Any]) -> Find
         producer.begin_transaction()
         producer.abort_transaction(ANSWER_SECONDS)
     except KafkaException as problem:
+        instance = settings.kafka.group_instance_id
+        if problem.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED and instance is not None:
+            return Finding(
+                Level.WARN,
+                subject,
+                f"None was tried, since this user may not use the transactional id {named.transactional_id}.",
+                f"Make sure that it may WRITE and DESCRIBE the transactional id {group}-{instance}, or all with the "
+                f"prefix {group}-.",
+            )
         whole = remedy(problem.args[0], named)
         what, _, advice = whole.partition(". ")
         return Finding(Level.FAIL, subject, f"{what}.", advice)
@@ -170,7 +183,7 @@ def check_transaction(settings: Settings, properties: Mapping[str, Any]) -> Find
 
 
 def check_bounds(admin: AdminClient, brokers: Iterable[int], times: Times, *, exactly_once: bool) -> Iterator[Finding]:
-    """Compare the brokers' own settings with what the service needs."""
+    """Return the findings about the brokers' own settings."""
     known = sorted(brokers)
     resources = [ConfigResource(ResourceType.BROKER, str(broker)) for broker in known]
     configs = {}

@@ -9,9 +9,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka import trial
 from consumer.adapters.kafka.properties import Times
 from consumer.adapters.kafka.refusals import refusal
-from consumer.adapters.kafka.trial import check_addresses, check_bounds, try_addresses
+from consumer.adapters.kafka.trial import check_addresses, check_bounds, check_transaction, try_addresses
 from consumer.adapters.transports import check_base_urls, check_settings
 from schemas.settings import load
 
@@ -146,3 +147,31 @@ def test_what_travels_in_plain_text_is_warned_of(environ: dict[str, str], warned
 def test_a_mirakl_over_http_is_warned_of_once() -> None:
     (found,) = check_base_urls(["http://mirakl.test/a", "http://mirakl.test/a", "https://other.test"])
     assert "mirakl.test" in found.message
+
+
+class RefusedProducer:
+    """Of a user who may not use a transactional id."""
+
+    def __init__(self, _properties: object) -> None: ...
+
+    def init_transactions(self, _timeout: float) -> None:
+        raise KafkaException(KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
+
+
+@pytest.mark.parametrize(
+    ("instance", "level", "granted"),
+    [
+        ({}, Level.FAIL, "the prefix group-."),
+        ({"RESYNC_KAFKA__GROUP_INSTANCE_ID": "a"}, Level.WARN, "the transactional id group-a,"),
+    ],
+    ids=["ids are new at each start", "one id is enough"],
+)
+def test_transactional_ids_may_be_granted_literally_where_they_are_stable(
+    monkeypatch: pytest.MonkeyPatch, instance: dict[str, str], level: Level, granted: str
+) -> None:
+    monkeypatch.setattr(trial, "Producer", RefusedProducer)
+    finding = check_transaction(load({"RESYNC_KAFKA__GROUP_ID": "group", **instance}), {})
+
+    assert level is finding.level
+    assert granted in finding.remedy
+    assert "group-doctor" in finding.message
