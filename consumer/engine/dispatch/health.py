@@ -100,9 +100,14 @@ class LaneHealth:
         return self.silent(now) > self._longer_than_usual(self._policy.hesitation)
 
     def is_due(self, started_at: float, end: float, now: float) -> bool:
-        """Return whether the answer of a call in flight is likely to come before ``end`` (monotonic seconds)."""
+        """Return whether the answer of a call in flight is likely to come before ``end`` (monotonic seconds).
+
+        If there is no end, only a Mirakl that is known to be unavailable is not waited for.
+        """
+        if self.state(now) in (LaneState.SICK, LaneState.STALLED):
+            return False
         expected = started_at + (self.typical or 0.0)
-        return max(now, expected) <= end and self.state(now) is LaneState.HEALTHY and not self.hesitates(now)
+        return end == float("inf") or (max(now, expected) <= end and not self.hesitates(now))
 
     def silent(self, now: float) -> float:
         """Return for how many seconds calls have been in flight without one coming back."""

@@ -274,8 +274,11 @@ def test_a_log_that_is_gone_is_left_only_with_every_answer() -> None:
 
 def test_a_stop_does_not_wait_for_a_client_that_hangs() -> None:
     world = World(specification(concurrent_calls=1))
+    world.send("answered")
+    world.answer()
+    world.settle()
     world.send("hangs")
-    world.wait(2.0)
+    world.wait(6.0)
     world.do(StopRequested())
 
     assert world.stopped
