@@ -6,12 +6,12 @@ there, what can be had must be had.
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support import kafka, postgres, registry
+from tests.support import alertmanager, kafka, postgres, registry
 from tests.support.parts import Part, PartMissing, docker_runs
 from tests.support.secured_kafka import SecuredKafka
 from tests.support.topics import Topics, create_topics, delete_topics
@@ -19,6 +19,7 @@ from tests.support.topics import Topics, create_topics, delete_topics
 ON_REAL_PARTS = ("tests/chaos/", "tests/contract/", "tests/integration/")
 
 PARTS = {
+    "alertmanager_program": "alertmanager",
     "docker_engine": "docker",
     "kafka_bootstrap": "kafka",
     "own_kafka": "kafka",
@@ -106,6 +107,15 @@ def own_registry() -> Iterator[registry.RegistryProcess]:
 
 
 @pytest.fixture(scope="session")
+def alertmanager_program() -> str:
+    """The path of a real Alertmanager, of which tests start their own."""
+    try:
+        return alertmanager.program()
+    except PartMissing as missing:
+        _cannot_run(missing)
+
+
+@pytest.fixture(scope="session")
 def docker_engine() -> None:
     """A Docker engine that answers."""
     if not docker_runs():
@@ -116,9 +126,7 @@ def _running(make: Callable[[], AnyPart]) -> Iterator[AnyPart]:
     try:
         part = make()
     except PartMissing as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+        _cannot_run(missing)
     try:
         part.start()
         yield part
@@ -139,6 +147,12 @@ class _RealPartsOnOneWorker(LoadScopeScheduling):  # type: ignore[misc]  # untyp
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     """Deal the tests out to the workers."""
     return _RealPartsOnOneWorker(config, log)
+
+
+def _cannot_run(missing: PartMissing) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(str(missing))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,22 +16,22 @@ from tests.support.parts import PartMissing, free_port, wait_until
 from tests.support.process import ChildProcess
 
 
-def _program(*names: str) -> str:
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    raise PartMissing("Alertmanager: the program is missing. Install the package prometheus-alertmanager")
-
-
-class Alertmanager:
-    """One Alertmanager with ``configuration`` (YAML). With ``peer`` it forms a cluster with that one.
+def program() -> str:
+    """Return the path of the program, which Debian names otherwise than everybody else; ``amtool`` lies beside it.
 
     Raises :class:`PartMissing`.
     """
+    found = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
+    if found is None or shutil.which("amtool") is None:
+        raise PartMissing("Alertmanager: the program is missing. Install the package prometheus-alertmanager")
+    return found
+
+
+class Alertmanager:
+    """One Alertmanager with ``configuration`` (YAML). With ``peer`` it forms a cluster with that one."""
 
     def __init__(self, configuration: str, peer: "Alertmanager | None" = None) -> None:
-        program = _program("alertmanager", "prometheus-alertmanager")
-        self._amtool = _program("amtool")
+        self._amtool = shutil.which("amtool") or "amtool"
         self._folder = Path(tempfile.mkdtemp(prefix="alertmanager-"))
         self._configuration = self._folder / "alertmanager.yml"
         self._configuration.write_text(configuration)
@@ -39,7 +39,7 @@ class Alertmanager:
         self.url = f"http://127.0.0.1:{self.port}"
         self._process = ChildProcess(
             [
-                program,
+                program(),
                 f"--config.file={self._configuration}",
                 f"--storage.path={self._folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
