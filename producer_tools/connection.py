@@ -10,7 +10,7 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata, TopicMetadata  # type: ignore[attr-defined]  # public, yet not marked
 
-from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
+from producer_tools.errors import MisconfiguredError, MissingTopicError, ResyncToolError, UnreachableError
 from schemas.settings import KafkaSettings
 
 CONNECT_SECONDS = 10.0
@@ -81,10 +81,12 @@ Answer = TypeVar("Answer")
 class Connection:
     """What is known of the way to the brokers: the settings, and the last trouble that librdkafka reported."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, log: logging.Logger = kafka_log) -> None:
+        """``log`` gets librdkafka's own lines."""
         if not settings.bootstrap_servers:
             raise MisconfiguredError("RESYNC_KAFKA__BOOTSTRAP_SERVERS is not set: name the brokers, host:port.")
         self._settings = settings
+        self._log = log
         self._trouble: KafkaError | None = None
         self.all_down_at = 0.0
         """When a handle last reported that it has lost all brokers, monotonic; 0: never."""
@@ -209,7 +211,7 @@ class Connection:
             what = f"topic {topic}" if topic else "the cluster"
             return MisconfiguredError(f"Kafka does not allow us to use {what} ({said}). Ask for the permission (ACL).")
         if code in _NO_TOPIC:
-            return MisconfiguredError(
+            return MissingTopicError(
                 f"There is no topic {topic}. Make it with `mirakl-resync-consumer topics ensure`, "
                 "or correct the names in RESYNC_TOPICS__REQUESTS, __RESULTS and __DEAD_LETTERS."
             )
@@ -232,7 +234,7 @@ class Connection:
             "error_cb": self._note,
         }
         try:
-            return kind(own | dict(properties), logger=kafka_log)
+            return kind(own | dict(properties), logger=self._log)
         except KafkaException as exception:
             raise self.explain(exception.args[0]) from exception
 

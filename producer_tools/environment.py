@@ -9,6 +9,7 @@ from schemas.settings import Edge, Settings, SettingsError, load
 
 READING: Final[tuple[Edge, ...]] = ("kafka", "topics", "schema_registry")
 SENDING: Final[tuple[Edge, ...]] = (*READING, "max_products_per_request", "max_request_bytes", "api_key")
+SERVING: Final[tuple[Edge, ...]] = (*SENDING, "request_deadline", "shutdown_timeout", "admin", "gateway", "log")
 BROKERS: Final = "RESYNC_KAFKA__BOOTSTRAP_SERVERS"
 
 

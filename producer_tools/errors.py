@@ -5,6 +5,7 @@
     ResyncToolError
     ├── InvalidRequest         what was to be sent is wrong; every mistake with its place
     ├── MisconfiguredError     a setting, a topic, a schema or a permission has to be put right first
+    │   └── MissingTopicError  a topic
     ├── UnreachableError       the broker or the registry does not answer; the same later may work
     └── NotAcknowledgedError   the broker did not confirm a record: taken in or not, nobody knows
 
@@ -52,6 +53,10 @@ class InvalidRequest(ResyncToolError, ValueError):  # noqa: N818  reads as what 
 
 class MisconfiguredError(ResyncToolError):
     """Asking again changes nothing before somebody changes a setting, a topic, a schema or a permission."""
+
+
+class MissingTopicError(MisconfiguredError):
+    """A topic does not exist."""
 
 
 class UnreachableError(ResyncToolError, ConnectionError):

@@ -11,6 +11,7 @@ from producer_tools.cli.alerts import alerts
 from producer_tools.cli.demo import demo
 from producer_tools.cli.dlq import dlq
 from producer_tools.cli.exit_codes import ExitCode, guarded
+from producer_tools.cli.gateway import gateway
 from producer_tools.cli.results import results
 from producer_tools.cli.send import send
 
@@ -66,7 +67,7 @@ def completion(shell: str) -> None:
         click.echo(script(cli, {}, PROGRAM, _COMPLETE_VARIABLE).source())
 
 
-for command in (send, results, dlq, alerts, demo):
+for command in (send, results, dlq, gateway, alerts, demo):
     cli.add_command(command)
 
 

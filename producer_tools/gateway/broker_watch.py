@@ -110,10 +110,8 @@ class BrokerWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, after the question that is under way. Idempotent, also before the start."""
+        """Let the thread end, after the question that is under way; does not wait."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def probe(self) -> None:
         """Ask once. Raises ``KafkaException`` or ``TimeoutError`` where a leader does not answer."""

@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from producer_tools.errors import ResyncToolError
+from producer_tools.errors import InvalidRequest, ResyncToolError
 from producer_tools.gateway.api_keys import ApiKeys
 from producer_tools.gateway.bodies import Bodies
 from producer_tools.gateway.known_results import KnownResults, ResultRecord
@@ -170,6 +170,8 @@ class Calls:
         ending = await self.room.wait(exchange, until - time.monotonic(), request.receive)
         if isinstance(ending, ResultRecord):
             return await self._respond(ending, preferred, until)
+        if ending is Ending.REFUSED:
+            raise ProblemError(self._writer.too_large())
         if ending is Ending.HUNG_UP:
             return Response(status_code=HUNG_UP_STATUS, headers={REQUEST_ID_HEADER: exchange.request_id})
         if preferred.respond_async:
@@ -178,6 +180,8 @@ class Calls:
 
     def _accepted_or_pending(self, exchange: Exchange, preferred: Preferences) -> Response:
         """202 for what is certainly on the topic, else 504."""
+        if exchange.is_lost and isinstance(exchange.acknowledged.exception(), InvalidRequest):
+            raise ProblemError(self._writer.too_large())
         if not exchange.acknowledged.done() or exchange.is_lost:
             raise _pending(exchange.request_id)
         headers = {"Location": location(exchange.request_id), "Retry-After": str(self._policy.poll_again_seconds)}

@@ -35,6 +35,8 @@ class GatewayPolicy:
     """``Retry-After`` of 429 and 503: brokers elect leaders, and calls end, within a few seconds."""
     poll_again_seconds: int = 2
     """``Retry-After`` of a pending request."""
+    keep_alive_seconds: int = 65
+    """An idle connection stays open a little longer than at the usual load balancer (60 s), which closes it first."""
     probe_seconds: float = 1.0
     """Between two questions to the brokers for the ends of both topics."""
     probe_timeout_seconds: float = 2.0

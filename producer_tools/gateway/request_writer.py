@@ -11,7 +11,6 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -70,6 +69,8 @@ class RequestWriter:
         self._encoder = encoder
         self._max_request_bytes = max_request_bytes
         self._unavailable = unavailable
+        self.counts = {"acknowledged": 0, "unknown": 0, "refused": 0}
+        """Outcome -> requests; "refused": nothing was handed over."""
 
     async def publish(self, request: ProductResyncRequested, headers: Headers) -> Publication:
         """Write a request, and wait for the brokers' acknowledgement (15 s at most).
@@ -84,7 +85,7 @@ class RequestWriter:
         try:
             await asyncio.shield(acknowledged)
         except InvalidRequest:  # larger than the topic takes: the brokers have refused it for good
-            return Publication(Written.NOT_WRITTEN, self._too_large())
+            return Publication(Written.NOT_WRITTEN, self.too_large())
         except ResyncToolError:
             return Publication(Written.UNKNOWN, Problem.of_gateway(GatewayCode.RESULT_PENDING))
         return Publication(Written.ACKNOWLEDGED)
@@ -94,33 +95,36 @@ class RequestWriter:
 
         Raises ``NotWrittenError`` before that. The future ends with the acknowledgement or a ``ResyncToolError``.
         """
+        try:
+            acknowledged = self._hand_over(request, headers)
+        except NotWrittenError:
+            self.counts["refused"] += 1
+            raise
+        acknowledged.add_done_callback(self._count)
+        return acknowledged
+
+    def _hand_over(self, request: ProductResyncRequested, headers: Headers) -> "asyncio.Future[Acknowledgement]":
         problem = self._unavailable()
         if problem is not None:
             raise NotWrittenError(problem)
         value = self._encoder.encode(request.to_record())
         if len(value) > self._max_request_bytes:
-            raise NotWrittenError(self._too_large())
+            raise NotWrittenError(self.too_large())
         try:
             future = self._sender.offer(OutgoingRecord(value, request_key(request), headers))
         except InvalidRequest:
-            raise NotWrittenError(self._too_large()) from None
+            raise NotWrittenError(self.too_large()) from None
         except ResyncToolError:
             raise NotWrittenError(Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE)) from None
         if future is None:
             raise NotWrittenError(Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE))
-        return _on_this_loop(future)
+        return asyncio.wrap_future(future)
 
-    def _too_large(self) -> Problem:
+    def _count(self, acknowledged: "asyncio.Future[Acknowledgement]") -> None:
+        """Also marks an error as seen: not every caller waits long enough to see it."""
+        lost = acknowledged.cancelled() or acknowledged.exception() is not None
+        self.counts["unknown" if lost else "acknowledged"] += 1
+
+    def too_large(self) -> Problem:
+        """Return the problem of a request that is larger than is read."""
         return Problem.of_gateway(GatewayCode.REQUEST_TOO_LARGE, limit=self._max_request_bytes)
-
-
-def _on_this_loop(future: Future[Acknowledgement]) -> "asyncio.Future[Acknowledgement]":
-    acknowledged = asyncio.wrap_future(future)
-    acknowledged.add_done_callback(_retrieve)
-    return acknowledged
-
-
-def _retrieve(acknowledged: "asyncio.Future[Acknowledgement]") -> None:
-    """Mark an error as seen: not every caller waits long enough to see it."""
-    if not acknowledged.cancelled():
-        acknowledged.exception()

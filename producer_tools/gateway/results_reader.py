@@ -69,11 +69,8 @@ class ResultsReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and close the consumer. Idempotent, also before the start."""
+        """Let the thread end, which closes the consumer; does not wait."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._consumer.close()
 
     def add_partitions(self, partitions: Sequence[int]) -> None:
         """Read partitions that were added to the topic, from their first record on; on any thread."""
@@ -88,6 +85,7 @@ class ResultsReader:
             except KafkaException as exception:
                 _log.warning("the results cannot be read at the moment: %s", exception.args[0].str())
                 self._stopping.wait(_RETRY_SECONDS)
+        self._consumer.close()
 
     def _turn(self) -> None:
         # consume() alone would wait for a full batch, or its whole timeout

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, TypeAlias
 
+from producer_tools.errors import InvalidRequest
 from producer_tools.gateway.api_keys import Place
 from producer_tools.gateway.known_results import ResultRecord
 from producer_tools.gateway.policy import GatewayPolicy
@@ -24,6 +25,8 @@ class Ending(Enum):
     TIME_UP = auto()
     HUNG_UP = auto()
     """The caller closed the connection."""
+    REFUSED = auto()
+    """The brokers refused the record for good: it is larger than the topic takes."""
     STOPPING = auto()
     """The gateway stops, and its time for that is nearly over."""
 
@@ -97,7 +100,14 @@ class WaitingRoom:
             exchange.turns = former.turns
             exchange.place = former.place
         self._exchanges[request_id] = exchange
+        acknowledged.add_done_callback(lambda _: self._note_refusal(exchange))
         return exchange
+
+    def _note_refusal(self, exchange: Exchange) -> None:
+        if exchange.is_lost and isinstance(exchange.acknowledged.exception(), InvalidRequest):
+            self.take(exchange.request_id)
+            for turn in tuple(exchange.turns):
+                settle(turn, Ending.REFUSED)
 
     def take(self, request_id: str) -> Exchange | None:
         """Return and end the exchange of a request whose result has come."""

@@ -82,15 +82,17 @@ class AdminServer:
         live: Callable[[], Liveness],
         unready: Callable[[], tuple[str, ...]],
         render_metrics: Callable[[str], tuple[str, bytes]],
+        notes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """``unready`` gives the reasons for not being ready other than those of ``live``.
 
+        ``notes`` gives what ``/readyz`` also says, without being a reason for not being ready.
         ``render_metrics`` gives content type and body of a scrape for its ``Accept`` header.
         """
         self._address = (host, port)
         self._routes: Mapping[str, Callable[[str], _Response]] = {
             "/livez": lambda _: _health("live", live().reasons),
-            "/readyz": lambda _: _health("ready", (*unready(), *live().reasons)),
+            "/readyz": lambda _: _health("ready", (*unready(), *live().reasons), notes()),
             "/metrics": lambda accept: _Response(HTTPStatus.OK, *render_metrics(accept)),
         }
         self._server: _Server | None = None
@@ -126,9 +128,10 @@ class _Response:
     body: bytes
 
 
-def _health(name: str, reasons: tuple[str, ...]) -> _Response:
+def _health(name: str, reasons: tuple[str, ...], notes: tuple[str, ...] = ()) -> _Response:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    return _Response(status, _JSON, json.dumps({name: not reasons, "reasons": reasons}).encode() + b"\n")
+    document = {name: not reasons, "reasons": reasons, **({"notes": notes} if notes else {})}
+    return _Response(status, _JSON, json.dumps(document).encode() + b"\n")
 
 
 def _text(status: HTTPStatus, text: str) -> _Response:

@@ -20,6 +20,7 @@ Samples: TypeAlias = Iterable[tuple[tuple[str, ...], float]]
 """Label values in the order of the row's labels, and the value."""
 
 Status = TypeVar("Status")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +72,21 @@ class MetricTable(Generic[Status]):
         librdkafka: str,
     ) -> None:
         self._registry = CollectorRegistry()
-        read = [row for row in rows if isinstance(row, ReadRow)]
-        self._registry.register(_StatusCollector(read, status, clock))
+        self._clock = clock
+        self._histograms: dict[str, Histogram] = {}
+        self.add(rows, status)
         ProcessCollector(registry=self._registry)
-        self._histograms = {
-            row.name: Histogram(row.name, row.help, row.labels, registry=self._registry, buckets=row.buckets)
-            for row in rows
-            if isinstance(row, ObservedRow)
-        }
         self._registry.register(_BuildInfo(version, platform.python_version(), librdkafka))
+
+    def add(self, rows: Sequence[Row], status: Callable[[], Other]) -> None:
+        """Add the rows of a further part of the program, which has a status of its own."""
+        read = [row for row in rows if isinstance(row, ReadRow)]
+        self._registry.register(_StatusCollector(read, status, self._clock))
+        for row in rows:
+            if isinstance(row, ObservedRow):
+                self._histograms[row.name] = Histogram(
+                    row.name, row.help, row.labels, registry=self._registry, buckets=row.buckets
+                )
 
     def histogram(self, row: ObservedRow) -> Histogram:
         """Return what observes this row; its methods may be called on any thread."""
