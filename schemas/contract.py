@@ -158,6 +158,14 @@ class GatewayCode(_DefinedCode):
     RESULT_PENDING = "RESULT_PENDING"
 
 
+class AlertCode(_DefinedCode):
+    """Codes of responses to notifications of alerts, besides those that any call may get."""
+
+    TOKEN_INVALID = "TOKEN_INVALID"  # noqa: S105 - a code
+    NOT_A_NOTIFICATION = "NOT_A_NOTIFICATION"
+    NOT_ACKNOWLEDGED = "NOT_ACKNOWLEDGED"
+
+
 @dataclass(frozen=True, slots=True)
 class _Definition:
     http_status: int
@@ -222,6 +230,13 @@ _DEFINITIONS: Final[Mapping[str, _Definition]] = {
     GatewayCode.GATEWAY_BUSY: _Definition(503, "{problem}, so nothing was sent: try again later.", retryable=True),
     GatewayCode.RESULT_PENDING: _Definition(
         504, "No result arrived in time, and the request may still proceed: ask at Location.", retryable=True
+    ),
+    AlertCode.TOKEN_INVALID: _Definition(
+        401, "The bearer token is missing or not one of RESYNC_GATEWAY__ALERT_TOKENS: send one of these."
+    ),
+    AlertCode.NOT_A_NOTIFICATION: _Definition(400, "{problem}: send a notification of Alertmanager or Grafana."),
+    AlertCode.NOT_ACKNOWLEDGED: _Definition(
+        503, "Kafka has not acknowledged {missing} of {all} requests: repeat the notification.", retryable=True
     ),
 }
 

@@ -20,18 +20,13 @@ from producer_tools.alerts.notification import NotANotification, read_notificati
 from producer_tools.gateway.bodies import Bodies
 from producer_tools.gateway.problems import Problem, ProblemError, refusal
 from producer_tools.topic_reader import Headers
-from schemas.contract import CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, GatewayCode
+from schemas.contract import CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, AlertCode, GatewayCode
 
 PATH: Final = "/v1/alerts"
 MAX_NOTIFICATIONS: Final = 100
 """Notifications that are taken in at the same time."""
 LARGE_NOTIFICATION: Final = 1_000
 """Alerts; of larger notifications only one is taken in at a time, since each occupies some 50 MB."""
-
-TOKEN_INVALID: Final = "TOKEN_INVALID"  # noqa: S105 - a code
-NOT_A_NOTIFICATION: Final = "NOT_A_NOTIFICATION"
-NOT_ACKNOWLEDGED: Final = "NOT_ACKNOWLEDGED"
-"""Codes of problem documents, besides those that other calls may get."""
 
 _SCHEME: Final = b"bearer "
 _PASSED_ON: Final = (TRACEPARENT_HEADER, TRACESTATE_HEADER, CORRELATION_HEADER)
@@ -72,15 +67,8 @@ class AlertEndpoint:
         token = given[len(_SCHEME) :].strip() if given[: len(_SCHEME)].lower() == _SCHEME else b""
         matches = [hmac.compare_digest(token, each) for each in self._tokens]
         if not any(matches):
-            raise ProblemError(
-                Problem(
-                    HTTPStatus.UNAUTHORIZED,
-                    TOKEN_INVALID,
-                    "The token is missing or not one of RESYNC_GATEWAY__ALERT_TOKENS: "
-                    "send Authorization: Bearer and a valid one.",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
-            )
+            problem = Problem.of_gateway(AlertCode.TOKEN_INVALID)
+            raise ProblemError(problem.with_headers({"WWW-Authenticate": "Bearer"}))
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -100,17 +88,13 @@ def _passed_on(request: Request) -> Headers:
 
 def _refused(refused: NotANotification) -> Problem:
     if refused.too_large:
-        return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, GatewayCode.REQUEST_TOO_LARGE.value, refused.message)
-    return Problem(HTTPStatus.BAD_REQUEST, NOT_A_NOTIFICATION, refused.message)
+        return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, GatewayCode.REQUEST_TOO_LARGE.value, f"{refused.message}.")
+    return Problem.of_gateway(AlertCode.NOT_A_NOTIFICATION, problem=refused.message)
 
 
 def _response(answer: Answer) -> Response:
     missing = len(answer.unacknowledged)
     if missing:
-        known = len(answer.requests) + len(answer.repeated)
-        detail = (
-            f"{missing:,} of {missing + known:,} requests are not acknowledged by Kafka: repeat the notification. "
-            "What was acknowledged will not be asked for again."
-        )
-        raise ProblemError(Problem(HTTPStatus.SERVICE_UNAVAILABLE, NOT_ACKNOWLEDGED, detail, retryable=True))
+        total = missing + len(answer.requests) + len(answer.repeated)
+        raise refusal(AlertCode.NOT_ACKNOWLEDGED, missing=missing, all=total)
     return Response(json.dumps(answer.body()), HTTPStatus.ACCEPTED, media_type="application/json")

@@ -92,17 +92,14 @@ class NotANotification:
 def read_notification(body: object) -> Notification | NotANotification:
     """Return the notification in a parsed JSON body, or why it is not one."""
     if not isinstance(body, dict) or body.get("version") not in _VERSIONS:
-        return NotANotification(
-            "This is neither a notification of Alertmanager (version 4) nor one of Grafana (version 1): "
-            "the field version must be the text 4 or 1."
-        )
+        return NotANotification('The field version is neither "4", as of Alertmanager, nor "1", as of Grafana')
     alerts = [] if body.get("alerts") is None else body["alerts"]
     if not isinstance(alerts, list):
-        return NotANotification("The field alerts is not a list. Send a notification of Alertmanager or Grafana.")
+        return NotANotification("The field alerts is not a list")
     if len(alerts) > MAX_ALERTS:
         return NotANotification(
-            f"The notification has {len(alerts):,} alerts; at most {MAX_ALERTS:,} are accepted. "
-            "Set max_alerts in the sender, or group alerts by more labels.",
+            f"The notification has {len(alerts):,} alerts, more than {MAX_ALERTS:,}: "
+            "set max_alerts in the sender, or group alerts by more labels",
             too_large=True,
         )
     truncated = body.get("truncatedAlerts")

@@ -11,12 +11,12 @@ from http import HTTPStatus
 from typing import Final
 
 from producer_tools.gateway.app import INTERNAL_ERROR, AnsweredCall
-from schemas.contract import ErrorCode, GatewayCode
+from schemas.contract import AlertCode, ErrorCode, GatewayCode
 from schemas.process.metric_table import BUILD_INFO, MetricTable, ObservedRow, ReadRow, Row, Samples, one
 
 NO_CODE: Final = ""
 OTHER_CODE: Final = "OTHER"
-_CODES: Final = frozenset({NO_CODE, INTERNAL_ERROR, *ErrorCode, *GatewayCode})
+_CODES: Final = frozenset({NO_CODE, INTERNAL_ERROR, *ErrorCode, *GatewayCode, *AlertCode})
 _CALL_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 330)
 
 
@@ -38,6 +38,10 @@ class GatewayStatus:
     """Outcome -> requests."""
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(status, code) -> calls."""
+    alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(rule, outcome) -> alerts."""
+    truncated_alerts: int = 0
+    alert_rule_errors: int = 0
 
 
 def _calls(status: GatewayStatus, _now: float) -> Samples:
@@ -138,6 +142,28 @@ TABLE: Final[tuple[Row, ...]] = (
         "records",
         "How far the reader was behind the ends of the results topic at the last look, all partitions together.",
         lambda status, _: one(status.lag_records),
+    ),
+    ReadRow[GatewayStatus](
+        "resync_gateway_alerts_total",
+        ("rule", "outcome"),
+        "alerts",
+        "Alerts of all notifications, by rule (empty: none) and what became of them: REQUESTED, REPEATED, "
+        "NOT_ACKNOWLEDGED (answered 503), or the reason for leaving them out.",
+        lambda status, _: list(status.alerts.items()),
+    ),
+    ReadRow[GatewayStatus](
+        "resync_gateway_alerts_truncated_total",
+        (),
+        "alerts",
+        "Alerts that senders left out of their notifications (max_alerts).",
+        lambda status, _: one(status.truncated_alerts),
+    ),
+    ReadRow[GatewayStatus](
+        "resync_gateway_alert_rule_errors",
+        (),
+        "errors",
+        "Errors in the newest version of the alert rules; not 0: those of before are in force. /readyz names them.",
+        lambda status, _: one(status.alert_rule_errors),
     ),
     BUILD_INFO,
 )

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from starlette.responses import Response
 
-from schemas.contract import MAX_ERROR_ROWS, MAX_ERROR_TEXT_CHARACTERS, ErrorCode, GatewayCode
+from schemas.contract import MAX_ERROR_ROWS, MAX_ERROR_TEXT_CHARACTERS, AlertCode, ErrorCode, GatewayCode
 from schemas.events import ResyncError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -34,7 +34,7 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of_gateway(cls, code: GatewayCode | ErrorCode, **values: object) -> Self:
+    def of_gateway(cls, code: GatewayCode | ErrorCode | AlertCode, **values: object) -> Self:
         """Return the gateway's own problem of this code; ``values`` are those that its message names."""
         return cls(code.http_status, code.value, code.message(**values), code.retryable)
 
@@ -97,7 +97,7 @@ class ProblemError(Exception):
         super().__init__(problem.code)
 
 
-def refusal(code: GatewayCode | ErrorCode, **values: object) -> ProblemError:
+def refusal(code: GatewayCode | ErrorCode | AlertCode, **values: object) -> ProblemError:
     """Return an error to raise: the gateway's own problem of this code."""
     return ProblemError(Problem.of_gateway(code, **values))
 

@@ -12,6 +12,7 @@ from producer_tools import InvalidRequest, ResyncPublisher, new_request
 from schemas.avro.codec import RequestEncoder
 from schemas.contract import (
     MAX_ERROR_TEXT_CHARACTERS,
+    AlertCode,
     ErrorCode,
     GatewayCode,
     canonical_uuid,
@@ -26,7 +27,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEX = st.text(st.sampled_from("0123456789abcdef"), min_size=1, max_size=40)
 EVERY_VALUE = dict.fromkeys(
     (
-        *("allowed", "answer", "count", "id", "limit", "listed", "method"),
+        *("all", "allowed", "answer", "count", "id", "limit", "listed", "method", "missing"),
         *("mistakes", "name", "problem", "remedy", "seconds", "what"),
     ),
     "{this}",
@@ -53,8 +54,8 @@ def test_status_and_retryable_of_the_gateways_own_codes_are_those_of_the_contrac
     assert GATEWAY.split("\n")[1:-1] == rows
 
 
-@pytest.mark.parametrize("code", [*ErrorCode, *GatewayCode])
-def test_every_code_has_one_sentence_that_takes_values_as_they_are(code: ErrorCode | GatewayCode) -> None:
+@pytest.mark.parametrize("code", [*ErrorCode, *GatewayCode, *AlertCode])
+def test_every_code_has_one_sentence_that_takes_values_as_they_are(code: ErrorCode | GatewayCode | AlertCode) -> None:
     message = code.message(**EVERY_VALUE)
 
     assert len(message) < MAX_ERROR_TEXT_CHARACTERS

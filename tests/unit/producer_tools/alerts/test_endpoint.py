@@ -164,7 +164,7 @@ def test_what_is_not_acknowledged_is_503_until_the_repetition_is() -> None:
             response.json()["code"],
             response.json()["retryable"],
         )
-        assert "1 of 2 requests are not acknowledged" in response.json()["detail"]
+        assert "not acknowledged 1 of 2 requests" in response.json()["detail"]
 
         world.sender.acknowledges = True
         repeated = await world.notify(alerts)

@@ -109,8 +109,8 @@ def test_a_payload_can_come_from_standard_input(
         (b"{", "payload.json: cannot be read: it is not JSON at line 1, column 2"),
         (b"\xff", "it is not UTF-8"),
         (b"[" * 100_000, "nested deeper than 16 levels"),
-        (b"[]", "neither a notification of Alertmanager"),
-        (json.dumps(notification_json(alerts=[{}] * 10_001)).encode(), "has 10,001 alerts"),
+        (b"[]", "The field version is neither"),
+        (json.dumps(notification_json(alerts=[{}] * 10_001)).encode(), "has 10,001 alerts, more than 10,000"),
     ],
 )
 def test_another_payload_is_an_error_of_the_caller(
