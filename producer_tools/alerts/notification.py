@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 MAX_ALERTS: Final = 10_000
 """Alerts in one notification, by the contract."""
 
+FIELD_MAX_CHARACTERS: Final = 200
+"""Of a field's path in a message: the names of labels are the sender's."""
 _VERSIONS: Final = ("4", "1")
 """Alertmanager's and Grafana's."""
 
@@ -31,7 +33,11 @@ Text = Annotated[str, AfterValidator(_unicode)]
 
 
 def _a_time(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is not a time such as 2026-01-31T08:00:00Z") from None
+    if time.tzinfo is None:
         raise ValueError("is a time without an offset")
     return text
 
@@ -115,7 +121,7 @@ def _alert(number: int, item: object) -> Alert | InvalidAlert:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join((f"alerts[{number}]", *map(str, first["loc"])))
-        return InvalidAlert(_fingerprint(item), f"{field}: {_complaint(first['msg'])}.")
+        return InvalidAlert(_fingerprint(item), f"{field[:FIELD_MAX_CHARACTERS]}: {_complaint(first['msg'])}.")
 
 
 def _fingerprint(item: Any) -> str | None:  # noqa: ANN401 - whatever a body holds

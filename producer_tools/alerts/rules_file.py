@@ -75,8 +75,13 @@ def load_rules(path: Path, default_key: DefaultKey | None) -> LoadedRules:
 
     ``default_key`` of ``None``: API keys are neither read nor missed, as where rules are only checked.
     """
-    reader = _RulesReader(YamlDocument(path.name), path.parent, default_key)
+    reader = RulesReader(YamlDocument(path.name), path.parent, default_key)
     data = reader.read_file(path, RULES_MAX_BYTES, lambda message: reader.add(Mistake(path.name, message)))
+    return parse_rules(data, reader)
+
+
+def parse_rules(data: bytes | None, reader: "RulesReader") -> LoadedRules:
+    """Turn the content of a rules file into rules; ``None``: it could not be read."""
     text = None if data is None else _decoded(data, reader)
     root = None if text is None else reader.document.root(text)
     rules = [] if root is None else reader.rules(root)
@@ -93,7 +98,7 @@ def stamp(path: Path) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _decoded(data: bytes, reader: "_RulesReader") -> str | None:
+def _decoded(data: bytes, reader: "RulesReader") -> str | None:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,7 +108,7 @@ def _decoded(data: bytes, reader: "_RulesReader") -> str | None:
 
 
 @dataclass(slots=True)
-class _RulesReader:
+class RulesReader:
     """Turns nodes into rules; a value of ``None`` stands for a mistake that has been noted."""
 
     document: YamlDocument

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from random import Random
 from typing import Final, TypeAlias
 
-from tests.fuzz import decisions, targets
+from tests.fuzz import alerts, decisions, targets
 from tests.fuzz.cost import cost
 from tests.fuzz.engine import RECORDS, engine
 from tests.fuzz.resolution import resolution
@@ -29,9 +29,11 @@ TARGETS: Final = {
     "intake": decisions.intake,
     "lanes": decisions.lanes,
     "batches": decisions.batches,
+    "notification": alerts.notification,
+    "alert-rules": alerts.rules,
 }
 SHARES: Final = {
-    "body": 0.30,
+    "body": 0.25,
     "headers": 0.1,
     "schema": 0.05,
     "answer": 0.15,
@@ -44,6 +46,8 @@ SHARES: Final = {
     "intake": 0.04,
     "lanes": 0.03,
     "batches": 0.03,
+    "notification": 0.045,
+    "alert-rules": 0.005,
 }
 """Of all cases."""
 STEPS: Final = {"engine": RECORDS, "intake": decisions.STEPS, "lanes": decisions.STEPS}

@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.__main__ import STEPS, TARGETS, try_cases
 
 FIXED, FRESH = 5000, 2500
-SLOWER = {"schema": 5, "resolution": 25, "schema-cost": 250}
+SLOWER = {"alert-rules": 50, "schema": 5, "resolution": 25, "schema-cost": 250}
 
 
 @pytest.mark.parametrize("target", TARGETS)
