@@ -1,23 +1,20 @@
-"""``python -m consumer`` and ``mirakl-resync-consumer``: imports as little as can be before it listens to Ctrl-C."""
+"""``python -m consumer`` and ``mirakl-resync-consumer``."""
 
 import sys
+from collections.abc import Callable
 
-from schemas.console.streams import prepare
-from schemas.console.termination import end_on_sigterm
-
-_INTERRUPTED = 130
+from schemas.console.startup import start
 
 
 def main() -> int:
     """Run a command and return its exit code."""
-    prepare()
-    try:
-        end_on_sigterm()
-        from consumer.cli import main as run  # noqa: PLC0415 - takes a moment, in which somebody may interrupt
+    return start(_load)
 
-        return run()
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+
+def _load() -> Callable[[], int]:
+    from consumer.cli import main  # noqa: PLC0415 - takes a moment, in which somebody may interrupt
+
+    return main
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ class Parts:
 def wire(settings: Settings, logs: Logs) -> Parts:
     """Check what a service needs, in the order in which problems are best told, and make its parts.
 
-    Nothing is created or migrated. Raises ``SettingsError``, ``StoreTrouble``, ``KafkaTroubleError``,
-    ``RegistryTroubleError`` or ``SchemaNotRegisteredError`` where only an operator can help.
+    Nothing is created or migrated. Raises ``SettingsError``, ``StoreError``, ``KafkaTroubleError``,
+    ``RegistryError`` or ``SchemaNotRegisteredError`` where only an operator can help.
     """
     require_settings(settings)
     engine = create_engine(settings.database_url.get_secret_value())

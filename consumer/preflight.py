@@ -105,9 +105,9 @@ def require_brokers(settings: Settings) -> MessageSizes:
     failed = []
     for finding in checked.findings:
         if finding.level is Level.WARN or finding.unreachable:
-            _log.warning("%s: %s %s", finding.subject, finding.message, finding.remedy)
+            _log.warning("%s", finding)
         elif finding.level is Level.FAIL:
-            failed.append(f"{finding.subject}: {finding.message} {finding.remedy}")
+            failed.append(str(finding))
     if failed:
         raise KafkaTroubleError("\n".join(failed))
     limits = (checked.topics[name].limits for name in names_of(settings.topics))

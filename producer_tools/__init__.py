@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from producer_tools.dead_letters import DeadLetter, DeadLetters
     from producer_tools.errors import (
-        InvalidRequest,
+        InvalidRequestError,
         MisconfiguredError,
         Mistake,
         NotAcknowledgedError,
@@ -40,7 +40,7 @@ _HOMES = {
     "Acknowledgement": "sender",
     "DeadLetter": "dead_letters",
     "DeadLetters": "dead_letters",
-    "InvalidRequest": "errors",
+    "InvalidRequestError": "errors",
     "MisconfiguredError": "errors",
     "Mistake": "errors",
     "NotAcknowledgedError": "errors",
@@ -58,7 +58,7 @@ __all__ = (
     "Acknowledgement",
     "DeadLetter",
     "DeadLetters",
-    "InvalidRequest",
+    "InvalidRequestError",
     "MisconfiguredError",
     "Mistake",
     "NotAcknowledgedError",

@@ -80,7 +80,7 @@ def _start_troubles() -> Iterator[None]:
     try:
         yield
     except (MissingTopicError, AdminAddressError) as error:
-        raise ResyncToolError(str(error)) from error
+        raise ResyncToolError(error.problem, error.remedy) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _positions(connection: Connection, topics: TopicEnds, topic: str, policy: Ga
     except KafkaException as exception:
         raise connection.explain(exception.args[0], topic) from exception
     except TimeoutError:
-        raise UnreachableError("Kafka does not say where the results begin. Check the brokers.") from None
+        raise UnreachableError("Kafka does not say where the results begin.", "Check the brokers.") from None
 
 
 class Gateway:
@@ -303,8 +303,8 @@ def _bound(host: str, port: int) -> socket.socket:
         return socket.create_server((str(address[0]), port), family=family, backlog=2_048)
     except OSError as error:
         raise ResyncToolError(
-            f"Cannot serve HTTP at {host} port {port}: {error.strerror or error}. "
-            "Free it, or set RESYNC_GATEWAY__HOST and RESYNC_GATEWAY__PORT."
+            f"Cannot serve HTTP at {host} port {port}: {error.strerror or error}.",
+            "Free it, or set RESYNC_GATEWAY__HOST and RESYNC_GATEWAY__PORT.",
         ) from error
 
 

@@ -84,7 +84,7 @@ class Connection:
     def __init__(self, settings: KafkaSettings, log: logging.Logger = kafka_log) -> None:
         """``log`` gets librdkafka's own lines."""
         if not settings.bootstrap_servers:
-            raise MisconfiguredError("RESYNC_KAFKA__BOOTSTRAP_SERVERS is not set: name the brokers, host:port.")
+            raise MisconfiguredError("RESYNC_KAFKA__BOOTSTRAP_SERVERS is not set.", "Name the brokers as host:port.")
         self._settings = settings
         self._log = log
         self._trouble: KafkaError | None = None
@@ -177,7 +177,8 @@ class Connection:
                 where = ", ".join(f"{host}:{port}" for host, port in addresses)
                 raise UnreachableError(
                     f"Kafka at {self._settings.bootstrap_servers} answers, but the address that it advertises does "
-                    f"not: {where} ({problem}). Correct advertised.listeners of the brokers, or make it reachable."
+                    f"not: {where} ({problem}).",
+                    "Correct advertised.listeners of the brokers, or make that address reachable.",
                 )
             time.sleep(RETRY_SECONDS)
 
@@ -205,25 +206,26 @@ class Connection:
         said = " ".join(trouble.str().split()) if trouble else "no leader"
         if code in _CREDENTIALS:
             return MisconfiguredError(
-                f"Kafka refuses our credentials ({said}). Check sasl.* and ssl.* in RESYNC_KAFKA__PROPERTIES."
+                f"Kafka refuses our credentials ({said}).", "Check sasl.* and ssl.* in RESYNC_KAFKA__PROPERTIES."
             )
         if code in _PERMISSIONS:
             what = f"topic {topic}" if topic else "the cluster"
-            return MisconfiguredError(f"Kafka does not allow us to use {what} ({said}). Ask for the permission (ACL).")
+            return MisconfiguredError(f"Kafka does not let us use {what} ({said}).", "Ask for the permission (ACL).")
         if code in _NO_TOPIC:
             return MissingTopicError(
-                f"There is no topic {topic}. Make it with `mirakl-resync-consumer topics ensure`, "
-                "or correct the names in RESYNC_TOPICS__REQUESTS, __RESULTS and __DEAD_LETTERS."
+                f"There is no topic {topic}.",
+                "Create it with `mirakl-resync-consumer topics ensure`, or correct the names in "
+                "RESYNC_TOPICS__REQUESTS, __RESULTS and __DEAD_LETTERS.",
             )
         if code in _CONFIGURATION:
             return MisconfiguredError(
-                f"Kafka cannot be used with these settings ({said}). See RESYNC_KAFKA__PROPERTIES."
+                f"Kafka cannot be used with these settings ({said}).", "Correct RESYNC_KAFKA__PROPERTIES."
             )
         if trouble and not _may_pass(trouble):
-            return ResyncToolError(f"Kafka refuses: {said}.")
+            return ResyncToolError(f"Kafka refuses ({said}).", "See the log of the brokers.")
         return UnreachableError(
-            f"Cannot reach Kafka at {self._settings.bootstrap_servers} ({said}). "
-            "Check that the brokers run, RESYNC_KAFKA__BOOTSTRAP_SERVERS, and TLS in RESYNC_KAFKA__PROPERTIES."
+            f"Cannot reach Kafka at {self._settings.bootstrap_servers} ({said}).",
+            "Check that the brokers run, RESYNC_KAFKA__BOOTSTRAP_SERVERS, and TLS in RESYNC_KAFKA__PROPERTIES.",
         )
 
     def _made(self, kind: Callable[..., Answer], properties: Mapping[str, object]) -> Answer:

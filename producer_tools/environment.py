@@ -20,4 +20,4 @@ def tool_settings(
     try:
         return load(os.environ if environ is None else environ, uses=uses, needs=needs)
     except SettingsError as error:
-        raise MisconfiguredError(str(error)) from error
+        raise MisconfiguredError(error.problem, error.remedy) from error

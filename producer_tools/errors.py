@@ -1,15 +1,15 @@
-"""What can go wrong when asking for a resynchronization, or when reading what came of it.
+"""Errors of sending requests and of reading results.
 
 ::
 
     ResyncToolError
-    ├── InvalidRequest         what was to be sent is wrong; every mistake with its place
-    ├── MisconfiguredError     a setting, a topic, a schema or a permission has to be put right first
-    │   └── MissingTopicError  a topic
-    ├── UnreachableError       the broker or the registry does not answer; the same later may work
-    └── NotAcknowledgedError   the broker did not confirm a record: taken in or not, nobody knows
+    ├── InvalidRequestError        the request is wrong; every mistake with its place
+    ├── MisconfiguredError         a setting, a topic, a schema or a permission has to be corrected first
+    │   └── MissingTopicError      a topic does not exist
+    └── UnreachableError           the broker or the registry is unreachable; the same may work later
+        └── NotAcknowledgedError   the broker did not confirm a record, which may or may not have been written
 
-Each text is one sentence or two that say what to do, and holds no secret.
+Each has ``problem`` and ``remedy`` (`schemas.errors`), and contains no secret.
 """
 
 import re
@@ -17,16 +17,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.errors import ExplainedError, sentences
+from schemas.exit_codes import ExitCode
+
 _NUMBERS: Final = re.compile(r"([0-9]+)")
 
 
-class ResyncToolError(Exception):
+class ResyncToolError(ExplainedError):
     """The root: catch this to catch them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong with the input, and where."""
+    """One mistake in the input, and where it is."""
 
     where: str
     """``products.csv line 7``, ``--product 2``, ``products[3]``; empty: the request as a whole."""
@@ -37,22 +40,26 @@ class Mistake:
 
 
 def in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
-    """As they stand in the input: places in alphabetical order, but their numbers by value."""
+    """Return the mistakes by place: alphabetically, but numbers by value."""
     return sorted(
         mistakes, key=lambda mistake: [(len(part) * part.isdigit(), part) for part in _NUMBERS.split(mistake.where)]
     )
 
 
-class InvalidRequest(ResyncToolError, ValueError):  # noqa: N818  reads as what it says: the request is invalid
-    """The input would be answered ``VALIDATION_FAILED``, or could not be read at all."""
+class InvalidRequestError(ResyncToolError, ValueError):
+    """The request would be answered ``VALIDATION_FAILED``, or the input cannot be read at all."""
+
+    exit_code = ExitCode.USAGE
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(in_order(mistakes))
-        super().__init__("\n".join(map(str, self.mistakes)))
+        super().__init__("\n".join(sentences(str(mistake)) for mistake in self.mistakes))
 
 
 class MisconfiguredError(ResyncToolError):
-    """Asking again changes nothing before somebody changes a setting, a topic, a schema or a permission."""
+    """A setting, a topic, a schema or a permission has to be corrected; a retry does not help."""
+
+    exit_code = ExitCode.USAGE
 
 
 class MissingTopicError(MisconfiguredError):
@@ -60,8 +67,10 @@ class MissingTopicError(MisconfiguredError):
 
 
 class UnreachableError(ResyncToolError, ConnectionError):
-    """The broker or the schema registry does not answer."""
+    """The broker or the schema registry is unreachable."""
+
+    exit_code = ExitCode.UNREACHABLE
 
 
 class NotAcknowledgedError(UnreachableError):
-    """The broker did not confirm a record in time. It may have taken it in: asking again is harmless."""
+    """The broker did not confirm a record in time, and may have written it. Sending it again is safe."""

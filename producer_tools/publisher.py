@@ -10,7 +10,7 @@ from typing import Self
 
 from producer_tools.connection import Connection
 from producer_tools.environment import SENDING, tool_settings
-from producer_tools.errors import InvalidRequest, MisconfiguredError, Mistake
+from producer_tools.errors import InvalidRequestError, MisconfiguredError, Mistake
 from producer_tools.products import LocatedProduct, Product, distinct_products
 from producer_tools.registry_access import request_encoder
 from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
@@ -85,10 +85,10 @@ class ResyncPublisher:
         correlation_id: str | None = None,
         traceparent: str | None = None,
     ) -> str:
-        """Ask for these ``(miraklProductId, productSku)`` pairs; the request id, once the brokers have acknowledged it.
+        """Request these ``(miraklProductId, productSku)`` pairs; return the request id once it is acknowledged.
 
-        Raises ``InvalidRequest`` with every mistake before anything is sent, ``NotAcknowledgedError`` where the brokers
-        do not confirm in time.
+        Raises ``InvalidRequestError`` with every mistake before anything is sent, and ``NotAcknowledgedError`` if the
+        brokers do not confirm in time.
         """
         request = new_request(
             products,
@@ -110,7 +110,7 @@ class ResyncPublisher:
     def prepare(
         self, request: ProductResyncRequested, *, correlation_id: str | None = None, traceparent: str | None = None
     ) -> OutgoingRecord:
-        """Make the record of a request; raises ``InvalidRequest`` where the service would not read it."""
+        """Make the record of a request; raises ``InvalidRequestError`` where the service would not read it."""
         self.open()
         assert self._encoder is not None  # noqa: S101  open() made it
         value = encoded(request, self._encoder, self.settings.max_request_bytes)
@@ -133,7 +133,7 @@ def new_request(
     request_id: str | None = None,
     max_products: int = MAX_PRODUCTS,
 ) -> ProductResyncRequested:
-    """Make a request, with an id of its own unless one is given; raises ``InvalidRequest`` with every mistake."""
+    """Make a request, with an id of its own unless one is given; raises ``InvalidRequestError`` with every mistake."""
     located = [LocatedProduct(f"products[{index}]", Product(*pair)) for index, pair in enumerate(products)]
     distinct, mistakes = distinct_products(located)
     if not located:
@@ -144,7 +144,7 @@ def new_request(
     if request_id is not None and request_id_fault(request_id):
         mistakes.append(Mistake("requestId", f"must have 1 to {MAX_ID_CHARACTERS} characters, not all blank"))
     if mistakes:
-        raise InvalidRequest(mistakes)
+        raise InvalidRequestError(mistakes)
     return ProductResyncRequested(
         request_id=request_id or str(uuid.uuid4()),
         client_specification_id=client_specification_id and canonical_uuid(client_specification_id),
@@ -171,11 +171,11 @@ def request_key(request: ProductResyncRequested) -> bytes | None:
 
 
 def encoded(request: ProductResyncRequested, encoder: RequestEncoder, max_bytes: int) -> bytes:
-    """Give the Kafka value; raises ``InvalidRequest`` where it is larger than the service reads."""
+    """Give the Kafka value; raises ``InvalidRequestError`` where it is larger than the service reads."""
     value = encoder.encode(request.to_record())
     if len(value) > max_bytes:
         message = f"has {len(value)} bytes, more than RESYNC_MAX_REQUEST_BYTES ({max_bytes})"
-        raise InvalidRequest([Mistake("the request", f"{message}; ask for fewer products at once (--batch-size)")])
+        raise InvalidRequestError([Mistake("the request", f"{message}; ask for fewer products at once (--batch-size)")])
     return value
 
 
@@ -185,17 +185,17 @@ def operator_headers(settings: Settings, api_key: str | None = None) -> tuple[tu
     key = configured if api_key is None else api_key
     if not key.strip():
         raise MisconfiguredError(
-            "No API key: set RESYNC_API_KEY (or RESYNC_API_KEY_FILE), or give --api-key-file FILE."
+            "There is no API key.", "Set RESYNC_API_KEY (or RESYNC_API_KEY_FILE), or give --api-key-file FILE."
         )
     if not _encodable(key) or any(character in key for character in "\r\n\0"):
-        raise MisconfiguredError("The API key is no single line of UTF-8 text: give the key alone.")
+        raise MisconfiguredError("The API key is not a single line of UTF-8 text.", "Give the key and nothing else.")
     return ((CLIENT_HEADER, OPERATOR), (API_KEY_HEADER, key.encode()))
 
 
 def _tracing(correlation_id: str | None, traceparent: str | None) -> tuple[tuple[str, bytes], ...]:
     if traceparent is not None and not is_traceparent(traceparent.encode(errors="replace")):
         message = "is no W3C traceparent, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-        raise InvalidRequest([Mistake("traceparent", message)])
+        raise InvalidRequestError([Mistake("traceparent", message)])
     given = ((CORRELATION_HEADER, correlation_id), (TRACEPARENT_HEADER, traceparent))
     return tuple((name, text.encode()) for name, text in given if text is not None)
 

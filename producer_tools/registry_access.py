@@ -1,4 +1,4 @@
-"""Encoding requests and decoding results: with the schema registry where one is set, without it where none is."""
+"""Encoding requests and decoding results, with the schema registry if one is configured."""
 
 import time
 
@@ -10,10 +10,14 @@ from schemas.avro.codec import RequestEncoder, ResultDecoder, UnknownSchema
 from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import requests
-from schemas.avro.resolution import SchemaError
-from schemas.contract import SCHEMA_ID_HEADER, value_subject
+from schemas.avro.writer_schema import SchemaError
+from schemas.contract import SCHEMA_ID_HEADER
 from schemas.events import ProductResyncResult
-from schemas.registry.client import Missing, RegistryAddress, RegistryTroubleError, SchemaRegistry, registered_id
+from schemas.registry.address import RegistryAddress
+from schemas.registry.client import SchemaRegistry
+from schemas.registry.errors import RegistryError, SchemaNotRegisteredError
+from schemas.registry.questions import Missing
+from schemas.registry.registration import newest_id
 from schemas.settings import SchemaRegistrySettings
 
 ASK_AGAIN_SECONDS = 30.0
@@ -22,44 +26,36 @@ ASK_AGAIN_SECONDS = 30.0
 MISSING_MAX = 10_000
 """Schemas known to be missing at a time; beyond, all are asked for again."""
 
-_SERVER_ERRORS = 500
-
 
 def request_encoder(settings: SchemaRegistrySettings, topic: str) -> RequestEncoder:
-    """Encode for ``topic``: in the Confluent wire format with a registry, in single-object encoding without.
+    """Return the encoder for ``topic``: Confluent wire format with a registry, single-object encoding without.
 
-    Raises ``UnreachableError``, or ``MisconfiguredError`` where the schema is not registered.
+    Raises ``UnreachableError``, or ``MisconfiguredError`` if the schema is not registered.
     """
-    address = _address(settings)
+    address = RegistryAddress.of(settings)
     if address is None:
         return RequestEncoder()
-    subject = value_subject(topic)
     try:
-        with SchemaRegistry(address) as registry:
-            schema_id = registry.ask(registered_id(subject, requests()[-1].text))
-    except RegistryTroubleError as error:
+        return RequestEncoder(newest_id(address, topic, requests()))
+    except SchemaNotRegisteredError as error:
+        raise MisconfiguredError(error.problem, error.remedy) from error
+    except RegistryError as error:
         raise _explained(error) from error
-    if isinstance(schema_id, Missing):
-        raise MisconfiguredError(
-            f"The schema of requests is not registered under {subject}. "
-            "Register it with `mirakl-resync-consumer schemas register`."
-        )
-    return RequestEncoder(schema_id)
 
 
 class ResultReader:
     """Decodes results in either framing, whatever compatible schema they were written with."""
 
     def __init__(self, settings: SchemaRegistrySettings) -> None:
-        self._address = _address(settings)
+        self._address = RegistryAddress.of(settings)
         self._decoder = ResultDecoder(registry=self._address is not None)
         self._registry: SchemaRegistry | None = None
         self._missing: dict[SchemaRef, float] = {}
 
     def decode(self, value: bytes | None, headers: Headers) -> ProductResyncResult | str:
-        """Give the result, or why these bytes are none.
+        """Return the result, or why these bytes are not one.
 
-        Raises ``UnreachableError`` or ``MisconfiguredError`` where the registry has to be asked and does not answer.
+        Raises ``UnreachableError`` or ``MisconfiguredError`` if the registry has to be asked and does not answer.
         """
         header = dict(headers).get(SCHEMA_ID_HEADER)
         found = self.decode_known(value, header)
@@ -95,7 +91,7 @@ class ResultReader:
         except SchemaError as error:
             self._decoder.adopt(ref, self._decoder.refusal(ref, error))
             return True
-        except RegistryTroubleError as error:
+        except RegistryError as error:
             raise _explained(error) from error
         if isinstance(found, Missing):
             if len(self._missing) >= MISSING_MAX:
@@ -106,13 +102,5 @@ class ResultReader:
         return True
 
 
-def _address(settings: SchemaRegistrySettings) -> RegistryAddress | None:
-    if settings.url is None:
-        return None
-    password = settings.password.get_secret_value() if settings.password else None
-    return RegistryAddress(settings.url, settings.username, password, settings.ca_file)
-
-
-def _explained(error: RegistryTroubleError) -> ResyncToolError:
-    later = error.status is None or error.status >= _SERVER_ERRORS
-    return UnreachableError(str(error)) if later else MisconfiguredError(str(error))
+def _explained(error: RegistryError) -> ResyncToolError:
+    return (UnreachableError if error.unreachable else MisconfiguredError)(error.problem, error.remedy)

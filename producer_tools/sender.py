@@ -10,7 +10,7 @@ from typing import Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producer_tools.connection import UNCONFIRMED, Connection
-from producer_tools.errors import InvalidRequest, Mistake, NotAcknowledgedError, ResyncToolError
+from producer_tools.errors import InvalidRequestError, Mistake, NotAcknowledgedError, ResyncToolError
 from schemas.contract import HEADROOM_BYTES
 
 POLL_SECONDS = 0.1
@@ -81,7 +81,7 @@ class RecordSender:
                 acknowledged.set_exception(self._explain(exception.args[0]))
                 return acknowledged
             self._closing.wait(POLL_SECONDS)
-        raise ResyncToolError("This publisher is closed: make a new one.")
+        raise ResyncToolError("This publisher is closed.", "Make a new one.")
 
     def offer(self, record: OutgoingRecord) -> Future[Acknowledgement] | None:
         """Hand a record to the library without waiting; ``None``: it has no room, and nothing was handed over.
@@ -133,11 +133,11 @@ class RecordSender:
     def _explain(self, error: KafkaError) -> ResyncToolError:
         if error.code() in UNCONFIRMED:
             return NotAcknowledgedError(
-                "Kafka did not confirm the record in time: it may have been taken in or not. Sending again is harmless."
+                "Kafka did not confirm the record in time, and may have written it.", "Send it again, which is safe."
             )
         if error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE):
             message = f"is larger than topic {self._topic} takes; ask for fewer products at once (--batch-size)"
-            return InvalidRequest([Mistake("the request", message)])
+            return InvalidRequestError([Mistake("the request", message)])
         return self._connection.explain(error, self._topic)
 
     def _poll(self) -> None:

@@ -1,15 +1,17 @@
-"""What a check found, and what to do about it."""
+"""Findings of checks, each with its remedy."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from schemas.errors import sentences
+
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How severe a finding is."""
 
     OK = "OK"
     WARN = "WARN"
-    """All works, with a risk."""
+    """Everything works, with a risk."""
     FAIL = "FAIL"
     """Something will not work."""
 
@@ -22,8 +24,11 @@ class Finding:
     subject: str
     """``database``, ``topic mirakl.…``."""
     message: str
-    """What was found, for people."""
+    """The problem, or what is in order; a sentence."""
     remedy: str = ""
-    """What to do about it; empty when all is well."""
+    """What to do about it, a sentence; empty: nothing."""
     unreachable: bool = False
-    """A broker or a registry does not answer."""
+    """A broker or a registry is unreachable."""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {sentences(self.message, self.remedy)}"

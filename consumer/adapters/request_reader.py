@@ -7,7 +7,8 @@ from consumer.engine.ports import NotARequest, SchemaNeeded
 from schemas.avro.codec import RequestDecoder, UnknownSchema, write_long
 from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
-from schemas.avro.resolution import Resolved, SchemaError
+from schemas.avro.resolution import Resolved
+from schemas.avro.writer_schema import SchemaError
 
 
 def string_encodings(text: str) -> tuple[bytes, bytes]:

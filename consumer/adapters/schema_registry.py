@@ -9,32 +9,22 @@ from typing import Final
 
 from consumer.adapters.request_reader import RequestReader
 from consumer.engine.policy import Policy
-from consumer.engine.ports import SourceTrouble
+from consumer.engine.ports import SourceError
 from schemas.avro.codec import ResultEncoder
 from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import results
-from schemas.avro.resolution import Resolved, SchemaError
-from schemas.contract import value_subject
-from schemas.registry.client import (
-    TIMEOUT_SECONDS,
-    Missing,
-    RegistryAddress,
-    RegistryTroubleError,
-    SchemaRegistry,
-    registered_id,
-)
+from schemas.avro.resolution import Resolved
+from schemas.avro.writer_schema import SchemaError
+from schemas.registry.address import TIMEOUT_SECONDS, RegistryAddress
+from schemas.registry.client import SchemaRegistry
+from schemas.registry.errors import RegistryError
+from schemas.registry.questions import Missing
+from schemas.registry.registration import newest_id
 from schemas.settings import SchemaRegistrySettings
 
 LEARN_SECONDS: Final = 3 * TIMEOUT_SECONDS
 """For one schema: the look-up of the registry's name, its answer, and those for the schemas that it refers to."""
-_NOT_CONFIGURED: Final = "no schema registry is configured: set RESYNC_SCHEMA_REGISTRY__URL"
-
-
-class SchemaNotRegisteredError(Exception):
-    """The registry does not have our schema of results; the text says what to do."""
-
-
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +36,7 @@ class RegistrySchemas:
     """
 
     def __init__(self, settings: SchemaRegistrySettings, reader: RequestReader) -> None:
-        self._address = _address(settings)
+        self._address = RegistryAddress.of(settings)
         self._reader = reader
         self._threads = ThreadPoolExecutor(Policy().schema_lookups, "schemas")
         self._connecting = threading.Lock()
@@ -55,36 +45,28 @@ class RegistrySchemas:
     def result_encoder(self, topic: str) -> ResultEncoder:
         """Frame results by their schema's id where there is a registry, else as single objects.
 
-        Blocks while it asks. Raises ``RegistryTroubleError`` or ``SchemaNotRegisteredError``.
+        Blocks while it asks. Raises ``RegistryError`` or ``SchemaNotRegisteredError``.
         """
         if self._address is None:
             return ResultEncoder()
-        subject = value_subject(topic)
-        with SchemaRegistry(self._address) as registry:
-            schema_id = registry.ask(registered_id(subject, results()[-1].text))
-        if isinstance(schema_id, Missing):
-            raise SchemaNotRegisteredError(
-                f"The schema registry has no schema of results under {subject}: "
-                "register ours with `mirakl-resync-consumer schemas register`."
-            )
-        return ResultEncoder(schema_id)
+        return ResultEncoder(newest_id(self._address, topic, results()))
 
     async def learn(self, reference: Hashable) -> bool:
-        """Ask the registry for a writer schema; ``False``: it says that it has none. Raises ``SourceTrouble``."""
+        """Ask the registry for a writer schema; ``False``: it says that it has none. Raises ``SourceError``."""
         if self._address is None or not isinstance(reference, SchemaRef):
-            raise SourceTrouble(_NOT_CONFIGURED)
+            raise SourceError("No schema registry is configured.", "Set RESYNC_SCHEMA_REGISTRY__URL.")
         try:
             async with asyncio.timeout(LEARN_SECONDS):
                 found = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, reference)
-        except RegistryTroubleError as trouble:
-            raise SourceTrouble(str(trouble)) from trouble
+        except RegistryError as error:
+            raise SourceError(error.problem, error.remedy) from error
         except TimeoutError as late:
-            msg = f"The schema registry {self._address} did not tell {reference} within {LEARN_SECONDS:g} s. Check it."
-            raise SourceTrouble(msg) from late
+            problem = f"The schema registry {self._address} did not deliver {reference} within {LEARN_SECONDS:g} s."
+            raise SourceError(problem, "Check that it runs and is not overloaded.") from late
         except Exception as defect:
             _log.exception("a defect keeps %s from being looked up", reference)
-            msg = f"{reference} cannot be looked up ({type(defect).__name__}). See the log, and report it."
-            raise SourceTrouble(msg) from defect
+            problem = f"{reference} cannot be looked up ({type(defect).__name__})."
+            raise SourceError(problem, "See the log, and report it.") from defect
         if isinstance(found, Missing):
             return False
         self._reader.adopt(reference, found)
@@ -110,10 +92,3 @@ class RegistrySchemas:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._registry is not None:
             self._registry.close()
-
-
-def _address(settings: SchemaRegistrySettings) -> RegistryAddress | None:
-    if settings.url is None:
-        return None
-    password = settings.password.get_secret_value() if settings.password is not None else None
-    return RegistryAddress(settings.url, settings.username, password, settings.ca_file)

@@ -1,28 +1,37 @@
-"""``mirakl-resync-consumer``: the service and its administration."""
+"""``mirakl-resync-consumer``: the service and its administration.
 
-import sys
+A command is imported when it is used: ``--help`` and completion of names answer at once.
+"""
+
 from collections.abc import Sequence
 
 import click
 
 from consumer import __version__
-from consumer.cli.api_keys import api_keys
-from consumer.cli.clients import clients
-from consumer.cli.config import config, encryption_key
-from consumer.cli.db import db
-from consumer.cli.doctor import doctor
-from consumer.cli.failure import ExitCode, Failure
-from consumer.cli.output import message, show_usage_error
-from consumer.cli.registry import schemas
-from consumer.cli.run import run
-from consumer.cli.topics import topics
-from schemas.console.streams import STDOUT, give_up, lost_output
+from schemas.console.program import CONTEXT_SETTINGS, LazyCommand, LazyGroup
+from schemas.console.program import run as run_program
 
-_PROGRAM = "mirakl-resync-consumer"
+PROGRAM = "mirakl-resync-consumer"
+
+
+def _lazy(module: str, name: str, short_help: str) -> LazyCommand:
+    return LazyCommand(f"{__name__}.{module}", name, short_help)
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    cls=LazyGroup,
+    lazy={
+        "run": _lazy("run", "run", "Answer requests until told to stop."),
+        "doctor": _lazy("doctor", "doctor", "Check everything that a run needs."),
+        "db": _lazy("db", "db", "The database of client specifications and keys."),
+        "topics": _lazy("topics", "topics", "The topics of requests, results and dead letters."),
+        "schemas": _lazy("registry", "schemas", "Our Avro schemas in the schema registry."),
+        "clients": _lazy("clients", "clients", "Client specifications: which Mirakl to call, and how."),
+        "api-keys": _lazy("api_keys", "api_keys", "API keys: who may make requests, for which tenant."),
+        "config": _lazy("config", "config", "The settings, as this environment gives them."),
+        "encryption-key": _lazy("config", "encryption_key", "Print a new Fernet key, for RESYNC_ENCRYPTION_KEYS."),
+    },
+    context_settings=CONTEXT_SETTINGS,
     epilog="""
     \b
     To begin with:
@@ -30,8 +39,8 @@ _PROGRAM = "mirakl-resync-consumer"
       mirakl-resync-consumer db upgrade              the tables
       mirakl-resync-consumer topics ensure           the topics
       mirakl-resync-consumer clients add --help      a Mirakl to call
-      mirakl-resync-consumer api-keys issue --help   somebody who may ask
-      mirakl-resync-consumer doctor                  is all there?
+      mirakl-resync-consumer api-keys issue --help   a key for requests
+      mirakl-resync-consumer doctor                  a check of everything
       mirakl-resync-consumer run
 
     Settings come from the environment (RESYNC_…, each also as RESYNC_…_FILE): `config show` lists them.
@@ -40,8 +49,8 @@ _PROGRAM = "mirakl-resync-consumer"
     \b
     Exit codes:
       0    done
-      1    the database does not serve, a check failed, or something unexpected
-      2    wrong usage, input or settings
+      1    the database is not usable, a check failed, or something unexpected happened
+      2    invalid usage, input or settings
       6    broker or registry unreachable
       130  interrupted
 
@@ -50,34 +59,11 @@ _PROGRAM = "mirakl-resync-consumer"
       eval "$(_MIRAKL_RESYNC_CONSUMER_COMPLETE=bash_source mirakl-resync-consumer)"
     """,
 )
-@click.version_option(__version__, prog_name=_PROGRAM)
+@click.version_option(__version__, prog_name=PROGRAM)
 def commands() -> None:
     """Answer resync requests from Kafka with CM21 calls to Mirakl, and administer what that needs."""
 
 
-for _command in (run, doctor, db, topics, schemas, clients, api_keys, config, encryption_key):
-    commands.add_command(_command)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    try:
-        code = commands.main(arguments, prog_name=_PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
-    except Failure as failure:
-        message(f"error: {failure}")
-        return failure.exit_code
-    except click.ClickException as error:
-        show_usage_error(error)
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
-    except OSError as error:
-        reason = lost_output(error)
-        if reason is None:
-            raise
-        give_up(STDOUT)
-        if reason:
-            message(f"error: the output could not be written: {reason}")
-        return ExitCode.FAILED
-    return code if isinstance(code, int) else 0
+    return run_program(commands, PROGRAM, arguments)

@@ -1,26 +1,28 @@
-# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
-"""``clients``: the Mirakl client configurations (client specifications) of the tenants."""
-
-from __future__ import annotations
+"""``clients``: the client specifications (Mirakl client configurations) of the tenants."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import click
 
-from consumer.cli.access import database, read_settings
-from consumer.cli.failure import ExitCode, Failure
-from consumer.cli.options import examples, row_argument, tenant_filter, tenant_of_name, tenant_option
-from consumer.cli.output import message, output_option, show
+from consumer.adapters.stores import (
+    ClientSpecificationRow,
+    ClientSpecifications,
+    Encryption,
+    EncryptionKeysNeededError,
+    SpecificationChanges,
+    read_credential,
+)
+from consumer.cli.access import InvalidInputError, database, read_settings
+from consumer.cli.options import output_option, row_argument, tenant_filter, tenant_of_name, tenant_option
 from consumer.domain.model import AuthScheme
-
-if TYPE_CHECKING:
-    from consumer.adapters.stores import ClientSpecificationRow, ClientSpecifications, SpecificationChanges
-    from schemas.settings import Edge, Settings
+from schemas.console.output import Output, say, show
+from schemas.console.program import examples
+from schemas.settings import Edge, Settings, SettingsError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -51,7 +53,7 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 
 class _Given(TypedDict):
-    """The options as click hands them over; ``None``: not given."""
+    """The options as click passes them; ``None``: not given."""
 
     name: str | None
     url: str | None
@@ -86,26 +88,26 @@ def _specification_options(*, adding: bool) -> Callable[[_Command], _Command]:
             "--active/--inactive",
             "active",
             default=None,
-            help=says("Used or not where a request names none.", "active"),
+            help=says("Whether it is used for requests that name none.", "active"),
         ),
         click.option("--id", metavar="UUID", help=says("Its id.", "a new one")),
         click.option(
             "--products-per-call",
             type=int,
             metavar="K",
-            help=says("Most products in one CM21 call.", "1000"),
+            help=says("Maximum products in one CM21 call.", "1000"),
         ),
         click.option(
             "--concurrent-calls",
             type=int,
             metavar="C",
-            help=says("Most CM21 calls at a time, per replica.", "4"),
+            help=says("Maximum concurrent CM21 calls, per replica.", "4"),
         ),
         click.option(
             "--calls-per-hour",
             callback=_rate,
             metavar="R",
-            help=says(f"Most CM21 calls an hour, per replica, or `{_UNLIMITED}`.", _UNLIMITED),
+            help=says(f"Maximum CM21 calls an hour, per replica, or `{_UNLIMITED}`.", _UNLIMITED),
         ),
     )
 
@@ -118,9 +120,7 @@ def _specification_options(*, adding: bool) -> Callable[[_Command], _Command]:
 
 
 def _changes(given: _Given) -> SpecificationChanges:
-    """Name what was given as the stores name it."""
-    from consumer.adapters.stores import read_credential
-
+    """Return what was given, by the names of the stores."""
     changes: dict[str, Any] = {
         "name": given["name"],
         "base_url": given["url"],
@@ -140,13 +140,14 @@ def _changes(given: _Given) -> SpecificationChanges:
 
 
 def _content(file: str) -> bytes:
-    """Read the file; from a terminal, ask, and do not show what is typed."""
+    """Read the file; on a terminal, ask for the credential without showing what is typed."""
     if file == "-" and sys.stdin.isatty():
         return str(click.prompt("Credential", hide_input=True, err=True)).encode()
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise Failure(f"--credential-file: cannot read {file!r} ({error.strerror}).", ExitCode.USAGE) from None
+        problem = f"--credential-file: cannot read {file!r} ({error.strerror})."
+        raise InvalidInputError(problem, "Name a file that you can read, or `-`.") from None
 
 
 @contextmanager
@@ -155,8 +156,6 @@ def _specifications(*, encrypting: bool = False) -> Iterator[ClientSpecification
 
     With them a changed row gets the current form of encryption. They must not keep anybody from suspending a client.
     """
-    from consumer.adapters.stores import ClientSpecifications, Encryption, EncryptionKeysNeededError
-
     settings, mistake = _settings(encrypting=encrypting)
     keys = [key.get_secret_value() for key in settings.encryption_keys]
     with database(settings) as engine:
@@ -168,13 +167,13 @@ def _specifications(*, encrypting: bool = False) -> Iterator[ClientSpecification
             raise mistake from None
 
 
-def _settings(*, encrypting: bool) -> tuple[Settings, Failure | None]:
+def _settings(*, encrypting: bool) -> tuple[Settings, SettingsError | None]:
     """Read what is used; beside it, what is wrong with keys that are there and, so far, not required."""
     if encrypting:
         return read_settings(*_STORE, "encryption_keys", needs=_KEYS), None
     try:
         return read_settings(*_STORE, "encryption_keys"), None
-    except Failure as mistake:
+    except SettingsError as mistake:
         return read_settings(*_STORE), mistake
 
 
@@ -199,7 +198,7 @@ def add(tenant: str, **given: Unpack[_Given]) -> None:
     """Add a client specification and print its id."""
     with _specifications(encrypting=True) as specifications:
         row = specifications.add(tenant=tenant, **_changes(given))
-    message(f"Added client specification {row.name!r} of tenant {row.tenant!r}.")
+    say(f"Added client specification {row.name!r} of tenant {row.tenant!r}.")
     click.echo(row.id)
 
 
@@ -214,10 +213,10 @@ def add(tenant: str, **given: Unpack[_Given]) -> None:
 @_specification_options(adding=False)
 @tenant_of_name
 def set_(row: str, tenant: str | None, **given: Unpack[_Given]) -> None:
-    """Change what is given of a client specification and leave the rest."""
+    """Change the given values of a client specification, and nothing else."""
     changes = _changes(given)
     if not changes:
-        raise Failure("Nothing to change: give at least one option (see --help).", ExitCode.USAGE)
+        raise InvalidInputError("Nothing to change.", "Give at least one option; see --help.")
     with _specifications(encrypting="credential" in changes) as specifications:
         changed = specifications.set(row, tenant, **changes)
     _tell("Changed", changed)
@@ -236,11 +235,11 @@ def list_(tenant: str | None, output: str) -> None:
     """List the client specifications, without their credentials."""
     with _specifications() as specifications:
         rows = [asdict(row) for row in specifications.list(tenant)]
-    show(rows, output, columns=_COLUMNS, empty="No client specification. Add one: `clients add`.")
+    show(rows, Output(output), columns=_COLUMNS, empty="There is no client specification. Add one with `clients add`.")
 
 
 def _tell(deed: str, row: ClientSpecificationRow) -> None:
-    message(f"{deed} client specification {row.name!r} of tenant {row.tenant!r} ({row.id}).")
+    say(f"{deed} client specification {row.name!r} of tenant {row.tenant!r} ({row.id}).")
 
 
 @clients.command(
@@ -251,7 +250,7 @@ def _tell(deed: str, row: ClientSpecificationRow) -> None:
 @row_argument
 @tenant_of_name
 def activate(row: str, tenant: str | None) -> None:
-    """Use it where a request names no client specification."""
+    """Use it for requests that name no client specification."""
     with _specifications() as specifications:
         _tell("Activated", specifications.activate(row, tenant))
 
@@ -264,7 +263,7 @@ def activate(row: str, tenant: str | None) -> None:
 @row_argument
 @tenant_of_name
 def deactivate(row: str, tenant: str | None) -> None:
-    """Use it only where a request names it."""
+    """Use it only for requests that name it."""
     with _specifications() as specifications:
         _tell("Deactivated", specifications.deactivate(row, tenant))
 
@@ -277,7 +276,7 @@ def deactivate(row: str, tenant: str | None) -> None:
 @row_argument
 @tenant_of_name
 def suspend(row: str, tenant: str | None) -> None:
-    """Call its Mirakl no more: requests for it are answered 503 until it is resumed."""
+    """Stop calling its Mirakl: requests for it are answered 503 until it is resumed."""
     with _specifications() as specifications:
         _tell("Suspended", specifications.suspend(row, tenant))
 

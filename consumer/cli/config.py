@@ -1,14 +1,16 @@
-# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
-"""``config`` and ``encryption-key``: what can be set, and what is."""
+"""``config`` and ``encryption-key``: the settings, and a value for one of them."""
 
 import os
 from dataclasses import asdict
 
 import click
 
-from consumer.cli.access import read_settings, wrong_settings
-from consumer.cli.options import examples
-from consumer.cli.output import output_option, show
+from consumer.adapters.stores.encryption import new_key
+from consumer.cli.access import read_settings
+from consumer.cli.options import output_option
+from schemas.console.output import Output, show
+from schemas.console.program import examples
+from schemas.settings import describe, load
 
 
 @click.group()
@@ -26,13 +28,8 @@ def config() -> None:
 @output_option
 def show_(output: str) -> None:
     """Show every setting, its value and where it comes from; secrets as ***."""
-    from schemas.settings import SettingsError, describe, load
-
-    try:
-        rows = describe(load(os.environ), os.environ)
-    except SettingsError as error:
-        raise wrong_settings(error.mistakes) from None
-    show([asdict(row) for row in rows], output, columns={"name": "name", "value": "value", "source": "source"})
+    rows = [asdict(row) for row in describe(load(os.environ), os.environ)]
+    show(rows, Output(output), columns={"name": "name", "value": "value", "source": "source"})
 
 
 @click.command(
@@ -48,6 +45,4 @@ def encryption_key() -> None:
     To change keys, put the new one first and keep the old ones behind it, separated by commas.
     """
     read_settings()
-    from consumer.adapters.stores.encryption import new_key
-
     click.echo(new_key())

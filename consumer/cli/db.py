@@ -1,11 +1,12 @@
-# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
 """``db``: the tables of the stores."""
 
 import click
 
+from consumer.adapters.stores import redacted
+from consumer.adapters.stores.schema import upgrade as upgrade_schema
 from consumer.cli.access import database, read_settings
-from consumer.cli.options import examples
-from consumer.cli.output import message
+from schemas.console.output import say
+from schemas.console.program import examples
 
 
 @click.group()
@@ -20,11 +21,8 @@ def db() -> None:
     )
 )
 def upgrade() -> None:
-    """Make the tables, or bring them to this release. Once more does no harm."""
+    """Create or migrate the tables. Safe to repeat."""
     with database(read_settings("database_url")) as engine:
-        from consumer.adapters.stores import redacted
-        from consumer.adapters.stores.schema import upgrade as upgrade_schema
-
         changed = upgrade_schema(engine)
         shown = redacted(engine.url.render_as_string(hide_password=True))
-    message(f"{shown}: {'upgraded to this release' if changed else 'already of this release'}.")
+    say(f"{shown}: {'upgraded to this release' if changed else 'already of this release'}.")

@@ -1,28 +1,35 @@
-# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
-"""``doctor``: everything that a run needs, looked at from here."""
-
-from __future__ import annotations
+"""``doctor``: checks everything that a run needs, from this machine."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
+from sqlalchemy import Engine
 
+from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka.topics import BrokerUnreachableError, NotLetInError
+from consumer.adapters.stores import (
+    DirectoryReader,
+    Encryption,
+    StoreError,
+    check_schema,
+    create_engine,
+    open_to_others,
+    redacted,
+)
+from consumer.adapters.transports import check_base_urls
 from consumer.cli.access import read_all_settings, schema_registry
-from consumer.cli.failure import ExitCode, Failure
-from consumer.cli.options import examples
-from consumer.cli.output import output_option, show
+from consumer.cli.options import output_option
+from consumer.domain.model import Directory, Role
+from consumer.preflight import SETTINGS, check_brokers, check_settings
+from schemas.console.output import Output, show
+from schemas.console.program import examples
+from schemas.exit_codes import ExitCode
+from schemas.registry.errors import RegistryError
+from schemas.registry.registration import check, subjects
+from schemas.settings import Settings, SettingsError
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from consumer.adapters.finding import Finding
-    from consumer.domain.model import Directory
-    from schemas.settings import Settings
-
-_SETTINGS = "settings"
 _COLUMNS = {"level": "", "subject": "subject", "message": "found", "remedy": "remedy"}
 
 
@@ -37,14 +44,14 @@ def doctor(output: str) -> int:
     """Check everything that a run needs.
 
     Settings, database, keys, brokers (the addresses of all, rights, a transaction that writes nothing, their bounds),
-    topics, what travels in plain text and, where set, the schema registry.
+    topics, connections that are not encrypted and, if set, the schema registry.
 
-    Exit code 0: nothing fails (a WARN is a risk); 2: the settings are wrong; 6: only the brokers or the registry
-    do not answer; else 1.
+    Exit code 0: nothing fails (a WARN is a risk); 2: the settings are wrong; 6: only brokers or registry are
+    unreachable; otherwise 1.
     """
     findings = list(_examine(read_all_settings()))
     rows = [asdict(finding) for finding in findings]
-    show(rows, output, columns=_COLUMNS)
+    show(rows, Output(output), columns=_COLUMNS)
     return _exit_code(findings)
 
 
@@ -52,46 +59,35 @@ def _exit_code(findings: list[Finding]) -> int:
     failed = [finding for finding in findings if finding.level == "FAIL"]
     if not failed:
         return 0
-    if any(finding.subject == _SETTINGS for finding in failed):
+    if any(finding.subject == SETTINGS for finding in failed):
         return ExitCode.USAGE
     return ExitCode.UNREACHABLE if all(finding.unreachable for finding in failed) else ExitCode.FAILED
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
-    yield from _examine_settings(settings)
+    yield from check_settings(settings)
     yield from _examine_database(settings)
     yield from _examine_brokers(settings)
     yield from _examine_registry(settings)
 
 
-def _examine_settings(settings: Settings) -> Iterator[Finding]:
-    from consumer.preflight import check_settings
-
-    yield from check_settings(settings)
-
-
 def _examine_database(settings: Settings) -> Iterator[Finding]:
-    from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.stores import StoreTrouble, create_engine, redacted
-
     url = settings.database_url.get_secret_value()
     try:
         engine = create_engine(url)
         try:
+            check_schema(engine)
             findings = [*_examine_file(engine), *_examine_stores(engine, settings)]
         finally:
             engine.dispose()
-    except StoreTrouble as trouble:
-        yield Finding(Level.FAIL, "database", *_problem_and_remedy(str(trouble), "; "))
+    except StoreError as error:
+        yield Finding(Level.FAIL, "database", error.problem, error.remedy)
         return
     yield Finding(Level.OK, "database", f"{redacted(url)} is of this release.")
     yield from findings
 
 
 def _examine_file(engine: Engine) -> Iterator[Finding]:
-    from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.stores import open_to_others
-
     path = open_to_others(engine)
     if path is not None:
         yield Finding(
@@ -100,10 +96,6 @@ def _examine_file(engine: Engine) -> Iterator[Finding]:
 
 
 def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
-    from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.stores import DirectoryReader, Encryption
-    from consumer.adapters.transports import check_base_urls
-
     encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
     reader = DirectoryReader(engine, encryption, settings.insecure_hosts)
     try:
@@ -119,10 +111,7 @@ def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
 
 
 def _api_keys(directory: Directory) -> Finding:
-    from consumer.adapters.finding import Finding, Level
-    from consumer.domain.model import Role
-
-    remedy = "Make one: `mirakl-resync-consumer api-keys issue --name N`."
+    remedy = "Issue one with `mirakl-resync-consumer api-keys issue --name N`."
     if not directory.api_keys:
         return Finding(Level.FAIL, "API keys", "There is none, so every request has to wait.", remedy)
     now = time.time()
@@ -131,27 +120,25 @@ def _api_keys(directory: Directory) -> Finding:
         for key in directory.api_keys.values()
     )
     if not valid:
-        return Finding(Level.WARN, "API keys", "None may resynchronize: expired, revoked or no operator's.", remedy)
+        return Finding(
+            Level.WARN,
+            "API keys",
+            "None may resynchronize: all are expired, revoked or without the OPERATOR role.",
+            remedy,
+        )
     return Finding(Level.OK, "API keys", f"{valid} of {len(directory.api_keys)} may resynchronize.")
 
 
 def _client_specifications(directory: Directory) -> Finding:
-    from consumer.adapters.finding import Finding, Level
-
     subject = "client specifications"
     if not directory.specifications:
-        remedy = "Add one: `mirakl-resync-consumer clients add --help`."
+        remedy = "Add one: see `mirakl-resync-consumer clients add --help`."
         return Finding(Level.WARN, subject, "There is none, so no request can succeed.", remedy)
     active = sum(map(len, directory.active.values()))
     return Finding(Level.OK, subject, f"{active} of {len(directory.specifications)} active.")
 
 
 def _examine_brokers(settings: Settings) -> Iterator[Finding]:
-    from consumer.adapters.finding import Finding, Level
-    from consumer.adapters.kafka.topics import BrokerUnreachableError, NotLetInError
-    from consumer.preflight import check_brokers
-    from schemas.settings import SettingsError
-
     try:
         checked = check_brokers(settings, thorough=True)
     except BrokerUnreachableError as error:
@@ -159,34 +146,24 @@ def _examine_brokers(settings: Settings) -> Iterator[Finding]:
     except NotLetInError as error:
         yield Finding(Level.FAIL, "brokers", error.problem, error.remedy)
     except SettingsError as error:
-        yield Finding(Level.FAIL, "brokers", str(error), "Correct the setting.")
+        yield Finding(Level.FAIL, "brokers", error.problem, error.remedy)
     else:
         yield Finding(Level.OK, "brokers", f"{settings.kafka.bootstrap_servers} answers.")
         yield from checked.findings
 
 
 def _examine_registry(settings: Settings) -> Iterator[Finding]:
-    from consumer.adapters.finding import Finding, Level
-    from schemas.registry.registration import check, subjects
-
     subject = "schema registry"
     if settings.schema_registry.url is None:
-        yield Finding(Level.OK, subject, "None is set: the bundled schemas are used.")
+        yield Finding(Level.OK, subject, "None is configured: the bundled schemas are used.")
         return
     wanted = subjects(settings.topics.requests, settings.topics.results)
     try:
         with schema_registry(settings.schema_registry) as registry:
             problems = [problem for report in check(registry, wanted) for problem in report.problems]
-    except Failure as failure:
-        unreachable = failure.exit_code == ExitCode.UNREACHABLE
-        yield Finding(Level.FAIL, subject, *_problem_and_remedy(str(failure), ": "), unreachable=unreachable)
+    except RegistryError as error:
+        yield Finding(Level.FAIL, subject, error.problem, error.remedy, unreachable=error.unreachable)
         return
     yield Finding(Level.OK, subject, f"{settings.schema_registry.url} answers.")
     for problem in problems:
-        yield Finding(Level.FAIL, subject, *_problem_and_remedy(f"{problem}.", "; "))
-
-
-def _problem_and_remedy(text: str, separator: str) -> tuple[str, str]:
-    """Two sentences of one that has the remedy at its end."""
-    problem, _, remedy = text.rpartition(separator)
-    return (f"{problem}.", remedy[:1].upper() + remedy[1:]) if problem else (text, "")
+        yield Finding(Level.FAIL, subject, problem.problem, problem.remedy)

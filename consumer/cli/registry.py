@@ -1,26 +1,23 @@
-# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
 """``schemas``: our schemas in a schema registry."""
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from consumer.cli.access import read_settings, schema_registry
-from consumer.cli.failure import ExitCode, Failure
-from consumer.cli.options import examples
-from consumer.cli.output import message, output_option, show
-
-if TYPE_CHECKING:
-    from schemas.registry.client import SchemaRegistry
-    from schemas.registry.registration import Subject
+from consumer.cli.options import output_option
+from schemas.console.output import Output, say, show
+from schemas.console.program import examples
+from schemas.errors import ExplainedError, sentences
+from schemas.registry.client import SchemaRegistry
+from schemas.registry.registration import Subject, subjects
+from schemas.registry.registration import check as check_all
+from schemas.registry.registration import register as register_all
 
 _COLUMNS = {"subject": "subject", "version": "version", "id": "id"}
-_EMPTY = "None of our schemas is registered. Register them: `schemas register`."
+_EMPTY = "None of our schemas is registered. Register them with `schemas register`."
 
 
 @click.group()
@@ -30,8 +27,6 @@ def schemas() -> None:
 
 @contextmanager
 def _registry_and_subjects() -> Iterator[tuple[SchemaRegistry, tuple[Subject, ...]]]:
-    from schemas.registry.registration import subjects
-
     settings = read_settings("schema_registry", "topics", needs=["RESYNC_SCHEMA_REGISTRY__URL"])
     with schema_registry(settings.schema_registry) as registry:
         yield registry, subjects(settings.topics.requests, settings.topics.results)
@@ -45,16 +40,14 @@ def _registry_and_subjects() -> Iterator[tuple[SchemaRegistry, tuple[Subject, ..
 )
 @output_option
 def register(output: str) -> None:
-    """Register all released schemas, and set the subjects' compatibility levels. Once more does no harm."""
-    from schemas.registry.registration import register as register_all
-
+    """Register all released schemas, and set the subjects' compatibility levels. Safe to repeat."""
     done = []
-    with _registry_and_subjects() as (registry, subjects):
+    with _registry_and_subjects() as (registry, wanted):
         try:
-            for registered in register_all(registry, subjects):
+            for registered in register_all(registry, wanted):
                 done.append(asdict(registered))  # noqa: PERF401  what was done before a failure is shown too
         finally:
-            show(done, output, columns=_COLUMNS, empty="Nothing was registered.")
+            show(done, Output(output), columns=_COLUMNS, empty="Nothing was registered.")
 
 
 @schemas.command(
@@ -65,16 +58,13 @@ def register(output: str) -> None:
 )
 @output_option
 def check(output: str) -> None:
-    """Show what the registry has of our schemas, and fail where that is not what it must be. Changes nothing."""
-    from schemas.registry.registration import check as check_all
-
-    with _registry_and_subjects() as (registry, subjects):
-        reports = list(check_all(registry, subjects))
+    """Show what the registry has of our schemas, and fail if something is missing or wrong. Changes nothing."""
+    with _registry_and_subjects() as (registry, wanted):
+        reports = list(check_all(registry, wanted))
     rows = [asdict(registered) for report in reports for registered in report.registered]
-    show(rows, output, columns=_COLUMNS, empty=_EMPTY)
+    show(rows, Output(output), columns=_COLUMNS, empty=_EMPTY)
     problems = [problem for report in reports for problem in report.problems]
     if problems:
-        raise Failure(
-            "\n".join(("The registry is not as it must be:", *(f"  {each}." for each in problems))), ExitCode.FAILED
-        )
-    message("All is as it must be.")
+        lines = (f"  {sentences(each.problem, each.remedy)}" for each in problems)
+        raise ExplainedError("\n".join(("The registry needs corrections:", *lines)))
+    say("Everything is in order.")

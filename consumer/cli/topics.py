@@ -1,13 +1,14 @@
-# ruff: noqa: PLC0415  heavy imports stand inside: --help answers at once
 """``topics``: the three topics."""
 
 from dataclasses import asdict
 
 import click
 
-from consumer.cli.access import brokers, read_settings
-from consumer.cli.options import examples
-from consumer.cli.output import message, output_option, show
+from consumer.adapters.kafka.topics import TopicAdmin, TopicPlan, check_topics, ensure_topics, names_of
+from consumer.cli.access import read_settings
+from consumer.cli.options import output_option
+from schemas.console.output import Output, say, show
+from schemas.console.program import examples
 
 _COLUMNS = {"topic": "topic", "outcome": "outcome", "details": "details"}
 
@@ -43,18 +44,16 @@ def topics() -> None:
 )
 @output_option
 def ensure(partitions: int | None, replication_factor: int | None, retention_days: int | None, output: str) -> None:
-    """Create the topics that do not exist; change others only where asked for, or where messages would not fit.
+    """Create missing topics; change existing ones only if asked to, or if messages would not fit.
 
-    Requests should not outlive the group's offsets (7 days without members): what is older would be answered again.
+    Requests should not outlive the group's offsets (7 days without members): older requests would be answered again.
     """
     settings = read_settings("kafka", "topics", needs=["RESYNC_KAFKA__BOOTSTRAP_SERVERS"])
-    with brokers(settings.kafka) as admin:
-        from consumer.adapters.kafka.topics import TopicPlan, check_topics, ensure_topics, names_of
-
-        reports = ensure_topics(admin, settings.topics, TopicPlan(partitions, replication_factor, retention_days))
-        findings = check_topics(admin.facts(names_of(settings.topics)), settings.topics)
+    admin = TopicAdmin(settings.kafka)
+    reports = ensure_topics(admin, settings.topics, TopicPlan(partitions, replication_factor, retention_days))
+    findings = check_topics(admin.facts(names_of(settings.topics)), settings.topics)
     rows = [asdict(report) | {"details": "; ".join(report.details)} for report in reports]
-    show(rows, output, columns=_COLUMNS)
+    show(rows, Output(output), columns=_COLUMNS)
     for finding in findings:
         if finding.remedy:
-            message(f"{finding.level}: {finding.subject}: {finding.message} {finding.remedy}")
+            say(f"{finding.level}: {finding}")

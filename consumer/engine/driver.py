@@ -48,7 +48,7 @@ from consumer.engine.ports import (
     OutcomeSink,
     RecordSource,
     SchemaSource,
-    SourceTrouble,
+    SourceError,
 )
 from consumer.engine.status import EngineStatus, FetchBudget
 
@@ -226,7 +226,7 @@ class Driver:
         loop = asyncio.get_running_loop()
         try:
             directory = await loop.run_in_executor(self._database_thread, self._directory.read, self._known_version)
-        except SourceTrouble as trouble:
+        except SourceError as trouble:
             self.post(DirectoryUnavailable(str(trouble)))
             return
         except Exception as problem:  # noqa: BLE001 - law 10: a trouble of ours that closes the intake and ends nothing
@@ -240,7 +240,7 @@ class Driver:
     async def _look_up_schema(self, reference: Hashable) -> None:
         try:
             found = await self._schemas.learn(reference)
-        except SourceTrouble as trouble:
+        except SourceError as trouble:
             self.post(SchemaUnavailable(reference, str(trouble)))
             return
         except Exception as problem:  # noqa: BLE001 - law 10: a trouble of ours that holds up its own records only

@@ -8,6 +8,7 @@ from consumer.domain.calls import CallOutcome
 from consumer.domain.model import ClientSpecification, Directory, Products
 from consumer.engine.commands import Reload, Reread
 from schemas.contract import DeadLetterReason
+from schemas.errors import ExplainedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class DirectorySource(Protocol):
     """The stores; blocking, called on a thread of its own."""
 
     def read(self, known_version: int | None) -> Directory | None:
-        """Give the snapshot, or ``None`` where it is still the one known. Raises ``SourceTrouble``."""
+        """Give the snapshot, or ``None`` where it is still the one known. Raises ``SourceError``."""
         ...
 
 
@@ -53,12 +54,12 @@ class SchemaSource(Protocol):
     """The schema registry."""
 
     async def learn(self, reference: Hashable) -> bool:
-        """Teach the decoder this writer schema; ``False``: the registry has none. Raises ``SourceTrouble``."""
+        """Teach the decoder this writer schema; ``False``: the registry has none. Raises ``SourceError``."""
         ...
 
 
-class SourceTrouble(Exception):  # noqa: N818 - a trouble of ours, worded for people
-    """A part of ours is broken or away; the message says what to do."""
+class SourceError(ExplainedError):
+    """A part of ours is broken or unavailable; the records that need it wait."""
 
 
 class RecordSource(Protocol):

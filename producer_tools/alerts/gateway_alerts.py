@@ -24,9 +24,9 @@ from schemas.settings import Settings
 class GatewayAlerts:
     """Takes alerts in at one gateway: route, rules, memory, and what is counted.
 
-    Making one reads the rules, and raises ``InvalidRequest`` with every mistake. ``unavailable`` says why nothing can
-    be written now. ``take_results`` is to be called with each result that is read, and ``run`` for as long as the
-    gateway runs.
+    Making one reads the rules, and raises ``InvalidRequestError`` with every mistake. ``unavailable`` says why nothing
+    can be written now. ``take_results`` is to be called with each result that is read, and ``run`` for as long as
+    the gateway runs.
     """
 
     def __init__(

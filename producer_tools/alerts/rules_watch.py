@@ -9,7 +9,7 @@ import structlog
 
 from producer_tools.alerts.rules import DefaultKey, Rules
 from producer_tools.alerts.rules_file import load_rules, stamp
-from producer_tools.errors import InvalidRequest, Mistake
+from producer_tools.errors import InvalidRequestError, Mistake
 
 POLL_SECONDS: Final = 1.0
 """Between two looks at the files. A change counts once two looks in a row saw the same, so that a file is not read
@@ -21,7 +21,7 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 class RulesWatch:
     """Holds the newest rules without mistakes.
 
-    Making one reads them, and raises ``InvalidRequest`` with every mistake.
+    Making one reads them, and raises ``InvalidRequestError`` with every mistake.
     """
 
     def __init__(self, path: Path, default_key: DefaultKey) -> None:
@@ -29,7 +29,7 @@ class RulesWatch:
         self._default_key = default_key
         loaded = load_rules(path, default_key)
         if loaded.rules is None:
-            raise InvalidRequest(loaded.mistakes)
+            raise InvalidRequestError(loaded.mistakes)
         self.rules: Rules = loaded.rules
         self.mistakes: Sequence[Mistake] = ()
         """Of the newest version of the file; not empty: the rules are those of an older one."""

@@ -1,19 +1,14 @@
-"""``mirakl-resync``: ask for product resynchronizations, and read what came of them.
+"""``mirakl-resync``: request product resynchronizations, and read their results.
 
-This module declares the commands and imports nothing heavy: ``--help`` and shell completion answer at once.
+A command is imported when it is used: ``--help`` and completion of names answer at once.
 """
 
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import get_completion_class
 
-from producer_tools.cli.alerts import alerts
-from producer_tools.cli.demo import demo
-from producer_tools.cli.dlq import dlq
-from producer_tools.cli.exit_codes import ExitCode, guarded
-from producer_tools.cli.gateway import gateway
-from producer_tools.cli.results import results
-from producer_tools.cli.send import send
+from schemas.console.program import CONTEXT_SETTINGS, LazyCommand, LazyGroup, run
 
 PROGRAM = "mirakl-resync"
 _COMPLETE_VARIABLE = "_MIRAKL_RESYNC_COMPLETE"
@@ -23,7 +18,6 @@ _SETUP = {
     "zsh": 'add to ~/.zshrc:   eval "$(mirakl-resync completion zsh)"',
     "fish": "run once: mirakl-resync completion fish > ~/.config/fish/completions/mirakl-resync.fish",
 }
-
 
 EPILOG = """\b
 Needs RESYNC_KAFKA__BOOTSTRAP_SERVERS, and RESYNC_API_KEY (or --api-key-file) to send.
@@ -39,43 +33,51 @@ Examples:
 \b
 Exit codes:
   0    all synchronized (without --wait: all acknowledged by the broker)
-  1    unexpected
-  2    wrong usage or input
+  1    unexpected error
+  2    invalid usage or input
   3    some failed or partial
   4    all failed
   5    no result in time
   6    broker or registry unreachable
   130  interrupted
-Where several hold: 130, 1, 6, 5, 4, 3.
+If several apply, the first of 130, 1, 6, 5, 4, 3.
 """
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _lazy(module: str, short_help: str) -> LazyCommand:
+    return LazyCommand(f"{__name__}.{module}", module, short_help)
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "send": _lazy("send", "Request that products are pushed to Mirakl again."),
+        "results": _lazy("results", "Show results, oldest first within each partition."),
+        "dlq": _lazy("dlq", "Show dead letters, and send them again."),
+        "gateway": _lazy(
+            "gateway",
+            "Serve the published HTTP operation: one request on Kafka for each call, its result as the response.",
+        ),
+        "alerts": _lazy("alerts", "Check the rules by which the gateway turns alerts into requests."),
+        "demo": _lazy("demo", "See the whole system at work, on embedded parts."),
+    },
+    epilog=EPILOG,
+    context_settings=CONTEXT_SETTINGS,
+)
 @click.version_option(package_name=PROGRAM, prog_name=PROGRAM)
 def cli() -> None:
-    """Ask Mirakl to take in products anew, and see what came of it."""
+    """Request that Mirakl synchronizes products again, and see the results."""
 
 
 @cli.command(epilog="\b\n" + "\n".join(f"{shell}: {how}" for shell, how in _SETUP.items()))
 @click.argument("shell", type=click.Choice(sorted(_SETUP)))
 def completion(shell: str) -> None:
     """Print the completion script for your shell."""
-    from click.shell_completion import get_completion_class  # noqa: PLC0415  rarely needed
-
     script = get_completion_class(shell)
     if script is not None:
         click.echo(script(cli, {}, PROGRAM, _COMPLETE_VARIABLE).source())
 
 
-for command in (send, results, dlq, gateway, alerts, demo):
-    cli.add_command(command)
-
-
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; its exit code. Every expected trouble becomes one message on stderr."""
-    return guarded(
-        lambda: (
-            cli.main(arguments, prog_name=PROGRAM, complete_var=_COMPLETE_VARIABLE, standalone_mode=False)
-            or ExitCode.DONE
-        )
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    return run(cli, PROGRAM, arguments)

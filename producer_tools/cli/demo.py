@@ -2,21 +2,24 @@
 
 import click
 
-EXAMPLES = """\b
-Examples:
-  mirakl-resync demo
-  mirakl-resync demo --verbose
-  mirakl-resync demo --keep && less /tmp/mirakl-resync-demo-*/service.log
+from schemas.console.program import examples
 
-\b
+EXIT_CODES = """\b
 Exit codes:
-  0    each answer was the right one
+  0    every answer was correct
   1    one was not, or a part of the system failed
   130  interrupted
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(
+    epilog=examples(
+        "mirakl-resync demo",
+        "mirakl-resync demo --verbose",
+        "mirakl-resync demo --keep && less /tmp/mirakl-resync-demo-*/service.log",
+        more=EXIT_CODES,
+    )
+)
 @click.option("--keep", is_flag=True, help="Keep the folder with the database and the service's log.")
 @click.option("--verbose", is_flag=True, help="Show what the service logs, as it does.")
 def demo(*, keep: bool, verbose: bool) -> int:
@@ -30,7 +33,7 @@ def demo(*, keep: bool, verbose: bool) -> int:
     The embedded broker has no transactions, so the service runs at-least-once here instead of exactly-once.
     """
     try:
-        from producer_tools.sandbox.demo.performance import perform  # noqa: PLC0415  heavy: Kafka, Avro, HTTP
+        from producer_tools.sandbox.demo.performance import perform  # noqa: PLC0415 - the sandbox may be missing
     except ModuleNotFoundError as missing:
         if missing.name is None or not missing.name.endswith("producer_tools.sandbox"):
             raise

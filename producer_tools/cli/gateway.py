@@ -4,14 +4,10 @@ from typing import NoReturn
 
 import click
 
+from schemas.console.program import examples
 from schemas.process.signals import StopSignals
 
-EXAMPLES = """\b
-Examples:
-  RESYNC_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 mirakl-resync gateway
-  RESYNC_GATEWAY__HOST=0.0.0.0 RESYNC_GATEWAY__PORT=8000 mirakl-resync gateway
-
-\b
+EXIT_CODES = """\b
 Exit codes:
   0    stopped by SIGTERM or SIGINT
   1    a topic is missing, an address is in use, or a defect
@@ -21,7 +17,13 @@ Exit codes:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(
+    epilog=examples(
+        "RESYNC_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 mirakl-resync gateway",
+        "RESYNC_GATEWAY__HOST=0.0.0.0 RESYNC_GATEWAY__PORT=8000 mirakl-resync gateway",
+        more=EXIT_CODES,
+    )
+)
 def gateway() -> NoReturn:
     """Serve the published HTTP operation: one request on Kafka for each call, its result as the response.
 
@@ -29,9 +31,9 @@ def gateway() -> NoReturn:
     at most; a second one leaves at once. Health and metrics are at RESYNC_ADMIN__HOST and __PORT.
     """
     with StopSignals() as signals:  # before what takes time, imports included
-        from producer_tools.environment import SERVING, tool_settings  # noqa: PLC0415  not for --help
+        from producer_tools.environment import SERVING, tool_settings  # noqa: PLC0415 - takes a moment
 
         settings = tool_settings(SERVING)
-        from producer_tools.bootstrap import run  # noqa: PLC0415  heavy: Kafka, Avro, HTTP
+        from producer_tools.bootstrap import run  # noqa: PLC0415 - takes longer than to find wrong settings
 
         run(settings, signals)

@@ -1,51 +1,17 @@
 """Options that several commands take, and how their values are written."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, TypeVar
+from pathlib import Path
 
 import click
 
+from producer_tools.errors import MisconfiguredError
+from schemas.console.options import moment
 from schemas.console.text import decimal
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-
-class Output(StrEnum):
-    """How data is written to stdout."""
-
-    TABLE = "table"
-    JSON = "json"
-    """One array."""
-    JSONL = "jsonl"
-    """One object a line, as it comes."""
-    IDS = "ids"
-    """One request id a line."""
-
-
-def seconds(_context: click.Context, _option: click.Parameter, given: str) -> float:
-    """``30s``, ``12h``, ``90d``, or a number of seconds."""
-    from schemas.settings import parse_duration  # noqa: PLC0415  not for --help
-
-    try:
-        return parse_duration(given)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def moment(_context: click.Context, _option: click.Parameter, given: str | None) -> datetime | None:
-    """A time (ISO 8601) or an age (``2h``)."""
-    from schemas.settings import parse_time_or_age  # noqa: PLC0415  not for --help
-
-    try:
-        return None if given is None else parse_time_or_age(given, datetime.now(UTC))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+from schemas.settings.secret_files import read_value
 
 
 def coordinates(text: str) -> tuple[int, int]:
-    """``PARTITION:OFFSET``."""
+    """Read ``PARTITION:OFFSET``. Raises ``click.BadParameter``."""
     written, _, place = text.partition(":")
     partition, offset = decimal(written), decimal(place)
     if partition is None or offset is None:
@@ -55,23 +21,11 @@ def coordinates(text: str) -> tuple[int, int]:
     return partition, offset
 
 
-def output_option(*forms: Output) -> Callable[[Decorated], Decorated]:
-    """``--output``, of these forms."""
-    return click.option(
-        "--output",
-        "-o",
-        type=click.Choice([form.value for form in forms]),
-        default=Output.TABLE.value,
-        show_default=True,
-        help="How the data is written to stdout.",
-    )
-
-
 since_option = click.option(
     "--since",
     callback=moment,
     metavar="T",
-    help="Only what is younger: a time (ISO 8601, UTC where it says no offset) or an age (2h).",
+    help="Only what is younger: a time (ISO 8601; UTC without an offset) or an age (2h).",
 )
 limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N.")
 api_key_option = click.option(
@@ -81,3 +35,17 @@ api_key_option = click.option(
     help="File with the API key, instead of RESYNC_API_KEY.",
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+
+
+def api_key_from(file: str | None) -> str | None:
+    """Read the key in ``file``; ``None`` without one: the settings decide. Raises ``MisconfiguredError``."""
+    if file is None:
+        return None
+    try:
+        return read_value(Path(file).read_bytes())
+    except UnicodeDecodeError:
+        problem = f"--api-key-file {file} is not UTF-8 text."
+        raise MisconfiguredError(problem, "Put the key, and nothing else, into it.") from None
+    except OSError as error:
+        problem = f"--api-key-file {file} cannot be read ({error.strerror})."
+        raise MisconfiguredError(problem, "Name a file that you can read.") from None

@@ -1,25 +1,37 @@
-"""How a result looks: as JSON, and as a row of a table."""
+"""Events as JSON and as rows of tables, and warnings of what is read."""
 
+import logging
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from producer_tools.cli.presentation import JsonObject, Table, iso, to_the_second
-from producer_tools.subscriber import ReceivedResult
+from producer_tools.subscriber import ReceivedResult, UndecodableResult
+from schemas.console.output import Cell, JsonObject, Table, say
 from schemas.events import ProductResyncRequested, ProductResyncResult
 
 
+def iso(moment: datetime) -> str:
+    """Return a time in RFC 3339, UTC, with milliseconds."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_the_second(moment: str) -> str:
+    """Return what `iso` wrote, shortened for people."""
+    return moment.partition(".")[0].replace("T", " ") + "Z"
+
+
 def answer_table() -> Table:
-    """For ``answer_row``."""
+    """Return the table for rows of `answer_row`."""
     return Table("request", "status", "products", "answer")
 
 
 def result_table() -> Table:
-    """For ``result_row``."""
+    """Return the table for rows of `result_row`."""
     return Table("request", "status", "completed", "answer")
 
 
 def event_json(event: ProductResyncRequested | ProductResyncResult) -> dict[str, Any]:
-    """The fields of an event by their names in the contract; times as RFC 3339."""
+    """Return the fields of an event by their names in the contract; times in RFC 3339."""
     fields = event.to_record()
     times = {"requestedAt": event.requested_at}
     if isinstance(event, ProductResyncResult):
@@ -28,7 +40,7 @@ def event_json(event: ProductResyncRequested | ProductResyncResult) -> dict[str,
 
 
 def result_json(result: ReceivedResult) -> JsonObject:
-    """The event, and where it was read."""
+    """Return the event and the place where it was read."""
     return {
         **event_json(result.value),
         "tenant": result.tenant,
@@ -37,17 +49,34 @@ def result_json(result: ReceivedResult) -> JsonObject:
     }
 
 
-def answer_row(item: JsonObject) -> Sequence[str]:
-    """What came of a request that was just sent; without a result ``status`` is null."""
+def answer_row(item: JsonObject) -> Sequence[Cell]:
+    """Return the row of a request that was just sent; ``status`` is null if it has no result."""
     products = str(item.get("synchronizedProducts", ""))
     return item["requestId"], item["status"] or "no result", products, _answer(item)
 
 
-def result_row(item: JsonObject) -> Sequence[str]:
-    """A result among many; ``item`` as ``result_json`` makes it."""
+def result_row(item: JsonObject) -> Sequence[Cell]:
+    """Return the row of a result among many; ``item`` as `result_json` returns it."""
     return item["requestId"], item["status"], to_the_second(item["completedAt"]), _answer(item)
 
 
 def _answer(item: JsonObject) -> str:
     error = item.get("error")
     return f"{error['code']}: {error['message']}" if error else ", ".join(item.get("trackingIds", ()))
+
+
+def warn_undecodable(undecodable: UndecodableResult) -> None:
+    """Tell people of a record that is not a result."""
+    say(f"warning: {undecodable}")
+
+
+class _ToPeople(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"warning: {record.getMessage()}")
+
+
+def show_warnings() -> None:
+    """Write the topic reader's warnings to stderr; librdkafka's lines stay hidden."""
+    log = logging.getLogger("producer_tools.topic_reader")
+    if not log.handlers:
+        log.addHandler(_ToPeople())

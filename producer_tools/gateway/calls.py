@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from producer_tools.errors import InvalidRequest, ResyncToolError
+from producer_tools.errors import InvalidRequestError, ResyncToolError
 from producer_tools.gateway.api_keys import ApiKeys
 from producer_tools.gateway.bodies import Bodies
 from producer_tools.gateway.known_results import KnownResults, ResultRecord
@@ -180,7 +180,7 @@ class Calls:
 
     def _accepted_or_pending(self, exchange: Exchange, preferred: Preferences) -> Response:
         """202 for what is certainly on the topic, else 504."""
-        if exchange.is_lost and isinstance(exchange.acknowledged.exception(), InvalidRequest):
+        if exchange.is_lost and isinstance(exchange.acknowledged.exception(), InvalidRequestError):
             raise ProblemError(self._writer.too_large())
         if not exchange.acknowledged.done() or exchange.is_lost:
             raise _pending(exchange.request_id)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from producer_tools.errors import InvalidRequest, ResyncToolError
+from producer_tools.errors import InvalidRequestError, ResyncToolError
 from producer_tools.gateway.problems import Problem
 from producer_tools.publisher import request_key
 from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
@@ -84,7 +84,7 @@ class RequestWriter:
             return Publication(Written.NOT_WRITTEN, error.problem)
         try:
             await asyncio.shield(acknowledged)
-        except InvalidRequest:  # larger than the topic takes: the brokers have refused it for good
+        except InvalidRequestError:  # larger than the topic takes: the brokers have refused it for good
             return Publication(Written.NOT_WRITTEN, self.too_large())
         except ResyncToolError:
             return Publication(Written.UNKNOWN, Problem.of_gateway(GatewayCode.RESULT_PENDING))
@@ -112,7 +112,7 @@ class RequestWriter:
             raise NotWrittenError(self.too_large())
         try:
             future = self._sender.offer(OutgoingRecord(value, request_key(request), headers))
-        except InvalidRequest:
+        except InvalidRequestError:
             raise NotWrittenError(self.too_large()) from None
         except ResyncToolError:
             raise NotWrittenError(Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE)) from None

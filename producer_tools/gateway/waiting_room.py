@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, TypeAlias
 
-from producer_tools.errors import InvalidRequest
+from producer_tools.errors import InvalidRequestError
 from producer_tools.gateway.api_keys import Place
 from producer_tools.gateway.known_results import ResultRecord
 from producer_tools.gateway.policy import GatewayPolicy
@@ -104,7 +104,7 @@ class WaitingRoom:
         return exchange
 
     def _note_refusal(self, exchange: Exchange) -> None:
-        if exchange.is_lost and isinstance(exchange.acknowledged.exception(), InvalidRequest):
+        if exchange.is_lost and isinstance(exchange.acknowledged.exception(), InvalidRequestError):
             self.take(exchange.request_id)
             for turn in tuple(exchange.turns):
                 settle(turn, Ending.REFUSED)

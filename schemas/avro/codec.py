@@ -13,10 +13,12 @@ from typing import Any, Final, TypeAlias, cast
 
 from fastavro import schemaless_writer
 
+from schemas.avro.binary import MALFORMED, Read
 from schemas.avro.framing import ID_BYTES, ID_MAGIC, SINGLE_OBJECT_BYTES, SchemaRef, header_framing, parse_framing
 from schemas.avro.learnt import LearntSchemas, Unreadable
 from schemas.avro.released import ReleasedSchema, plain_schema, requests, results
-from schemas.avro.resolution import MALFORMED, Read, Resolved, SchemaError, resolve
+from schemas.avro.resolution import Resolved, resolve
+from schemas.avro.writer_schema import SchemaError
 from schemas.contract import MAX_ERROR_TEXT_CHARACTERS, SCHEMA_ID_HEADER, DeadLetterReason, request_id_fault
 
 Record: TypeAlias = dict[str, Any]

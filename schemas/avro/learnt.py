@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.avro.framing import SchemaRef
-from schemas.avro.resolution import SCHEMA_MAX_NODES, Resolved
+from schemas.avro.resolution import Resolved
+from schemas.avro.writer_schema import SCHEMA_MAX_NODES
 from schemas.contract import DeadLetterReason
 
 MAX_SCHEMAS: Final = 1_000

@@ -1,4 +1,4 @@
-"""What both programs share as Unix programs: standard streams, stop requests, text that is safe to show.
+"""What both programs share as command-line programs: startup, streams, output, options, and how a command ends.
 
-A leaf of the standard library only, so that both programs can import it before anything else.
+`startup`, `streams`, `termination` and `text` import the standard library only.
 """

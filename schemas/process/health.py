@@ -33,6 +33,8 @@ from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Final
 
+from schemas.errors import ExplainedError
+
 if TYPE_CHECKING:  # for the health check's sake, which must start fast
     from schemas.process.watchdog import Heartbeat
 
@@ -57,8 +59,8 @@ class Liveness:
     reasons: tuple[str, ...] = ()
 
 
-class AdminAddressError(Exception):
-    """The address for health and metrics cannot be had; the text says what to do."""
+class AdminAddressError(ExplainedError):
+    """Health and metrics cannot be served at the configured address."""
 
 
 def liveness(heartbeats: Iterable[Heartbeat], now: float) -> Liveness:
@@ -109,8 +111,8 @@ class AdminServer:
             self._server = _Server(host, port, self._routes)
         except OSError as error:
             raise AdminAddressError(
-                f"Cannot serve health and metrics at {host} port {port}: {error.strerror or error}. "
-                "Free it, or set RESYNC_ADMIN__HOST and RESYNC_ADMIN__PORT."
+                f"Cannot serve health and metrics at {host} port {port}: {error.strerror or error}.",
+                "Free it, or set RESYNC_ADMIN__HOST and RESYNC_ADMIN__PORT.",
             ) from error
         threading.Thread(target=self._server.serve_forever, args=(POLL_SECONDS,), name="admin", daemon=True).start()
 

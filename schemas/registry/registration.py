@@ -1,6 +1,6 @@
-"""Our schemas in a registry: put there, or looked at. Subjects are named after topics: ``<topic>-value``.
+"""Our schemas in a registry: registered, checked, or looked up. Subjects are named ``<topic>-value``.
 
-Only here is anything ever registered; neither the service nor the tools do it on their way.
+Schemas are registered here only, by ``mirakl-resync-consumer schemas register``; the service and the tools look up.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,12 @@ from typing import Final
 from schemas.avro import released
 from schemas.avro.released import ReleasedSchema
 from schemas.contract import value_subject
-from schemas.registry.client import (
+from schemas.registry.address import RegistryAddress
+from schemas.registry.client import SchemaRegistry
+from schemas.registry.errors import SchemaNotRegisteredError
+from schemas.registry.questions import (
     Compatibility,
     Missing,
-    SchemaRegistry,
     compatibility,
     level,
     new_level,
@@ -25,6 +27,8 @@ REQUESTS_LEVEL: Final = "BACKWARD_TRANSITIVE"
 """Every request ever written stays readable."""
 RESULTS_LEVEL: Final = "FULL_TRANSITIVE"
 """Subscribers are upgraded in their own time, before or after the service."""
+
+_REGISTER: Final = "Run mirakl-resync-consumer schemas register."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,14 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a subject that has to be corrected."""
+
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectReport:
     """What the registry has of one subject."""
 
@@ -55,38 +67,54 @@ class SubjectReport:
     """``None``: the registry does not know the subject."""
     registered: tuple[Registered, ...]
     compatibility: Compatibility
-    """Whether the newest version may stand beside the registered ones."""
+    """Whether the newest version is compatible with the registered ones."""
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """What is not as it must be, one sentence each; nothing: all is well."""
+    def problems(self) -> tuple[Problem, ...]:
+        """What has to be corrected; empty: nothing."""
         return tuple(self._problems())
 
-    def _problems(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[Problem]:
         name, wanted = self.subject.name, self.subject.level
         if not self.compatibility.compatible:
-            words = "; ".join(self.compatibility.messages) or "it gives no reason"
-            yield f"{name}: a version is registered that ours is incompatible with ({words})"
+            words = ", ".join(self.compatibility.messages) or "the registry gives no reason"
+            yield Problem(
+                f"{name}: a registered version is incompatible with ours ({words}).",
+                "Find out who registered it; use another topic, or remove that version from the registry.",
+            )
         known = {registered.version for registered in self.registered}
         for version in self.subject.versions:
             if version.version not in known:
-                yield f"{name}: v{version.version} is not registered; run mirakl-resync-consumer schemas register"
+                yield Problem(f"{name}: v{version.version} is not registered.", _REGISTER)
         if self.level is not None and self.level != wanted:
-            yield f"{name}: its level is {self.level}, not {wanted}; run mirakl-resync-consumer schemas register"
+            yield Problem(f"{name}: its level is {self.level}, not {wanted}.", _REGISTER)
 
 
 def subjects(requests_topic: str, results_topic: str) -> tuple[Subject, Subject]:
-    """Our two subjects."""
+    """Return our two subjects."""
     return (
         Subject(value_subject(requests_topic), REQUESTS_LEVEL, released.requests()),
         Subject(value_subject(results_topic), RESULTS_LEVEL, released.results()),
     )
 
 
-def register(registry: SchemaRegistry, wanted: Sequence[Subject]) -> Iterator[Registered]:
-    """Set the levels and register all released versions, oldest first; what is there already stays as it is.
+def newest_id(address: RegistryAddress, topic: str, versions: Sequence[ReleasedSchema]) -> int:
+    """Look up the id of the newest version under the topic's subject.
 
-    Raises `RegistryTroubleError`; what was given out before that is registered.
+    Blocks while it asks. Raises `RegistryError`, or `SchemaNotRegisteredError`.
+    """
+    subject = value_subject(topic)
+    with SchemaRegistry(address) as registry:
+        schema_id = registry.ask(registered_id(subject, versions[-1].text))
+    if isinstance(schema_id, Missing):
+        raise SchemaNotRegisteredError(subject)
+    return schema_id
+
+
+def register(registry: SchemaRegistry, wanted: Sequence[Subject]) -> Iterator[Registered]:
+    """Set the levels and register all released versions, oldest first; what is registered already stays as it is.
+
+    Raises `RegistryError`; what was yielded before that is registered.
     """
     for subject in wanted:
         registry.ask(new_level(subject.name, subject.level))
@@ -96,7 +124,7 @@ def register(registry: SchemaRegistry, wanted: Sequence[Subject]) -> Iterator[Re
 
 
 def check(registry: SchemaRegistry, wanted: Sequence[Subject]) -> Iterator[SubjectReport]:
-    """Look, and change nothing. Raises `RegistryTroubleError`."""
+    """Report what the registry has, and change nothing. Raises `RegistryError`."""
     for subject in wanted:
         found = registry.ask(level(subject.name))
         yield SubjectReport(

@@ -19,6 +19,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from schemas.errors import ExplainedError, sentences
+from schemas.exit_codes import ExitCode
 from schemas.settings.durations import format_duration
 from schemas.settings.foreign import proxy_mistakes, trust_mistakes
 from schemas.settings.librdkafka import redacted
@@ -50,12 +52,14 @@ Edge: TypeAlias = Literal[
 """A field of ``Settings``: what a command says that it uses."""
 
 
-class SettingsError(Exception):
-    """All that is wrong with the settings: one sentence each, naming the variable and what to do, no secret."""
+class SettingsError(ExplainedError):
+    """All mistakes in the settings: a text each that names the variable and says what to do, without secrets."""
+
+    exit_code = ExitCode.USAGE
 
     def __init__(self, mistakes: Iterable[str]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(self.mistakes))
+        super().__init__("\n".join(("The settings are wrong:", *(f"  {mistake}" for mistake in self.mistakes))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +183,7 @@ def _sentences(details: ErrorDetails) -> list[str]:
     setting = _BY_PATH.get(_path(details, 2)) or _BY_PATH[_path(details, 1)]
     value = "" if setting.secret or details["type"] == "value_error" else f", not {_written(details['input'])}"
     lines = _complaint(details).splitlines()
-    return [f"{setting.name}: {line}{value}{'' if line.endswith('?') else '.'}" for line in lines]
+    return [sentences(f"{setting.name}: {line}{value}") for line in lines]
 
 
 def _path(details: ErrorDetails, depth: int) -> tuple[str, ...]:

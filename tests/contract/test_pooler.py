@@ -13,7 +13,7 @@ from consumer.adapters.stores import (
     ClientSpecifications,
     DirectoryReader,
     Encryption,
-    StoreTrouble,
+    StoreError,
     check_schema,
     create_engine,
     new_key,
@@ -64,5 +64,5 @@ def test_all_that_the_program_does_with_its_database_works(pooled: str) -> None:
 
 def test_a_statement_still_ends_in_time(pooled: str) -> None:
     engine = create_engine(pooled, statement_seconds=0.3)
-    with pytest.raises(StoreTrouble, match="too slow"), troubles(engine), engine.begin() as connection:
+    with pytest.raises(StoreError, match="too slow"), troubles(engine), engine.begin() as connection:
         connection.execute(text("SELECT pg_sleep(10)"))

@@ -11,19 +11,19 @@ import pytest
 from schemas.avro import released
 from schemas.avro.codec import RequestDecoder, RequestEncoder
 from schemas.avro.framing import SchemaRef
-from schemas.registry.client import (
+from schemas.registry.address import RegistryAddress
+from schemas.registry.client import SchemaRegistry
+from schemas.registry.errors import RegistryError
+from schemas.registry.questions import (
     Missing,
     RegisteredSchema,
-    RegistryAddress,
-    RegistryTroubleError,
-    SchemaRegistry,
     compatibility,
     level,
     new_level,
     registered_id,
     schema_version,
 )
-from schemas.registry.registration import Subject, check, register, subjects
+from schemas.registry.registration import Problem, Subject, check, register, subjects
 from tests.contract.fake_registry import FakeRegistry
 from tests.unit.schemas.values import REQUEST
 
@@ -92,9 +92,8 @@ def test_the_check_names_what_is_not_registered_and_nothing_afterwards(
     before = [problem for report in check(registry, ours) for problem in report.problems]
     list(register(registry, ours))
 
-    assert [
-        f"{subject.name}: v1 is not registered; run mirakl-resync-consumer schemas register" for subject in ours
-    ] == before
+    remedy = "Run mirakl-resync-consumer schemas register."
+    assert [Problem(f"{subject.name}: v1 is not registered.", remedy) for subject in ours] == before
     assert [()] * 2 == [report.problems for report in check(registry, ours)]
 
 
@@ -104,7 +103,7 @@ def test_the_check_names_a_level_that_is_not_ours(registry: SchemaRegistry, ours
 
     (problem,) = next(check(registry, ours)).problems
 
-    assert "its level is NONE, not BACKWARD_TRANSITIVE" in problem
+    assert "its level is NONE, not BACKWARD_TRANSITIVE" in problem.problem
 
 
 def test_the_newest_version_and_one_by_number(registry: SchemaRegistry, ours: tuple[Subject, Subject]) -> None:
@@ -138,8 +137,8 @@ def test_a_real_registry_holds_our_levels(schema_registry_url: str, ours: tuple[
     with SchemaRegistry(RegistryAddress(schema_registry_url)) as registry:
         list(register(registry, ours))
         (report,) = check(registry, [planted])
-        assert any("incompatible" in problem for problem in report.problems)
-        with pytest.raises(RegistryTroubleError, match="incompatible") as refused:
+        assert any("incompatible" in problem.problem for problem in report.problems)
+        with pytest.raises(RegistryError, match="incompatible") as refused:
             list(register(registry, [planted]))
     assert refused.value.status == 409
 

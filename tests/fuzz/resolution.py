@@ -9,8 +9,10 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
+from schemas.avro.binary import MALFORMED
 from schemas.avro.released import plain_schema, requests, results
-from schemas.avro.resolution import MALFORMED, Schema, resolve
+from schemas.avro.resolution import resolve
+from schemas.avro.writer_schema import Schema
 from tests.fuzz.bytes import mutated
 from tests.fuzz.writers import Writers, defined_once
 

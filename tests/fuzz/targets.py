@@ -23,15 +23,12 @@ from consumer.engine.ports import NotARequest, SchemaNeeded
 from schemas.avro.codec import RequestEncoder
 from schemas.avro.framing import SchemaRef
 from schemas.avro.released import requests
-from schemas.avro.resolution import SchemaError
+from schemas.avro.writer_schema import SchemaError
 from schemas.contract import MAX_ERROR_ROWS, MAX_ERROR_TEXT_CHARACTERS
-from schemas.registry.client import (
-    Missing,
-    RegistryAddress,
-    RegistryTroubleError,
-    interpret,
-    whole_schema,
-)
+from schemas.registry.address import RegistryAddress
+from schemas.registry.client import interpret, whole_schema
+from schemas.registry.errors import RegistryError
+from schemas.registry.questions import Missing
 from tests.fuzz.bytes import mutated, text
 
 Target: TypeAlias = Callable[[Random], None]
@@ -189,7 +186,7 @@ def progress(rng: Random) -> None:
 
 def registry(rng: Random) -> None:
     """Any answers of the registry: a text, "missing", or a trouble in people's words."""
-    with contextlib.suppress(RegistryTroubleError, SchemaError):
+    with contextlib.suppress(RegistryError, SchemaError):
         assert isinstance(_conversed(rng), str | Missing)
 
 

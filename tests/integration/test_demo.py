@@ -25,12 +25,12 @@ sys.exit(performance.perform([given, wrong, several]))
 """
 BROKEN_SERVICE = """
 import sys
-from producer_tools.cli import run
+from producer_tools.cli import main
 from producer_tools.sandbox.demo import stage
 
 settings = stage._service_settings
 stage._service_settings = lambda broker: {**settings(broker), "RESYNC_REQUEST_DEADLINE": "never"}
-raise SystemExit(run(["demo"]))
+raise SystemExit(main(["demo"]))
 """
 
 pytestmark = pytest.mark.slow

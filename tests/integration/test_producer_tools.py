@@ -28,7 +28,7 @@ from producer_tools import (
     UnreachableError,
     new_request,
 )
-from producer_tools.cli import run
+from producer_tools.cli import main
 from schemas.avro.codec import RequestDecoder, ResultEncoder
 from tests.support.kafka import Kafka
 from tests.support.records import RawRecord, read_topic, send_raw
@@ -181,7 +181,7 @@ class TestSend:
             "me",
         ]
 
-        assert run(["send", *arguments, "--output", "ids"]) == 0
+        assert main(["send", *arguments, "--output", "ids"]) == 0
 
         (record,) = read_topic(kafka_bootstrap, topics.requests)
         request = RequestDecoder(registry=False, max_bytes=1 << 20).decode(record.value)
@@ -206,12 +206,12 @@ class TestSend:
         file = tmp_path / "p.csv"
         file.write_text("miraklProductId,productSku\nM1,S1\n,S2\nM1,S3\n")
 
-        assert run(["send", "--product", "M9", "--file", str(file), "--client-specification", "x"]) == 2
+        assert main(["send", "--product", "M9", "--file", str(file), "--client-specification", "x"]) == 2
 
         told = capsys.readouterr()
         assert told.out == ""
         for expected in (
-            f"{file} line 3: miraklProductId is blank",
+            f"{file} line 3: miraklProductId must not be blank",
             f"{file} line 4: miraklProductId 'M1' has SKU 'S3' here, but 'S1' in {file} line 2; keep one of the two",
             "--product 1: 'M9' is not MIRAKL_ID:SKU",
             "--client-specification: 'x' is not a UUID",
@@ -226,7 +226,7 @@ class TestSend:
             monkeypatch.delenv(name)
 
         assert (
-            run(["send", "--product", "M1:S1", "--product", "M2:S2", "--batch-size", "1", "--dry-run", "-o", "json"])
+            main(["send", "--product", "M1:S1", "--product", "M2:S2", "--batch-size", "1", "--dry-run", "-o", "json"])
             == 0
         )
 
@@ -245,9 +245,9 @@ class TestSend:
         file = tmp_path / "p.jsonl"
         file.write_text("".join(json.dumps({"miraklProductId": f"M{n}", "productSku": "S"}) + "\n" for n in range(501)))
 
-        assert run(["send", "--file", str(file)]) == 2
+        assert main(["send", "--file", str(file)]) == 2
         assert "add --yes" in capsys.readouterr().err
-        assert run(["send", "--file", str(file), "--yes", "--output", "jsonl"]) == 0
+        assert main(["send", "--file", str(file), "--yes", "--output", "jsonl"]) == 0
 
         (sent,) = capsys.readouterr().out.splitlines()
         assert json.loads(sent)["products"] == 501
@@ -258,13 +258,13 @@ class TestSend:
     ) -> None:
         monkeypatch.delenv("RESYNC_API_KEY")
 
-        assert run(["send", "--product", "M:S"]) == 2
-        assert "set RESYNC_API_KEY" in capsys.readouterr().err
+        assert main(["send", "--product", "M:S"]) == 2
+        assert "Set RESYNC_API_KEY" in capsys.readouterr().err
 
     def test_the_key_may_stand_in_a_file(self, topics: Topics, kafka_bootstrap: str, tmp_path: Path) -> None:
         (tmp_path / "key").write_text("another\n")
 
-        assert run(["send", "--product", "M:S", "--api-key-file", str(tmp_path / "key")]) == 0
+        assert main(["send", "--product", "M:S", "--api-key-file", str(tmp_path / "key")]) == 0
 
         (record,) = read_topic(kafka_bootstrap, topics.requests)
         assert dict(record.headers)["dj-api-key"] == b"another"
@@ -274,9 +274,9 @@ class TestSend:
     ) -> None:
         monkeypatch.setenv("RESYNC_TOPICS__REQUESTS", "there.is.none")
 
-        assert run(["send", "--product", "M:S"]) == 2
+        assert main(["send", "--product", "M:S"]) == 2
         assert (
-            "There is no topic there.is.none. Make it with `mirakl-resync-consumer topics ensure`"
+            "There is no topic there.is.none. Create it with `mirakl-resync-consumer topics ensure`"
             in capsys.readouterr().err
         )
 
@@ -292,7 +292,7 @@ class TestSend:
         monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
         monkeypatch.setattr("producer_tools.connection.CONNECT_SECONDS", 1.0)
 
-        assert run(command) == 6
+        assert main(command) == 6
 
         told = capfd.readouterr()
         (line,) = told.err.splitlines()
@@ -306,7 +306,7 @@ class TestWait:
     def test_every_request_of_a_batch_is_told_in_order(self, capsys: pytest.CaptureFixture[str]) -> None:
         products = [argument for n in range(5) for argument in ("--product", f"M{n}:S")]
 
-        assert run(["send", *products, "--batch-size", "2", "--wait", "--output", "json"]) == 0
+        assert main(["send", *products, "--batch-size", "2", "--wait", "--output", "json"]) == 0
 
         answers = json.loads(capsys.readouterr().out)
         assert [2, 2, 1] == [answer["synchronizedProducts"] for answer in answers]
@@ -328,7 +328,7 @@ class TestWait:
     ) -> None:
         arguments = [argument for product in products for argument in ("--product", product)]
 
-        assert run(["send", *arguments, "--batch-size", "1", "--wait", "--timeout", "2s", "--output", "jsonl"]) == code
+        assert main(["send", *arguments, "--batch-size", "1", "--wait", "--timeout", "2s", "--output", "jsonl"]) == code
 
         told = capsys.readouterr()
         answers = [json.loads(line) for line in told.out.splitlines()]
@@ -340,7 +340,7 @@ class TestWait:
             assert "no result within 2s" in told.err
 
     def test_a_table_says_why_a_request_failed(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["send", "--product", "F:S", "--wait"]) == 4
+        assert main(["send", "--product", "F:S", "--wait"]) == 4
         assert "CLIENT_SPECIFICATION_NOT_FOUND: There is none: name another." in capsys.readouterr().out
 
     def test_an_interruption_tells_what_is_known_so_far(
@@ -370,9 +370,9 @@ class TestResults:
         send_raw(kafka_bootstrap, topics.results, [result_record("one"), result_record("two", "FAILED")])
         _abort(kafka_bootstrap, topics, result_record("never"))
 
-        assert run(["results", "--output", "json"]) == 0
+        assert main(["results", "--output", "json"]) == 0
         assert {"one", "two"} == {result["requestId"] for result in json.loads(capsys.readouterr().out)}
-        assert run(["results", "--request-id", "two"]) == 0
+        assert main(["results", "--request-id", "two"]) == 0
         out = capsys.readouterr().out
         assert ("two" in out, "FAILED" in out, "one" in out) == (True, True, False)
 
@@ -381,11 +381,11 @@ class TestResults:
     ) -> None:
         send_raw(kafka_bootstrap, topics.results, [result_record(f"r{n}") for n in range(9)])
 
-        assert run(["results", "--limit", "4", "--output", "json"]) == 0
+        assert main(["results", "--limit", "4", "--output", "json"]) == 0
         assert len(json.loads(capsys.readouterr().out)) == 4
 
     def test_nothing_is_an_empty_list(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["results", "--output", "json"]) == 0
+        assert main(["results", "--output", "json"]) == 0
         told = capsys.readouterr()
         assert json.loads(told.out) == []
         assert "no results" in told.err
@@ -397,7 +397,7 @@ class TestResults:
         time.sleep(1.5)
         send_raw(kafka_bootstrap, topics.results, [result_record("new")])
 
-        assert run(["results", "--since", "1s", "--output", "jsonl"]) == 0
+        assert main(["results", "--since", "1s", "--output", "jsonl"]) == 0
         assert ["new"] == [json.loads(line)["requestId"] for line in capsys.readouterr().out.splitlines()]
 
     def test_a_record_that_is_no_result_is_left_out_with_a_warning(
@@ -405,7 +405,7 @@ class TestResults:
     ) -> None:
         send_raw(kafka_bootstrap, topics.results, [RawRecord(b"rubbish", partition=1), result_record("good")])
 
-        assert run(["results", "--output", "jsonl"]) == 0
+        assert main(["results", "--output", "jsonl"]) == 0
         told = capsys.readouterr()
         assert ["good"] == [json.loads(line)["requestId"] for line in told.out.splitlines()]
         assert "warning: the record at 1:0 of the results topic is left out" in told.err
@@ -537,7 +537,7 @@ class TestBrokerInTrouble:
         with ResyncPublisher(api_key=API_KEY) as publisher, ResyncResults() as results:
             publisher.open()
             own_kafka.pause()
-            with pytest.raises(NotAcknowledgedError, match="it may have been taken in or not"):
+            with pytest.raises(NotAcknowledgedError, match="may have written it"):
                 publisher.send([("M", "S")], requested_by="job")
             with pytest.raises(UnreachableError):
                 list(results)
@@ -554,7 +554,9 @@ class TestRegistry:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         from schemas.avro.released import requests, results
-        from schemas.registry.client import RegistryAddress, SchemaRegistry, registration
+        from schemas.registry.address import RegistryAddress
+        from schemas.registry.client import SchemaRegistry
+        from schemas.registry.questions import registration
 
         monkeypatch.setenv("RESYNC_SCHEMA_REGISTRY__URL", schema_registry_url)
         with (
@@ -579,7 +581,7 @@ class TestRegistry:
     def test_a_registry_that_does_not_answer_is_unreachable(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RESYNC_SCHEMA_REGISTRY__URL", "http://127.0.0.1:1")
 
-        assert run(["send", "--product", "M:S"]) == 6
+        assert main(["send", "--product", "M:S"]) == 6
         with pytest.raises(UnreachableError), ResyncPublisher() as publisher:
             publisher.open()
 

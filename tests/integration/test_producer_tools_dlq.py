@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import TopicPartition
 
-from producer_tools.cli import run
+from producer_tools.cli import main
 from tests.support.records import RawRecord, ReadRecord, read_topic, send_raw
 from tests.support.topics import Topics
 
@@ -74,7 +74,7 @@ class TestList:
     ) -> None:
         letters.add(headers=[("dlq.redrive-count", b"2")], request_partition=3, partition=2)
 
-        assert run(["dlq", "list", "--output", "json"]) == 0
+        assert main(["dlq", "list", "--output", "json"]) == 0
 
         (letter,) = json.loads(capsys.readouterr().out)
         assert letter.pop("dead_lettered_at").endswith("Z")
@@ -95,7 +95,7 @@ class TestList:
             letters.add()
             letters.add(reason="UNKNOWN_SCHEMA")
 
-        assert run(["dlq", "list", "--reason", "UNKNOWN_SCHEMA", "--limit", "2", "--output", "json"]) == 0
+        assert main(["dlq", "list", "--reason", "UNKNOWN_SCHEMA", "--limit", "2", "--output", "json"]) == 0
         assert ["UNKNOWN_SCHEMA"] * 2 == [letter["reason"] for letter in json.loads(capsys.readouterr().out)]
 
     def test_since_leaves_out_what_is_older(self, letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,13 +103,13 @@ class TestList:
         time.sleep(1.2)
         letters.add(reason="UNKNOWN_SCHEMA")
 
-        assert run(["dlq", "list", "--since", "1s", "--output", "json"]) == 0
+        assert main(["dlq", "list", "--since", "1s", "--output", "json"]) == 0
         assert ["UNKNOWN_SCHEMA"] == [letter["reason"] for letter in json.loads(capsys.readouterr().out)]
 
     def test_a_record_without_a_value_is_listed_too(self, letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
         coordinates = letters.add(None)
 
-        assert run(["dlq", "list"]) == 0
+        assert main(["dlq", "list"]) == 0
         assert coordinates in capsys.readouterr().out
 
     def test_no_header_ends_it_whatever_it_says(self, letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,16 +117,16 @@ class TestList:
         letters.add(reason="\x1b[2J\u202e", partition=0, offset=huge, message="\x9b1m\u2066")
         letters.add(headers=[("dlq.redrive-count", huge.encode())])
 
-        assert run(["dlq", "list", "--output", "json"]) == 0
+        assert main(["dlq", "list", "--output", "json"]) == 0
         out = capsys.readouterr().out
         assert out.replace("\n", "").isprintable()
         first, second = json.loads(out)
         assert (None, "\x1b[2J\u202e") == (first["request_offset"], first["reason"])
         assert 0 == second["redrive_count"]
         for output in ("table", "json"):
-            assert run(["dlq", "show", "0:0", "--output", output]) == 0
+            assert main(["dlq", "show", "0:0", "--output", output]) == 0
             assert capsys.readouterr().out.replace("\n", "").isprintable()
-        assert run(["dlq", "redrive", "--all", "--dry-run"]) == 3
+        assert main(["dlq", "redrive", "--all", "--dry-run"]) == 3
         assert capsys.readouterr().out.replace("\n", "").isprintable()
 
 
@@ -136,7 +136,7 @@ class TestShow:
     ) -> None:
         coordinates = letters.add(b"\x1b[2Jvalue", headers=[("x", b"\x1b[31mred"), ("DJ-API-KEY", b"their-key")])
 
-        assert run(["dlq", "show", coordinates]) == 0
+        assert main(["dlq", "show", coordinates]) == 0
 
         shown = capsys.readouterr().out
         assert "\x1b" not in shown
@@ -145,12 +145,12 @@ class TestShow:
         assert "1b 5b 32 4a 76 61 6c 75 65" in shown
 
     def test_the_json_has_the_value_whole(self, letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["dlq", "show", letters.add(b"\xff\x00"), "--output", "json"]) == 0
+        assert main(["dlq", "show", letters.add(b"\xff\x00"), "--output", "json"]) == 0
         assert json.loads(capsys.readouterr().out)["value_base64"] == "/wA="
 
     @pytest.mark.parametrize("coordinates", ["0:7", "99:0"])
     def test_where_there_is_none_it_says_so(self, coordinates: str, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["dlq", "show", coordinates]) == 2
+        assert main(["dlq", "show", coordinates]) == 2
         assert f"{coordinates}: there is no dead letter, or no longer" in capsys.readouterr().err
 
 
@@ -160,7 +160,7 @@ class TestRedrive:
             headers=[("trace", b"1"), ("trace", b"2"), ("none", None), ("dlq.redrive-count", b"4"), ("dj-client", b"X")]
         )
 
-        assert run(["dlq", "redrive", coordinates, "--yes"]) == 0
+        assert main(["dlq", "redrive", coordinates, "--yes"]) == 0
 
         (record,) = letters.redriven()
         assert (b"rubbish", b"key", 1) == (record.value, record.key, record.partition)
@@ -177,12 +177,12 @@ class TestRedrive:
     def test_each_is_sent_at_most_once_unless_again(self, letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
         first, second = letters.add(), letters.add()
 
-        assert run(["dlq", "redrive", first, "--yes"]) == 0
-        assert run(["dlq", "redrive", "--all", "--yes"]) == 0
-        assert run(["dlq", "redrive", "--all", "--yes"]) == 0
+        assert main(["dlq", "redrive", first, "--yes"]) == 0
+        assert main(["dlq", "redrive", "--all", "--yes"]) == 0
+        assert main(["dlq", "redrive", "--all", "--yes"]) == 0
         assert [first, second] == [record.header("dlq.redrive-of") for record in letters.redriven()]
         assert "redriven before" in capsys.readouterr().err
-        assert run(["dlq", "redrive", first, "--again", "--yes"]) == 0
+        assert main(["dlq", "redrive", first, "--again", "--yes"]) == 0
         assert [first, second, first] == [record.header("dlq.redrive-of") for record in letters.redriven()]
 
     def test_it_is_shown_and_not_sent_where_nobody_can_be_asked_or_in_a_dry_run(
@@ -190,12 +190,12 @@ class TestRedrive:
     ) -> None:
         coordinates = letters.add()
 
-        assert run(["dlq", "redrive", coordinates]) == 2
+        assert main(["dlq", "redrive", coordinates]) == 2
         told = capsys.readouterr().err
         assert coordinates in told
         assert "add --yes" in told
         monkeypatch.delenv("RESYNC_API_KEY")
-        assert run(["dlq", "redrive", "--all", "--dry-run"]) == 0
+        assert main(["dlq", "redrive", "--all", "--dry-run"]) == 0
         assert coordinates in capsys.readouterr().out
         assert letters.redriven() == []
 
@@ -206,7 +206,7 @@ class TestRedrive:
         send_raw(kafka_bootstrap, topics.dead_letters, [RawRecord(b"foreign", partition=0)])
         good = letters.add()
 
-        assert run(["dlq", "redrive", "--all", "--yes"]) == 3
+        assert main(["dlq", "redrive", "--all", "--yes"]) == 3
 
         told = capsys.readouterr().err
         assert "its value was too large for the dead-letter topic and is gone" in told
@@ -219,22 +219,22 @@ class TestRedrive:
         stranger = letters.add(b"a request without a key", tenant=None)
         known = letters.add()
 
-        assert run(["dlq", "redrive", "--all", "--dry-run"]) == 3
+        assert main(["dlq", "redrive", "--all", "--dry-run"]) == 3
         plan = capsys.readouterr().out.splitlines()
         assert any(line.startswith(stranger) and "key unknown" in line and "--unverified" in line for line in plan)
         assert any(line.startswith(known) and "acme" in line for line in plan)
 
-        assert run(["dlq", "redrive", stranger, "--again", "--yes"]) == 4
-        assert run(["dlq", "redrive", "--all", "--yes"]) == 3
+        assert main(["dlq", "redrive", stranger, "--again", "--yes"]) == 4
+        assert main(["dlq", "redrive", "--all", "--yes"]) == 3
         assert [known] == [record.header("dlq.redrive-of") for record in letters.redriven()]
-        assert run(["dlq", "redrive", "--all", "--unverified", "--yes"]) == 0
+        assert main(["dlq", "redrive", "--all", "--unverified", "--yes"]) == 0
         assert [known, stranger] == [record.header("dlq.redrive-of") for record in letters.redriven()]
 
     def test_only_the_reason_that_was_asked_for(self, letters: Letters) -> None:
         letters.add()
         wanted = letters.add(reason="UNKNOWN_SCHEMA")
 
-        assert run(["dlq", "redrive", "--all", "--reason", "UNKNOWN_SCHEMA", "--yes"]) == 0
+        assert main(["dlq", "redrive", "--all", "--reason", "UNKNOWN_SCHEMA", "--yes"]) == 0
         assert [wanted] == [record.header("dlq.redrive-of") for record in letters.redriven()]
 
     def test_what_the_requests_topic_no_longer_tells_of_is_sent_only_again(
@@ -246,9 +246,9 @@ class TestRedrive:
         for deleted in admin.delete_records([TopicPartition(topics.requests, 1, 2)]).values():
             deleted.result(10)
 
-        assert run(["dlq", "redrive", coordinates, "--yes"]) == 4
+        assert main(["dlq", "redrive", coordinates, "--yes"]) == 4
         assert "may have been redriven" in capsys.readouterr().err
-        assert run(["dlq", "redrive", coordinates, "--again", "--yes"]) == 0
+        assert main(["dlq", "redrive", coordinates, "--again", "--yes"]) == 0
         assert [coordinates] == [record.header("dlq.redrive-of") for record in letters.redriven()]
 
     def test_one_from_another_topic_names_the_setting(
@@ -257,12 +257,12 @@ class TestRedrive:
         coordinates = letters.add()
         monkeypatch.setenv("RESYNC_TOPICS__REQUESTS", topics.results + ".other")
 
-        assert run(["dlq", "redrive", coordinates, "--dry-run"]) == 4
+        assert main(["dlq", "redrive", coordinates, "--dry-run"]) == 4
         assert f"set RESYNC_TOPICS__REQUESTS={topics.requests}" in capsys.readouterr().out
 
     def test_unknown_coordinates_send_nothing(self, letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
         coordinates = letters.add()
 
-        assert run(["dlq", "redrive", coordinates, "0:99", "--yes"]) == 2
+        assert main(["dlq", "redrive", coordinates, "0:99", "--yes"]) == 2
         assert "0:99: there is no dead letter" in capsys.readouterr().err
         assert letters.redriven() == []

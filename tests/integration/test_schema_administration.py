@@ -21,7 +21,7 @@ def program(stores: Run, schema_registry_url: str, monkeypatch: pytest.MonkeyPat
 def test_schemas_are_missing_until_they_are_registered(program: Run) -> None:
     before = program("schemas", "check")
     assert 1 == before.code
-    assert 2 == before.err.count("v1 is not registered; run mirakl-resync-consumer schemas register.")
+    assert 2 == before.err.count("v1 is not registered. Run mirakl-resync-consumer schemas register.")
     registered = program("schemas", "register", "--output", "json")
     assert 0 == registered.code
     rows: list[dict[str, Any]] = json.loads(registered.out)

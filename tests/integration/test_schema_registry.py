@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.avro.framing import SchemaRef
-from schemas.registry.client import RegistryAddress, RegistryTroubleError, SchemaRegistry
+from schemas.registry.address import RegistryAddress
+from schemas.registry.client import SchemaRegistry
+from schemas.registry.errors import RegistryError
 from schemas.registry.registration import check, register, subjects
 from tests.support.parts import PartMissing
 from tests.support.registry import RegistryProcess
@@ -42,7 +44,7 @@ def test_who_has_the_password_registers_checks_and_reads(guarded_url: str) -> No
 def test_who_has_not_is_told_which_settings_to_check(guarded_url: str, credentials: dict[str, str]) -> None:
     with (
         SchemaRegistry(RegistryAddress(guarded_url, **credentials)) as registry,  # type: ignore[arg-type] # only texts
-        pytest.raises(RegistryTroubleError, match="RESYNC_SCHEMA_REGISTRY__USERNAME and __PASSWORD") as refused,
+        pytest.raises(RegistryError, match="RESYNC_SCHEMA_REGISTRY__USERNAME and __PASSWORD") as refused,
     ):
         registry.schema(SchemaRef.from_id(1))
     assert refused.value.status == 401

@@ -3,8 +3,9 @@
 ::
 
     KafkaTroubleError
-    ├── BrokerUnreachableError  nobody answers, or not to us
-    └── BrokerRefusedError      an answer, and it is no
+    ├── BrokerUnreachableError  no broker answers, or not us
+    └── BrokerRefusedError      a broker answers, and refuses
+        └── NotLetInError       credentials, certificates or protocol are wrong
 """
 
 import time
@@ -28,6 +29,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 from consumer.adapters.finding import Finding, Level
 from consumer.adapters.kafka.refusals import Refusal, refusal, something_listens
 from schemas.contract import HEADROOM_BYTES
+from schemas.errors import ExplainedError
+from schemas.exit_codes import ExitCode
 from schemas.settings import KafkaSettings, SettingsError, TopicSettings
 
 _Answer = TypeVar("_Answer")
@@ -76,31 +79,33 @@ _REMEDY_SILENT = (
     "RESYNC_KAFKA__PROPERTIES, or look at the broker."
 )
 
+_REMEDY_REFUSED = "Correct what it objects to, or ask for the right (ACL)."
 
-class KafkaTroubleError(Exception):
-    """The brokers did not do what was asked; the text says what to do."""
+
+class KafkaTroubleError(ExplainedError):
+    """The brokers did not do what was asked."""
 
 
 class BrokerUnreachableError(KafkaTroubleError):
     """No broker answered in time."""
 
+    exit_code = ExitCode.UNREACHABLE
+
     def __init__(self, problem: str, remedy: str = _REMEDY_UNREACHABLE) -> None:
-        super().__init__(f"{problem} {remedy}")
-        self.problem = problem
-        self.remedy = remedy
+        super().__init__(problem, remedy)
 
 
 class BrokerRefusedError(KafkaTroubleError):
     """A broker answered, and refused."""
+
+    exit_code = ExitCode.USAGE
 
 
 class NotLetInError(BrokerRefusedError):
     """The brokers do not let us in: credentials, certificates or protocol are wrong."""
 
     def __init__(self, refused: Refusal) -> None:
-        super().__init__(f"{refused.problem}. {refused.remedy}")
-        self.problem = f"{refused.problem}."
-        self.remedy = refused.remedy
+        super().__init__(refused.problem, refused.remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +298,8 @@ def _answer(future: "Future[_Answer]", deed: str) -> _Answer:
         return future.result()
     except KafkaException as error:
         if error.args[0].code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001  public names of codes
-            raise BrokerUnreachableError(f"The broker did not answer the order to {deed}.") from error
-        raise BrokerRefusedError(f"The broker refused to {deed}: {_text(error)}") from error
+            raise BrokerUnreachableError(f"The broker did not answer the request to {deed}.") from error
+        raise BrokerRefusedError(f"The broker refused to {deed} ({_text(error)}).", _REMEDY_REFUSED) from error
 
 
 def _already_exists(refusal: BrokerRefusedError) -> bool:

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 
 from consumer.adapters.finding import Finding, Level
 from consumer.adapters.kafka.properties import Times
-from consumer.adapters.kafka.remedies import Named, remedy
+from consumer.adapters.kafka.remedies import Named, explain
 from schemas.settings import Settings, TopicSettings
 
 CONNECT_SECONDS = 3.0
@@ -173,9 +173,7 @@ def check_transaction(settings: Settings, properties: Mapping[str, Any]) -> Find
                 f"Make sure that it may WRITE and DESCRIBE the transactional id {group}-{instance}, or all with the "
                 f"prefix {group}-.",
             )
-        whole = remedy(problem.args[0], named)
-        what, _, advice = whole.partition(". ")
-        return Finding(Level.FAIL, subject, f"{what}.", advice)
+        return Finding(Level.FAIL, subject, *explain(problem.args[0], named))
     return Finding(Level.OK, subject, "One that wrote nothing began and ended.")
 
 

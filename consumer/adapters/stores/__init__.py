@@ -12,7 +12,7 @@ from consumer.adapters.stores.client_specifications import (
     SpecificationChanges,
     SpecificationOptions,
 )
-from consumer.adapters.stores.database import StoreTrouble, check_schema, create_engine, open_to_others, redacted
+from consumer.adapters.stores.database import StoreError, check_schema, create_engine, open_to_others, redacted
 from consumer.adapters.stores.directory import DirectoryReader
 from consumer.adapters.stores.directory_source import StoredDirectory
 from consumer.adapters.stores.encryption import Binding, Encryption, EncryptionKeysError, new_key, read_credential
@@ -36,7 +36,7 @@ __all__ = [
     "IssuedApiKey",
     "SpecificationChanges",
     "SpecificationOptions",
-    "StoreTrouble",
+    "StoreError",
     "StoredDirectory",
     "check_schema",
     "create_engine",

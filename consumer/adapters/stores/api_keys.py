@@ -40,7 +40,7 @@ class IssuedApiKey:
 
 
 class ApiKeys:
-    """The stored API keys. Every method raises :class:`AdministrationError` or :class:`StoreTrouble`.
+    """The stored API keys. Every method raises :class:`AdministrationError` or :class:`StoreError`.
 
     A name may stand once among the keys of a tenant that are not revoked: a revoked one frees its name.
     """
@@ -79,7 +79,8 @@ class ApiKeys:
         with writing(self._engine) as connection:
             if any(row["name"] == name and not row["revoked"] for row in rows(connection, api_keys, tenant)):
                 raise AdministrationError(
-                    f"Tenant {tenant!r} has an API key {name!r} already; choose another name, or revoke that one first."
+                    f"Tenant {tenant!r} already has an API key {name!r}.",
+                    "Choose another name, or revoke that one first.",
                 )
             connection.execute(insert(api_keys).values(values))
             issued = IssuedApiKey(key, _row(by_id(connection, api_keys, values["id"])))
@@ -117,5 +118,5 @@ def _checked_expiry(expires_at: datetime | None) -> datetime | None:
     if expires_at is None:
         return None
     if expires_at <= datetime.now(UTC):
-        raise AdministrationError("The key would have expired already; give a time to come.")
+        raise AdministrationError("The key would have expired already.", "Give a time in the future.")
     return expires_at.astimezone(UTC)

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import Connection, Engine, RowMapping, delete, insert, update
 
 from consumer.adapters.mirakl.address import base_url_problem
-from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem
+from consumer.adapters.stores.encryption import NEW_KEY, Binding, Encryption, Undecryptable, credential_problem
 from consumer.adapters.stores.limits import LIMITS
 from consumer.adapters.stores.rows import (
     AdministrationError,
@@ -32,10 +32,10 @@ _WRITTEN_INTO_URL = re.compile(r"//[^/]*@")
 
 
 class EncryptionKeysNeededError(AdministrationError):
-    """A credential has to be encrypted, and there are no keys."""
+    """A credential has to be encrypted, and there are no keys to do so."""
 
     def __init__(self) -> None:
-        super().__init__("RESYNC_ENCRYPTION_KEYS is not set; `mirakl-resync-consumer encryption-key` makes a key.")
+        super().__init__("RESYNC_ENCRYPTION_KEYS is not set.", NEW_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class SpecificationChanges(SpecificationOptions, total=False):
 
 
 class ClientSpecifications:
-    """The stored client specifications. Every method raises :class:`AdministrationError` or :class:`StoreTrouble`.
+    """The stored client specifications. Every method raises :class:`AdministrationError` or :class:`StoreError`.
 
     A row is named by its id, or by its name within a tenant (``None``: the default tenant).
     """
@@ -175,7 +175,7 @@ class ClientSpecifications:
             self._check_credential(changes["credential"])
         for column, limit in LIMITS.items():
             if column in values and not limit.allows(values[column]):
-                raise AdministrationError(f"{column} must be {limit}.")
+                raise AdministrationError(f"{values[column]!r} is out of range.", f"{column} must be {limit}.")
         return values
 
     def _checked_base_url(self, base_url: str) -> str:
@@ -211,8 +211,8 @@ class ClientSpecifications:
             # An id or a base URL that somebody changed in SQL may be put right again.
             if before != after and isinstance(self._encryption.decrypt(stored, after), Undecryptable):
                 raise AdministrationError(
-                    "The stored credential cannot be decrypted, so it cannot be kept for another id or base URL. "
-                    "Give it anew with --credential-file."
+                    "The stored credential cannot be decrypted, so it cannot be kept for another id or base URL.",
+                    "Give it anew with --credential-file.",
                 )
             return values
         if found.bound and before == after:
@@ -258,15 +258,17 @@ def _refuse_taken(connection: Connection, values: Values, besides: str | None = 
         if row["id"] == besides:
             continue
         if row["id"] == values.get("id"):
-            raise AdministrationError(f"The id {row['id']} is taken by {row['name']!r} of tenant {row['tenant']!r}.")
+            raise AdministrationError(
+                f"The id {row['id']} is taken by {row['name']!r} of tenant {row['tenant']!r}.", "Choose another one."
+            )
         if (row["tenant"], row["name"]) == (values["tenant"], values.get("name")):
             raise AdministrationError(
-                f"Tenant {row['tenant']!r} has a client specification {row['name']!r} already; choose another name."
+                f"Tenant {row['tenant']!r} already has a client specification {row['name']!r}.", "Choose another name."
             )
 
 
 def _checked_id(given: str) -> str:
     specification_id = canonical_uuid(given)
     if specification_id is None:
-        raise AdministrationError("The id must be a UUID in its 36-character form.")
+        raise AdministrationError(f"{given!r} is not an id.", "It must be a UUID in its 36-character form.")
     return specification_id

@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
+from schemas.errors import ExplainedError
 
 STATEMENT_SECONDS = 3.0
 """Less than the 5 s within which a change must count."""
@@ -29,22 +30,22 @@ _GRACE_SECONDS = 1.0
 OPEN_TO_OTHERS = 0o007
 """Rights of those who are neither a file's owner nor in its group."""
 _EXCERPT_CHARACTERS = 300
-_UPGRADE = "`mirakl-resync-consumer db upgrade`"
+_UPGRADE = "Run `mirakl-resync-consumer db upgrade`."
 
 _Answer = TypeVar("_Answer")
 
 
-class StoreTrouble(Exception):  # noqa: N818 - no mistake of a program: a state of the world
-    """The database cannot serve now; the text is one sentence for people and says what to do, without any secret."""
+class StoreError(ExplainedError):
+    """The database is not usable now; the texts contain no secret."""
 
-    def __init__(self, message: str, *, missing_or_old: bool) -> None:
-        """``missing_or_old``: waiting will not heal it. No such database, or its tables are not of this release."""
-        super().__init__(message)
+    def __init__(self, problem: str, remedy: str, *, missing_or_old: bool) -> None:
+        """``missing_or_old``: waiting does not help. No such database, or its tables are not of this release."""
+        super().__init__(problem, remedy)
         self.missing_or_old = missing_or_old
 
 
 def create_engine(url: str | URL, *, statement_seconds: float = STATEMENT_SECONDS) -> Engine:
-    """Prepare connections to ``RESYNC_DATABASE_URL``; none is made yet. Raises :class:`StoreTrouble`.
+    """Prepare connections to ``RESYNC_DATABASE_URL``; none is made yet. Raises :class:`StoreError`.
 
     There is no pool: the service holds one connection of its own, a command needs one. A SQLite file is opened,
     never created. In SQLite a transaction of an engine or connection with the execution option ``writes`` takes
@@ -67,55 +68,57 @@ def redacted(url: str) -> str:
 
 @contextmanager
 def troubles(engine: Engine) -> Iterator[None]:
-    """Turn what the driver raises into :class:`StoreTrouble`."""
+    """Turn what the driver raises into :class:`StoreError`."""
     try:
         yield
     except DBAPIError as error:
         raise trouble(error, engine) from error
 
 
-def trouble(error: DBAPIError, engine: Engine) -> StoreTrouble:
+def trouble(error: DBAPIError, engine: Engine) -> StoreError:
     """Say what a driver's error means and what to do about it."""
     shown = _shown(engine.url)
     if _file_is_missing(engine):
-        return StoreTrouble(f"The database {shown} does not exist; {_UPGRADE} makes it.", missing_or_old=True)
+        return StoreError(f"The database {shown} does not exist.", _UPGRADE, missing_or_old=True)
     if _lacks_a_table(error.orig):
-        return StoreTrouble(f"The database {shown} lacks our tables; run {_UPGRADE}.", missing_or_old=True)
+        return StoreError(f"The database {shown} lacks our tables.", _UPGRADE, missing_or_old=True)
     if _took_too_long(error.orig):
-        return StoreTrouble(
-            f"The database {shown} is locked or too slow; end what holds a transaction open or overloads it.",
+        return StoreError(
+            f"The database {shown} is locked or too slow.",
+            "End what holds a transaction open or overloads it.",
             missing_or_old=False,
         )
-    return StoreTrouble(
-        f"The database {shown} cannot be used ({_excerpt(error, engine.url)}); "
-        "check that it runs and that RESYNC_DATABASE_URL is right.",
+    return StoreError(
+        f"The database {shown} cannot be used ({_excerpt(error, engine.url)}).",
+        "Check that it runs and that RESYNC_DATABASE_URL is correct.",
         missing_or_old=False,
     )
 
 
 def check_schema(engine: Engine) -> None:
-    """Hold that the tables are there and of this release. Raises :class:`StoreTrouble`."""
+    """Hold that the tables are there and of this release. Raises :class:`StoreError`."""
     with troubles(engine), engine.connect() as connection:
         check_revision(connection)
         missing = sorted(set(metadata.tables) - set(inspect(connection).get_table_names()))
     if missing:  # which no upgrade mends: the revision is the newest
-        raise StoreTrouble(
-            f"The database {_shown(engine.url)} has lost {', '.join(missing)}: restore it from a backup, "
-            f"or drop all that is left of it and run {_UPGRADE} to begin anew.",
+        raise StoreError(
+            f"The database {_shown(engine.url)} has lost {', '.join(missing)}.",
+            f"Restore it from a backup; or drop all that is left of it, to start anew. Then: {_UPGRADE}",
             missing_or_old=True,
         )
 
 
 def check_revision(connection: Connection) -> None:
-    """Hold that the tables are of this release. Raises :class:`StoreTrouble`, or the driver's error without any."""
+    """Hold that the tables are of this release. Raises :class:`StoreError`, or the driver's error without any."""
     revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if revision == SCHEMA_REVISIONS[-1]:
         return
     shown = _shown(connection.engine.url)
     if revision is None or revision in SCHEMA_REVISIONS:
-        raise StoreTrouble(f"The database {shown} is of an older release; run {_UPGRADE}.", missing_or_old=True)
-    raise StoreTrouble(
-        f"The database {shown} is of a newer release (schema {str(revision)[:32]!r}); run that release of the program.",
+        raise StoreError(f"The database {shown} is of an older release.", _UPGRADE, missing_or_old=True)
+    raise StoreError(
+        f"The database {shown} is of a newer release (schema {str(revision)[:32]!r}).",
+        "Run that release of the program.",
         missing_or_old=True,
     )
 
@@ -135,26 +138,30 @@ def _parsed(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreTrouble(  # no cause: it may repeat a part of the password
-            "RESYNC_DATABASE_URL is not a database URL; write sqlite:///FILE or "
-            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters percent-encoded.",
+        raise StoreError(  # no cause: it may repeat a part of the password
+            "RESYNC_DATABASE_URL is not a database URL.",
+            "Write sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE with special characters "
+            "percent-encoded.",
             missing_or_old=True,
         ) from None
     problem = _url_problem(parsed)
     if problem:
-        raise StoreTrouble(f"RESYNC_DATABASE_URL {problem}", missing_or_old=True)
+        raise StoreError(*problem, missing_or_old=True)
     return parsed.set(drivername="postgresql+psycopg") if parsed.get_backend_name() == "postgresql" else parsed
 
 
-def _url_problem(url: URL) -> str | None:
+def _url_problem(url: URL) -> tuple[str, str] | None:
+    """Return what is wrong, and the remedy."""
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         if url.database in (None, "", ":memory:") or url.query or url.host:
-            return "must name a SQLite file and nothing more: sqlite:///FILE, with four slashes for an absolute path."
+            problem = "RESYNC_DATABASE_URL names something else than a SQLite file, or more than that."
+            return problem, "Write sqlite:///FILE, with four slashes for an absolute path."
         return None
     if url.drivername not in ("postgresql", "postgresql+psycopg"):
-        return "names a kind of database that is not supported; write sqlite:///FILE or postgresql+psycopg://…"
+        problem = "RESYNC_DATABASE_URL names a kind of database that is not supported."
+        return problem, "Write sqlite:///FILE or postgresql+psycopg://…"
     if "@" in (url.host or "") + (url.database or ""):
-        return "holds a second @; percent-encode the special characters of its password."
+        return "RESYNC_DATABASE_URL contains a second @.", "Percent-encode the special characters of its password."
     return None
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, RowMapping, select, text
 from sqlalchemy.exc import DBAPIError
 
 from consumer.adapters.mirakl.address import base_url_problem
-from consumer.adapters.stores.database import StoreTrouble, check_revision, sqlite_file, trouble, went_away
+from consumer.adapters.stores.database import StoreError, check_revision, sqlite_file, trouble, went_away
 from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem, without_scheme
 from consumer.adapters.stores.limits import LIMITS, LONGEST_NAME
 from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
@@ -54,7 +54,7 @@ class DirectoryReader:
         """Give the snapshot, or ``None`` while it is still the one of ``known_version``.
 
         Unchanged, it costs one query of one row. Over a new connection the snapshot is always read: the same
-        number may belong to another database, restored from a backup. Raises :class:`StoreTrouble`.
+        number may belong to another database, restored from a backup. Raises :class:`StoreError`.
         """
         reused = self._keep_connection()
         try:
@@ -64,7 +64,7 @@ class DirectoryReader:
             if reused and went_away(error):
                 return self.read(None)  # once: the next connection is not a reused one
             raise trouble(error, self._engine) from error
-        except StoreTrouble:
+        except StoreError:
             self.close()
             raise
 
@@ -207,15 +207,15 @@ def _unreadable(what: str, row: StoredRow, problem: Exception) -> str:
 def _version(connection: Connection) -> int:
     version = connection.scalar(_VERSION)
     if version is not None and not isinstance(version, int):
-        raise StoreTrouble(
-            "The database's table directory_version holds no whole number, so changes cannot be seen; "
-            "run UPDATE directory_version SET version = 1.",
+        raise StoreError(
+            "The database's table directory_version does not contain a whole number, so changes cannot be seen.",
+            "Run UPDATE directory_version SET version = 1.",
             missing_or_old=False,
         )
     if version is None:
-        raise StoreTrouble(
-            "The database's table directory_version is empty, so changes cannot be seen; "
-            "run INSERT INTO directory_version VALUES (1, 1).",
+        raise StoreError(
+            "The database's table directory_version is empty, so changes cannot be seen.",
+            "Run INSERT INTO directory_version VALUES (1, 1).",
             missing_or_old=False,
         )
     return version

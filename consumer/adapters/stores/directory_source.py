@@ -2,16 +2,16 @@
 
 import logging
 
-from consumer.adapters.stores.database import StoreTrouble
+from consumer.adapters.stores.database import StoreError
 from consumer.adapters.stores.directory import DirectoryReader
 from consumer.domain.model import Directory
-from consumer.engine.ports import SourceTrouble
+from consumer.engine.ports import SourceError
 
 _log = logging.getLogger(__name__)
 
 
 class StoredDirectory:
-    """Reads snapshots of the stores; every failure becomes the engine's ``SourceTrouble``."""
+    """Reads snapshots of the stores; every failure becomes the engine's ``SourceError``."""
 
     def __init__(self, reader: DirectoryReader) -> None:
         self._reader = reader
@@ -20,17 +20,17 @@ class StoredDirectory:
     def read(self, known_version: int | None) -> Directory | None:
         """Return the snapshot, or ``None`` if it is still the known one; logs warnings about rows when they change.
 
-        Raises ``SourceTrouble`` whatever fails: a defect, or a row nobody expected, closes the intake and ends nothing.
+        Raises ``SourceError`` whatever fails: a defect, or a row nobody expected, closes the intake and ends nothing.
         """
         try:
             directory = self._reader.read(known_version)
-        except StoreTrouble as trouble:
-            _log.error("%s", trouble)
-            raise SourceTrouble(str(trouble)) from trouble
+        except StoreError as error:
+            _log.error("%s", error)
+            raise SourceError(error.problem, error.remedy) from error
         except Exception as defect:
             _log.exception("a defect prevents the database from being read")
-            msg = f"The database cannot be read ({type(defect).__name__}). See the log, correct the row or report it."
-            raise SourceTrouble(msg) from defect
+            problem = f"The database cannot be read ({type(defect).__name__})."
+            raise SourceError(problem, "See the log; correct the row, or report it.") from defect
         if self._reader.warnings != self._warned:
             self._warned = self._reader.warnings
             for warning in self._warned:

@@ -14,6 +14,8 @@ from enum import Enum, auto
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from schemas.errors import ExplainedError
+from schemas.exit_codes import ExitCode
 from schemas.settings.secret_files import read_value
 
 LONGEST_CREDENTIAL = 4096
@@ -26,8 +28,14 @@ _BEARER = re.compile(r"^bearer +(?=\S)", re.IGNORECASE)
 _HEADER_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
-class EncryptionKeysError(ValueError):
-    """``RESYNC_ENCRYPTION_KEYS`` cannot be used; the text names the key by its place, never by its value."""
+NEW_KEY = "Make a key with `mirakl-resync-consumer encryption-key`."
+"""Remedy where no usable key is configured."""
+
+
+class EncryptionKeysError(ExplainedError, ValueError):
+    """``RESYNC_ENCRYPTION_KEYS`` is not usable; the text names a key by its position, never by its value."""
+
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +73,7 @@ class Encryption:
     def __init__(self, keys: Sequence[str]) -> None:
         """Take Fernet keys (32 bytes, URL-safe base64). Raises :class:`EncryptionKeysError`."""
         if not keys:
-            raise EncryptionKeysError(
-                "RESYNC_ENCRYPTION_KEYS is empty; `mirakl-resync-consumer encryption-key` makes a key."
-            )
+            raise EncryptionKeysError("RESYNC_ENCRYPTION_KEYS is empty.", NEW_KEY)
         self._fernet = MultiFernet([_fernet(key, place) for place, key in enumerate(keys, start=1)])
 
     def encrypt(self, credential: str, binding: Binding) -> str:
@@ -133,6 +139,5 @@ def _fernet(key: str, place: int) -> Fernet:
         return Fernet(key.strip().encode())
     except ValueError:
         raise EncryptionKeysError(
-            f"Key {place} of RESYNC_ENCRYPTION_KEYS is no Fernet key (44 characters of URL-safe base64); "
-            "`mirakl-resync-consumer encryption-key` makes one."
+            f"Key {place} of RESYNC_ENCRYPTION_KEYS is not a Fernet key (44 characters of URL-safe base64).", NEW_KEY
         ) from None  # the cause and its frames would carry the key

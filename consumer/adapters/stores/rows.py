@@ -11,13 +11,17 @@ from consumer.adapters.stores.database import check_revision, trouble
 from consumer.adapters.stores.limits import name_problem
 from consumer.adapters.stores.tables import DEFAULT_TENANT, as_stored
 from schemas.contract import canonical_uuid
+from schemas.errors import ExplainedError
+from schemas.exit_codes import ExitCode
 
 Values: TypeAlias = dict[str, Any]
 """Column values of one row."""
 
 
-class AdministrationError(Exception):
-    """What was asked for cannot be done; the text is one sentence for people and says what to do."""
+class AdministrationError(ExplainedError):
+    """The requested change is not possible."""
+
+    exit_code = ExitCode.USAGE
 
 
 @contextmanager
@@ -41,7 +45,9 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
             check_revision(connection)
             yield connection
     except IntegrityError as error:
-        raise AdministrationError("Somebody else made a conflicting change just now; look and try again.") from error
+        raise AdministrationError(
+            "Somebody else made a conflicting change just now.", "Look at the row and try again."
+        ) from error
     except DBAPIError as error:
         raise trouble(error, engine) from error
 
@@ -71,22 +77,22 @@ def named(connection: Connection, table: Table, identifier: str, tenant: str | N
     else:
         found = [row for row in everywhere if row["name"] == identifier and row["tenant"] == (tenant or DEFAULT_TENANT)]
     if not found:
-        raise AdministrationError(_missing(everywhere, identifier, tenant))
+        raise AdministrationError(*_missing(everywhere, identifier, tenant))
     return found
 
 
-def _missing(everywhere: Sequence[RowMapping], identifier: str, tenant: str | None) -> str:
+def _missing(everywhere: Sequence[RowMapping], identifier: str, tenant: str | None) -> tuple[str, str]:
     where = f"tenant {tenant or DEFAULT_TENANT!r}"
     elsewhere = sorted({row["tenant"] for row in everywhere if identifier in (row["id"], row["name"])})
     if elsewhere:
-        return f"{identifier!r} is not in {where} but in {', '.join(map(repr, elsewhere))}: give --tenant."
-    return f"There is no {identifier!r} in {where}; the command `list` shows what there is."
+        return f"{identifier!r} is not in {where} but in {', '.join(map(repr, elsewhere))}.", "Give --tenant."
+    return f"There is no {identifier!r} in {where}.", "The command `list` shows what there is."
 
 
 def refuse_name(value: str, what: str) -> None:
     """Hold the rules of names, of tenants too."""
     problem = name_problem(value)
     if problem:
-        raise AdministrationError(f"The {what} {problem}.")
+        raise AdministrationError(f"The {what} {problem}.", "Choose another one.")
     if canonical_uuid(value):
-        raise AdministrationError(f"The {what} must not look like an id; choose words.")
+        raise AdministrationError(f"The {what} must not look like an id.", "Choose words.")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from consumer.adapters.stores.database import (
     OPEN_TO_OTHERS,
-    StoreTrouble,
+    StoreError,
     check_revision,
     create_engine,
     sqlite_file,
@@ -28,7 +28,7 @@ def upgrade(engine: Engine) -> bool:
     """Bring the database to this release, and make a SQLite file where there is none; say whether there was need.
 
     All of it in one transaction behind a lock: two at once do it once, and one that is killed leaves nothing.
-    Raises :class:`~consumer.adapters.stores.StoreTrouble`.
+    Raises :class:`~consumer.adapters.stores.StoreError`.
     """
     _make_file(sqlite_file(engine))
     patient = create_engine(engine.url, statement_seconds=UPGRADE_SECONDS)
@@ -70,8 +70,9 @@ def _make_file(path: Path | None) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             _close_to_others(path)  # a database by now: a folder, or another file, is left alone
     except (OSError, sqlite3.Error) as error:
-        raise StoreTrouble(
-            f"The database file {path} cannot be made or opened ({error}); check its folder and their permissions.",
+        raise StoreError(
+            f"The database file {path} cannot be made or opened ({error}).",
+            "Check the folder and the permissions of both.",
             missing_or_old=True,
         ) from error
 

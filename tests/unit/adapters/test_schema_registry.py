@@ -14,11 +14,13 @@ import pytest
 from consumer.adapters import schema_registry as adapter
 from consumer.adapters.request_reader import RequestReader
 from consumer.adapters.schema_registry import RegistrySchemas
-from consumer.engine.ports import NotARequest, SourceTrouble
+from consumer.engine.ports import NotARequest, SourceError
 from schemas.avro.codec import RequestEncoder
 from schemas.avro.framing import SchemaRef
 from schemas.avro.released import requests, results
-from schemas.registry.client import MAX_BODY_BYTES, RegistryAddress, RegistryTroubleError, SchemaRegistry
+from schemas.registry.address import RegistryAddress
+from schemas.registry.client import MAX_BODY_BYTES, SchemaRegistry
+from schemas.registry.errors import RegistryError
 from schemas.settings import SchemaRegistrySettings
 from tests.unit.schemas.values import REQUEST
 
@@ -87,7 +89,7 @@ def test_any_exception_on_the_way_to_the_registry_is_a_trouble_with_its_place(
 
     schemas, _ = answering(monkeypatch, handler)
 
-    with pytest.raises(SourceTrouble, match=r"https://registry.test.*schema id 7"):
+    with pytest.raises(SourceError, match=r"https://registry.test.*schema id 7"):
         learnt(schemas)
 
 
@@ -97,7 +99,7 @@ def test_a_client_certificate_that_the_registry_demands_is_named(monkeypatch: py
 
     schemas, _ = answering(monkeypatch, handler)
 
-    with pytest.raises(SourceTrouble, match="client certificate"):
+    with pytest.raises(SourceError, match="client certificate"):
         learnt(schemas)
 
 
@@ -114,7 +116,7 @@ def test_a_client_certificate_that_the_registry_demands_is_named(monkeypatch: py
 def test_answers_without_sense_are_troubles(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     schemas, _ = answering(monkeypatch, json_answer(body))
 
-    with pytest.raises(SourceTrouble):
+    with pytest.raises(SourceError):
         learnt(schemas)
 
 
@@ -144,7 +146,7 @@ def test_a_schema_that_cannot_be_used_makes_its_records_unreadable(
 def test_an_id_of_our_results_without_sense_is_a_trouble(monkeypatch: pytest.MonkeyPatch, given: bytes) -> None:
     schemas, _ = answering(monkeypatch, json_answer(b'{"id": %s}' % given))
 
-    with pytest.raises(RegistryTroubleError, match="RESYNC_SCHEMA_REGISTRY__URL"):
+    with pytest.raises(RegistryError, match="RESYNC_SCHEMA_REGISTRY__URL"):
         schemas.result_encoder("results")
 
 
@@ -157,7 +159,7 @@ def test_a_ca_file_that_vanished_is_a_trouble(tmp_path: Path) -> None:
     schemas = RegistrySchemas(settings, RequestReader(registry=True, max_bytes=1 << 20))
     authorities.unlink()
 
-    with pytest.raises(SourceTrouble, match="RESYNC_SCHEMA_REGISTRY__CA_FILE"):
+    with pytest.raises(SourceError, match="RESYNC_SCHEMA_REGISTRY__CA_FILE"):
         learnt(schemas)
 
 

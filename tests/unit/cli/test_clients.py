@@ -236,7 +236,7 @@ def test_set_promises_no_defaults_where_it_leaves_alone_what_is_not_given(run: R
 def test_on_a_narrow_terminal_each_field_has_a_line(stores: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     row_id = add(stores, "acme")
-    monkeypatch.setattr("consumer.cli.output.sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
 
     lines = stores("clients", "list").out.splitlines()
 

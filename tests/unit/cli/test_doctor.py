@@ -1,6 +1,8 @@
 """``doctor`` without brokers: it looks on after each failure and names each remedy."""
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -44,6 +46,27 @@ def test_a_missing_database_names_its_remedy(run: Run, monkeypatch: pytest.Monke
     assert 1 == ran.code
     assert "FAIL" == rows["database"]["level"]
     assert "db upgrade" in rows["database"]["remedy"]
+
+
+def test_a_database_that_lost_a_table_names_its_remedy(stores: Run) -> None:
+    with closing(sqlite3.connect("mirakl-resync.db")) as database:
+        database.execute("DROP TABLE api_keys")
+    ran, rows = examined(stores)
+    assert 1 == ran.code
+    assert "has lost api_keys." in rows["database"]["message"]
+    assert rows["database"]["remedy"].startswith("Restore it from a backup")
+
+
+def test_a_registry_that_is_unreachable_names_its_remedy_as_a_sentence(
+    stores: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores("api-keys", "issue", "--name", "ada")
+    monkeypatch.setenv("RESYNC_SCHEMA_REGISTRY__URL", "http://127.0.0.1:1")
+    ran, rows = examined(stores)
+    assert 6 == ran.code
+    row = rows["schema registry"]
+    assert row["message"].endswith(").")
+    assert "Check that it runs. Check RESYNC_SCHEMA_REGISTRY__URL, including its path." == row["remedy"]
 
 
 def test_keys_that_cannot_be_used_are_a_risk(stores: Run) -> None:

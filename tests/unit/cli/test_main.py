@@ -9,6 +9,8 @@ import click
 import pytest
 
 from consumer.cli import commands
+from producer_tools.cli import cli as tools
+from schemas.console.program import LazyGroup
 from tests.support.service import environment
 from tests.unit.cli.conftest import Run
 
@@ -16,7 +18,9 @@ HEAVY = ("pydantic", "sqlalchemy", "confluent_kafka", "httpx", "rich", "cryptogr
 
 
 def paths(group: click.Group = commands, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         yield (*path, name)
         if isinstance(command, click.Group):
             yield from paths(command, (*path, name))
@@ -61,15 +65,43 @@ def test_a_setting_that_does_not_exist_ends_every_command(
 TAKE_A_ROW = {"activate", "deactivate", "suspend", "resume", "remove", "revoke"}
 
 
-def test_help_answers_at_once_since_nothing_heavy_is_imported() -> None:
-    program = (
-        "import sys, consumer.cli as cli; cli.main(['clients', 'add', '--help']); "
-        f"print(set({HEAVY}) & {{*sys.modules}})"
+@pytest.mark.parametrize("program", ["consumer", "producer_tools"])
+def test_help_answers_at_once_since_no_command_is_imported(program: str) -> None:
+    code = (
+        f"import sys, {program}.cli as cli; cli.main(['--help']); "
+        f"print(set({HEAVY}) & {{*sys.modules}}, [name for name in sys.modules if name.startswith('{program}.cli.')])"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program], env=environment({}), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env=environment({}), capture_output=True, text=True, check=True
     )
-    assert ended.stdout.endswith("\nset()\n")
+    assert ended.stdout.endswith("\nset() []\n")
+
+
+@pytest.mark.parametrize("group", [commands, tools], ids=["consumer", "tools"])
+def test_the_list_of_commands_says_what_each_command_says(group: LazyGroup) -> None:
+    """It is written beside the command, so that showing it imports nothing."""
+    context = click.Context(group)
+    told = {}
+    for name, where in group.lazy.items():
+        command = group.get_command(context, name)
+        assert command is not None
+        told[name] = (command.name, command.get_short_help_str(200))
+        assert (name, where.short_help) == told[name]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("mirakl-resync s", ["plain,send"]), ("mirakl-resync comp", ["plain,completion"])]
+)
+def test_completion_of_names_imports_no_command(words: str, offered: list[str]) -> None:
+    code = (
+        "import atexit, sys; from producer_tools.cli import main; "
+        "atexit.register(lambda: print('producer_tools.cli.send' in sys.modules)); main([])"
+    )
+    variables = {"_MIRAKL_RESYNC_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment(variables), capture_output=True, text=True, check=False
+    )
+    assert [*offered, "False"] == ended.stdout.split()
 
 
 def test_wrong_usage_ends_with_2_and_says_what_there_is(run: Run) -> None:
@@ -128,6 +160,6 @@ def test_an_interrupted_command_ends_with_130(run: Run, monkeypatch: pytest.Monk
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["consumer.cli.config"], "read_settings", interrupt)
+    monkeypatch.setattr("consumer.cli.config.read_settings", interrupt)
     ran = run("encryption-key")
     assert (130, "") == (ran.code, ran.out)

@@ -24,7 +24,7 @@ from consumer.engine.events import (
     TransactionResult,
 )
 from consumer.engine.policy import Policy
-from consumer.engine.ports import SourceTrouble
+from consumer.engine.ports import SourceError
 from consumer.engine.records import ReadRange, Record
 from tests.unit.engine.world import KEY, JsonDecoder, body, directory, specification
 
@@ -69,7 +69,7 @@ class Parts:
             raise SSLError("a TLS alert")
         if self.registry_troubles:
             self.registry_troubles -= 1
-            raise SourceTrouble("the registry is away: look after it")
+            raise SourceError("The registry is away.", "Restart it.")
         self.decoder.learnt.add(str(reference))
         return reference in self.schemas
 
@@ -182,12 +182,12 @@ def test_the_stores_are_asked_with_the_version_that_is_known() -> None:
 
 def test_trouble_of_the_stores_is_told_and_ends_nothing() -> None:
     parts = Parts()
-    parts.trouble = SourceTrouble("the database is locked: wait")
+    parts.trouble = SourceError("The database is locked.", "Wait.")
 
     async def story() -> None:
         parts.assign()
         parts.send("a")
-        await until(lambda: parts.driver.status.troubles == ("the database is locked: wait",))
+        await until(lambda: parts.driver.status.troubles == ("The database is locked. Wait.",))
         assert 0 == parts.driver.fetch_budget.records
         parts.trouble = None
         await until(lambda: parts.answered)

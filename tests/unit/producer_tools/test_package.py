@@ -23,7 +23,7 @@ def test_every_public_name_can_be_had() -> None:
 
 
 def test_importing_it_and_asking_for_help_loads_nothing_heavy() -> None:
-    help_of = "from producer_tools.cli import run; run(['send', '--help'])"
+    help_of = "from producer_tools.cli import main; main(['--help'])"
 
     assert not HEAVY & imported_by("import producer_tools")
     assert not HEAVY & imported_by(help_of)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.validation import ProductReference, validate
-from producer_tools import InvalidRequest, new_request
+from producer_tools import InvalidRequestError, new_request
 from producer_tools.products import LocatedProduct, Product, distinct_products
 
 IDS = st.text(st.sampled_from([*string.ascii_letters[:3], " ", "\t", "\u00a0", "\u200b", "\u2028", "é"]), max_size=4)
@@ -55,7 +55,7 @@ def test_what_we_let_through_the_service_takes_and_what_we_refuse_it_refuses(
 
     try:
         new_request(pairs, requested_by="test", client_specification_id=specification)
-    except InvalidRequest:
+    except InvalidRequestError:
         assert not taken
     else:
         assert taken

@@ -2,7 +2,7 @@
 
 import pytest
 
-from producer_tools import InvalidRequest, MisconfiguredError, ResyncPublisher, new_request
+from producer_tools import InvalidRequestError, MisconfiguredError, ResyncPublisher, new_request
 from producer_tools.publisher import encoded, operator_headers, request_key
 from producer_tools.sender import OutgoingRecord
 from schemas.avro.codec import RequestEncoder
@@ -13,28 +13,28 @@ SETTINGS = load({"RESYNC_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
 
 
 def test_every_mistake_is_told_at_once() -> None:
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         new_request([("", "S"), ("M", "S ")], requested_by="\ud800", client_specification_id="x", request_id="")
 
     assert [
-        "clientSpecificationId: 'x' is not a UUID in its 36-character form",
-        "products[0]: miraklProductId must not be blank",
-        "products[1]: productSku must not begin or end with white space: 'S '",
-        "requestId: must have 1 to 255 characters, not all blank",
-        "requestedBy: is not valid Unicode text",
+        "clientSpecificationId: 'x' is not a UUID in its 36-character form.",
+        "products[0]: miraklProductId must not be blank.",
+        "products[1]: productSku must not begin or end with white space: 'S '.",
+        "requestId: must have 1 to 255 characters, not all blank.",
+        "requestedBy: is not valid Unicode text.",
     ] == str(caught.value).split("\n")
 
 
 def test_a_request_has_products_and_not_too_many() -> None:
-    with pytest.raises(InvalidRequest, match="is empty"):
+    with pytest.raises(InvalidRequestError, match="is empty"):
         new_request([], requested_by="test")
-    with pytest.raises(InvalidRequest, match="has 3 products; at most 2 go into a request"):
+    with pytest.raises(InvalidRequestError, match="has 3 products; at most 2 go into a request"):
         new_request([(f"M{n}", "S") for n in range(3)], requested_by="test", max_products=2)
 
 
 @pytest.mark.parametrize("request_id", ["", " ", "x" * 256])
 def test_a_request_id_that_the_service_would_not_read_is_refused(request_id: str) -> None:
-    with pytest.raises(InvalidRequest, match="requestId: must have 1 to 255 characters, not all blank"):
+    with pytest.raises(InvalidRequestError, match="requestId: must have 1 to 255 characters, not all blank"):
         new_request([("M", "S")], requested_by="test", request_id=request_id)
 
 
@@ -48,13 +48,13 @@ def test_the_client_specification_is_the_key_in_lower_case_so_that_its_requests_
 def test_a_request_larger_than_the_service_reads_names_the_setting() -> None:
     request = new_request([(f"{n:0>200}", "S") for n in range(10)], requested_by="test")
 
-    with pytest.raises(InvalidRequest, match=r"more than RESYNC_MAX_REQUEST_BYTES \(1024\).*fewer products"):
+    with pytest.raises(InvalidRequestError, match=r"more than RESYNC_MAX_REQUEST_BYTES \(1024\).*fewer products"):
         encoded(request, RequestEncoder(), 1024)
 
 
 @pytest.mark.parametrize("key", [None, "", "  "])
 def test_without_a_key_there_is_no_publisher(key: str | None) -> None:
-    with pytest.raises(MisconfiguredError, match="set RESYNC_API_KEY"):
+    with pytest.raises(MisconfiguredError, match="Set RESYNC_API_KEY"):
         ResyncPublisher(SETTINGS, api_key=key)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer_tools import InvalidRequest, ResyncPublisher, new_request
+from producer_tools import InvalidRequestError, ResyncPublisher, new_request
 from schemas.avro.codec import RequestEncoder
 from schemas.contract import (
     MAX_ERROR_TEXT_CHARACTERS,
@@ -124,7 +124,7 @@ def test_the_tool_sends_no_traceparent_that_the_service_would_ignore(parts: tupl
         record = publisher.prepare(new_request([("M", "S")], requested_by="test"), traceparent=text)
         assert ("traceparent", text.encode()) in record.headers
     else:
-        with pytest.raises(InvalidRequest, match="traceparent"):
+        with pytest.raises(InvalidRequestError, match="traceparent"):
             publisher.prepare(new_request([("M", "S")], requested_by="test"), traceparent=text)
 
 

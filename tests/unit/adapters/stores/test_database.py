@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.adapters.stores import StoreTrouble, create_engine, redacted
+from consumer.adapters.stores import StoreError, create_engine, redacted
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,6 @@ def test_a_redacted_url_shows_where_it_points_and_no_password(url: str, shown: s
     ],
 )
 def test_a_url_that_cannot_work_is_refused_at_once(url: str) -> None:
-    with pytest.raises(StoreTrouble, match="RESYNC_DATABASE_URL") as trouble:
+    with pytest.raises(StoreError, match="RESYNC_DATABASE_URL") as trouble:
         create_engine(url)
     assert trouble.value.missing_or_old

@@ -4,13 +4,14 @@ from typing import cast
 
 import pytest
 
-from consumer.adapters.stores import DirectoryReader, StoredDirectory, StoreTrouble
+from consumer.adapters.stores import DirectoryReader, StoredDirectory, StoreError
 from consumer.domain.model import Directory
-from consumer.engine.ports import SourceTrouble
+from consumer.engine.ports import SourceError
 
 
 @pytest.mark.parametrize(
-    "problem", [ValueError("a row"), OverflowError("a number"), StoreTrouble("away", missing_or_old=False)]
+    "problem",
+    [ValueError("a row"), OverflowError("a number"), StoreError("It is away.", "Wait.", missing_or_old=False)],
 )
 def test_whatever_the_database_provokes_is_a_trouble_and_never_the_end(problem: Exception) -> None:
     class Reader:
@@ -19,5 +20,5 @@ def test_whatever_the_database_provokes_is_a_trouble_and_never_the_end(problem: 
         def read(self, _: int | None) -> Directory | None:
             raise problem
 
-    with pytest.raises(SourceTrouble):
+    with pytest.raises(SourceError):
         StoredDirectory(cast("DirectoryReader", Reader())).read(None)

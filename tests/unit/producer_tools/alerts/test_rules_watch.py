@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from producer_tools.alerts.rules import DefaultKey, ProductList
 from producer_tools.alerts.rules_watch import RulesWatch
-from producer_tools.errors import InvalidRequest
+from producer_tools.errors import InvalidRequestError
 
 RULES = "rules:\n  - {{name: {name}, match: {{alertname: A}}, products: {{file: products.csv}}, api_key_file: key}}\n"
 
@@ -107,5 +107,5 @@ def test_files_that_the_rules_name_are_watched_as_well(folder: Path, watch: Rule
 
 def test_a_gateway_does_not_start_with_rules_that_have_mistakes(folder: Path) -> None:
     (folder / "rules.yaml").write_text("rules: []\n")
-    with pytest.raises(InvalidRequest, match="rules is an empty list"):
+    with pytest.raises(InvalidRequestError, match="rules is an empty list"):
         RulesWatch(folder / "rules.yaml", DefaultKey(None))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from producer_tools.cli import run
+from producer_tools.cli import main
 from tests.unit.producer_tools.alerts.builders import FINGERPRINT, alert_json, notification_json
 
 RULES = """\
@@ -37,11 +37,11 @@ def payload(tmp_path: Path) -> str:
 
 
 def test_rules_without_errors_are_shown(rules: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert 0 == run(["alerts", "check", rules])
+    assert 0 == main(["alerts", "check", rules])
     shown = capsys.readouterr()
     assert "stuck-products  alertname=ProductStuck  annotation mirakl_products  4h" in shown.out
     assert "1 rules, no errors" in shown.err
-    assert 0 == run(["alerts", "check", rules, "--output", "json"])
+    assert 0 == main(["alerts", "check", rules, "--output", "json"])
     assert {
         "rules": [
             {
@@ -63,7 +63,7 @@ def test_rules_without_errors_are_shown(rules: str, capsys: pytest.CaptureFixtur
 def test_every_error_is_reported_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(RULES + "    nmae: x\n    own: 3\n")
-    assert 2 == run(["alerts", "check", str(path)])
+    assert 2 == main(["alerts", "check", str(path)])
     shown = capsys.readouterr()
     assert "" == shown.out
     assert [
@@ -75,7 +75,7 @@ def test_every_error_is_reported_with_its_line(tmp_path: Path, capsys: pytest.Ca
 def test_a_payload_shows_its_requests_and_why_other_alerts_become_none(
     rules: str, payload: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert 0 == run(["alerts", "check", rules, "--payload", payload])
+    assert 0 == main(["alerts", "check", rules, "--payload", payload])
     shown = capsys.readouterr()
     rows = shown.out.splitlines()
     assert rows[1].startswith(FINGERPRINT)
@@ -86,7 +86,7 @@ def test_a_payload_shows_its_requests_and_why_other_alerts_become_none(
 
 
 def test_json_shows_what_would_be_asked_for(rules: str, payload: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert 0 == run(["alerts", "check", rules, "--payload", payload, "--output", "json"])
+    assert 0 == main(["alerts", "check", rules, "--payload", payload, "--output", "json"])
     shown = json.loads(capsys.readouterr().out)
     (request,) = shown["requests"]
     assert request["requestId"].startswith("alert-")
@@ -99,7 +99,7 @@ def test_a_payload_can_come_from_standard_input(
     rules: str, payload: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(Path(payload).read_bytes())))
-    assert 0 == run(["alerts", "check", rules, "--payload", "-", "--output", "json"])
+    assert 0 == main(["alerts", "check", rules, "--payload", "-", "--output", "json"])
     assert 1 == len(json.loads(capsys.readouterr().out)["requests"])
 
 
@@ -117,5 +117,5 @@ def test_another_payload_is_an_error_of_the_caller(
     content: bytes, told: str, rules: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "payload.json").write_bytes(content)
-    assert 2 == run(["alerts", "check", rules, "--payload", str(tmp_path / "payload.json")])
+    assert 2 == main(["alerts", "check", rules, "--payload", str(tmp_path / "payload.json")])
     assert told in capsys.readouterr().err

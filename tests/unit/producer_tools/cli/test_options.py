@@ -2,7 +2,7 @@
 
 import pytest
 
-from producer_tools.cli import run
+from producer_tools.cli import main
 
 
 @pytest.mark.parametrize(
@@ -21,19 +21,19 @@ from producer_tools.cli import run
 def test_wrong_usage_ends_with_2_and_says_what_to_write(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(arguments) == 2
+    assert main(arguments) == 2
     assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [[], ["send"], ["results"], ["dlq", "list"], ["dlq", "redrive"]])
 def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*command, "--help"]) == 0
+    assert main([*command, "--help"]) == 0
     assert "mirakl-resync " + " ".join(command or ["send"]) in capsys.readouterr().out.split("Example", 1)[1]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_its_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["completion", shell]) == 0
+    assert main(["completion", shell]) == 0
     assert "_MIRAKL_RESYNC_COMPLETE" in capsys.readouterr().out
 
 
@@ -45,6 +45,6 @@ def test_completion_knows_commands_and_options(
     monkeypatch.setenv("COMP_CWORD", "2")
 
     with pytest.raises(SystemExit):
-        run([])
+        main([])
 
     assert capsys.readouterr().out.split() == ["plain,--batch-size"]

@@ -9,11 +9,11 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.avro.binary import read_long
 from schemas.avro.codec import RequestDecoder, RequestEncoder, ResultDecoder, ResultEncoder, UnknownSchema, write_long
 from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import crc64_avro, requests, results
-from schemas.avro.resolution import read_long
 from tests.unit.schemas.avro import spec_avro
 from tests.unit.schemas.values import LONGS, REQUEST, REQUEST_IDS, REQUESTS, RESULT, RESULTS
 

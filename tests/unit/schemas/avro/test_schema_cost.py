@@ -12,7 +12,7 @@ from schemas.avro.codec import RequestDecoder, RequestEncoder, ResultDecoder, Un
 from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import requests, results
-from schemas.avro.resolution import NAME_MAX_CHARS, SCHEMA_MAX_CHARS, SCHEMA_MAX_DEPTH, SCHEMA_MAX_NODES
+from schemas.avro.writer_schema import NAME_MAX_CHARS, SCHEMA_MAX_CHARS, SCHEMA_MAX_DEPTH, SCHEMA_MAX_NODES
 from tests.unit.schemas.values import REQUEST
 
 pytestmark = pytest.mark.cost

@@ -18,8 +18,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from schemas.avro.framing import SchemaRef
-from schemas.avro.resolution import SchemaError
-from schemas.registry.client import Missing, RegistryAddress, RegistryTroubleError, SchemaRegistry
+from schemas.avro.writer_schema import SchemaError
+from schemas.registry.address import RegistryAddress
+from schemas.registry.client import SchemaRegistry
+from schemas.registry.errors import RegistryError
+from schemas.registry.questions import Missing
 
 ID_7 = SchemaRef.from_id(7)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -77,7 +80,7 @@ def test_an_answer_without_end_is_a_trouble_in_good_time(answer: Callable[[socke
     with serving(answer) as address, SchemaRegistry(address) as registry:
         began, worked = time.monotonic(), time.thread_time()
 
-        with pytest.raises(RegistryTroubleError):
+        with pytest.raises(RegistryError):
             registry.schema(ID_7)
 
         assert time.monotonic() - began < address.timeout + 1
@@ -162,7 +165,7 @@ def test_a_registry_that_demands_a_client_certificate_is_a_trouble(tmp_path: Pat
         address = RegistryAddress(f"https://127.0.0.1:{server.getsockname()[1]}", ca_file=pem, timeout=5)
         with (
             SchemaRegistry(address) as registry,
-            pytest.raises(RegistryTroubleError, match="client certificate") as told,
+            pytest.raises(RegistryError, match="client certificate") as told,
         ):
             registry.schema(ID_7)
     assert told.value.status is None
@@ -186,5 +189,5 @@ def test_tls_connections_keep_the_bounds(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=serve, args=(server,), daemon=True).start()
         address = RegistryAddress(f"https://127.0.0.1:{server.getsockname()[1]}", ca_file=pem, timeout=5)
-        with SchemaRegistry(address) as registry, pytest.raises(RegistryTroubleError, match="informational"):
+        with SchemaRegistry(address) as registry, pytest.raises(RegistryError, match="informational"):
             registry.schema(ID_7)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from consumer.adapters.stores import read_credential
-from producer_tools.cli.api_key import api_key_from
+from producer_tools.cli.options import api_key_from
 from schemas.settings import load
 from schemas.settings.secret_files import read_value
 

@@ -1,4 +1,4 @@
-"""From the options of ``send`` to requests: everything is checked, every mistake named, nothing sent."""
+"""From the options of ``send`` to requests: everything is checked, every mistake is named, nothing is sent."""
 
 import getpass
 import os
@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from producer_tools.errors import InvalidRequest, Mistake
+from producer_tools.errors import InvalidRequestError, Mistake
 from producer_tools.product_files import ProductFile, read_product_file
 from producer_tools.products import LocatedProduct, Product, distinct_products
 from producer_tools.publisher import new_request, text_mistakes
@@ -16,8 +16,8 @@ from schemas.events import ProductResyncRequested
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What the options of ``send`` ask for."""
+class SendOptions:
+    """The options of ``send`` that decide about requests."""
 
     products: tuple[str, ...]
     """``MIRAKL_ID:SKU`` each."""
@@ -29,8 +29,8 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedOrder:
-    """An order without mistakes, as requests that are ready to be sent."""
+class SendPlan:
+    """Requests without mistakes, ready to be sent."""
 
     requests: list[ProductResyncRequested]
     notes: list[str]
@@ -40,30 +40,30 @@ class CheckedOrder:
         return sum(len(request.products) for request in self.requests)
 
 
-def check_order(order: Order, max_products: int) -> CheckedOrder:
-    """Read and check everything; raises ``InvalidRequest`` with every mistake."""
-    file = _read_file(order.file)
-    flags, mistakes = _from_flags(order.products)
+def plan_requests(options: SendOptions, max_products: int) -> SendPlan:
+    """Read and check everything. Raises ``InvalidRequestError`` with every mistake."""
+    file = _read_file(options.file)
+    flags, mistakes = _from_flags(options.products)
     mistakes += file.mistakes
     located = flags + file.products
     products, product_mistakes = distinct_products(located)
     mistakes += product_mistakes
     if not located and not mistakes:
         mistakes.append(Mistake("", "no products: give --product MIRAKL_ID:SKU or --file FILE"))
-    specification = _specification(order.client_specification, file, mistakes)
-    mistakes += _text_mistakes(order, specification)
+    specification = _specification(options.client_specification, file, mistakes)
+    mistakes += _text_mistakes(options, specification)
     if mistakes:
-        raise InvalidRequest(mistakes)
+        raise InvalidRequestError(mistakes)
     notes = file.notes + _repeats_note(len(located) - len(products))
-    size = min(order.batch_size or max_products, max_products)
-    requested_by = order.requested_by or default_requester()
-    return CheckedOrder(
+    size = min(options.batch_size or max_products, max_products)
+    requested_by = options.requested_by or default_requester()
+    return SendPlan(
         [
             new_request(
                 products[first : first + size],
                 requested_by=requested_by,
                 client_specification_id=specification,
-                reason=order.reason,
+                reason=options.reason,
                 max_products=max_products,
             )
             for first in range(0, len(products), size)
@@ -73,7 +73,7 @@ def check_order(order: Order, max_products: int) -> CheckedOrder:
 
 
 def default_requester() -> str:
-    """``user@host``."""
+    """Return ``user@host``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # no name for this user id, as in some containers
@@ -88,7 +88,7 @@ def _read_file(name: str | None) -> ProductFile:
     try:
         return read_product_file(shown, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
     except OSError as error:
-        raise InvalidRequest([Mistake(shown, f"cannot be read ({error.strerror})")]) from None
+        raise InvalidRequestError([Mistake(shown, f"cannot be read ({error.strerror})")]) from None
 
 
 def _from_flags(given: tuple[str, ...]) -> tuple[list[LocatedProduct], list[Mistake]]:
@@ -105,7 +105,7 @@ def _from_flags(given: tuple[str, ...]) -> tuple[list[LocatedProduct], list[Mist
 
 
 def _specification(flag: str | None, file: ProductFile, mistakes: list[Mistake]) -> str | None:
-    """The client specification that is asked for, by the flag or by the file, not by both in different words."""
+    """Return the client specification of the flag or of the file; different ones are a mistake."""
     if flag is not None and file.client_specification_id is not None:
         given = (canonical_uuid(flag) or flag, canonical_uuid(file.client_specification_id))
         if given[0] != given[1]:
@@ -116,9 +116,9 @@ def _specification(flag: str | None, file: ProductFile, mistakes: list[Mistake])
     return flag if flag is not None else file.client_specification_id
 
 
-def _text_mistakes(order: Order, specification: str | None) -> list[Mistake]:
-    texts = {"--requested-by": order.requested_by or "", "--reason": order.reason or ""}
-    where = "--client-specification" if order.client_specification is not None else f"{order.file}"
+def _text_mistakes(options: SendOptions, specification: str | None) -> list[Mistake]:
+    texts = {"--requested-by": options.requested_by or "", "--reason": options.reason or ""}
+    where = "--client-specification" if options.client_specification is not None else f"{options.file}"
     return [
         Mistake(where, mistake.message) if mistake.where == "clientSpecificationId" else mistake
         for mistake in text_mistakes(specification, texts)

@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from producer_tools.cli.options import Output
-from producer_tools.cli.presentation import Stream, Table, streaming
+from schemas.console.output import Output, Stream, Table, show, streaming
 from schemas.console.text import printable
 
 
@@ -87,3 +86,22 @@ def test_on_a_narrow_terminal_a_long_answer_stands_below_its_row(monkeypatch: py
 )
 def test_other_peoples_text_cannot_steer_the_terminal(text: str, shown: str) -> None:
     assert shown == printable(text)
+
+
+def test_a_table_without_rows_says_so_and_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
+    for form in (Output.TABLE, Output.JSON):
+        show([], form, columns={"name": "name"}, empty="There is none.")
+
+    assert ("[]\n", "There is none.\n") == capsys.readouterr()
+
+
+def test_on_a_very_narrow_terminal_each_cell_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    terminal = Terminal()
+
+    Table("id", "name", "message", stream=terminal).write([("1", "a", "x" * 40), ("2", "b", None)])
+
+    assert terminal.getvalue().splitlines() == [
+        *("id       1", "name     a", f"message  {'x' * 40}", ""),
+        *("id       2", "name     b", "message  -"),
+    ]

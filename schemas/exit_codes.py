@@ -1,0 +1,41 @@
+"""Exit codes of both programs, as the contract lists them."""
+
+from collections.abc import Collection
+from enum import IntEnum
+from typing import Final
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for scripts."""
+
+    DONE = 0
+    """Done; for requests: all synchronized, or without ``--wait`` all acknowledged by the broker."""
+    FAILED = 1
+    """The database is not usable, a check failed, or something unexpected happened."""
+    USAGE = 2
+    """Invalid usage, input or settings."""
+    SOME_FAILED = 3
+    """Some requests failed or were synchronized in part."""
+    ALL_FAILED = 4
+    NO_RESULT_IN_TIME = 5
+    UNREACHABLE = 6
+    """The broker or the schema registry is unreachable."""
+    INTERRUPTED = 130
+    """128 and SIGINT, as a shell reports it."""
+    TERMINATED = 143
+    """128 and SIGTERM, as a shell reports it."""
+
+
+_PRECEDENCE: Final = (
+    ExitCode.INTERRUPTED,
+    ExitCode.FAILED,
+    ExitCode.UNREACHABLE,
+    ExitCode.NO_RESULT_IN_TIME,
+    ExitCode.ALL_FAILED,
+    ExitCode.SOME_FAILED,
+)
+
+
+def foremost(codes: Collection[ExitCode]) -> ExitCode:
+    """Return the code to exit with if several apply."""
+    return next((code for code in _PRECEDENCE if code in codes), ExitCode.DONE)

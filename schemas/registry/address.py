@@ -1,0 +1,56 @@
+"""Where the schema registry is, and the credentials for it."""
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from schemas.registry.errors import RegistryError
+from schemas.settings import SchemaRegistrySettings
+
+TIMEOUT_SECONDS: Final = 10.0
+"""For the whole of one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAddress:
+    """The registry's base URL and credentials. Credentials inside the URL are used, and never shown."""
+
+    url: str = field(repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    """CA certificates (PEM) to trust instead of the system's."""
+    timeout: float = TIMEOUT_SECONDS
+    """Seconds for the whole of one answer."""
+
+    @classmethod
+    def of(cls, settings: SchemaRegistrySettings) -> "RegistryAddress | None":
+        """Return the address that is configured; ``None``: the system works without a registry."""
+        if settings.url is None:
+            return None
+        password = settings.password.get_secret_value() if settings.password else None
+        return cls(settings.url, settings.username, password, settings.ca_file)
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+    @property
+    def credentials(self) -> httpx.BasicAuth | None:
+        """HTTP Basic credentials, sent with every request: not every registry asks for them."""
+        if self.username is not None:
+            return httpx.BasicAuth(self.username, self.password or "")
+        within = httpx.URL(self.url)
+        return httpx.BasicAuth(within.username, within.password) if within.username else None
+
+    def trust(self) -> ssl.SSLContext:
+        """Return the certificates to trust. Raises `RegistryError` if the CA file does not contain any."""
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            problem = f"{self.ca_file} contains no CA certificates in PEM form."
+            raise RegistryError(problem, "Correct RESYNC_SCHEMA_REGISTRY__CA_FILE.") from error
