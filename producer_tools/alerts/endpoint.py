@@ -59,7 +59,8 @@ class AlertEndpoint:
             if len(notification.alerts) < LARGE_NOTIFICATION:
                 return _response(await self._intake.take(notification, passed_on))
             async with self._large:
-                return _response(await self._intake.take(notification, passed_on))
+                # writing thousands of rows would hold up all others
+                return await asyncio.to_thread(_response, await self._intake.take(notification, passed_on))
 
     def _check_token(self, request: Request) -> None:
         """Compare with every token in constant time. Raises ``ProblemError`` (401)."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -21,9 +21,9 @@ from producer_tools.topic_reader import Headers
 from schemas.contract import API_KEY_HEADER, CLIENT_HEADER, OPERATOR
 from schemas.events import ProductResyncRequested
 
-CONCURRENT_REQUESTS: Final = 200
-"""Requests of one notification that are written at the same time. While the brokers do not answer, no more than these
-are tried before the notification is refused."""
+CHUNK_ALERTS: Final = 200
+"""Alerts of one notification whose requests are written at the same time. While the brokers do not answer, no more are
+tried before the notification is refused."""
 
 REQUESTED: Final = "REQUESTED"
 REPEATED: Final = "REPEATED"
@@ -135,22 +135,26 @@ class AlertIntake:
             plan_all, notification.alerts, self._rules(), self._clock(), self._max_products
         )
         answer = Answer(truncated=notification.truncated)
-        for first in range(0, len(planned), CONCURRENT_REQUESTS):
-            chunk = planned[first : first + CONCURRENT_REQUESTS]
+        for first in range(0, len(planned), CHUNK_ALERTS):
+            chunk = planned[first : first + CHUNK_ALERTS]
             if answer.unacknowledged:
                 answer.unacknowledged += (each for each in chunk if isinstance(each, PlannedRequest))
             else:
-                await asyncio.gather(*(self._settle_alert(each, answer, passed_on) for each in chunk))
+                settling = (self._settle_alert(each, answer, passed_on) for each in chunk)
+                await asyncio.gather(*(task for task in settling if task is not None))
+            await asyncio.sleep(0)  # others have their turn, also where nothing is waited for
         return answer
 
-    async def _settle_alert(self, planned: PlannedRequest | Skipped, answer: Answer, passed_on: Headers) -> None:
-        """Add what becomes of one alert to the answer."""
+    def _settle_alert(
+        self, planned: PlannedRequest | Skipped, answer: Answer, passed_on: Headers
+    ) -> Coroutine[None, None, None] | None:
+        """Add what becomes of one alert to the answer, at once or by what is returned."""
         if isinstance(planned, Skipped):
             answer.skipped.append(planned)
-            return
+            return None
         if planned.request_id in self._asked:
             answer.repeated.append(planned)
-            return
+            return None
         task = self._in_flight.get(planned.request_id)
         acknowledged = answer.repeated if task else answer.requests
         if task is None:
@@ -160,9 +164,19 @@ class AlertIntake:
                 most = planned.rule.max_requests_per_hour
                 message = f"The rule has made {most:,} requests within the hour, as many as it may."
                 answer.skipped.append(_skipped(planned, SkipReason.TOO_MANY_REQUESTS, message))
-                return
+                return None
             task = asyncio.create_task(self._publish(planned, passed_on))
             self._in_flight[planned.request_id] = task
+        return self._await(task, planned, acknowledged, answer)
+
+    @staticmethod
+    async def _await(
+        task: asyncio.Task[Publication],
+        planned: PlannedRequest,
+        acknowledged: list[PlannedRequest],
+        answer: Answer,
+    ) -> None:
+        """Wait for a publication that others may wait for as well; cancelling this does not cancel it."""
         publication = await asyncio.shield(task)
         if publication.written is Written.ACKNOWLEDGED:
             acknowledged.append(planned)
