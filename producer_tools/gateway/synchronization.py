@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import AfterValidator, ConfigDict, ValidationError
 
 from producer_tools.gateway.problems import validation_refusal
 from schemas.contract import MAX_ERROR_ROWS
@@ -16,8 +16,25 @@ _LENIENT: Final = ConfigDict(extra="ignore", strict=True)
 """Unknown fields are ignored, since callers of the published operation may send more; types are not guessed."""
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be written: JSON can escape one half of a surrogate pair, which stands for nothing."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _checked(text: str) -> str:
+    if not _is_unicode(text):
+        raise ValueError("is not valid Unicode text")
+    return text
+
+
+_Text: TypeAlias = Annotated[str, AfterValidator(_checked)]
+
+
 class _Product(ProductReference):
     model_config = _LENIENT
+
+    mirakl_product_id: _Text
+    product_sku: _Text
 
 
 class Synchronization(Event):
@@ -26,9 +43,9 @@ class Synchronization(Event):
     model_config = _LENIENT
 
     products: list[_Product]
-    client_specification_id: str | None = None
-    reason: str | None = None
-    requested_by: str | None = None
+    client_specification_id: _Text | None = None
+    reason: _Text | None = None
+    requested_by: _Text | None = None
 
 
 def synchronization(value: object) -> Synchronization:
@@ -73,5 +90,5 @@ def _product_mistakes(where: str, product: object) -> Iterator[tuple[str, str]]:
 def _text_mistakes(where: str, text: object, otherwise: str) -> Iterator[tuple[str, str]]:
     if not isinstance(text, str):
         yield where, f"must be a string{otherwise}"
-    elif any("\ud800" <= character <= "\udfff" for character in text):
+    elif not _is_unicode(text):
         yield where, "is not valid Unicode text"
