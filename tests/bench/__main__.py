@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 import click
 from rich.console import Console
 
+from tests.bench.gateway import measure as measure_gateway
 from tests.bench.profiler import Profiler, find_profiler
 from tests.bench.report import Report
 from tests.bench.runs import Run, Runner
@@ -41,6 +42,7 @@ class _Options(TypedDict):
     json_file: Path | None
     profile: Path | None
     breakdown: bool
+    gateway: bool
 
 
 _POSITIVE = click.IntRange(min=1)
@@ -63,6 +65,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
 @click.option("--profile", type=_FILE, help="Gets the service's stacks by py-spy, which costs speed.")
 @click.option("--breakdown", is_flag=True, help="Instead: microseconds of each step of a request, in one process.")
+@click.option("--gateway", is_flag=True, help="Instead: the HTTP gateway, beside a bare handler on the same server.")
 def main(**options: Unpack[_Options]) -> None:
     """Measure the service on a real broker, in turn with a bare loop of the same libraries.
 
@@ -72,7 +75,9 @@ def main(**options: Unpack[_Options]) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     try:
-        if options["breakdown"]:
+        if options["gateway"]:
+            measure_gateway(console)
+        elif options["breakdown"]:
             _break_down(console, options)
         else:
             _measure(console, options)

@@ -11,7 +11,7 @@ import sys
 from contextlib import redirect_stdout
 from io import BytesIO, StringIO, TextIOWrapper
 
-from producer_tools.sandbox.demo import CONSUMER
+from producer_tools.sandbox.demo import PACKAGE_PREFIX
 
 
 def run(arguments: list[str], given: str) -> str:
@@ -20,7 +20,7 @@ def run(arguments: list[str], given: str) -> str:
     sys.stdin = TextIOWrapper(BytesIO(given.encode()))
     with redirect_stdout(StringIO()) as printed:
         try:
-            runpy.run_module(CONSUMER, run_name="__main__", alter_sys=True)
+            runpy.run_module(f"{PACKAGE_PREFIX}consumer", run_name="__main__", alter_sys=True)
         except SystemExit as end:
             if end.code:
                 raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final, TypeAlias
 
 from producer_tools.errors import ResyncToolError
-from producer_tools.sandbox.demo import CONSUMER
+from producer_tools.sandbox.demo import PACKAGE_PREFIX
 
 COMMANDS_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
@@ -30,9 +30,23 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
 
 
 class Service:
-    """``python -m consumer``, in ``folder``; what it logs goes to ``folder``/service.log, and to ``echo``."""
+    """A program of ours in ``folder``; what it logs goes to ``folder``/``log``, and to ``echo``.
 
-    def __init__(self, settings: Mapping[str, str], folder: Path, echo: Callable[[str], None] | None = None) -> None:
+    ``program``: package and command, as ``python -m`` takes them.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        folder: Path,
+        echo: Callable[[str], None] | None = None,
+        *,
+        program: tuple[str, str] = ("consumer", "run"),
+        log: str = "service.log",
+    ) -> None:
+        package, *self._arguments = program
+        self._module = PACKAGE_PREFIX + package
+        self._log = folder / log
         self._environment = environment(settings)
         self._folder = folder
         self._echo = echo
@@ -64,7 +78,7 @@ class Service:
     def start(self) -> None:
         """Start it; returns at once."""
         self._process = subprocess.Popen(  # noqa: S603 - our own module, by this interpreter
-            [sys.executable, "-m", CONSUMER, "run"],
+            [sys.executable, "-m", self._module, *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -83,7 +97,7 @@ class Service:
         """Raise ``ResyncToolError``, with its last words, where it has ended."""
         if self._process is not None and (code := self._process.poll()) is not None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise ResyncToolError(f"The service {how}. {self.last_words()}")
+            raise ResyncToolError(f"{self._module} {how}. {self.last_words()}")
 
     def stop(self) -> int:
         """Ask it to end in order (SIGTERM); its exit code."""
@@ -93,7 +107,9 @@ class Service:
         try:
             return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise ResyncToolError(f"The service did not end within {STOP_SECONDS:g} s. {self.last_words()}") from None
+            raise ResyncToolError(
+                f"{self._module} did not end within {STOP_SECONDS:g} s. {self.last_words()}"
+            ) from None
 
     def kill(self) -> None:
         """End it at once, if it still runs: nothing in it is worth keeping."""
@@ -111,7 +127,7 @@ class Service:
         return f"The end of its log:\n{words or '  (nothing)'}".rstrip()
 
     def _keep_log(self, lines: IO[str]) -> None:
-        with (self._folder / "service.log").open("a", encoding="utf-8") as log, lines:
+        with self._log.open("a", encoding="utf-8") as log, lines:
             for line in lines:
                 log.write(line)
                 log.flush()

@@ -45,6 +45,7 @@ class Stage:
     publisher: ResyncPublisher
     results: ResyncResults
     """From before the first request on."""
+    folder: Path
     api_keys: Mapping[ApiKey, str]
 
 
@@ -68,7 +69,7 @@ def staged(screen: Screen, *, keep: bool, verbose: bool) -> Iterator[Stage]:
             publisher = stack.enter_context(ResyncPublisher(settings, api_key=api_keys[GLOBEX]))
             results = stack.enter_context(ResyncResults(settings, start="end", follow=True))
             _await_first_answer(service, publisher, results)
-        yield Stage(settings, service, mirakl, publisher, results, api_keys)
+        yield Stage(settings, service, mirakl, publisher, results, folder, api_keys)
 
 
 def _clear(folder: Path, screen: Screen, *, keep: bool) -> None:
