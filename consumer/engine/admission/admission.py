@@ -135,7 +135,9 @@ class Admission:
     def _take(self, request: Request, at: Instant) -> bool:
         """Take a request in; ``False`` if its lane is full already, which shows only now."""
         record, assignment = request.record, request.assignment
-        decision = self._in_order(self.decider.decide(request, at), request)
+        decision: Decision | Behind = self.decider.decide(request, at)
+        if assignment.precedence.undecided:
+            decision = self._in_order(decision, request)
         if isinstance(decision, ClientSpecification):
             lane = self._dispatch.lane(decision, at)
             if not self._back_pressure.admits(lane, assignment):
@@ -164,7 +166,7 @@ class Admission:
 
     # -- decisions -------------------------------------------------------------------------------------
 
-    def _in_order(self, decision: Decision, request: Request) -> Decision | Behind:
+    def _in_order(self, decision: Decision | Behind, request: Request) -> Decision | Behind:
         """Let a request wait behind an older one that is undecided and may name one of its ids."""
         precedence = request.assignment.precedence
         if precedence.undecided and isinstance(decision, ClientSpecification):

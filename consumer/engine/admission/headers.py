@@ -17,6 +17,9 @@ from schemas.contract import (
     is_traceparent,
 )
 
+UTF8_MOST_BYTES = 4
+"""Maximum bytes of a character in UTF-8."""
+
 _FIELDS = {
     CLIENT_HEADER: "caller",
     API_KEY_HEADER: "api_key",
@@ -56,12 +59,14 @@ def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> RequestH
         return found
     size = 0
     for name, value in headers:
-        size += len(name if name.isascii() else name.encode()) + (len(value) if value is not None else 0)
+        size += len(name) + (len(value) if value is not None else 0)
         known = _FIELDS.get(name) or _FIELDS.get(name.lower())
         if known is not None:
             setattr(found, known, value)
         elif name.lower() in _CORRELATION:
             found.correlation = _last_wins(found.correlation, name, value)
+    if size > MAX_HEADERS_BYTES // UTF8_MOST_BYTES:  # which is rare, and characters are not bytes
+        size = sum(len(name.encode()) + len(value or b"") for name, value in headers)
     if len(headers) > MAX_HEADERS or size > MAX_HEADERS_BYTES:
         found.unreadable = (
             f"the record has {len(headers)} headers of {size} bytes; "

@@ -73,12 +73,13 @@ class Dispatch:
     def enqueue(self, request: Request, lane: Lane, at: Instant) -> None:
         """Give a request to its lane, or give it up if the lane cannot call before its deadline."""
         part = request.route(lane.specification.id)
-        health = lane.health
-        if self._is_too_late(request, health.can_call_at(at.mono), at):
+        health, now = lane.health, at.mono
+        in_time = health.can_call_now and request.read_at == now  # nearly always, on the hot path
+        if not in_time and self._is_too_late(request, health.can_call_at(now), at):
             self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
             return
-        if lane.idle:
-            self._back_pressure.begins(lane, at.mono)
+        if not lane.queue and lane.idle:
+            self._back_pressure.begins(lane, now)
         lane.queue.append(part)
         if request.rerouted:
             self._disordered.add(lane)

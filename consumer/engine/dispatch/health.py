@@ -82,6 +82,11 @@ class LaneHealth:
         return max(at, self.bucket.next_at(now)) if self.bucket else at
 
     @property
+    def can_call_now(self) -> bool:
+        """Whether neither sickness nor a limit of calls per hour can be in the way."""
+        return self.sick_until is None and self.bucket is None
+
+    @property
     def unheard(self) -> bool:
         """Whether no call has ever been answered: how long they take is not known."""
         return self.typical is None
