@@ -29,10 +29,10 @@ from consumer.adapters.observability.request_log import request_log
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.adapters.schema_registry import RegistrySchemas
 from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory, check_schema, create_engine
-from consumer.engine.admission.precedence import Precedence
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, EventRecorder
 from consumer.engine.policy import Policy
+from consumer.engine.precedence import Precedence
 from consumer.engine.trace import EventTrace
 from consumer.preflight import require_brokers, require_settings
 from schemas.process.logs import Logs

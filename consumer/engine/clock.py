@@ -17,6 +17,11 @@ class Instant(NamedTuple):
     wall: float
     """Seconds since the epoch, UTC: for key expiry and ``completedAt`` only."""
 
+    @property
+    def millis(self) -> int:
+        """Milliseconds since the epoch, UTC."""
+        return int(self.wall * 1000)
+
 
 class PausableClock:
     """Stands still while ``troubles`` close the intake. Its times, like those it is given, are monotonic seconds."""

@@ -22,7 +22,6 @@ from typing import Any
 
 from consumer.domain.retry import Backoff
 from consumer.engine.admission.admission import Admission
-from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant, PausableClock
 from consumer.engine.commands import Command, Drained
 from consumer.engine.counters import Tally
@@ -54,6 +53,7 @@ from consumer.engine.partitions.outbox import Outlet
 from consumer.engine.partitions.partitions import Partitions
 from consumer.engine.policy import Policy
 from consumer.engine.ports import Decoder
+from consumer.engine.precedence import Precedence
 from consumer.engine.requests import Request
 from consumer.engine.status import EngineStatus, FetchBudget
 

@@ -18,9 +18,9 @@ from enum import IntEnum
 from consumer.domain.model import Products
 from consumer.domain.outcome import ResyncError, Verdict
 from consumer.domain.progress import CommitPoint, Progress
-from consumer.engine.admission.headers import RequestHeaders
-from consumer.engine.admission.precedence import Precedence
+from consumer.engine.precedence import Precedence
 from consumer.engine.records import Record
+from consumer.engine.request_headers import RequestHeaders
 
 
 class Phase(IntEnum):

@@ -21,14 +21,14 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import Directory
 from consumer.domain.outcome import DeadLettered, Failed, Partial, Verdict
 from consumer.domain.retry import Backoff
-from consumer.engine.admission.headers import read_headers
-from consumer.engine.admission.precedence import Encodings, Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Commit, StartCall
 from consumer.engine.events import CallFinished, DirectoryConfirmed, Event, Fetched, ThreadFailed, TransactionFinished
 from consumer.engine.policy import Policy
 from consumer.engine.ports import Decoder, NotARequest, SchemaNeeded
+from consumer.engine.precedence import Encodings, Precedence
 from consumer.engine.records import Record
+from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Request
 from schemas.contract import OPERATOR
 

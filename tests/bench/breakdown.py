@@ -25,7 +25,6 @@ from consumer.domain.calls import CallOutcome, Receipt
 from consumer.domain.model import Directory
 from consumer.domain.outcome import Synchronized
 from consumer.domain.validation import validate
-from consumer.engine.admission.headers import read_headers
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Commit, StartCall
 from consumer.engine.core import Core
@@ -41,6 +40,7 @@ from consumer.engine.events import (
 )
 from consumer.engine.policy import Policy
 from consumer.engine.records import ReadRange, Record
+from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Request
 from schemas.avro.codec import ResultEncoder
 from schemas.process.memory import collect_rarely, share_one_heap

@@ -12,11 +12,11 @@ from consumer.domain.model import ApiKey, ClientSpecification, Directory, Role, 
 from consumer.domain.progress import Progress
 from consumer.domain.retry import Backoff
 from consumer.engine.admission.decisions import Decider
-from consumer.engine.admission.headers import read_headers
 from consumer.engine.clock import Instant
 from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.policy import Policy
 from consumer.engine.records import Record
+from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Part, Request
 from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, api_key, body, specification
 

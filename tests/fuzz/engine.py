@@ -10,7 +10,6 @@ from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.publications import Publications, Topics
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
-from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Commit, ConfirmDirectory, LookUpSchema, StartCall
 from consumer.engine.core import Core
@@ -29,6 +28,7 @@ from consumer.engine.events import (
     TransactionResult,
 )
 from consumer.engine.policy import Policy
+from consumer.engine.precedence import Precedence
 from consumer.engine.records import ReadRange, Record
 from schemas.avro.codec import ResultEncoder
 from tests.fuzz.bytes import mutated

@@ -18,8 +18,8 @@ from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.outcome import ResyncError
 from consumer.domain.progress import WINDOW, ProgressMapIgnoredError, decode_map, encode_map
 from consumer.domain.validation import validate
-from consumer.engine.admission.headers import read_headers
 from consumer.engine.ports import NotARequest, SchemaNeeded
+from consumer.engine.request_headers import read_headers
 from schemas.avro.codec import RequestEncoder
 from schemas.avro.framing import SchemaRef
 from schemas.avro.released import requests

@@ -12,7 +12,6 @@ from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
 from consumer.domain.retry import TokenBucket
 from consumer.engine.admission.lookups import SchemaLookups
-from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Resume
 from consumer.engine.core import Core
@@ -26,6 +25,7 @@ from consumer.engine.events import Assigned, CallFinished, TransactionFinished, 
 from consumer.engine.partitions import partitions as engine_partitions
 from consumer.engine.partitions.outbox import Outbox
 from consumer.engine.partitions.partitions import Partitions
+from consumer.engine.precedence import Precedence
 from consumer.engine.requests import Request
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps

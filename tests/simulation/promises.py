@@ -66,6 +66,9 @@ class Promises:
         """Process -> since when outcomes have waited without a transaction of it that committed."""
         self._unread_since: dict[tuple[str, int], float] = {}
         self._polled_at: dict[str, float] = {}
+        plan = world.plan
+        self._round_seconds = max((shop.pace for shop in plan.shops), default=0.0) * len(plan.shops) / plan.limits.calls
+        """In which each shop gets one call, at the pace of the slowest."""
 
     def _broken(self, text: str) -> None:
         self._world.violated(text)
@@ -179,12 +182,11 @@ class Promises:
 
     def _check_turn(self, replica: "Replica", lane: Lane, now: float) -> None:
         """With more lanes than slots, each gets a call in turn."""
-        plan = self._world.plan
         history = self._lane(replica.process.name, lane.specification.id)
         if lane.calls or not lane.queue or history.turn_at is None:
             history.turn_at = now
             return
-        round_seconds = max(shop.pace for shop in plan.shops) * len(plan.shops) / plan.limits.calls
+        round_seconds = self._round_seconds
         if now - history.turn_at > FAIR_ROUNDS * round_seconds + SLACK_SECONDS:
             self._broken(
                 f"{replica.process.name}: {lane.specification.name} has waited {now - history.turn_at:.1f} s for a "

@@ -11,7 +11,6 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Un
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.retry import Backoff
 from consumer.engine import events
-from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit
 from consumer.engine.core import Core
@@ -28,6 +27,7 @@ from consumer.engine.events import (
 )
 from consumer.engine.policy import Policy
 from consumer.engine.ports import NotARequest, SchemaNeeded
+from consumer.engine.precedence import Precedence
 from consumer.engine.records import ReadRange, Record
 from consumer.engine.requests import Request
 from consumer.engine.trace import VERSION, command_form

@@ -11,7 +11,6 @@ from confluent_kafka import KafkaException
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
 from consumer.adapters.kafka.remedies import Named
 from consumer.domain.outcome import DeadLettered, Verdict
-from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import (
     Command,
@@ -29,6 +28,7 @@ from consumer.engine.commands import (
 from consumer.engine.core import Core
 from consumer.engine.dispatch.lanes import Lane
 from consumer.engine.events import Event, StopRequested, Tick
+from consumer.engine.precedence import Precedence
 from consumer.engine.requests import Request
 from consumer.engine.status import FetchBudget
 from consumer.engine.trace import EventTrace, Write

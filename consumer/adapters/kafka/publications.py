@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from consumer import __version__
 from consumer.adapters.kafka.outgoing import Publication
 from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, Synchronized, Verdict
-from consumer.engine.admission.headers import is_secret
+from consumer.engine.request_headers import is_secret
 from consumer.engine.requests import Request
 from schemas.avro.codec import ResultEncoder, SharedResult
 from schemas.contract import (

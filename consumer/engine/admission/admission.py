@@ -9,20 +9,22 @@ from collections import deque
 from collections.abc import Iterator
 
 from consumer.domain.model import ClientSpecification
-from consumer.engine.admission.decisions import AwaitDirectory, Behind, Decider, Decision
-from consumer.engine.admission.headers import read_headers
+from consumer.domain.outcome import Failed, ResyncError, error
+from consumer.engine.admission.decisions import AwaitDirectory, Behind, Decider, Decision, Routed
 from consumer.engine.admission.lookups import SchemaLookups
 from consumer.engine.clock import Instant, PausableClock
 from consumer.engine.commands import Command, ConfirmDirectory, LookUpSchema
 from consumer.engine.dispatch.back_pressure import BackPressure
 from consumer.engine.dispatch.dispatch import Dispatch
 from consumer.engine.dispatch.lanes import Lane
-from consumer.engine.dispatch.verdicts import GiveUp, given_up, no_longer
+from consumer.engine.dispatch.verdicts import GiveUp, given_up
 from consumer.engine.events import DirectoryConfirmed, DirectoryUnavailable, SchemaFound, SchemaMissing
 from consumer.engine.partitions.partitions import Partitions
 from consumer.engine.policy import Policy
 from consumer.engine.ports import Decoder, SchemaNeeded
+from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Request
+from schemas.contract import ErrorCode
 
 
 class Admission:
@@ -223,7 +225,7 @@ class Admission:
             if part.may_have_reached:
                 self._dispatch.fail(part, given_up(part, GiveUp.DEADLINE, lane.health.trouble), at)
             elif len(request.parts) > 1:
-                self._dispatch.fail(part, no_longer(decision), at)
+                self._dispatch.fail(part, _no_longer(decision), at)
             else:
                 request.withdraw()
                 self._follow(self._in_order(decision, request), request, at)
@@ -306,3 +308,12 @@ class Admission:
             if request.open:
                 request.decide(self.decider.no_schema(request, message, at))
             self._resume_followers(request, at)
+
+
+def _no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
+    """Return why the rest of a large request is not sent."""
+    if isinstance(decision, Failed):
+        return decision.error
+    return error(
+        ErrorCode.CM21_UNAVAILABLE, problem="The client specification was removed before all products were sent"
+    )

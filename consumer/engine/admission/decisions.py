@@ -147,9 +147,4 @@ class Decider:
 
 
 def _failed(error: ResyncError, specification_id: str | None, at: Instant) -> Failed:
-    return Failed(specification_id, error, millis(at))
-
-
-def millis(at: Instant) -> int:
-    """Milliseconds since the epoch."""
-    return int(at.wall * 1000)
+    return Failed(specification_id, error, at.millis)

@@ -8,7 +8,6 @@ from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification
 from consumer.domain.outcome import ResyncError, Synchronized
 from consumer.domain.retry import Backoff
-from consumer.engine.admission.decisions import millis
 from consumer.engine.clock import Instant, PausableClock
 from consumer.engine.commands import Command, StartCall
 from consumer.engine.dispatch.back_pressure import BackPressure
@@ -175,7 +174,7 @@ class Dispatch:
             self.fail(part, problem, at)
 
     def _accept(self, lane: Lane, call: Call, receipt: Receipt, at: Instant) -> None:
-        shared = Synchronized(lane.specification.id, (receipt.tracking_id,), millis(at))
+        shared = Synchronized(lane.specification.id, (receipt.tracking_id,), at.millis)
         for part in call.parts:
             request = part.request
             if not request.open:

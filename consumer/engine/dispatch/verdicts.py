@@ -5,7 +5,6 @@ from enum import Enum
 
 from consumer.domain.calls import Refusal, Unacknowledged
 from consumer.domain.outcome import Failed, Partial, ResyncError, Synchronized, Verdict, error
-from consumer.engine.admission.decisions import AwaitDirectory, Routed, millis
 from consumer.engine.clock import Instant
 from consumer.engine.requests import Part, Request
 from schemas.contract import ErrorCode
@@ -40,15 +39,6 @@ def refused(outcome: Refusal | Unacknowledged) -> ResyncError:
     return error(ErrorCode.CM21_REFUSED, what="the call", answer=said, remedy=remedy)
 
 
-def no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
-    """Return why the rest of a large request is not sent."""
-    if isinstance(decision, Failed):
-        return decision.error
-    return error(
-        ErrorCode.CM21_UNAVAILABLE, problem="The client specification was removed before all products were sent"
-    )
-
-
 def given_up(part: Part, reason: GiveUp, trouble: str | None) -> ResyncError:
     """Return the error of a part that is given up; ``trouble``: how the last call of its lane failed."""
     cause = f" (the last call: {trouble})" if trouble else ""
@@ -72,12 +62,12 @@ def sum_up(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
     tracking_ids = tuple(dict.fromkeys(tracking_id for _, tracking_id in accepted))
     problem = next((each.error for each in failed if each.error is not None), None)
     if problem is None:
-        return Synchronized(specification_id, tracking_ids, millis(at))
+        return Synchronized(specification_id, tracking_ids, at.millis)
     if not accepted:
-        return Failed(specification_id, _worst(problem, failed), millis(at))
+        return Failed(specification_id, _worst(problem, failed), at.millis)
     unsynchronized = {id_: sku for each in failed for id_, sku in each.products.items()}
     count = len(request.products) - len(unsynchronized)
-    return Partial(specification_id, tracking_ids, count, unsynchronized, problem, millis(at))
+    return Partial(specification_id, tracking_ids, count, unsynchronized, problem, at.millis)
 
 
 def _worst(problem: ResyncError, failed: Sequence[Part]) -> ResyncError:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from consumer.domain.progress import CommitPoint, Progress, ProgressMapIgnoredError, decode_map
-from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Drained, PartitionCommit, Pause, Reload, Reread, Resume, Stopped
 from consumer.engine.counters import Tally
@@ -18,6 +17,7 @@ from consumer.engine.events import (
 )
 from consumer.engine.partitions.outbox import Outbox
 from consumer.engine.policy import Policy
+from consumer.engine.precedence import Precedence
 from consumer.engine.records import ReadRange
 from consumer.engine.requests import Assignment, Phase, Request
 

@@ -11,7 +11,6 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.outcome import DeadLettered, Failed, Partial, Synchronized, Verdict
 from consumer.domain.retry import Backoff
-from consumer.engine.admission.precedence import Precedence
 from consumer.engine.clock import Instant
 from consumer.engine.commands import (
     Command,
@@ -42,6 +41,7 @@ from consumer.engine.events import (
 )
 from consumer.engine.policy import Policy
 from consumer.engine.ports import NotARequest, SchemaNeeded
+from consumer.engine.precedence import Precedence
 from consumer.engine.records import ReadRange, Record
 from consumer.engine.requests import Request
 from consumer.engine.status import EngineStatus

@@ -21,10 +21,10 @@ from consumer.adapters.kafka.remedies import Named
 from consumer.adapters.kafka.transactions import TransactionalSink
 from consumer.domain.outcome import DeadLettered
 from consumer.domain.progress import Progress
-from consumer.engine.admission.headers import read_headers
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, PublishingTrouble, TransactionFinished, TransactionResult, TransactionTrouble
 from consumer.engine.records import Record
+from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Request
 from schemas.contract import DeadLetterReason
 

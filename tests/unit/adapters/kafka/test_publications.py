@@ -11,8 +11,8 @@ from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.publications import Publications, Topics
 from consumer.domain.outcome import DeadLettered, Failed, FieldError, Partial, ResyncError, Synchronized, Verdict
 from consumer.domain.progress import Progress
-from consumer.engine.admission.headers import read_headers
 from consumer.engine.records import Record
+from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Request
 from schemas.avro.codec import ResultDecoder, ResultEncoder
 from schemas.contract import DeadLetterReason, ErrorCode

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.engine.admission.headers import is_secret, read_headers
+from consumer.engine.request_headers import is_secret, read_headers
 from schemas.contract import MAX_HEADERS, MAX_HEADERS_BYTES
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
