@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, KafkaTroubleError
 from consumer.adapters.kafka.properties import (
     DEFAULT_MESSAGE_BYTES,
     MessageSizes,
@@ -15,15 +16,8 @@ from consumer.adapters.kafka.properties import (
     producer_properties,
     refused_properties,
 )
-from consumer.adapters.kafka.topics import (
-    BrokerUnreachableError,
-    KafkaTroubleError,
-    TopicAdmin,
-    TopicFacts,
-    check_topics,
-    is_embedded,
-    names_of,
-)
+from consumer.adapters.kafka.topic_admin import TopicAdmin, TopicFacts, is_embedded, names_of
+from consumer.adapters.kafka.topic_checks import check_topics
 from consumer.adapters.kafka.trial import (
     check_addresses,
     check_bounds,

@@ -8,7 +8,8 @@
     ├── consumer.engine.ports.SourceError         a part of ours is unavailable; its records wait
     ├── consumer.adapters.stores.StoreError       the database is not usable
     ├── consumer.adapters.stores.AdministrationError, EncryptionKeysError
-    ├── consumer.adapters.kafka.topics.KafkaTroubleError   and its subclasses, by who has to act
+    ├── consumer.adapters.kafka.broker_errors.KafkaTroubleError   and its subclasses, by who has to act
+    ├── consumer.adapters.kafka.consumer_errors.OwnerThreadError  the consumer cannot go on
     ├── schemas.process.health.AdminAddressError
     ├── consumer.cli.*                            of one command
     └── producer_tools.errors.ResyncToolError     and its subclasses, the library's own

@@ -8,7 +8,7 @@ import click
 from sqlalchemy import Engine
 
 from consumer.adapters.finding import Finding, Level
-from consumer.adapters.kafka.topics import BrokerUnreachableError, NotLetInError
+from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, NotLetInError
 from consumer.adapters.stores import (
     DirectoryReader,
     Encryption,

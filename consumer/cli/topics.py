@@ -4,7 +4,9 @@ from dataclasses import asdict
 
 import click
 
-from consumer.adapters.kafka.topics import TopicAdmin, TopicPlan, check_topics, ensure_topics, names_of
+from consumer.adapters.kafka.topic_admin import TopicAdmin, names_of
+from consumer.adapters.kafka.topic_checks import check_topics
+from consumer.adapters.kafka.topics import TopicPlan, ensure_topics
 from consumer.cli.access import read_settings
 from consumer.cli.options import output_option
 from schemas.console.output import Output, say, show

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from consumer.adapters.kafka.topics import BrokerUnreachableError, NotLetInError, TopicAdmin
+from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, NotLetInError
+from consumer.adapters.kafka.topic_admin import TopicAdmin
 from schemas.settings import KafkaSettings
 
 

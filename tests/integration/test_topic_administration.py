@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from consumer.adapters.kafka.topics import TopicAdmin, TopicFacts
+from consumer.adapters.kafka.topic_admin import TopicAdmin, TopicFacts
 from schemas.contract import HEADROOM_BYTES
 from schemas.settings import KafkaSettings
 from tests.support.records import RawRecord, send_raw

@@ -180,5 +180,5 @@ def _generation(metadata: bytes) -> int:
     not a member; brokers accept offsets under the generation -1, so it must never be sent.
     """
     if not metadata.startswith(_METADATA_MARK):
-        raise OwnerThreadError("This version of librdkafka writes group metadata in an unknown form. Pin 2.16.")
+        raise OwnerThreadError("This version of librdkafka writes group metadata in an unknown form.", "Pin 2.16.")
     return int.from_bytes(metadata[len(_METADATA_MARK) : len(_METADATA_MARK) + 4], "little", signed=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from consumer.adapters.kafka import topics as kafka_admin
+from consumer.adapters.kafka import topic_admin as kafka_admin
 from tests.unit.cli.conftest import Ran, Run
 
 

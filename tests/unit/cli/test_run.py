@@ -3,7 +3,7 @@
 import pytest
 from cryptography.fernet import Fernet
 
-from consumer.adapters.kafka import topics as kafka_admin
+from consumer.adapters.kafka import topic_admin as kafka_admin
 from tests.unit.cli.conftest import Run
 
 

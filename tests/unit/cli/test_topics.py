@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.adapters.kafka import topics as kafka_admin
+from consumer.adapters.kafka import topic_admin as kafka_admin
 from tests.unit.cli.conftest import Run
 
 

@@ -6,15 +6,9 @@ import pytest
 from confluent_kafka import Producer
 
 from consumer.adapters.finding import Level
-from consumer.adapters.kafka.topics import (
-    UNCOMPRESSED,
-    BrokerUnreachableError,
-    TopicAdmin,
-    TopicFacts,
-    TopicLimits,
-    check_topics,
-    names_of,
-)
+from consumer.adapters.kafka.broker_errors import BrokerUnreachableError
+from consumer.adapters.kafka.topic_admin import UNCOMPRESSED, TopicAdmin, TopicFacts, TopicLimits, names_of
+from consumer.adapters.kafka.topic_checks import check_topics
 from schemas.contract import HEADROOM_BYTES
 from schemas.settings import KafkaSettings, SettingsError, TopicSettings
 

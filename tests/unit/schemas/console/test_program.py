@@ -5,13 +5,13 @@ import errno
 import click
 import pytest
 
-from consumer.adapters.kafka.refusals import Refusal
-from consumer.adapters.kafka.topics import (
+from consumer.adapters.kafka.broker_errors import (
     BrokerRefusedError,
     BrokerUnreachableError,
     KafkaTroubleError,
     NotLetInError,
 )
+from consumer.adapters.kafka.refusals import Refusal
 from consumer.adapters.stores import AdministrationError, EncryptionKeysError, StoreError
 from producer_tools import InvalidRequestError, MisconfiguredError, Mistake, NotAcknowledgedError, UnreachableError
 from schemas.console.program import run
