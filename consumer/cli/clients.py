@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -23,6 +23,7 @@ from consumer.domain.model import AuthScheme
 from schemas.console.output import Output, say, show
 from schemas.console.program import examples
 from schemas.settings import Edge, Settings, SettingsError
+from schemas.settings.secret_files import FileTooLargeError, read_limited
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -144,7 +145,11 @@ def _content(file: str) -> bytes:
     if file == "-" and sys.stdin.isatty():
         return str(click.prompt("Credential", hide_input=True, err=True)).encode()
     try:
-        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as raw:
+            return read_limited(raw)
+    except FileTooLargeError as error:
+        problem = f"--credential-file: {file!r} is {error}."
+        raise InvalidInputError(problem, "Name a file with Mirakl's key or token, and nothing else.") from None
     except OSError as error:
         problem = f"--credential-file: cannot read {file!r} ({error.strerror})."
         raise InvalidInputError(problem, "Name a file that you can read, or `-`.") from None

@@ -7,7 +7,7 @@ import click
 from producer_tools.errors import MisconfiguredError
 from schemas.console.options import moment
 from schemas.console.text import decimal
-from schemas.settings.secret_files import read_value
+from schemas.settings.secret_files import FileTooLargeError, read_limited, read_value
 
 
 def coordinates(text: str) -> tuple[int, int]:
@@ -42,7 +42,11 @@ def api_key_from(file: str | None) -> str | None:
     if file is None:
         return None
     try:
-        return read_value(Path(file).read_bytes())
+        with Path(file).open("rb") as raw:
+            return read_value(read_limited(raw))
+    except FileTooLargeError as error:
+        problem = f"--api-key-file {file} is {error}."
+        raise MisconfiguredError(problem, "Put the key, and nothing else, into it.") from None
     except UnicodeDecodeError:
         problem = f"--api-key-file {file} is not UTF-8 text."
         raise MisconfiguredError(problem, "Put the key, and nothing else, into it.") from None

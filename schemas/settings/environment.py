@@ -25,11 +25,9 @@ from schemas.settings.durations import format_duration
 from schemas.settings.foreign import proxy_mistakes, trust_mistakes
 from schemas.settings.librdkafka import redacted
 from schemas.settings.model import Settings
-from schemas.settings.secret_files import read_value
+from schemas.settings.secret_files import FileTooLargeError, read_limited, read_value
 
 PREFIX = "RESYNC_"
-FILE_MAX_BYTES = 1 << 20
-"""Size of a file with a value: a larger one is a device, or another file."""
 
 Edge: TypeAlias = Literal[
     "kafka",
@@ -152,15 +150,14 @@ def _read(environ: Mapping[str, str], setting: Setting) -> str | None:
         return direct
     try:
         with Path(file).open("rb") as raw:
-            content = raw.read(FILE_MAX_BYTES + 1)
-        if len(content) <= FILE_MAX_BYTES:
-            return read_value(content)
+            return read_value(read_limited(raw))
+    except FileTooLargeError as error:
+        raise _UnreadableError(f"{setting.name}_FILE: {file!r} is {error}.") from None
     except UnicodeDecodeError:
         raise _UnreadableError(f"{setting.name}_FILE: {file!r} is not UTF-8 text.") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise _UnreadableError(f"{setting.name}_FILE: cannot read {file!r} ({reason}).") from None
-    raise _UnreadableError(f"{setting.name}_FILE: {file!r} is larger than {FILE_MAX_BYTES} bytes.")
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], text: str) -> None:

@@ -1,11 +1,30 @@
-"""The text of a file that holds one value: a key, a password, a credential.
+"""Files that hold one value: a key, a password, a credential.
 
-Editors, PowerShell and key managers add a byte order mark, line ends and empty lines. None of them is meant.
+Editors, PowerShell and key managers add a byte order mark, line ends and empty lines. None of them is meant. A file
+can be a device or a pipe without end, so no more than ``LARGEST_BYTES`` of it are read.
 """
 
 import codecs
+from typing import BinaryIO, Final
 
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+LARGEST_BYTES: Final = 1 << 20
+"""A thousand keys fit; whatever is larger is another file than the one that was meant."""
+_UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class FileTooLargeError(Exception):
+    """The file has more than ``LARGEST_BYTES``; the text says so and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__(f"larger than {LARGEST_BYTES} bytes")
+
+
+def read_limited(file: BinaryIO) -> bytes:
+    """Return the content of a file that holds one value. Raises ``FileTooLargeError`` or ``OSError``."""
+    content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise FileTooLargeError
+    return content
 
 
 def read_value(content: bytes) -> str:

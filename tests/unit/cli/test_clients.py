@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from schemas.settings.secret_files import LARGEST_BYTES
 from tests.unit.cli.conftest import Run
 
 URL = "https://acme.mirakl.net"
@@ -194,6 +195,7 @@ def test_what_would_steer_a_terminal_is_shown_as_an_escape(stores: Run, tmp_path
         ((*ADD, "--name", "other", "--products-per-call", "0"), "products_per_call must be a whole number"),
         ((*ADD, "--name", "other", "--calls-per-hour", "many"), "neither a whole number nor `unlimited`"),
         ((*ADD, "--name", "other", "--credential-file", "/no/file"), "cannot read '/no/file'"),
+        ((*ADD, "--name", "other", "--credential-file", "/dev/zero"), "'/dev/zero' is larger than 1048576 bytes. Name"),
         (("clients", "add", "--name", "other"), "Missing option '--url'"),
     ],
 )
@@ -206,6 +208,12 @@ def test_wrong_input_is_said_in_one_sentence_and_changes_nothing(
     assert (2, "") == (ran.code, ran.out)
     assert complaint in ran.err
     assert before == listed(stores)
+
+
+def test_a_credential_without_end_on_standard_input_is_refused(stores: Run) -> None:
+    ran = stores(*ADD, "--name", "acme", stdin=bytes(LARGEST_BYTES + 1))
+    assert (2, "") == (ran.code, ran.out)
+    assert f"'-' is larger than {LARGEST_BYTES} bytes" in ran.err
 
 
 @pytest.mark.parametrize("credential", [b"", b"\n", b"two\nlines", b"\xff\xfe"])

@@ -7,8 +7,9 @@ import pytest
 
 from consumer.adapters.stores import read_credential
 from producer_tools.cli.options import api_key_from
-from schemas.settings import load
-from schemas.settings.secret_files import read_value
+from producer_tools.errors import MisconfiguredError
+from schemas.settings import SettingsError, load
+from schemas.settings.secret_files import LARGEST_BYTES, read_limited, read_value
 
 WRITTEN = {
     "as it is": b"k\xc3\xa9y",
@@ -38,6 +39,19 @@ def test_what_is_meant_is_kept() -> None:
     assert " a key " == read_value(b" a key \n")
     assert '{\n"a": 1\n}' == read_value(b'{\r\n"a": 1\r\n}\r\n')
     assert "" == read_value(b"\xef\xbb\xbf\r\n")
+
+
+def test_a_file_without_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    large = tmp_path / "key"
+    large.write_bytes(bytes(LARGEST_BYTES))
+    with large.open("rb") as file:
+        assert LARGEST_BYTES == len(read_limited(file))
+    for endless in ("/dev/zero", str(tmp_path / "larger")):
+        (tmp_path / "larger").write_bytes(bytes(LARGEST_BYTES + 1))
+        with pytest.raises(SettingsError, match=f"is larger than {LARGEST_BYTES} bytes"):
+            load({"RESYNC_API_KEY_FILE": endless})
+        with pytest.raises(MisconfiguredError, match=f"is larger than {LARGEST_BYTES} bytes. Put the key"):
+            api_key_from(endless)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xffkey", b"caf\xe9", b"\xff\xfek"])
