@@ -145,6 +145,7 @@ class Gateway:
         routes: Sequence[BaseRoute] = [self._alerts.route] if self._alerts else []
         self._server = _Server(settings, self._policy, create_app(self.calls, self._policy, self._answered, routes))
         self._turned_at = time.monotonic()
+        self._broken = False
         self._admin = self._make_admin(settings)
         self._admin.start()
 
@@ -164,7 +165,7 @@ class Gateway:
         except BaseException:  # noqa: BLE001 - the process's exit: nothing is decided any more
             _log.critical("a defect ends the gateway", exc_info=True)
             return EXIT_BROKEN
-        return EXIT_STOPPED
+        return EXIT_BROKEN if self._broken else EXIT_STOPPED
 
     async def _live(self, signals: StopSignals) -> None:
         loop = asyncio.get_running_loop()
@@ -175,11 +176,20 @@ class Gateway:
         background = [loop.create_task(self._beat())]
         if self._alerts is not None:
             background.append(loop.create_task(self._alerts.run()))
+        for task in background:
+            task.add_done_callback(self._on_background_ended)
         _log.info("serving on port %d, health and metrics on port %d", self._server.port, self._admin.port)
         await self._server.serve()
         for task in background:
             task.cancel()
         await self._let_go()
+
+    def _on_background_ended(self, task: asyncio.Task[None]) -> None:
+        """End the process where what should run as long as it has met a defect."""
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            _log.critical("a defect ends the gateway", exc_info=defect)
+            self._broken = True
+            self._begin_stop()
 
     async def _beat(self) -> None:
         while True:
