@@ -44,7 +44,7 @@ class Alertmanager:
                 f"--storage.path={self._folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
                 f"--cluster.listen-address=127.0.0.1:{self.cluster_port}",
-                "--cluster.settle-timeout=5s",
+                "--cluster.settle-timeout=1s",
                 "--cluster.gossip-interval=50ms",
                 # how long a peer waits for the news that the other one has notified
                 "--cluster.peer-timeout=2s",
