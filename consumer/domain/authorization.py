@@ -23,7 +23,7 @@ def identify(directory: Directory, api_key: bytes | None, wall: float) -> ApiKey
 
 
 def refuse(known: ApiKey, caller: bytes | None) -> ResyncError | None:
-    """Say why the holder of a valid key may not resynchronize, if so; ``caller`` is the header ``dj-client``."""
+    """Return why the holder of a valid key may not resynchronize; ``caller`` is the header ``dj-client``."""
     if caller != OPERATOR:
         return error(ErrorCode.OPERATOR_REQUIRED, remedy="set the header dj-client to OPERATOR")
     if known.role is not Role.OPERATOR:

@@ -25,7 +25,7 @@ _URL_CHARACTERS = re.compile(r"[!-~]*")
 
 
 def base_url_problem(base_url: str, insecure_hosts: Collection[str] = ()) -> str | None:
-    """Say in one sentence why a credential must not or cannot be sent there; ``None``: it may.
+    """Return in one sentence why a credential must not or cannot be sent there; ``None``: it may.
 
     ``insecure_hosts`` are the host names that plain http is allowed for, next to loopback addresses. The
     sentence never repeats the URL: what people paste may hold a password.
@@ -43,7 +43,7 @@ def base_url_problem(base_url: str, insecure_hosts: Collection[str] = ()) -> str
 
 
 def normalised(base_url: str) -> str:
-    """Bring a base URL without a problem into its one form: no trailing ``/``, no trailing ``/api``."""
+    """Return the normal form of a base URL without a problem: no trailing ``/``, no trailing ``/api``."""
     parts = urlsplit(base_url)
     path = parts.path.rstrip("/")
     if path.endswith("/api"):
@@ -63,7 +63,7 @@ def origin(base_url: str) -> str:
 
 
 def synchronization_url(base_url: str) -> str:
-    """Give the address of CM21 below a base URL without a problem."""
+    """Return the address of CM21 below a base URL without a problem."""
     return normalised(base_url) + SYNCHRONIZATION_PATH
 
 
@@ -90,7 +90,7 @@ def _transport_problem(parts: SplitResult, insecure_hosts: Collection[str]) -> s
 
 
 def _network_location(host: str, port: int | None) -> str | None:
-    """Write a host and port anew: what differs was read leniently (``[::1]elsewhere``), and another may read it so."""
+    """Return host and port as parsed: a text that differs was parsed leniently (``[::1]elsewhere``)."""
     if not _names_a_host(host):
         return None
     written = f"[{host}]" if ":" in host else host

@@ -1,8 +1,8 @@
-"""Which waiting parts travel in the next CM21 call.
+"""Batching: which queued parts the next CM21 call carries.
 
-Natural batching: the next call takes all that wait, up to the limit of products. Exact repeats are sent once.
-The same Mirakl id never travels with two SKUs in one call or in concurrent ones; what has to wait for that
-reason also holds back everything later that names one of its ids, so the order of a partition is kept.
+Natural batching: the next call takes all that are queued, up to the limit of products. Exact repeats are sent once.
+One call, or concurrent ones, never carry the same Mirakl id with two SKUs. A part that has to wait for that reason also
+holds back every later part that names one of its ids, so the order of a partition is kept.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ LOOKAHEAD = 256
 
 
 class Travels(Protocol):
-    """What can be put into a batch."""
+    """A part that can be put into a batch."""
 
     @property
     def products(self) -> Products: ...

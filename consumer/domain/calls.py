@@ -1,12 +1,12 @@
-"""What a CM21 call can come to.
+"""The outcomes of a CM21 call.
 
 ::
 
     CallOutcome
-    ├── Receipt         Mirakl took the batch in; the only success
+    ├── Receipt         Mirakl accepted the batch; the only success
     ├── Refusal         final: a 4xx that no repetition heals, or a redirect
-    ├── Unacknowledged  2xx without a tracking id: taken in or not, nobody knows; final
-    └── CallFailure     try again later; ``may_have_reached`` says whether Mirakl may have taken it in
+    ├── Unacknowledged  2xx without a tracking id: accepted or not is unknown; final
+    └── CallFailure     try again later; ``may_have_reached`` says whether Mirakl may have accepted it
 
 Decided by the HTTP status alone (CM21.md, "error body").
 """
@@ -24,19 +24,19 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A final refusal; ``excerpt`` is a bounded piece of Mirakl's own words, for people."""
+    """A final refusal; ``excerpt`` is a bounded piece of Mirakl's answer, for people."""
 
     status: int
     excerpt: str
 
     @property
     def unauthorized(self) -> bool:
-        """Mirakl refused the credential, not the batch."""
+        """Whether Mirakl refused the credential, not the batch."""
         return self.status in (401, 403)
 
     @property
     def blames_entries(self) -> bool:
-        """One bad entry can cause this status, so the batch is worth splitting."""
+        """Whether one bad entry can cause this status, so that the batch is worth splitting."""
         return self.status in (400, 413, 422)
 
 
@@ -50,7 +50,7 @@ class Unacknowledged:
 
 @dataclass(frozen=True, slots=True)
 class CallFailure:
-    """A failure that time may heal."""
+    """A failure that a later attempt may not have."""
 
     reason: str
     """For people: ``HTTP 503``, ``connection refused``, ``no answer within 60 s``."""
@@ -60,7 +60,7 @@ class CallFailure:
     retry_after: float | None = None
     """Seconds from the end of the call, where Mirakl named a time."""
     ours: str | None = None
-    """What of our own was lacking, with the remedy. It says nothing about Mirakl, and closes the intake."""
+    """Which resource of this process was lacking, with the remedy. Closes the intake; says nothing about Mirakl."""
 
 
 CallOutcome: TypeAlias = Receipt | Refusal | Unacknowledged | CallFailure

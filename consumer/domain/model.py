@@ -1,4 +1,4 @@
-"""The nouns: who asks, for what, and which Mirakl it concerns.
+"""The nouns of the domain: who asks, for what, and which Mirakl it concerns.
 
 A *request* names products as a mapping of Mirakl product id to SKU: once validated, the same id cannot
 stand there twice with different SKUs, and exact repeats are one entry.
@@ -55,7 +55,7 @@ class ClientSpecification:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of an API key; the key itself is known to its owner alone."""
+    """An API key as the stores know it; only its owner knows the key itself."""
 
     id: str
     tenant: str

@@ -3,8 +3,8 @@
 ::
 
     Verdict
-    ├── Synchronized   every product was taken in; shared by all requests of one CM21 call
-    ├── Partial        a request too large for one call, of which some calls were finally not taken in
+    ├── Synchronized   Mirakl accepted every product; shared by all requests of one CM21 call
+    ├── Partial        a request too large for one call, of which some calls were finally not accepted
     ├── Failed         the answer is an error
     └── DeadLettered   the record cannot be read as a request
 
@@ -33,7 +33,7 @@ RESTS_ON_DIRECTORY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One invalid field: where it stands, and what to do."""
+    """One invalid field: its path, and what to do."""
 
     field: str
     message: str
@@ -68,7 +68,7 @@ def bounded(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Synchronized:
-    """Everything was taken in.
+    """Mirakl accepted everything.
 
     One object for all requests that the same call carried: results that share it differ only in request id,
     number of products and time of request.
@@ -81,7 +81,7 @@ class Synchronized:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Some parts of a large request were taken in; ``error`` is that of the first part that was not."""
+    """Mirakl accepted some parts of a large request; ``error`` is that of the first part that it did not."""
 
     client_specification_id: str
     tracking_ids: tuple[str, ...]
@@ -93,7 +93,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing of the request is known to have been taken in."""
+    """Mirakl is not known to have accepted anything of the request."""
 
     client_specification_id: str | None
     error: ResyncError
@@ -102,7 +102,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DeadLettered:
-    """The record is no request that can be read."""
+    """The record cannot be read as a request."""
 
     reason: DeadLetterReason
     message: str

@@ -1,4 +1,4 @@
-"""Which records of a partition are done, although they finish out of order.
+"""The progress of a partition: which records are finished, in whatever order.
 
 The committed offset of a partition is its lowest unfinished record. Which offsets beyond it are done travels
 in the commit's metadata, so that the next owner of the partition skips them::
@@ -37,7 +37,7 @@ _TO_DIGITS = bytes([ord("0"), ord("0"), ord("1")]) + bytes(253)
 
 
 class ProgressMapIgnoredError(ValueError):
-    """The metadata is no progress map for this offset: foreign, broken or implausible."""
+    """The metadata is not a progress map for this offset: foreign, corrupt or implausible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def topic_id_of(base: int, metadata: str) -> bytes:
 
 
 def _checked(base: int, metadata: str) -> tuple[bytes, bytes]:
-    """Return the form and the bitmap in this form, with what stands behind it."""
+    """Return the form and the bitmap in this form, with the bytes behind it."""
     try:
         blob = base64.b85decode(metadata)
     except ValueError as error:
@@ -118,7 +118,7 @@ def _checked(base: int, metadata: str) -> tuple[bytes, bytes]:
 
 
 def _inflate(body: bytes) -> tuple[bytes, bytes]:
-    """Return the bitmap and what stands behind it."""
+    """Return the bitmap and the bytes behind it."""
     stream = zlib.decompressobj()
     try:
         bitmap = stream.decompress(body, WINDOW // 8 + 1)
@@ -178,7 +178,7 @@ class Progress:
         return True
 
     def receive(self, offset: int) -> bool:
-        """Take note of a record; ``False`` if it is done already or was received before.
+        """Note a record; ``False`` if it is finished already or was received before.
 
         Raises ``ValueError`` if it lies beyond what was read.
         """
@@ -205,11 +205,11 @@ class Progress:
         self.position = offset
 
     def advance(self) -> None:
-        """All records that were read have been received: what is left of the range is a gap."""
+        """Note that all records that were read have been received: the rest of the range is a gap."""
         self.position = max(self.position, self.read_to)
 
     def drop_unreceived(self) -> None:
-        """What was read and not received will not be received."""
+        """Note that records that were read and not received will not be received."""
         self.read_to = self.position
 
     def preview(self, offsets: Iterable[int], longest: int | None = None) -> CommitPoint:
@@ -227,7 +227,7 @@ class Progress:
         return CommitPoint(base, encode_map(base, bitmap, longest, self._topic_id), cut=bool(bitmap))
 
     def finish(self, offsets: Iterable[int]) -> None:
-        """The transaction with these outcomes has committed."""
+        """Note that the transaction with these outcomes has committed."""
         flags, origin = self._flags, self._origin
         for offset in offsets:
             flags[offset - origin] = _DONE
@@ -239,7 +239,7 @@ class Progress:
         return self.position if index < 0 else self._origin + index
 
     def _leap(self, offset: int) -> None:
-        """The log has a wide gap before ``offset``: with nothing open, what lies below is of no interest."""
+        """Skip a wide gap of the log before ``offset``, if nothing below it is open."""
         if _OPEN not in self._flags:
             self.base = self._origin = self.position = offset
             self._flags.clear()

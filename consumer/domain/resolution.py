@@ -6,12 +6,12 @@ from schemas.contract import MAX_ERROR_ROWS, ErrorCode
 
 
 def resolve(directory: Directory, tenant: str, given: str | None) -> ClientSpecification | ResyncError:
-    """Give the specification that was asked for (lower-case id), or the tenant's only active one."""
+    """Return the specification that was asked for (lower-case id), or the tenant's only active one."""
     return _given(directory, tenant, given) if given is not None else _only_active(directory, tenant)
 
 
 def unfit(specification: ClientSpecification) -> ResyncError | None:
-    """Say why a specification that was resolved cannot be called, if so."""
+    """Return why a resolved specification cannot be called; ``None``: it can."""
     if specification.unusable is not None:
         return error(ErrorCode.CLIENT_SPECIFICATION_UNUSABLE, name=specification.name, problem=specification.unusable)
     if specification.suspended:

@@ -1,4 +1,4 @@
-"""When to try again: a frozen policy, the clock and the chance are arguments."""
+"""When to try again. Pure: the time and the random number are arguments."""
 
 import zlib
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ class Backoff:
     jitter: float = 0.25
     """Share of the delay by which chance may shorten or lengthen it."""
     longest_ordered: float = 300.0
-    """Longest pause that the peer may order (``Retry-After``); then one call asks again. Mirakl counts calls by the
-    hour, so twelve probes an hour cost little, and a client that is well again is not shut for a day."""
+    """Longest pause that the peer may order (``Retry-After``); then one probe is sent. Mirakl counts calls by the hour,
+    so twelve probes an hour cost little, and a client that has recovered is not shut out for a day."""
 
     def delay(self, failures: int, chance: float) -> float:
-        """Seconds to wait after the ``failures``-th failure in a row (from 1); ``chance`` lies in [0, 1)."""
+        """Return the seconds to wait after the ``failures``-th failure in a row (from 1); ``chance`` is in [0, 1)."""
         plain = min(self.ceiling, self.first * self.factor ** min(failures - 1, 32))
         return plain * (1 + self.jitter * (2 * chance - 1))
 
 
 def chance(*parts: object) -> float:
-    """Draw a number in [0, 1) that the parts decide: the same parts, the same number."""
+    """Return a number in [0, 1) that depends on the parts only: the same parts, the same number."""
     return zlib.crc32(repr(parts).encode()) / 2**32
 
 
@@ -45,20 +45,20 @@ class TokenBucket:
         self._at = max(self._at, now)
 
     def next_at(self, now: float) -> float:
-        """When a call may start, ``now`` at the earliest."""
+        """Return when a call may start, ``now`` at the earliest."""
         self._refill(now)
         return now if self._tokens >= 1 - _ROUNDING else now + (1 - self._tokens) / self.rate
 
     def take(self, now: float) -> None:
-        """Spend a token on a call that starts now."""
+        """Take a token for a call that starts now."""
         self._refill(now)
         self._tokens = max(0.0, self._tokens - 1)
 
     def empty(self, now: float) -> None:
-        """Mirakl says that the quota is spent."""
+        """Take all tokens: Mirakl reports that the quota is used up."""
         self._at = max(self._at, now)
         self._tokens = 0.0
 
 
 _ROUNDING = 1e-9
-"""So that waiting exactly as long as ``next_at`` says is enough."""
+"""Tolerance in tokens, so that waiting exactly until ``next_at`` is enough."""

@@ -1,4 +1,4 @@
-"""Is this a request that may be acted upon? Ids are checked, never altered."""
+"""The content of a request: ids are checked, never altered."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -10,7 +10,7 @@ from schemas.contract import MAX_ERROR_ROWS, MAX_ID_CHARACTERS, ErrorCode, canon
 
 
 class ProductReference(TypedDict):
-    """One pair as it stands in the request event."""
+    """One product pair of the request event."""
 
     miraklProductId: str
     productSku: str
@@ -39,7 +39,7 @@ def validate(
 
 
 def _distinct(references: Sequence[ProductReference]) -> dict[str, str] | None:
-    """Merge exact repeats; ``None`` where one id stands with two SKUs."""
+    """Merge exact repeats; ``None`` if one id has two SKUs."""
     products: dict[str, str] = {}
     for reference in references:
         sku = reference["productSku"]
@@ -63,7 +63,7 @@ def _all_plain(products: Products) -> bool:
 def _mistakes(
     references: Sequence[ProductReference], client_specification_id: str | None, max_products: int
 ) -> Iterator[tuple[int | None, str, str]]:
-    """Give each mistake: the product's index or ``None``, the field, what is wrong."""
+    """Yield each mistake: the product's index or ``None``, the field, what is wrong."""
     if client_specification_id is not None and not canonical_uuid(client_specification_id):
         yield None, "clientSpecificationId", "must be a UUID in its 36-character form, or null"
     if not references:

@@ -8,8 +8,6 @@ from consumer.domain.model import ClientSpecification, Products
 from consumer.domain.progress import CommitPoint
 from consumer.engine.requests import Request
 
-RecordHeaders: TypeAlias = Sequence[tuple[str, bytes | None]]
-
 
 @dataclass(frozen=True, slots=True)
 class StartCall:
@@ -24,7 +22,7 @@ class StartCall:
 
 @dataclass(frozen=True, slots=True)
 class PartitionCommit:
-    """What one transaction says of one partition, all of it or nothing."""
+    """The part of a transaction that concerns one partition; all of it takes effect or nothing."""
 
     partition: int
     epoch: int
@@ -67,14 +65,14 @@ class Drained:
 class Reload:
     """Read the committed offset of a partition again and start a new epoch there.
 
-    Nobody else commits there, so brokers that say anything but the two below tell of former times.
+    Nobody else commits there, so brokers that report anything but the two points below are out of date.
     """
 
     partition: int
     epoch: int
     """Of the assignment that ends with this."""
     acknowledged: CommitPoint | None
-    """What that assignment has committed last for certain; if nothing, what it began with counts."""
+    """What that assignment has certainly committed last; ``None``: nothing, so what it began with counts."""
     attempted: CommitPoint
     """What it may have committed since."""
 
@@ -87,7 +85,7 @@ class Reread:
     epoch: int
     offset: int
     given_back: bool = False
-    """No fault: the core gave back what it had no room for."""
+    """Not a fault: the core dropped a backlog that it had no room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ class LookUpSchema:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """All that could be finished is committed: close the shop."""
+    """Everything that could be finished is committed: the process may end."""
 
 
 Command: TypeAlias = (

@@ -57,7 +57,7 @@ from consumer.engine.precedence import Precedence
 from consumer.engine.requests import Request
 from consumer.engine.status import EngineStatus, FetchBudget
 
-_NOTHING_COMMITS = "no transaction has committed for 5 s although results wait: look at the Kafka brokers"
+_NOTHING_COMMITS = "No transaction has committed for 5 s although results wait. Check the Kafka brokers."
 
 
 class Core:
@@ -257,7 +257,7 @@ class Core:
         """Yield why dead letters cannot be published, which holds up nothing else until their windows are full."""
         health = self._partitions.outbox.health[Outlet.DEAD_LETTERS]
         if health.troubled(at.mono):
-            yield f"dead letters wait: {health.message}"
+            yield f"The dead letters wait. {health.message}"
 
     def _may_call(self, at: Instant) -> bool:
         """Return whether results of calls can be published, as far as is known."""

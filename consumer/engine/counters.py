@@ -1,4 +1,4 @@
-"""What the engine has done, in numbers that only grow."""
+"""Counters of what the engine has done."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,7 +1,6 @@
-"""The loop around the core: feeds it what happens, carries out what it asks for.
+"""The loop around the core: hands it events and carries out its commands.
 
-All of it runs on one asyncio loop. Other threads hand events over with ``post``; the core's answers go out
-through the ports. Between two events nothing is pending in the core.
+It is one asyncio loop on one thread. Other threads hand events over with ``post``; commands go out through the ports.
 """
 
 import asyncio
@@ -54,18 +53,18 @@ from consumer.engine.status import EngineStatus, FetchBudget
 
 CallObserver: TypeAlias = Callable[[CallOutcome, float, StartCall], None]
 EventRecorder: TypeAlias = Callable[[Event, Instant, Sequence[Command]], None]
-"""Told of each event that was handled, when, and of the commands that came out."""
+"""Called with each event after it was handled, its time, and the commands that came out."""
 
 _log = logging.getLogger(__name__)
 
 
 def now() -> Instant:
-    """The two clocks of this machine."""
+    """Return the time of both clocks of this machine."""
     return Instant(time.monotonic(), time.time())
 
 
 class Driver:
-    """Drives one core. ``post`` may be called from any thread, everything else belongs to the loop's."""
+    """Drives one core. ``post`` may be called from any thread, all other methods only from the loop's."""
 
     def __init__(
         self,
@@ -93,20 +92,20 @@ class Driver:
         self.source: RecordSource
         self.sink: OutcomeSink
         self.status: EngineStatus = core.status(now())
-        """A moment ago; for any thread."""
+        """As of the last ``status_interval``; may be read from any thread."""
         self.fetch_budget = FetchBudget(0)
-        """What may be fetched now; for any thread."""
+        """What may be fetched now; may be read from any thread."""
         self.progress_at = time.monotonic()
-        """When the loop last turned, in monotonic seconds; for any thread."""
+        """When the loop turned last, in monotonic seconds; may be read from any thread."""
 
     def connect(self, source: RecordSource, sink: OutcomeSink) -> None:
-        """Name the two threads that the core's commands go to."""
+        """Set the two Kafka threads that carry out commands."""
         self.source, self.sink = source, sink
 
     # -- for other threads -----------------------------------------------------------------------------
 
     def post(self, event: Event) -> None:
-        """Hand over an event; returns at once."""
+        """Hand an event over to the loop; return at once."""
         self._inbox.append(event)
         loop = self._loop
         if loop is not None:
@@ -116,7 +115,7 @@ class Driver:
     # -- the loop --------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Turn until the core has stopped."""
+        """Handle events until the core has stopped."""
         self._loop = asyncio.get_running_loop()
         ticked_at = float("-inf")
         try:
@@ -136,7 +135,7 @@ class Driver:
             await self._close()
 
     def halt(self) -> None:
-        """Turn no further, whatever is unfinished: nothing uncommitted counts."""
+        """End the loop at once. Uncommitted work will be redelivered."""
         self._stopped.set()
         self._awake.set()
 
@@ -144,14 +143,14 @@ class Driver:
         commands: Sequence[Command] = ()
         try:
             commands = self._core.handle(event, at)
-        finally:  # the event that a defect shows in is worth most
+        finally:  # the event that shows a defect is worth most in a trace
             if self._record is not None:
                 self._record(event, at, commands)
         for command in commands:
             self._execute(command)
 
     async def _wait(self) -> None:
-        """Until there is an event, or something is due."""
+        """Wait until there is an event, or something is due."""
         if self._inbox:
             return
         at = now()
@@ -206,7 +205,7 @@ class Driver:
         task.add_done_callback(self._done)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
-        """A bug in a task must not pass in silence: the loop re-raises it and the process ends."""
+        """Have the loop raise the exception of a task, which ends the process."""
         self._tasks.discard(task)
         if not task.cancelled() and (problem := task.exception()) is not None:
             self.post(ThreadFailed(problem))
@@ -251,9 +250,9 @@ class Driver:
 
 
 def _told(what: str, problem: Exception) -> str:
-    """Log an exception that nobody expected, and return its type.
+    """Log an unexpected exception, and return its type.
 
-    Neither text nor values of it are logged: they may hold a credential. Type and place are enough to find it.
+    Neither its text nor its values are logged, since they may hold a credential. Type and place are enough to find it.
     """
     kind = type(problem).__name__
     frames = traceback.extract_tb(problem.__traceback__)

@@ -200,7 +200,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class ThreadFailed:
-    """A thread or task of the service ended by an exception nobody expected; handling it raises the exception."""
+    """A thread or task of the service ended by an unexpected exception; handling the event raises it."""
 
     problem: BaseException
 

@@ -1,4 +1,4 @@
-"""What the engine needs from the world, as it sees it."""
+"""What the engine needs from the outside, as protocols."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from schemas.errors import ExplainedError
 
 @dataclass(frozen=True, slots=True)
 class NotARequest:
-    """The bytes of a record cannot be read as a request, now and for ever."""
+    """The record can never be read as a request."""
 
     reason: DeadLetterReason
     message: str
@@ -21,32 +21,32 @@ class NotARequest:
 
 @dataclass(frozen=True, slots=True)
 class SchemaNeeded:
-    """The bytes can be read once the registry has said what this reference stands for."""
+    """The record can be read once the writer schema with this reference is known."""
 
     reference: Hashable
 
 
 class Decoder(Protocol):
-    """Bytes to the fields of ``ProductResyncRequested``; pure but for the writer schemas it has been taught."""
+    """Reads records as ``ProductResyncRequested``. Its only state are the writer schemas that it has learnt."""
 
     def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
-        """Read a record's value; never raises, whatever the bytes."""
+        """Return the fields of a record's value; never raises, whatever the bytes."""
         ...
 
 
 class MiraklCalls(Protocol):
-    """CM21."""
+    """Calls of CM21, the import of products at Mirakl."""
 
     async def synchronize(self, specification: ClientSpecification, products: Products) -> CallOutcome:
-        """Send one batch; every trouble of the world is an outcome."""
+        """Send one batch; every failure outside of this program is an outcome."""
         ...
 
 
 class DirectorySource(Protocol):
-    """The stores; blocking, called on a thread of its own."""
+    """The stores. Blocks; called on a thread of its own."""
 
     def read(self, known_version: int | None) -> Directory | None:
-        """Give the snapshot, or ``None`` where it is still the one known. Raises ``SourceError``."""
+        """Return the newest snapshot; ``None`` if it is still the known version. Raises ``SourceError``."""
         ...
 
 
@@ -54,7 +54,7 @@ class SchemaSource(Protocol):
     """The schema registry."""
 
     async def learn(self, reference: Hashable) -> bool:
-        """Teach the decoder this writer schema; ``False``: the registry has none. Raises ``SourceError``."""
+        """Teach the decoder a writer schema; ``False`` if the registry has none. Raises ``SourceError``."""
         ...
 
 

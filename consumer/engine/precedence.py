@@ -141,10 +141,10 @@ class Precedence(Generic[OrderedT]):
         self.undecided: dict[int, _Entry[OrderedT]] = {}
         """By offset."""
         self.searched = 0
-        """Bytes searched, ever."""
+        """Bytes searched in all."""
 
     def add(self, request: OrderedT) -> None:
-        """A request is undecided, newly or still; those behind it stay there."""
+        """Add a request that is undecided, or still is; the requests behind it stay there."""
         former = self.undecided.get(request.record.offset)
         entry = _Entry(request, request.tenant, tuple(request.products))
         if former is not None:
@@ -154,7 +154,7 @@ class Precedence(Generic[OrderedT]):
         self._groups.setdefault(entry.tenant, _Group(self._policy)).add(entry)
 
     def remove(self, request: OrderedT) -> Sequence[tuple[OrderedT, float]]:
-        """A request is decided, or in conflict with nobody: return those that waited behind it, and since when."""
+        """Remove a request that is decided, or in conflict with none; return who waited behind it, and since when."""
         entry = self.undecided.pop(request.record.offset, None)
         if entry is None:
             return ()
@@ -162,7 +162,7 @@ class Precedence(Generic[OrderedT]):
         return entry.followers
 
     def conflict(self, request: OrderedT) -> OrderedT | None:
-        """Return the newest older undecided request that may name one of this one's ids."""
+        """Return the newest undecided request that is older and may name one of the ids of this one; ``None``: none."""
         needles: list[bytes] = []
         newest = -1
         for tenant in (request.tenant, None):
@@ -175,12 +175,12 @@ class Precedence(Generic[OrderedT]):
         return self.undecided[newest].request if newest >= 0 else None
 
     def wait_behind(self, older: OrderedT, request: OrderedT, clock: float) -> None:
-        """``request`` is decided about again once ``older`` is."""
+        """Have ``request`` wait until ``older`` is decided; ``clock``: seconds of the pausable clock."""
         self.add(request)
         self.undecided[older.record.offset].followers.append((request, clock))
 
     def behind(self) -> Iterator[OrderedT]:
-        """Iterate over those that wait behind another one."""
+        """Iterate over the requests that wait behind another one."""
         return (follower for entry in self.undecided.values() for follower, _ in entry.followers)
 
     def _leave_group(self, entry: _Entry[OrderedT]) -> None:

@@ -33,7 +33,7 @@ _CORRELATION = frozenset({CORRELATION_HEADER, KAFKA_CORRELATION_HEADER.lower()})
 
 @dataclass(slots=True)
 class RequestHeaders:
-    """What the headers say, as bytes; ``None`` where a header is missing or null."""
+    """The headers of a request that the service uses, as bytes; ``None`` where one is missing or null."""
 
     caller: bytes | None = None
     api_key: bytes | None = None
@@ -42,7 +42,7 @@ class RequestHeaders:
     tracestate: bytes | None = None
     redrive_count: bytes | None = None
     correlation: tuple[tuple[str, bytes | None], ...] = ()
-    """Repeated in the result byte for byte."""
+    """Correlation headers, repeated in the result byte for byte."""
     unreadable: str | None = None
     """Why the headers make the record a dead letter."""
 
@@ -52,7 +52,7 @@ class RequestHeaders:
 
 
 def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> RequestHeaders:
-    """Read what the service looks at; headers beyond the contract's bounds say so."""
+    """Read the headers that the service uses; beyond the contract's bounds, ``unreadable`` says so."""
     found = RequestHeaders()
     if headers is None:
         found.unreadable = "the header names cannot be decoded as UTF-8"
@@ -85,5 +85,5 @@ def _last_wins(
 
 
 def is_secret(name: str) -> bool:
-    """Tell the headers that are never repeated anywhere."""
+    """Return whether a header is never repeated anywhere."""
     return name.lower() == API_KEY_HEADER

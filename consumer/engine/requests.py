@@ -86,7 +86,7 @@ class Request:
 
     @property
     def open(self) -> bool:
-        """Whether it has no verdict yet, and somebody waits for one."""
+        """Whether it waits for a verdict."""
         return self.phase < _DECIDED
 
     def enter(self, phase: Phase) -> None:
@@ -96,7 +96,7 @@ class Request:
         self.phase = phase
 
     def route(self, lane: str) -> "Part":
-        """Give it to a lane; return the part that is to be sent."""
+        """Assign it to a lane; return the part that is to be sent."""
         self.enter(_ROUTED)
         self.lane = lane
         part = Part(self, self.products)
@@ -109,7 +109,7 @@ class Request:
         self.lane, self.parts, self.rerouted = None, (), True
 
     def decide(self, verdict: Verdict) -> None:
-        """Give it its verdict. Calls of it may still be in flight."""
+        """Set its verdict. Calls of it may still be in flight."""
         self.enter(_DECIDED)
         self.verdict = verdict
         self.parts = ()
@@ -252,7 +252,7 @@ class Assignment:
         self.drop_backlog()
 
     def end(self) -> None:
-        """Let go of everything: calls in flight still refer to this assignment."""
+        """Discard all requests and let go of them: calls in flight still refer to this assignment."""
         self.ended = True
         for request in self.open.values():
             request.discard()

@@ -1,4 +1,4 @@
-"""What the engine tells of itself: one immutable snapshot for health, metrics and people."""
+"""The engine's status: one immutable snapshot for health and metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ class FetchBudget(NamedTuple):
 
 
 class LaneState(StrEnum):
-    """How a lane stands towards its Mirakl."""
+    """The health of a lane."""
 
     HEALTHY = "healthy"
     SICK = "sick"
-    """Waits until a known time, then lets one probe through."""
+    """It waits until a known time, then sends one call as a probe."""
     STALLED = "stalled"
-    """Calls are out for far longer than they ever took."""
+    """Its calls are in flight for far longer than calls usually take."""
     THROTTLED = "throttled"
-    """Its calls per hour are spent."""
+    """Its calls per hour are used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class LaneStatus:
     client_specification_id: str
     tenant: str
     depth: int
-    """Requests (and parts of large ones) that wait for a call."""
+    """Requests, and parts of large ones, that wait for a call."""
     calls_out: int
     state: LaneState
     sick_until: float | None = None
@@ -46,7 +46,7 @@ class LaneStatus:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """A moment of the engine. Counters only grow; everything else is as of ``taken_at`` (monotonic seconds)."""
+    """A snapshot of the engine. Counters only grow; everything else is as of ``taken_at`` (monotonic seconds)."""
 
     taken_at: float
     joined: bool
@@ -69,13 +69,13 @@ class EngineStatus:
     dead_letters: Mapping[str, int]
     """reason -> dead letters committed."""
     discarded: int
-    """Outcomes thrown away since their assignment had ended."""
+    """Outcomes that were not published, since their assignment had ended."""
     progress_maps_ignored: int
     """Progress maps read on assignment that were foreign, broken or implausible."""
     offset_resets: int
     """Times that a position was out of the log's range."""
     unread_partitions: int
-    """Partitions of ours that have not been read for long; ``troubles`` says why."""
+    """Assigned partitions that have not been read for a long time; ``troubles`` says why."""
     holes: int
     """Deliveries that did not continue what was read before, and were read again."""
     commits: int
@@ -83,6 +83,6 @@ class EngineStatus:
     publishing_failures: Mapping[str, int]
     """Outlet (``results``, ``dead-letters``) -> transactions in a row that could not publish there."""
     progress_maps_cut: int
-    """Progress maps that were cut short, since the brokers refuse longer ones."""
+    """Progress maps that were cut, since the brokers refuse longer ones."""
     last_commit_at: float | None
     """Monotonic seconds."""

@@ -55,7 +55,7 @@ class Admission:
         self._asked_at: float | None = None
         """When the question to the database that is in flight was asked."""
         self._ask_from = float("-inf")
-        self._directory_trouble = "the database has not been read yet"
+        self._directory_trouble = "The database has not been read yet. Check it, and RESYNC_DATABASE_URL."
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class Admission:
     # -- decisions -------------------------------------------------------------------------------------
 
     def _in_order(self, decision: Decision | Behind, request: Request) -> Decision | Behind:
-        """Let a request wait behind an older one that is undecided and may name one of its ids."""
+        """Return ``Behind`` instead if an older request is undecided and may name one of its ids."""
         precedence = request.assignment.precedence
         if precedence.undecided and isinstance(decision, ClientSpecification):
             older = precedence.conflict(request)
@@ -244,7 +244,7 @@ class Admission:
     # -- the directory ---------------------------------------------------------------------------------
 
     def ask_directory(self, at: Instant) -> None:
-        """Have the database asked whether the directory has changed, if that is due."""
+        """Ask the database whether the directory has changed, if that is due."""
         if self._asked_at is not None or at.mono < self._ask_from:
             return
         if self._unconfirmed or at.mono - self.decider.confirmed_at >= self._policy.directory_interval:
@@ -275,9 +275,12 @@ class Admission:
     def troubles(self, at: Instant) -> Iterator[tuple[str, str]]:
         """Yield why the directory closes the intake, as (reason, message)."""
         if at.mono - self.decider.confirmed_at > self._policy.directory_patience:
-            yield "database", self._directory_trouble or "the database has not answered for 5 s"
+            yield (
+                "database",
+                self._directory_trouble or "The database has not answered for 5 s. Check it, and RESYNC_DATABASE_URL.",
+            )
         elif not self.decider.directory.api_keys:
-            yield "no-api-key", "the database holds no API key: issue one with `mirakl-resync-consumer api-keys issue`"
+            yield "no-api-key", "The database holds no API key. Issue one with `mirakl-resync-consumer api-keys issue`."
 
     def wake_at(self, at: Instant) -> Iterator[float]:
         """Yield the monotonic seconds at which something is due that no event will announce."""
@@ -289,7 +292,7 @@ class Admission:
     # -- writer schemas --------------------------------------------------------------------------------
 
     def look_up_schemas(self, at: Instant) -> None:
-        """Have the registry asked for the schemas that are due."""
+        """Ask the registry for the schemas that are due."""
         self._commands += [LookUpSchema(reference) for reference in self.lookups.due(at.mono)]
 
     def schema_found(self, event: SchemaFound, at: Instant) -> None:
@@ -303,7 +306,7 @@ class Admission:
     def schema_missing(self, event: SchemaMissing, at: Instant) -> None:
         """Dead-letter the requests that waited for a schema, once it is certain that there is none."""
         reference = event.reference
-        message = f"the schema registry does not know {reference}: register the schema, then send the request again"
+        message = f"The schema registry does not know {reference}. Register the schema, then send the request again."
         for request in self.lookups.missing(reference, at.mono):
             if request.open:
                 request.decide(self.decider.no_schema(request, message, at))

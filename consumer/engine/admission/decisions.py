@@ -20,12 +20,12 @@ from schemas.contract import DeadLetterReason, canonical_uuid
 
 @dataclass(frozen=True, slots=True)
 class AwaitDirectory:
-    """A *no* that rests on the database waits for a snapshot confirmed after the record was read."""
+    """The answer is a *no* that depends on the database, and needs a snapshot confirmed after the record was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """An older request of the partition is undecided and may name one of the ids: partition order is kept."""
+    """The request waits behind an older one of its partition, which is undecided and may name one of its ids."""
 
     older: Request
 
@@ -33,7 +33,7 @@ class Behind:
 Routed: TypeAlias = ClientSpecification | Failed
 Decision: TypeAlias = Routed | DeadLettered | SchemaNeeded | AwaitDirectory
 _Requester: TypeAlias = tuple[str | None, ResyncError | None]
-"""(tenant of the key, why not)."""
+"""(tenant of the API key, why its holder may not resynchronize)."""
 _Route: TypeAlias = tuple[str | None, Routed]
 """(the given id in lower case, decision)."""
 
@@ -48,12 +48,12 @@ class Decider:
         self.confirmed_at = float("-inf")
         """Monotonic seconds at which the question was asked that ``directory`` answers."""
         self._asked_of: tuple[Instant, Directory] | None = None
-        """The moment and the snapshot that the next two hold for: a list of records repeats few questions."""
+        """The moment and the snapshot for which the next two hold: the records of one event repeat few questions."""
         self._requesters: dict[tuple[bytes | None, bytes | None], _Requester] = {}
         self._routes: dict[tuple[str, str | None], _Route] = {}
 
     def decide(self, request: Request, at: Instant) -> Decision:
-        """Read a record and check it; the request's fields are filled on the way."""
+        """Read a record and check it; fills the request's fields."""
         headers = request.headers
         unreadable = request.record.problem or headers.unreadable
         if unreadable is not None:
@@ -71,16 +71,16 @@ class Decider:
         return decision
 
     def decide_again(self, request: Request, at: Instant) -> Routed | AwaitDirectory:
-        """Resolve a request that has passed all other checks anew: the directory has changed."""
+        """Resolve the client specification of a request again: the directory has changed, all else was checked."""
         self._forget_former(at)
         return self._confirmed(request, self._route(request, request.given, at))
 
     def no_schema(self, request: Request, message: str, at: Instant) -> DeadLettered:
-        """The registry has said for good that it does not know the writer schema."""
+        """Return the outcome of a record whose writer schema does not exist."""
         return self._dead_letter(request, DeadLetterReason.UNKNOWN_SCHEMA, message, at)
 
     def _before_schema(self, request: Request, needed: SchemaNeeded, at: Instant) -> SchemaNeeded | AwaitDirectory:
-        """Identify the sender first: a request that is refused in any case can be in conflict with no other one."""
+        """Identify the sender first: a request that is refused in any case is in conflict with no other one."""
         self._forget_former(at)
         request.tenant, refusal = self._identified(request, at)
         if refusal is not None and isinstance(self._confirmed(request, _failed(refusal, None, at)), AwaitDirectory):
@@ -126,7 +126,7 @@ class Decider:
         return canonical, specification if problem is None else _failed(problem, specification.id, at)
 
     def _forget_former(self, at: Instant) -> None:
-        """Answers hold for one event on one snapshot."""
+        """Forget the answers for another event or snapshot."""
         if self._asked_of is None or self._asked_of[0] is not at or self._asked_of[1] is not self.directory:
             self._asked_of = at, self.directory
             self._requesters.clear()

@@ -1,4 +1,4 @@
-"""The search for the requests that made Mirakl refuse a batch (400, 413, 422).
+"""Bisection: finds the requests that made Mirakl refuse a batch (400, 413, 422).
 
 Binary splitting. The first half of a refused batch is sent alone. If that is accepted, the second half holds a bad
 request and is split at once. If it is refused, the search goes on in the first half, and nothing is known of the
@@ -21,7 +21,7 @@ from consumer.engine.requests import Part
 UNLIMITED = 1 << 60
 
 Cut = tuple[list[Part], dict[str, str]]
-"""What a call carries: parts, and their products."""
+"""The parts of a call, and their products."""
 
 
 class BatchSize:
@@ -32,11 +32,11 @@ class BatchSize:
         self.most = UNLIMITED
 
     def refused(self, products: int) -> None:
-        """Shrink: a batch of so many products was refused."""
+        """Make batches smaller: one of so many products was refused."""
         self.most = max(1, int(self._policy.batch_decrease * min(products, self.most)))
 
     def accepted(self, parts: int, products: int, limit: int) -> None:
-        """Grow by some requests of the size of these; at ``limit`` products nothing is left of the shrinking."""
+        """Make batches larger by some requests of the size of these; from ``limit`` products on there is no bound."""
         self.most += self._policy.batch_increase * -(-products // max(1, parts))
         if self.most >= limit:
             self.most = UNLIMITED
@@ -44,7 +44,7 @@ class BatchSize:
 
 @dataclass(slots=True)
 class Group:
-    """Parts of a refused batch that travel together and with no others."""
+    """Parts of a refused batch that are sent together, and with no others."""
 
     parts: list[Part]
     rest: list[Part] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Group:
 
 
 class Bisection:
-    """All searches of one lane. A call of it carries a group or leftovers."""
+    """All bisections of one lane. Each of its calls carries a group or leftovers."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -65,19 +65,19 @@ class Bisection:
         self._groups: deque[Group] = deque()
         self._leftovers: deque[Part] = deque()
         self._in_flight: dict[int, Group | None] = {}
-        """Call number -> the group that travels; ``None``: leftovers. The group's rest waits here meanwhile."""
+        """Call number -> the group in flight, whose rest waits here; ``None``: leftovers."""
         self._groups_in_a_row = 0
 
     # -- what waits ------------------------------------------------------------------------------------
 
     @property
     def can_call(self) -> bool:
-        """Whether a call may find something to carry."""
+        """Whether a call can be cut."""
         return bool(self._groups or self._leftovers)
 
     @property
     def depth(self) -> int:
-        """Parts that wait."""
+        """Number of parts that wait here."""
         if not (self._groups or self._in_flight):
             return len(self._leftovers)
         return len(self._leftovers) + sum(len(group.parts) for group in self._groups) + sum(map(len, self._rests()))
@@ -96,7 +96,7 @@ class Bisection:
             yield self._leftovers[0]
 
     def take_all(self) -> list[Part]:
-        """Empty it; the calls in flight go on."""
+        """Remove and return all parts; calls in flight are not affected."""
         parts = self.queued()
         self._groups.clear()
         self._leftovers.clear()
@@ -107,7 +107,7 @@ class Bisection:
         return parts
 
     def drop_unsendable(self) -> None:
-        """Forget parts that no call should start for any more."""
+        """Forget parts for which no call may start any more."""
         for part in [part for part in self.queued() if not part.sendable]:
             self._left(part)
         for group in [*self._groups, *filter(None, self._in_flight.values())]:
@@ -122,7 +122,7 @@ class Bisection:
     # -- calls -----------------------------------------------------------------------------------------
 
     def begin(self, parts: list[Part], *, too_large: bool) -> None:
-        """Search a batch that was refused; ``too_large``: for its size, so that either half may be accepted."""
+        """Begin with a refused batch; ``too_large``: refused for its size, so that either half may be accepted."""
         for part in parts:
             self._entered(part)
         self._split(parts, first=False, too_large=too_large)
@@ -138,11 +138,11 @@ class Bisection:
         return found
 
     def carries(self, call_id: int) -> bool:
-        """Whether a call in flight is one of these."""
+        """Return whether a call in flight is one of a bisection."""
         return call_id in self._in_flight
 
     def accepted(self, call_id: int, parts: int, products: int, limit: int) -> None:
-        """Mirakl accepted a call: what was wrong with the group's batch is in its other half."""
+        """Mirakl accepted a call: the bad request of the group's batch is in its other half."""
         group = self._in_flight.pop(call_id)
         if group is None:
             self.size.accepted(parts, products, limit)
@@ -150,7 +150,7 @@ class Bisection:
             self._split(group.rest, first=True, too_large=False)
 
     def refused(self, call_id: int, parts: list[Part], products: int, *, too_large: bool) -> None:
-        """Mirakl refused a call; ``parts`` are those of it that have to be searched, none if it carried only one."""
+        """Mirakl refused a call; ``parts``: those to be split further, none if the call carried only one."""
         group = self._in_flight.pop(call_id)
         for part in parts:
             self._entered(part)
@@ -161,7 +161,7 @@ class Bisection:
         self._split(parts, first=group is not None, too_large=too_large)
 
     def returned(self, call_id: int, parts: list[Part]) -> None:
-        """A call failed, or was answered without a word on its entries: ``parts`` are to be sent again."""
+        """A call failed, or its answer says nothing about its entries: ``parts`` are to be sent again."""
         group = self._in_flight.pop(call_id)
         for part in parts:
             self._entered(part)
@@ -178,7 +178,7 @@ class Bisection:
         yield from (group.rest for group in self._in_flight.values() if group is not None)
 
     def _split(self, parts: list[Part], *, first: bool, too_large: bool) -> None:
-        """Search parts that wait here already; ``first``: before all other groups, since they are older."""
+        """Split parts that wait here already; ``first``: before all other groups, since they are older."""
         parts = self._sendable(parts)
         if not parts:
             return

@@ -17,12 +17,12 @@ class RoundRobin:
         self._with_calls: dict[str, Lane] = {}
 
     def add(self, lane: Lane) -> None:
-        """Give a lane a turn after all others, unless it waits for one already. On the hot path."""
+        """Put a lane at the end of its ring, unless it waits for a turn already. On the hot path."""
         ring = self._with_calls if lane.calls else self._without_call
         ring[lane.specification.id] = lane
 
     def call_ended(self, lane: Lane) -> None:
-        """Give a lane a turn that has one call less in flight, perhaps none."""
+        """Put a lane at the end of the ring that it belongs to now: it has one call less in flight."""
         if not lane.calls:
             self._with_calls.pop(lane.specification.id, None)
         self.add(lane)

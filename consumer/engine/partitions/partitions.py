@@ -21,7 +21,7 @@ from consumer.engine.precedence import Precedence
 from consumer.engine.records import ReadRange
 from consumer.engine.requests import Assignment, Phase, Request
 
-_UNKNOWN = TransactionTrouble("transactions end without an answer: look at the Kafka brokers")
+_UNKNOWN = TransactionTrouble("Transactions end without an answer. Check the Kafka brokers.")
 
 
 class Partitions:
@@ -189,7 +189,7 @@ class Partitions:
         return False
 
     def _reread(self, assignment: Assignment, at: Instant) -> None:
-        """Have the missing part read; asked again, ever less often, until a range continues what was read before."""
+        """Ask for the missing part; again, ever less often, until a range continues what was read before."""
         policy = self._policy
         delay = min(policy.reread_first * 2 ** min(assignment.holes - 1, 8), policy.reread_most)
         assignment.holes += 1
@@ -199,14 +199,14 @@ class Partitions:
     # -- transactions ----------------------------------------------------------------------------------
 
     def cut_transaction(self, at: Instant) -> None:
-        """Have the next transaction made, if one is due."""
+        """Cut the next transaction, if one is due."""
         hurry = self.stopping or any(each.revoking for each in self.assignments.values())
         commit = self.outbox.cut(at, self.assignments.values(), hurry=hurry)
         if commit is not None:
             self._commands.append(commit)
 
     def transaction_finished(self, event: TransactionFinished, at: Instant) -> list[int]:
-        """Take the end of a transaction; return the partitions whose assignments end, since nobody knows how it did."""
+        """Take the end of a transaction; return the partitions whose assignments end since that end is unknown."""
         commit, result = event.commit, event.result
         committed = result is TransactionResult.COMMITTED
         if committed:
@@ -238,7 +238,7 @@ class Partitions:
             del assignment.open[request.record.offset]
 
     def _take_back(self, part: PartitionCommit, *, last: bool) -> None:
-        """Have outcomes that were not published wait again, before all others or ``last``.
+        """Queue outcomes that were not published again, before all others or ``last``.
 
         Those of an ended assignment do not.
         """
@@ -250,7 +250,7 @@ class Partitions:
             self._tally.discarded += len(part.outcomes)
 
     def _reload(self, parts: Sequence[PartitionCommit]) -> list[int]:
-        """Have the committed offsets read anew: the parts were committed, or were not."""
+        """Ask for the committed offsets of partitions in a transaction of unknown end."""
         alive = [(part, assignment) for part in parts if (assignment := self._alive(part)) is not None]
         for part, assignment in alive:
             attempted = CommitPoint(part.offset, part.metadata)

@@ -272,7 +272,7 @@ def test_a_refused_dead_letter_topic_keeps_no_result_from_being_published() -> N
         broker.live(2.0)
 
     assert [f"r{n}" for n in range(20)] == world.answered
-    assert ("dead letters wait: no right: grant it",) == world.status.troubles
+    assert ("The dead letters wait. no right: grant it",) == world.status.troubles
     assert 0 == world.status.intake_closed.get("publishing", 0)
     assert 0 == world.status.publishing_failures["results"]
 
