@@ -118,7 +118,7 @@ def ask_anew(own: Deployment) -> list[Event]:
 
 def answers_all(own: Deployment, service: Service, events: Sequence[Event]) -> None:
     wait_until(lambda: not unanswered(own, events), timeout=60, what="the new topic's requests are answered")
-    assert "was deleted and made anew" in service.output()
+    assert "was deleted and created again" in service.output()
     assert resets(service) > 0
 
 

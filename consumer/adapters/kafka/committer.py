@@ -137,8 +137,8 @@ class Committer:
         if error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
             longest = max(len(part.metadata) for part in self._parts)
             _log.error(
-                "the brokers refuse a progress map of %d characters, so shorter ones are committed: after a crash, "
-                "requests that they leave out are answered again. Set offset.metadata.max.bytes of the brokers to 4096",
+                "The brokers refuse a progress map of %d characters, so shorter ones are committed: after a crash, the "
+                "requests they leave out are answered again. Set offset.metadata.max.bytes of the brokers to 4096.",
                 longest,
             )
             self._trouble = TransactionTrouble("The brokers refuse our progress maps.", metadata_too_large=True)
@@ -150,7 +150,7 @@ class Committer:
     def _flush(self, producer: Producer) -> None:
         """Wait for the acknowledgements, however long the brokers take."""
         while self._timed(producer.flush, self._policy.call_timeout):
-            _log.warning("results are not acknowledged yet: look at the Kafka brokers")
+            _log.warning("Results are not acknowledged yet. Check the Kafka brokers.")
 
     def _timed(self, call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - passes through
         self.busy_since = time.monotonic()

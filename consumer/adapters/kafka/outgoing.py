@@ -131,7 +131,9 @@ class Outgoing:
         batch = int(self._properties.get("batch.size", CLIENTS.batch_bytes))
         if found and batch > self._policy.smallest_batch_bytes:
             self._properties["batch.size"] = max(self._policy.smallest_batch_bytes, batch // 10)
-            _log.warning("a broker finds batches of %d bytes too large: has max.message.bytes been lowered?", batch)
+            _log.warning(
+                "A broker refuses batches of %d bytes. Check whether max.message.bytes of the topic was lowered.", batch
+            )
             return True
         smaller = [place for place in found if self._too_large.get(place) is not True]
         self._too_large |= {place: place in self._too_large for place in found}

@@ -33,7 +33,7 @@ class _Unread:
     due: float
     """When to query next."""
     attempts: int = 0
-    problem: str = "the brokers have not told its committed offset"
+    problem: str = "the brokers have not returned its committed offset"
     incredible_since: float | None = None
     """Since when the brokers have told nothing but what cannot be right."""
 
@@ -103,7 +103,7 @@ class Positions:
             self._begin(partition, self._resets.start(partition, told))
         except KafkaException as problem:
             unread.problem = (
-                f"the brokers do not tell its committed offset or the log's bounds ({problem.args[0].str()})"
+                f"the brokers do not return its committed offset or the log's bounds ({problem.args[0].str()})"
             )
 
     def _disbelieve(self, partition: int, unread: _Unread, told: CommitPoint) -> CommitPoint | None:
@@ -125,7 +125,7 @@ class Positions:
             return None
         _log.error(
             "partition %d: %s. Reading goes on at %d; requests from there on may be answered a second time. "
-            "Look at the log of the group's coordinator, which may have lost committed offsets.",
+            "Check the log of the group's coordinator, which may have lost committed offsets.",
             partition,
             unread.problem,
             acknowledged.offset,
@@ -174,7 +174,7 @@ class Positions:
         self._look_for_troubles_at = now + READING.look_interval
         troubles = {
             partition: f"Partition {partition} has not been read for {READING.unread_patience:.0f} s: "
-            f"{unread.problem}. Look at the brokers; a transaction that hangs can be found and aborted with "
+            f"{unread.problem}. Check the brokers; a transaction that hangs can be found and aborted with "
             "`kafka-transactions.sh`."
             for partition, unread in self.unread.items()
             if now - unread.since >= READING.unread_patience

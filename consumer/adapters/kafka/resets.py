@@ -108,8 +108,8 @@ class LogResets:
 
     def _report_another_log(self, partition: int) -> None:
         _log.error(
-            "partition %d: the topic %s was deleted and made anew. It is read from its start; requests of the former "
-            "topic that were not read are gone.",
+            "partition %d: the topic %s was deleted and created again. It is read from its start; requests of the "
+            "former topic that were not read are gone.",
             partition,
             self._topic,
         )

@@ -1,4 +1,4 @@
-"""API keys as operators handle them: the commands `api-keys`."""
+"""API keys, for the commands `api-keys`."""
 
 import secrets
 import uuid
@@ -14,13 +14,13 @@ from consumer.adapters.stores.tables import DEFAULT_TENANT, api_keys, instant
 from consumer.domain.model import Role
 
 KEY_PREFIX = "mrk_"
-"""Lets people and secret scanners recognise one of our keys."""
+"""Prefix by which people and secret scanners recognise our keys."""
 _KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRow:
-    """A stored API key; the key itself is known to its owner alone."""
+    """A stored API key; only its owner knows the key itself."""
 
     id: str
     tenant: str
@@ -33,7 +33,7 @@ class ApiKeyRow:
 
 @dataclass(frozen=True, slots=True)
 class IssuedApiKey:
-    """A new key, to be shown this once."""
+    """A new key, which is shown only once."""
 
     key: str = field(repr=False)
     row: ApiKeyRow
@@ -42,7 +42,7 @@ class IssuedApiKey:
 class ApiKeys:
     """The stored API keys. Every method raises :class:`AdministrationError` or :class:`StoreError`.
 
-    A name may stand once among the keys of a tenant that are not revoked: a revoked one frees its name.
+    A name is unique among the keys of a tenant that are not revoked: revoking a key frees its name.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -57,12 +57,12 @@ class ApiKeys:
         *,
         show: Callable[[str], object] = lambda _key: None,
     ) -> IssuedApiKey:
-        """Make a key of 256 random bits and store its SHA-256.
+        """Create a key of 256 random bits and store its SHA-256.
 
         A slow hash would protect guessable secrets; these cannot be guessed, and are looked up for every request.
-        ``expires_at`` must carry its time zone. ``show`` is called with the key before it is stored for good; what it
-        raises leaves no key behind. A key that nobody has seen would open the service to nobody, and could not be told
-        from one that somebody uses.
+        ``expires_at`` must carry its time zone. ``show`` is called with the key before the transaction commits; if it
+        raises, no key is stored. A key that nobody has seen would be of no use, and could not be told from one that
+        somebody uses.
         """
         refuse_name(tenant, "tenant")
         refuse_name(name, "name")
@@ -88,12 +88,12 @@ class ApiKeys:
             return issued
 
     def list(self, tenant: str | None = None) -> tuple[ApiKeyRow, ...]:
-        """Give those of a tenant, or of all, by tenant and name."""
+        """Return the keys of a tenant, or of all, by tenant and name."""
         with reading(self._engine) as connection:
             return tuple(map(_row, rows(connection, api_keys, tenant)))
 
     def revoke(self, identifier: str, tenant: str | None = None) -> ApiKeyRow:
-        """Refuse the key from now on; once more does no harm."""
+        """Refuse the key from now on. Safe to repeat."""
         with writing(self._engine) as connection:
             found = named(connection, api_keys, identifier, tenant)
             row_id = next((row["id"] for row in found if not row["revoked"]), found[0]["id"])
@@ -114,7 +114,7 @@ def _row(stored: RowMapping) -> ApiKeyRow:
 
 
 def _checked_expiry(expires_at: datetime | None) -> datetime | None:
-    """SQLite keeps no time zone: what is stored is UTC."""
+    """Return the time in UTC: SQLite stores no time zone."""
     if expires_at is None:
         return None
     if expires_at <= datetime.now(UTC):

@@ -1,4 +1,4 @@
-"""Client specifications as operators handle them: the commands `clients`."""
+"""Client specifications, for the commands `clients`."""
 
 import re
 import uuid
@@ -58,7 +58,7 @@ class ClientSpecificationRow:
 
 
 class SpecificationOptions(TypedDict, total=False):
-    """What may be given for a new client specification, next to what must be."""
+    """Optional values of a new client specification."""
 
     id: str
     auth_scheme: AuthScheme
@@ -69,7 +69,7 @@ class SpecificationOptions(TypedDict, total=False):
 
 
 class SpecificationChanges(SpecificationOptions, total=False):
-    """What may be changed of a client specification; the credential in plain text."""
+    """Values of a client specification that can be changed; the credential in plain text."""
 
     name: str
     base_url: str
@@ -98,7 +98,7 @@ class ClientSpecifications:
         tenant: str = DEFAULT_TENANT,
         **options: Unpack[SpecificationOptions],
     ) -> ClientSpecificationRow:
-        """Store a new one, with a new id where none is given."""
+        """Store a new specification, with a new id if none is given."""
         refuse_name(tenant, "tenant")
         changes: SpecificationChanges = {"name": name, "base_url": base_url, "credential": credential, **options}
         now = datetime.now(UTC)
@@ -112,29 +112,29 @@ class ClientSpecifications:
     def set(
         self, identifier: str, tenant: str | None = None, **changes: Unpack[SpecificationChanges]
     ) -> ClientSpecificationRow:
-        """Change what is given and leave the rest."""
+        """Change the given values and keep the rest."""
         return self._update(identifier, tenant, self._checked(changes))
 
     def list(self, tenant: str | None = None) -> tuple[ClientSpecificationRow, ...]:
-        """Give those of a tenant, or of all, by tenant and name."""
+        """Return the specifications of a tenant, or of all, by tenant and name."""
         with reading(self._engine) as connection:
             return tuple(map(_row, rows(connection, client_specifications, tenant)))
 
     def get(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Give one."""
+        """Return one specification."""
         with reading(self._engine) as connection:
             return _row(_found(connection, identifier, tenant))
 
     def activate(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Let it be used where a request names none."""
+        """Use it for requests that name none."""
         return self._update(identifier, tenant, {"active": True})
 
     def deactivate(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Let it be used only where a request names it."""
+        """Use it only for requests that name it."""
         return self._update(identifier, tenant, {"active": False})
 
     def suspend(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Send nothing to it; requests are answered that it is suspended."""
+        """Stop calling its Mirakl; requests are answered that it is suspended."""
         return self._update(identifier, tenant, {"suspended": True})
 
     def resume(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
@@ -142,7 +142,7 @@ class ClientSpecifications:
         return self._update(identifier, tenant, {"suspended": False})
 
     def remove(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Delete it and give what it was."""
+        """Delete it and return what it was."""
         with writing(self._engine) as connection:
             row = _found(connection, identifier, tenant)
             connection.execute(delete(client_specifications).where(client_specifications.c.id == row["id"]))
@@ -161,7 +161,7 @@ class ClientSpecifications:
             return _row(by_id(connection, client_specifications, values.get("id", row["id"])))
 
     def _checked(self, changes: SpecificationChanges) -> Values:
-        """Turn what is given into column values, or refuse it."""
+        """Return the given values as column values, or raise ``AdministrationError``."""
         values: Values = dict(changes)
         if "name" in changes:
             refuse_name(changes["name"], "name")
@@ -197,7 +197,7 @@ class ClientSpecifications:
         return self._encryption.encrypt(credential, binding)
 
     def _with_bound_credential(self, row: RowMapping, values: Values) -> Values:
-        """Bind the credential to what the row will say, and replace the form of earlier releases."""
+        """Bind the credential to the row's new values, and replace the form of earlier releases."""
         before, after = _binding(row), _binding({**row, **values})
         if "credential" in values:
             return values | {"credential": self._encrypted(values["credential"], after)}
@@ -221,7 +221,7 @@ class ClientSpecifications:
 
 
 def _binding(row: Mapping[str, Any] | RowMapping) -> Binding:
-    """Where the credential of a row may be used; a row that was written by hand may hold anything."""
+    """Return where the credential of a row may be used; a row written by hand may contain anything."""
     base_url = str(row["base_url"])
     try:
         where = origin(base_url)
@@ -253,7 +253,7 @@ def _found(connection: Connection, identifier: str, tenant: str | None) -> RowMa
 
 
 def _refuse_taken(connection: Connection, values: Values, besides: str | None = None) -> None:
-    """Say precisely what the table's unique constraints would refuse."""
+    """Raise ``AdministrationError`` for what the table's unique constraints would refuse."""
     for row in rows(connection, client_specifications, None):
         if row["id"] == besides:
             continue

@@ -1,7 +1,7 @@
-"""How a database is reached, what can be wrong with it, and what to do then.
+"""Connections to the database, and what its failures mean.
 
-SQLite serves a single host, PostgreSQL production. Neither may hang the program: a statement ends after
-``STATEMENT_SECONDS``, by the server's own doing, or a second later by ours (a frozen server cancels nothing).
+SQLite is for a single host, PostgreSQL for production. Neither may hang the program: the server ends a statement after
+``STATEMENT_SECONDS``, or we do a second later (a frozen server cancels nothing).
 """
 
 import os
@@ -24,7 +24,7 @@ from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
 from schemas.errors import ExplainedError
 
 STATEMENT_SECONDS = 3.0
-"""Less than the 5 s within which a change must count."""
+"""Less than the 5 s within which a change must take effect."""
 CONNECT_SECONDS = 3
 _GRACE_SECONDS = 1.0
 OPEN_TO_OTHERS = 0o007
@@ -45,7 +45,7 @@ class StoreError(ExplainedError):
 
 
 def create_engine(url: str | URL, *, statement_seconds: float = STATEMENT_SECONDS) -> Engine:
-    """Prepare connections to ``RESYNC_DATABASE_URL``; none is made yet. Raises :class:`StoreError`.
+    """Return an engine for ``RESYNC_DATABASE_URL``; no connection is made yet. Raises :class:`StoreError`.
 
     There is no pool: the service holds one connection of its own, a command needs one. A SQLite file is opened,
     never created. In SQLite a transaction of an engine or connection with the execution option ``writes`` takes
@@ -58,7 +58,7 @@ def create_engine(url: str | URL, *, statement_seconds: float = STATEMENT_SECOND
 
 
 def redacted(url: str) -> str:
-    """Show where a database URL points, without its password or its options."""
+    """Return a database URL without its password and options."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -76,7 +76,7 @@ def troubles(engine: Engine) -> Iterator[None]:
 
 
 def trouble(error: DBAPIError, engine: Engine) -> StoreError:
-    """Say what a driver's error means and what to do about it."""
+    """Return what a driver's error means, and what to do about it."""
     shown = _shown(engine.url)
     if _file_is_missing(engine):
         return StoreError(f"The database {shown} does not exist.", _UPGRADE, missing_or_old=True)
@@ -96,7 +96,7 @@ def trouble(error: DBAPIError, engine: Engine) -> StoreError:
 
 
 def check_schema(engine: Engine) -> None:
-    """Hold that the tables are there and of this release. Raises :class:`StoreError`."""
+    """Raise :class:`StoreError` unless the tables exist and are of this release."""
     with troubles(engine), engine.connect() as connection:
         check_revision(connection)
         missing = sorted(set(metadata.tables) - set(inspect(connection).get_table_names()))
@@ -109,7 +109,7 @@ def check_schema(engine: Engine) -> None:
 
 
 def check_revision(connection: Connection) -> None:
-    """Hold that the tables are of this release. Raises :class:`StoreError`, or the driver's error without any."""
+    """Raise :class:`StoreError` unless the tables are of this release; without tables, the driver's error."""
     revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if revision == SCHEMA_REVISIONS[-1]:
         return
@@ -124,7 +124,7 @@ def check_revision(connection: Connection) -> None:
 
 
 def sqlite_file(engine: Engine) -> Path | None:
-    """The file of a SQLite database."""
+    """Return the file of a SQLite database."""
     return Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
 
 
@@ -189,16 +189,16 @@ def _sqlite(url: URL, statement_seconds: float) -> Engine:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin in SQL: Python's own transaction handling begins none for a read, which then sees a moving state."""
+    """Begin a transaction in SQL: Python begins none for a read, which would then see a moving state."""
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _postgresql(url: URL, statement_seconds: float) -> Engine:
-    """Prepare connections that work through a transaction pooler too.
+    """Return an engine whose connections also work through a transaction pooler.
 
-    A pooler hands each transaction another server process, and refuses startup options. So statements are not
-    prepared, and what a session would set is set in each transaction. ``SET`` takes no snapshot, which
+    A pooler gives each transaction another server process, and refuses startup options. So statements are not
+    prepared, and session settings are set in each transaction. ``SET`` takes no snapshot, which
     ``DirectoryReader`` relies on.
     """
     given = dict(url.query)
@@ -234,11 +234,11 @@ def _postgresql(url: URL, statement_seconds: float) -> Engine:
 
 
 class _NoAnswer(psycopg.OperationalError):
-    """The server, or the way to it, is frozen."""
+    """The server, or the network on the way to it, is frozen."""
 
 
 class _BoundedConnection(psycopg.Connection[TupleRow]):
-    """A connection that waits for no answer longer than ``answer_seconds``, and is closed after that."""
+    """A connection that waits for an answer for ``answer_seconds`` at most, and is closed then."""
 
     answer_seconds = STATEMENT_SECONDS + _GRACE_SECONDS
 
@@ -252,7 +252,7 @@ class _BoundedConnection(psycopg.Connection[TupleRow]):
 
 
 def went_away(error: DBAPIError) -> bool:
-    """Whether the connection had broken, so that a new one may do; a frozen server would only freeze it again."""
+    """Return whether the connection was broken, so that a new one may work; a frozen server would freeze it again."""
     return error.connection_invalidated and not isinstance(error.orig, _NoAnswer)
 
 
@@ -274,7 +274,7 @@ def _took_too_long(error: BaseException | None) -> bool:
 
 
 def _excerpt(error: DBAPIError, url: URL) -> str:
-    """Give the driver's own words in one bounded line; they repeat no password, and if they did, they do no more."""
+    """Return the driver's message in one bounded line, with passwords masked."""
     words = " ".join(str(error.orig).split())
     if url.password:
         words = words.replace(str(url.password), "***")

@@ -1,6 +1,6 @@
-"""The stores as one immutable snapshot, read anew only when they changed.
+"""The stores as one immutable snapshot, read again only when they have changed.
 
-Whatever stands in a row, it spoils no other: rows may be made by hand, and constraints can be dropped.
+A broken row harms no other: rows may be written by hand, and constraints can be dropped.
 """
 
 import os
@@ -32,7 +32,7 @@ _API_KEYS = select(*map(as_stored, api_keys.c)).order_by(api_keys.c.id)
 class DirectoryReader:
     """Reads snapshots over one long-lived connection; one call at a time, from any thread.
 
-    ``warnings`` says, one sentence each, which rows the last snapshot leaves out and which specifications in it
+    ``warnings`` names, one sentence each, the rows that the last snapshot leaves out and the specifications in it that
     cannot be used.
     """
 
@@ -51,10 +51,10 @@ class DirectoryReader:
         self.warnings: tuple[str, ...] = ()
 
     def read(self, known_version: int | None) -> Directory | None:
-        """Give the snapshot, or ``None`` while it is still the one of ``known_version``.
+        """Return the snapshot, or ``None`` while it is still the one of ``known_version``.
 
-        Unchanged, it costs one query of one row. Over a new connection the snapshot is always read: the same
-        number may belong to another database, restored from a backup. Raises :class:`StoreError`.
+        If nothing has changed, it costs one query of one row. Over a new connection the snapshot is always read: the
+        same number may belong to another database, restored from a backup. Raises :class:`StoreError`.
         """
         reused = self._keep_connection()
         try:
@@ -69,14 +69,14 @@ class DirectoryReader:
             raise
 
     def close(self) -> None:
-        """Drop the connection; the next read makes a new one."""
+        """Close the connection; the next read makes a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.invalidate()  # a frozen server would keep a polite goodbye waiting
+            connection.invalidate()  # closing properly would wait for a frozen server
             connection.close()
 
     def _keep_connection(self) -> bool:
-        """Whether the connection of the last read still leads to the database: a SQLite file can be replaced."""
+        """Return whether the connection still leads to the database: a SQLite file can be replaced."""
         if self._connection is not None and self._file != _identity(self._engine):
             self.close()
         return self._connection is not None
@@ -132,7 +132,7 @@ def load_specification(
 ) -> ClientSpecification | None:
     """Read a row as the driver gave it; ``None`` where its id is no UUID: no request and no result could name it.
 
-    Any other mistake makes it unusable, and keeps out of the specification what may be a secret in a wrong place.
+    Any other mistake makes it unusable, and a value that may be a misplaced secret is left out of the specification.
     """
     specification_id = canonical_uuid(str(row["id"]))
     if specification_id is None:
@@ -161,7 +161,7 @@ def load_specification(
 
 
 def load_api_key(row: StoredRow) -> tuple[bytes, ApiKey] | str:
-    """Read a row as the driver gave it, by its digest; a sentence where it is not understood, and so opens nothing."""
+    """Return digest and key of a row as the driver gave it; or a sentence why it is not usable and opens nothing."""
     about = f"API key {row['id']!r:.80} ({row['name']!r:.80}) is ignored:"
     digest = _digest(row["key_hash"])
     if digest is None:
@@ -200,7 +200,7 @@ def _keys(connection: Connection, warnings: list[str]) -> dict[bytes, ApiKey]:
 
 
 def _unreadable(what: str, row: StoredRow, problem: Exception) -> str:
-    """Word what reading a row raised; its text could hold a secret."""
+    """Return a sentence for what reading a row raised, without its text, which could contain a secret."""
     return f"{what} {row['id']!r:.80} is left out: it cannot be read ({type(problem).__name__}); set it anew."
 
 
@@ -240,7 +240,7 @@ def _credential(stored: object, encryption: Encryption | None, binding: Binding)
 
 
 def _mistake(row: StoredRow) -> str | None:
-    """What the tables' constraints would have refused."""
+    """Return what the tables' constraints would have refused."""
     if not _is_name(row["tenant"]):
         return _TENANT_MISTAKE
     if row["auth_scheme"] not in {scheme.value for scheme in AuthScheme}:
@@ -255,7 +255,7 @@ def _mistake(row: StoredRow) -> str | None:
 
 
 def _is_name(stored: object) -> bool:
-    """Hold only what would mix tenants up or not fit in a result; how it is written is the operator's own."""
+    """Check only what would mix up tenants or not fit into a result; all else is the operator's choice."""
     return isinstance(stored, str) and 1 <= len(stored) <= LONGEST_NAME
 
 

@@ -1,4 +1,4 @@
-"""What the numbers and names of a row may be; the same on their way in and out."""
+"""Limits of the numbers and names of a row, for writing and for reading."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Limit:
     optional: bool = False
 
     def allows(self, value: object) -> bool:
-        """Whether it is such a number, or nothing where that is allowed."""
+        """Return whether it is such a number, or nothing if that is allowed."""
         if value is None:
             return self.optional
         return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= self.highest
@@ -30,7 +30,7 @@ LIMITS = {
 
 
 def name_problem(name: str) -> str | None:
-    """Say why a name or a tenant could not be told from another, or typed, by a person."""
+    """Return why people could not type a name or a tenant, or tell it from another; ``None``: they can."""
     if not 1 <= len(name) <= LONGEST_NAME:
         return f"must have 1 to {LONGEST_NAME} characters"
     if name != name.strip() or not name.isprintable():

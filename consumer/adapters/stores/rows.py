@@ -53,7 +53,7 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def rows(connection: Connection, table: Table, tenant: str | None) -> Sequence[RowMapping]:
-    """Those of a tenant, or of all, by tenant and name."""
+    """Return the rows of a tenant, or of all, by tenant and name."""
     statement = select(*map(as_stored, table.c)).order_by(table.c.tenant, table.c.name, table.c.id)
     if tenant is not None:
         statement = statement.where(table.c.tenant == tenant)
@@ -61,12 +61,12 @@ def rows(connection: Connection, table: Table, tenant: str | None) -> Sequence[R
 
 
 def by_id(connection: Connection, table: Table, row_id: str) -> RowMapping:
-    """The one with this id."""
+    """Return the row with this id."""
     return connection.execute(select(*map(as_stored, table.c)).where(table.c.id == row_id)).mappings().one()
 
 
 def named(connection: Connection, table: Table, identifier: str, tenant: str | None) -> Sequence[RowMapping]:
-    """Those with this id, or with this name in the tenant (``None``: the default tenant); never none.
+    """Return the rows with this id, or with this name in the tenant (``None``: the default tenant); at least one.
 
     Only revoked API keys share a name. An id needs no tenant, but must be of the one that is given.
     """
@@ -90,7 +90,7 @@ def _missing(everywhere: Sequence[RowMapping], identifier: str, tenant: str | No
 
 
 def refuse_name(value: str, what: str) -> None:
-    """Hold the rules of names, of tenants too."""
+    """Check the rules for names, of tenants too."""
     problem = name_problem(value)
     if problem:
         raise AdministrationError(f"The {what} {problem}.", "Choose another one.")

@@ -1,4 +1,4 @@
-"""Makes the tables, or brings them to this release: `db upgrade`."""
+"""Creates or migrates the tables: `db upgrade`."""
 
 import sqlite3
 from contextlib import closing, suppress
@@ -19,15 +19,15 @@ from consumer.adapters.stores.database import (
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS
 
 UPGRADE_SECONDS = 60.0
-"""For one statement: a migration may wait for another one, or for the writers of a table."""
+"""One statement: a migration may wait for another one, or for the writers of a table."""
 _ADVISORY_LOCK = 0x7265_7379_6E63
-"""The number that two upgrades of one PostgreSQL database agree upon ("resync")."""
+"""Number of the advisory lock of an upgrade in PostgreSQL ("resync")."""
 
 
 def upgrade(engine: Engine) -> bool:
-    """Bring the database to this release, and make a SQLite file where there is none; say whether there was need.
+    """Create or migrate the tables, and a SQLite file if there is none; return whether anything changed.
 
-    All of it in one transaction behind a lock: two at once do it once, and one that is killed leaves nothing.
+    All of it is one transaction behind a lock: two upgrades at once do it once, and one that is killed leaves nothing.
     Raises :class:`~consumer.adapters.stores.StoreError`.
     """
     _make_file(sqlite_file(engine))
@@ -58,9 +58,9 @@ def _upgrade(connection: Connection) -> bool:
 
 
 def _make_file(path: Path | None) -> None:
-    """Make the file for its owner only, or close an existing one to others.
+    """Create the file for its owner only, or take an existing one from others.
 
-    Readers and a writer pass each other (WAL, kept in the file).
+    Readers and a writer do not block each other (WAL, kept in the file).
     """
     if path is None:
         return

@@ -1,4 +1,4 @@
-"""The stores as SQLAlchemy sees them. The migrations make them; a test holds that both say the same."""
+"""The tables of the stores in SQLAlchemy. Migrations create them; a test compares the two."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -83,11 +83,11 @@ directory_version = Table(
     Column("id", SmallInteger, primary_key=True),
     Column("version", BigInteger, nullable=False),
 )
-"""One row. Triggers count up with every change of the other two tables, in the transaction of that change."""
+"""One row: a counter that triggers increase with every change of the other two tables, in the same transaction."""
 
 
 def as_stored(column: Column[Any]) -> ColumnElement[Any]:
-    """Select what the driver gives, so that one value that is not of its column's type spoils no other row.
+    """Select raw values, so that one value that is not of its column's type harms no other row.
 
     SQLite takes any value in any column, and a PostgreSQL timestamp may be ``infinity``.
     """
@@ -97,7 +97,7 @@ def as_stored(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def instant(stored: object) -> datetime | None:
-    """Read a time as either database writes it, in UTC where it names no zone; ``None``: it is no time."""
+    """Return a time as either database writes it, in UTC if it names no zone; ``None``: it is not a time."""
     try:
         read = datetime.fromisoformat(str(stored))
         return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

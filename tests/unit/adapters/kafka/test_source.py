@@ -507,7 +507,7 @@ def test_a_topic_made_anew_is_read_from_its_start(
     reader.turn(20)
 
     assert [*range(6), *range(20)] == reader.answered
-    assert "was deleted and made anew" in caplog.text
+    assert "was deleted and created again" in caplog.text
     assert 1 == reader.world.status.offset_resets
 
 
@@ -523,7 +523,7 @@ def test_a_restart_finds_a_topic_that_was_made_anew_meanwhile(
     reader.source.topic_is(b"new")
     reader.turn(10)
     assert list(range(20)) == reader.answered
-    assert "was deleted and made anew" in caplog.text
+    assert "was deleted and created again" in caplog.text
 
 
 @pytest.mark.parametrize("told", [b"same", b""])
