@@ -217,6 +217,11 @@ class Gateway:
     def _make_alerts(self, settings: Settings) -> GatewayAlerts | None:
         rules_file = settings.gateway.alert_rules_file
         if rules_file is None or not settings.gateway.alert_tokens:
+            if rules_file is not None or settings.gateway.alert_tokens:
+                _log.warning(
+                    "alerts are not accepted: "
+                    "set both RESYNC_GATEWAY__ALERT_RULES_FILE and RESYNC_GATEWAY__ALERT_TOKENS"
+                )
             return None
         alerts = GatewayAlerts(settings, rules_file, self._writer, self._bodies, self.problem)
         self._kafka.reader.subscribe(alerts.take_results)

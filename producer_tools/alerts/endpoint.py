@@ -51,6 +51,7 @@ class AlertEndpoint:
         with self._place():
             body = await self._bodies.parse(await self._bodies.receive(request))
             notification = await asyncio.to_thread(read_notification, body)
+            del body  # as large as the alerts themselves, which are kept until they are acknowledged
             if isinstance(notification, NotANotification):
                 raise ProblemError(_refused(notification))
             if (problem := self._unavailable()) is not None:
