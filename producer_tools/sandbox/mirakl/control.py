@@ -3,9 +3,9 @@
 =========================  ==========================================================================================
 ``GET state``              base URL, violations, and of each instance rules and counters; the scripted faults
 ``GET journal``            submissions, by ``?instance=&tracking_id=&mirakl_product_id=&after=&limit=``
-``POST faults``            script a ``Fault``, or a list of them; ``?instance=`` for one alone
-``DELETE faults``          forget them, ``?instance=`` of one alone
-``PUT rules``              set ``Rules``, ``?instance=`` of one alone
+``POST faults``            script a ``Fault``, or a list of them; ``?instance=`` for one of them
+``DELETE faults``          forget them, ``?instance=`` of one of them
+``PUT rules``              set ``Rules``, ``?instance=`` of one of them
 ``POST forget``            forget faults, counters, violations and journal
 =========================  ==========================================================================================
 """
@@ -13,26 +13,24 @@
 import json
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from producer_tools.sandbox.mirakl.faults import Fault, error_response
+from producer_tools.sandbox.mirakl.instances import MiraklInstances
 from producer_tools.sandbox.mirakl.rules import Rules
 from producer_tools.sandbox.mirakl.wire import Delivery, Request, response
-
-if TYPE_CHECKING:
-    from producer_tools.sandbox.mirakl.simulator import MiraklSimulator
 
 FAULTS: Final[TypeAdapter[Fault | list[Fault]]] = TypeAdapter(Fault | list[Fault])
 _MOST_SUBMISSIONS: Final = 100_000
 
 
 class Control:
-    """Answers the requests of those who steer."""
+    """Carries out the commands below ``/_control``."""
 
-    def __init__(self, simulator: "MiraklSimulator") -> None:
+    def __init__(self, simulator: MiraklInstances) -> None:
         self._simulator = simulator
         self._commands: Mapping[str, Callable[[dict[str, str], bytes], object]] = {
             "GET state": self._state,
@@ -44,7 +42,7 @@ class Control:
         }
 
     def answer(self, request: Request) -> Delivery:
-        """Carry a command out; what cannot be read changes nothing."""
+        """Carry out a command; one that cannot be read changes nothing."""
         url = urlsplit(request.target)
         command = self._commands.get(f"{request.method} {url.path.removeprefix('/_control/')}")
         if command is None:
