@@ -18,7 +18,8 @@ from consumer.engine.policy import Policy
 from consumer.engine.records import Record
 from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Part, Request
-from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, api_key, body, specification
+from tests.support.builders import api_key
+from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, body, specification
 
 THIRD: Final = "abcdefab-0000-0000-0000-00000000000c"
 GIVEN: Final = (None, None, FIRST, SECOND, THIRD, THIRD.upper(), THIRD.replace("-", ""), "", "no-uuid", f"{FIRST} ")

@@ -6,9 +6,10 @@ from random import Random
 from typing import Any
 
 from consumer.domain.authorization import key_digest
-from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
+from consumer.domain.model import ApiKey, ClientSpecification, Role
 from consumer.engine.policy import Policy
 from tests.simulation.broker import METADATA_BYTES
+from tests.support.builders import api_key, client_specification
 
 NORTH, SOUTH = "north", "south"
 KEYS = {
@@ -155,7 +156,7 @@ class Plan:
 def api_keys() -> dict[bytes, ApiKey]:
     """The keys that the stores know at first."""
     return {
-        key_digest(key): ApiKey(key.decode(), tenant, key.decode(), role, None, revoked=False)
+        key_digest(key): api_key(id=key.decode(), tenant=tenant, name=key.decode(), role=role)
         for key, (tenant, role) in KEYS.items()
         if key != LATE_KEY
     }
@@ -163,15 +164,12 @@ def api_keys() -> dict[bytes, ApiKey]:
 
 def specification(number: int, tenant: str, rng: Random, *, per_hour: int | None) -> ClientSpecification:
     """One row."""
-    return ClientSpecification(
+    return client_specification(
         id=f"00000000-0000-4000-8000-{number:012d}",
         tenant=tenant,
         name=f"shop {number}",
         base_url=f"https://shop{number}.example",
         credential=f"secret {number}.0",
-        auth_scheme=AuthScheme.BEARER,
-        active=True,
-        suspended=False,
         products_per_call=rng.choice((2, 3, 5, 10, 50)),
         concurrent_calls=rng.choice((1, 1, 2, 3, 4)),
         calls_per_hour=per_hour,

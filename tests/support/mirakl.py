@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TypeVar
 
 from consumer.adapters.mirakl.client import Cm21
-from consumer.domain.model import AuthScheme, ClientSpecification
+from consumer.domain.model import ClientSpecification
 from producer_tools.sandbox.mirakl import MiraklSimulator, Rules
+from tests.support.builders import client_specification
 
 T = TypeVar("T")
 
@@ -16,22 +16,7 @@ PRODUCTS = {f"MKL-{number}": f"SKU-{number}" for number in range(50)}
 
 
 def specification(base_url: str, **changes: object) -> ClientSpecification:
-    return replace(
-        ClientSpecification(
-            id="11111111-2222-3333-4444-555555555555",
-            tenant="default",
-            name="acme",
-            base_url=base_url,
-            credential="s3cret",
-            auth_scheme=AuthScheme.BEARER,
-            active=True,
-            suspended=False,
-            products_per_call=100,
-            concurrent_calls=4,
-            calls_per_hour=None,
-        ),
-        **changes,  # type: ignore[arg-type] # replace() checks the names when the test runs
-    )
+    return client_specification(base_url=base_url, credential="s3cret", **{"products_per_call": 100, **changes})
 
 
 @asynccontextmanager

@@ -2,24 +2,13 @@
 
 from dataclasses import replace
 
-from consumer.domain.model import AuthScheme, ClientSpecification, Directory, build_directory
+from consumer.domain.model import ClientSpecification, Directory, build_directory
 from consumer.domain.outcome import ResyncError
 from consumer.domain.resolution import resolve, unfit
 from schemas.contract import MAX_ERROR_TEXT_CHARACTERS, ErrorCode
+from tests.support.builders import client_specification
 
-SHOP = ClientSpecification(
-    id="1",
-    tenant="t",
-    name="shop",
-    base_url="https://m.example",
-    credential="hush-hush",
-    auth_scheme=AuthScheme.BEARER,
-    active=True,
-    suspended=False,
-    products_per_call=100,
-    concurrent_calls=1,
-    calls_per_hour=None,
-)
+SHOP = client_specification(id="1", tenant="t", name="shop", credential="hush-hush")
 
 
 def directory(*specifications: ClientSpecification) -> Directory:

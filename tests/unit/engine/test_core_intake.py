@@ -16,7 +16,8 @@ from consumer.engine.events import (
 )
 from consumer.engine.policy import Policy
 from schemas.contract import DeadLetterReason
-from tests.unit.engine.world import FIRST, KEY, SECOND, TICK, World, api_key, body, specification
+from tests.support.builders import api_key
+from tests.unit.engine.world import FIRST, KEY, SECOND, TICK, World, body, specification
 
 DEADLINE = Policy().request_deadline
 

@@ -10,7 +10,8 @@ from consumer.domain.calls import Refusal
 from consumer.engine.events import MembershipChanged, SchemaFound, SchemaMissing, SchemaUnavailable, Tick
 from consumer.engine.policy import Policy
 from consumer.engine.requests import Request
-from tests.unit.engine.world import FIRST, KEY, SECOND, World, api_key, body, specification
+from tests.support.builders import api_key
+from tests.unit.engine.world import FIRST, KEY, SECOND, World, body, specification
 
 DEADLINE = Policy().request_deadline
 STRANGER = b"a key that is not known yet"

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from consumer.domain.authorization import key_digest
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
-from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
+from consumer.domain.model import ApiKey, ClientSpecification, Directory, build_directory
 from consumer.domain.outcome import DeadLettered, Failed, Partial, Synchronized, Verdict
 from consumer.domain.retry import Backoff
 from consumer.engine.clock import Instant
@@ -46,6 +45,7 @@ from consumer.engine.records import ReadRange, Record
 from consumer.engine.requests import Request
 from consumer.engine.status import EngineStatus
 from schemas.contract import DeadLetterReason
+from tests.support.builders import api_key, client_specification
 
 WALL = 1_700_000_000.0
 KEY = b"operator-key"
@@ -58,25 +58,8 @@ CommandT = TypeVar("CommandT", bound=Command)
 
 def specification(id_: str = FIRST, **fields: Any) -> ClientSpecification:  # noqa: ANN401 - any of its fields
     """An active specification of the tenant ``default`` that takes 100 products a call, two calls at once."""
-    plain = ClientSpecification(
-        id=id_,
-        tenant="default",
-        name=f"shop-{id_[-1]}",
-        base_url="https://mirakl.example",
-        credential="secret-credential",
-        auth_scheme=AuthScheme.BEARER,
-        active=True,
-        suspended=False,
-        products_per_call=100,
-        concurrent_calls=2,
-        calls_per_hour=None,
-    )
-    return replace(plain, **fields)
-
-
-def api_key(**fields: Any) -> ApiKey:  # noqa: ANN401 - any of its fields
-    """An operator's key of the tenant ``default``."""
-    return replace(ApiKey("key-1", "default", "ops", Role.OPERATOR, expires_at=None, revoked=False), **fields)
+    plain = {"name": f"shop-{id_[-1]}", "products_per_call": 100, "concurrent_calls": 2}
+    return client_specification(id=id_, **plain | fields)
 
 
 def directory(

@@ -15,20 +15,9 @@ from hypothesis import strategies as st
 from consumer.adapters.mirakl.client import Cm21, entries_json
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.model import AuthScheme, ClientSpecification, Products
+from tests.support.builders import client_specification
 
-SPECIFICATION = ClientSpecification(
-    id="11111111-2222-3333-4444-555555555555",
-    tenant="default",
-    name="acme",
-    base_url="https://acme.example/api/",
-    credential="s3cret",
-    auth_scheme=AuthScheme.BEARER,
-    active=True,
-    suspended=False,
-    products_per_call=100,
-    concurrent_calls=4,
-    calls_per_hour=None,
-)
+SPECIFICATION = client_specification(base_url="https://acme.example/api/", credential="s3cret")
 PRODUCTS = {"MKL-1": "SKU-1", "MKL-2": "SKU-2"}
 TAKEN_IN = httpx.Response(200, json={"tracking_id": "t-1"})
 

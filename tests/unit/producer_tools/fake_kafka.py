@@ -1,0 +1,252 @@
+"""librdkafka's consumer and producer as the tools use them, over topics in memory: the edge, and nothing else.
+
+A leader's address has to accept connections, since the tools try it: a socket on this machine does.
+"""
+
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from schemas.settings import Settings, load
+
+Header = tuple[str, bytes | None]
+
+
+@dataclass(frozen=True)
+class FakeMessage:
+    """A record, or an event such as the end of a partition."""
+
+    partition_: int = 0
+    offset_: int = 0
+    value_: bytes | None = b"value"
+    key_: bytes | None = None
+    headers_: Sequence[Header] | None = ()
+    timestamp_: int = 1_700_000_000_250
+    error_: KafkaError | None = None
+
+    def partition(self) -> int:
+        return self.partition_
+
+    def offset(self) -> int:
+        return self.offset_
+
+    def value(self) -> bytes | None:
+        return self.value_
+
+    def key(self) -> bytes | None:
+        return self.key_
+
+    def headers(self) -> list[Header] | None:
+        if self.headers_ is None:
+            raise SystemError("a name that is not UTF-8")
+        return list(self.headers_)
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self.timestamp_
+
+    def error(self) -> KafkaError | None:
+        return self.error_
+
+
+@dataclass
+class FakeBroker:
+    """Topics and what goes wrong with them."""
+
+    address: tuple[str, int]
+    topics: dict[str, list[list[FakeMessage]]] = field(default_factory=dict)
+    """By name: the records of each partition, the first with the offset 0."""
+    missing_offsets: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    """Offsets of a partition that hold no record, such as transaction markers."""
+    first_offsets: dict[str, int] = field(default_factory=dict)
+    """Of the partitions of a topic: earlier records have expired."""
+    failures: list[KafkaError] = field(default_factory=list)
+    """Raised by the next questions, one each."""
+    reported: list[KafkaError] = field(default_factory=list)
+    """Handed to ``error_cb`` at the next poll."""
+    deliveries: list[KafkaError | None] = field(default_factory=list)
+    """How the next records are acknowledged; when used up: all well."""
+    full: int = 0
+    """How often the producer's queue has no room yet."""
+    handles: list["FakeConsumer | FakeProducer"] = field(default_factory=list)
+
+    def add(self, topic: str, partition: int, **fields: Any) -> FakeMessage:  # noqa: ANN401 - of any field
+        """Append a record to a partition."""
+        partitions = self.topics.setdefault(topic, [])
+        while len(partitions) <= partition:
+            partitions.append([])
+        message = FakeMessage(partition, len(partitions[partition]), **fields)
+        partitions[partition].append(message)
+        return message
+
+    def metadata(self, topic: str) -> SimpleNamespace:
+        """Answer ``list_topics``."""
+        if self.failures:
+            raise KafkaException(self.failures.pop(0))
+        partitions = self.topics.get(topic, [])
+        error = None if topic in self.topics else KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+        return SimpleNamespace(
+            topics={
+                topic: SimpleNamespace(
+                    error=error, partitions={number: SimpleNamespace(leader=1) for number, _ in enumerate(partitions)}
+                )
+            },
+            brokers={1: SimpleNamespace(host=self.address[0], port=self.address[1])},
+        )
+
+
+class _Handle:
+    def __init__(self, broker: FakeBroker, properties: dict[str, Any]) -> None:
+        self.broker = broker
+        self.properties = properties
+        self.closed = False
+
+    def list_topics(self, topic: str, timeout: float) -> SimpleNamespace:
+        assert timeout > 0
+        return self.broker.metadata(topic)
+
+    def report(self) -> None:
+        """Tell of errors, as librdkafka does while it is polled."""
+        while self.broker.reported:
+            self.properties["error_cb"](self.broker.reported.pop(0))
+
+
+class FakeConsumer(_Handle):
+    """Reads what is assigned, partition by partition, and says where each ends."""
+
+    def __init__(self, broker: FakeBroker, properties: dict[str, Any]) -> None:
+        super().__init__(broker, properties)
+        self._positions: dict[tuple[str, int], int] = {}
+        self._at_end: set[tuple[str, int]] = set()
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
+        assert timeout > 0
+        return self.broker.first_offsets.get(place.topic, 0), len(self.broker.topics[place.topic][place.partition])
+
+    def offsets_for_times(self, times: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        assert timeout > 0
+        return [
+            TopicPartition(each.topic, each.partition, self._since(each.topic, each.partition, each.offset))
+            for each in times
+        ]
+
+    def _since(self, topic: str, partition: int, milliseconds: int) -> int:
+        records = self.broker.topics[topic][partition]
+        return next((record.offset_ for record in records if record.timestamp_ >= milliseconds), -1)
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self._positions = {}
+        self.incremental_assign(places)
+
+    def incremental_assign(self, places: list[TopicPartition]) -> None:
+        self._positions |= {(each.topic, each.partition): each.offset for each in places}
+        self._at_end = set()
+
+    def poll(self, timeout: float) -> FakeMessage | None:
+        assert timeout >= 0
+        self.report()
+        for (topic, partition), position in self._positions.items():
+            records, at = self.broker.topics[topic][partition], position
+            while at < len(records) and at in self.broker.missing_offsets.get((topic, partition), ()):
+                at += 1
+            self._positions[topic, partition] = at
+            if at < len(records):
+                self._positions[topic, partition] = at + 1
+                self._at_end.discard((topic, partition))
+                return records[at]
+            if (topic, partition) not in self._at_end:
+                self._at_end.add((topic, partition))
+                end = KafkaError(KafkaError._PARTITION_EOF)
+                return FakeMessage(partition, at, None, error_=end)
+        return None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeProducer(_Handle):
+    """Acknowledges records when it is polled or flushed."""
+
+    def __init__(self, broker: FakeBroker, properties: dict[str, Any]) -> None:
+        super().__init__(broker, properties)
+        self._waiting: list[tuple[Callable[[KafkaError | None, FakeMessage | None], None], FakeMessage]] = []
+        self.purged = False
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        *,
+        partition: int,
+        headers: list[Header],
+        on_delivery: Callable[[KafkaError | None, FakeMessage | None], None],
+    ) -> None:
+        if self.broker.full:
+            self.broker.full -= 1
+            raise BufferError("Local: Queue full")
+        if len(value or b"") > self.properties["message.max.bytes"]:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+        message = self.broker.add(topic, max(partition, 0), value_=value, key_=key, headers_=tuple(headers))
+        self._waiting.append((on_delivery, message))
+
+    def poll(self, timeout: float) -> int:
+        assert timeout >= 0
+        self.report()
+        return self._acknowledge()
+
+    def purge(self, *, in_queue: bool, in_flight: bool, blocking: bool) -> None:
+        assert (in_queue, in_flight, blocking) == (True, True, False)
+        self.purged = True
+        self.broker.deliveries = [KafkaError(KafkaError._PURGE_QUEUE)] * len(self._waiting)
+
+    def flush(self) -> None:
+        self._acknowledge()
+
+    def _acknowledge(self) -> int:
+        waiting, self._waiting = self._waiting, []
+        for report, message in waiting:
+            error = self.broker.deliveries.pop(0) if self.broker.deliveries else None
+            report(error, None if error else message)
+        return len(waiting)
+
+
+@contextmanager
+def fake_broker(monkeypatch: pytest.MonkeyPatch, topics: Iterable[tuple[str, int]] = ()) -> Iterator[FakeBroker]:
+    """Put a broker in place of librdkafka; ``topics``: names and numbers of partitions."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        broker = FakeBroker(listener.getsockname())
+        broker.topics = {name: [[] for _ in range(partitions)] for name, partitions in topics}
+
+        def making(kind: Callable[..., Any]) -> Callable[..., object]:
+            def make(properties: dict[str, Any], logger: object) -> object:
+                assert logger is not None
+                broker.handles.append(kind(broker, properties))
+                return broker.handles[-1]
+
+            return make
+
+        monkeypatch.setattr("producer_tools.connection.Consumer", making(FakeConsumer))
+        monkeypatch.setattr("producer_tools.connection.Producer", making(FakeProducer))
+        for name, seconds in (("RETRY_SECONDS", 0.001), ("UNKNOWN_TOPIC_SECONDS", 0.02), ("CONNECT_SECONDS", 0.1)):
+            monkeypatch.setattr(f"producer_tools.connection.{name}", seconds)
+        yield broker
+
+
+def settings(**environ: str) -> Settings:
+    """Return settings for topics named ``requests``, ``results`` and ``dlq``."""
+    return load(
+        {
+            "RESYNC_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+            "RESYNC_TOPICS__REQUESTS": "requests",
+            "RESYNC_TOPICS__RESULTS": "results",
+            "RESYNC_TOPICS__DEAD_LETTERS": "dlq",
+            "RESYNC_API_KEY": "key",
+            **environ,
+        }
+    )

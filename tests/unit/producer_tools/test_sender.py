@@ -1,0 +1,130 @@
+"""Sending: each record ends with an acknowledgement or with what to do."""
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import KafkaError
+
+from producer_tools.connection import Connection
+from producer_tools.errors import InvalidRequestError, MisconfiguredError, NotAcknowledgedError, ResyncToolError
+from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
+from tests.unit.producer_tools.fake_kafka import FakeBroker, FakeProducer, fake_broker, settings
+
+RECORD = OutgoingRecord(b"value", b"key", (("dj-api-key", b"hush"), ("empty", None)))
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
+    monkeypatch.setattr("producer_tools.sender.POLL_SECONDS", 0.005)
+    with fake_broker(monkeypatch, [("requests", 2)]) as broker:
+        yield broker
+
+
+def sender(max_value_bytes: int = 100) -> RecordSender:
+    return RecordSender(Connection(settings().kafka), "requests", max_value_bytes)
+
+
+def test_a_record_is_written_as_it_is_and_acknowledged_with_its_place(broker: FakeBroker) -> None:
+    with sender() as sending:
+        where = sending.send(RECORD).result(5)
+
+    (written,) = broker.topics["requests"][0]
+    assert Acknowledgement("requests", 0, 0) == where
+    assert (b"value", b"key", RECORD.headers) == (written.value_, written.key_, written.headers_)
+
+
+def test_a_record_may_choose_its_partition_and_have_no_value(broker: FakeBroker) -> None:
+    with sender() as sending:
+        where = sending.send(OutgoingRecord(None, None, (), partition=1)).result(5)
+
+    assert (1, None) == (where.partition, broker.topics["requests"][1][0].value_)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "remedy"),
+    [
+        (KafkaError._MSG_TIMED_OUT, NotAcknowledgedError, "which is safe"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, MisconfiguredError, "ACL"),
+        (KafkaError.MSG_SIZE_TOO_LARGE, InvalidRequestError, "--batch-size"),
+    ],
+)
+def test_a_record_that_is_not_acknowledged_says_what_to_do(
+    broker: FakeBroker, code: int, kind: type[ResyncToolError], remedy: str
+) -> None:
+    broker.deliveries = [KafkaError(code)]
+
+    with sender() as sending, pytest.raises(kind, match=remedy):
+        sending.send(RECORD).result(5)
+
+
+def test_one_that_the_library_refuses_ends_its_future_and_no_other(broker: FakeBroker) -> None:
+    with sender(max_value_bytes=10) as sending:
+        large = sending.send(OutgoingRecord(b"x" * 100_000, None, ()))
+        small = sending.send(RECORD)
+
+        with pytest.raises(InvalidRequestError, match="larger than topic requests takes"):
+            large.result(5)
+        assert Acknowledgement("requests", 0, 0) == small.result(5)
+    assert 1 == len(broker.topics["requests"][0])
+
+
+def test_sending_waits_while_the_queue_is_full_and_offering_does_not(broker: FakeBroker) -> None:
+    with sender() as sending:
+        broker.full = 3
+        assert 0 == sending.send(RECORD).result(5).offset
+        broker.full = 1
+        assert sending.offer(RECORD) is None
+        offered = sending.offer(RECORD)
+        assert offered is not None
+        assert 1 == offered.result(5).offset
+
+
+@pytest.mark.usefixtures("broker")
+def test_an_offer_that_the_library_refuses_is_raised() -> None:
+    with sender(max_value_bytes=10) as sending, pytest.raises(InvalidRequestError, match="larger"):
+        sending.offer(OutgoingRecord(b"x" * 100_000, None, ()))
+
+
+def test_closing_waits_for_what_was_sent(broker: FakeBroker) -> None:
+    sending = sender()
+    waiting = [sending.send(RECORD) for _ in range(5)]
+    sending.close()
+
+    assert list(range(5)) == [each.result(0).offset for each in waiting]
+    producer = broker.handles[0]
+    assert isinstance(producer, FakeProducer)
+    assert not producer.purged
+
+
+def test_an_exception_drops_what_waits_and_each_of_it_hears(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProducer, "poll", lambda *_: 0)
+    waiting = []
+
+    def interrupted() -> None:
+        with sender() as sending:
+            waiting.append(sending.send(RECORD))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert isinstance(waiting[0].exception(0), NotAcknowledgedError)
+    producer = broker.handles[0]
+    assert isinstance(producer, FakeProducer)
+    assert producer.purged
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_closed_one_sends_nothing_and_says_so() -> None:
+    sending = sender()
+    sending.close()
+    sending.close()
+
+    assert sending.offer(RECORD) is None
+    with pytest.raises(ResyncToolError, match="closed"):
+        sending.send(RECORD)
+
+
+def test_no_repr_shows_a_key() -> None:
+    assert "hush" not in repr(RECORD)
