@@ -29,6 +29,7 @@ from consumer.adapters.observability.request_log import request_log
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.adapters.schema_registry import RegistrySchemas
 from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory, check_schema, create_engine
+from consumer.domain.share import Share
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, EventRecorder
 from consumer.engine.policy import Policy
@@ -53,7 +54,7 @@ class Parts:
     metrics: Metrics
 
 
-def wire(settings: Settings, logs: Logs) -> Parts:
+def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
     """Check what a service needs, in the order in which problems are best told, and make its parts.
 
     Nothing is created or migrated. Raises ``SettingsError``, ``StoreError``, ``KafkaTroubleError``,
@@ -63,7 +64,7 @@ def wire(settings: Settings, logs: Logs) -> Parts:
     engine = create_engine(settings.database_url.get_secret_value())
     check_schema(engine)
     encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
-    directory = StoredDirectory(DirectoryReader(engine, encryption, settings.insecure_hosts))
+    directory = StoredDirectory(DirectoryReader(engine, encryption, settings.insecure_hosts), share)
     sizes = require_brokers(settings)
     reader = RequestReader(registry=bool(settings.schema_registry.url), max_bytes=settings.max_request_bytes)
     schemas = RegistrySchemas(settings.schema_registry, reader)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn
@@ -13,6 +13,7 @@ import uvloop
 
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
 from consumer.bootstrap import Parts, wire
+from consumer.domain.share import Share
 from consumer.engine.events import StopRequested
 from consumer.engine.status import EngineStatus
 from schemas.process.health import AdminServer, liveness
@@ -42,19 +43,27 @@ class LifePolicy:
 
 
 POLICY: Final = LifePolicy()
+_WHOLE: Final = Share()
 
 _log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, signals: StopSignals) -> NoReturn:
-    """Serve until told to stop, then end the process.
+def run(
+    settings: Settings,
+    signals: StopSignals,
+    share: Share = _WHOLE,
+    on_admin_port: Callable[[int], None] = lambda _: None,
+) -> NoReturn:
+    """Serve until told to stop, then end the process. ``on_admin_port`` is told the port of health and metrics.
 
     Raises what ``bootstrap.wire`` raises, or ``AdminAddressError``: the texts say what an operator has to do.
     """
     share_one_heap()
     logs = Logs(settings.log)
     try:
-        code = Service(wire(settings, logs), settings, signals).serve()
+        service = Service(wire(settings, logs, share), settings, signals)
+        on_admin_port(service.start_admin())
+        code = service.serve()
     finally:
         logs.close()
     # the interpreter's own end, and that of the C library, wait for threads that hang in librdkafka, in the database's
@@ -90,10 +99,14 @@ class Service:
             Heartbeat("stop", lambda: self._told_to_stop_at, max(self._shutdown_timeout, POLICY.closing)),
         )
 
-    def serve(self) -> int:
-        """Start everything, turn the loop, let go of Kafka; return the exit code."""
+    def start_admin(self) -> int:
+        """Serve health and metrics from now on; return their port."""
         self._admin.start()
         _log.info("health and metrics on port %d", self._admin.port)
+        return self._admin.port
+
+    def serve(self) -> int:
+        """Start everything, turn the loop, let go of Kafka; return the exit code."""
         collect_rarely()
         Watchdog(self._heartbeats).start()
         self._sink.start()

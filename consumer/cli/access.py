@@ -11,7 +11,7 @@ from schemas.errors import ExplainedError
 from schemas.exit_codes import ExitCode
 from schemas.registry.address import RegistryAddress
 from schemas.registry.client import SchemaRegistry
-from schemas.settings import Edge, SchemaRegistrySettings, Settings, load
+from schemas.settings import EDGES, Edge, SchemaRegistrySettings, Settings, load
 
 
 class InvalidInputError(ExplainedError):
@@ -29,12 +29,9 @@ def read_settings(*uses: Edge, needs: Collection[str] = ()) -> Settings:
 
 
 def read_all_settings() -> Settings:
-    """Read what the service uses: everything but the key that ``mirakl-resync`` sends. Raises ``SettingsError``."""
-    return read_settings(
-        *("kafka", "topics", "schema_registry", "database_url", "encryption_keys", "insecure_hosts", "admin", "log"),
-        *("request_deadline", "call_timeout", "shutdown_timeout", "max_products_per_request", "max_request_bytes"),
-        needs=["RESYNC_KAFKA__BOOTSTRAP_SERVERS", "RESYNC_ENCRYPTION_KEYS"],
-    )
+    """Read what the service uses: everything but what belongs to ``mirakl-resync``. Raises ``SettingsError``."""
+    uses = [edge for edge in EDGES if edge not in ("gateway", "api_key")]
+    return read_settings(*uses, needs=["RESYNC_KAFKA__BOOTSTRAP_SERVERS", "RESYNC_ENCRYPTION_KEYS"])
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class StopSignals:
     def __init__(self, *, exit_process: Callable[[int], object] = os._exit) -> None:
         self._exit_process = exit_process
         self._begin_stop: Callable[[], None] | None = None
+        self._before_exit: Callable[[], None] = lambda: None
         self._over = False
         self._thread = threading.Thread(target=self._wait, name="stop-signals", daemon=True)
 
@@ -40,8 +41,12 @@ class StopSignals:
         self._thread.join()
         signal.pthread_sigmask(signal.SIG_SETMASK, self._former)
 
-    def on_first(self, begin_stop: Callable[[], None]) -> None:
-        """Call this at the first signal from now on, on the thread of the signals; it must neither wait nor raise."""
+    def on_first(self, begin_stop: Callable[[], None], before_exit: Callable[[], None] = lambda: None) -> None:
+        """From now on call ``begin_stop`` at the first signal, and ``before_exit`` at the second one.
+
+        They run on the thread of the signals and must neither wait nor raise.
+        """
+        self._before_exit = before_exit
         self._begin_stop = begin_stop
 
     def _wait(self) -> None:
@@ -56,4 +61,5 @@ class StopSignals:
             elif told == 1:
                 self._begin_stop()
             else:
+                self._before_exit()
                 self._exit_process(128 + number)

@@ -1,10 +1,8 @@
-"""The settings of both programs: their names, their meaning, and how they are read.
-
-``producer_tools`` may import this module and nothing else of ``consumer``.
-"""
+"""The settings of both programs: their names, their meaning, and how they are read."""
 
 from schemas.settings.durations import format_duration, parse_duration, parse_time_or_age
 from schemas.settings.environment import (
+    EDGES,
     SETTINGS,
     Edge,
     Row,
@@ -31,6 +29,7 @@ from schemas.settings.model import (
 )
 
 __all__ = [
+    "EDGES",
     "SETTINGS",
     "AdminSettings",
     "Delivery",

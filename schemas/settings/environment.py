@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -38,6 +38,7 @@ Edge: TypeAlias = Literal[
     "request_deadline",
     "call_timeout",
     "shutdown_timeout",
+    "processes",
     "max_products_per_request",
     "max_request_bytes",
     "insecure_hosts",
@@ -48,6 +49,7 @@ Edge: TypeAlias = Literal[
     "api_key",
 ]
 """A field of ``Settings``: what a command says that it uses."""
+EDGES: tuple[Edge, ...] = get_args(Edge)
 
 
 class SettingsError(ExplainedError):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -346,6 +346,10 @@ class Settings(EdgeModel):
         ge=0.0,
         le=3_600.0,
         description="The time for what is out to finish when the service is told to stop.",
+    )
+    processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default=1,
+        description="Processes of one `run`, which share its quotas; `auto`: one per core, at most one per partition.",
     )
     max_products_per_request: int = Field(
         default=MAX_PRODUCTS, ge=1, le=1_000_000, description="A request with more product pairs is answered 400."

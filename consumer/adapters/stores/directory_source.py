@@ -5,16 +5,21 @@ import logging
 from consumer.adapters.stores.database import StoreError
 from consumer.adapters.stores.directory import DirectoryReader
 from consumer.domain.model import Directory
+from consumer.domain.share import Share
 from consumer.engine.ports import SourceError
 
 _log = logging.getLogger(__name__)
 
 
 class StoredDirectory:
-    """Reads snapshots of the stores; every failure becomes the engine's ``SourceError``."""
+    """Reads snapshots of the stores, with this process's share of the quotas.
 
-    def __init__(self, reader: DirectoryReader) -> None:
+    Every failure becomes the engine's ``SourceError``.
+    """
+
+    def __init__(self, reader: DirectoryReader, share: Share) -> None:
         self._reader = reader
+        self._share = share
         self._warned: tuple[str, ...] = ()
 
     def read(self, known_version: int | None) -> Directory | None:
@@ -35,4 +40,4 @@ class StoredDirectory:
             self._warned = self._reader.warnings
             for warning in self._warned:
                 _log.warning("%s", warning)
-        return directory
+        return None if directory is None else self._share.of_directory(directory)

@@ -6,6 +6,7 @@ import pytest
 
 from consumer.adapters.stores import DirectoryReader, StoredDirectory, StoreError
 from consumer.domain.model import Directory
+from consumer.domain.share import Share
 from consumer.engine.ports import SourceError
 
 
@@ -21,4 +22,4 @@ def test_whatever_the_database_provokes_is_a_trouble_and_never_the_end(problem: 
             raise problem
 
     with pytest.raises(SourceError):
-        StoredDirectory(cast("DirectoryReader", Reader())).read(None)
+        StoredDirectory(cast("DirectoryReader", Reader()), Share()).read(None)

@@ -6,7 +6,7 @@ import certifi
 import pytest
 from cryptography.fernet import Fernet
 
-from schemas.settings import SETTINGS, Delivery, Settings, SettingsError, Source, describe, load
+from schemas.settings import EDGES, SETTINGS, Delivery, Settings, SettingsError, Source, describe, load
 
 KEY = Fernet.generate_key().decode()
 
@@ -46,7 +46,13 @@ def test_names_follow_the_models() -> None:
         *("RESYNC_SCHEMA_REGISTRY__CA_FILE", "RESYNC_DATABASE_URL", "RESYNC_ENCRYPTION_KEYS", "RESYNC_API_KEY"),
         *("RESYNC_REQUEST_DEADLINE", "RESYNC_CALL_TIMEOUT", "RESYNC_SHUTDOWN_TIMEOUT", "RESYNC_INSECURE_HOSTS"),
         *("RESYNC_MAX_PRODUCTS_PER_REQUEST", "RESYNC_MAX_REQUEST_BYTES", "RESYNC_ADMIN__HOST", "RESYNC_ADMIN__PORT"),
-        *("RESYNC_LOG__LEVEL", "RESYNC_LOG__FORMAT", "RESYNC_LOG__REQUESTS", "RESYNC_EVENT_TRACE_FILE"),
+        *(
+            "RESYNC_LOG__LEVEL",
+            "RESYNC_LOG__FORMAT",
+            "RESYNC_LOG__REQUESTS",
+            "RESYNC_EVENT_TRACE_FILE",
+            "RESYNC_PROCESSES",
+        ),
     } == names
 
 
@@ -210,3 +216,8 @@ def test_settings_are_listed_as_one_would_write_them_with_their_source(tmp_path:
         "postgresql+psycopg://user:***@host/name?sslmode=require&sslpassword=***",
         Source.ENVIRONMENT,
     )
+
+
+def test_the_edges_that_a_command_can_name_are_the_fields_of_the_settings() -> None:
+    """What is missing there is read by no command, and stays at its default without a word."""
+    assert set(Settings.model_fields) == set(EDGES)
