@@ -41,6 +41,10 @@ def _commits(le: str) -> str:
     return f'resync_transaction_duration_seconds_bucket{{kind="commit", le="{le}"}}'
 
 
+def _http(status: int, code: str = "") -> str:
+    return f'resync_gateway_calls_total{{status="{status}", code="{code}"}}'
+
+
 BUILD = {'resync_build_info{version="1.0.0"}': "1x60"}
 CASES: Mapping[str, Case] = {
     "ResyncRequestsWait": Case(
@@ -168,5 +172,40 @@ CASES: Mapping[str, Case] = {
         "6m",
         {**BUILD, "process_open_fds": "820x9", "process_max_fds": "1024x9"},
         {**BUILD, "process_open_fds": "819x9", "process_max_fds": "1024x9"},
+    ),
+    "ResyncGatewayRefuses": Case(
+        "3m",
+        {"resync_gateway_brokers_answer": "1x9", "resync_gateway_reader_up_to_date": "0x9"},
+        {"resync_gateway_brokers_answer": "0 1 0x9", "resync_gateway_reader_up_to_date": "1x9"},
+    ),
+    "ResyncGatewayAnswersLate": Case(
+        "30m",
+        {_http(504, "RESULT_PENDING"): "0+12x40", _http(200): "0+100x40"},
+        {_http(504, "RESULT_PENDING"): "0+11x40", _http(200): "0+100x40"},
+        labels=JOB,
+    ),
+    "ResyncGatewayBusy": Case(
+        "25m",
+        {_http(503, "GATEWAY_BUSY"): "0+1x40"},
+        {_http(503, "GATEWAY_BUSY"): "0x4 1x40"},
+        labels={**JOB, "code": "GATEWAY_BUSY"},
+    ),
+    "ResyncGatewayNotWritten": Case(
+        "10m",
+        {'resync_gateway_requests_written_total{outcome="unknown"}': "0x5 1x20"},
+        {
+            'resync_gateway_requests_written_total{outcome="unknown"}': "1x20",
+            'resync_gateway_requests_written_total{outcome="refused"}': "0x5 1x20",
+        },
+        labels=JOB,
+    ),
+    "ResyncAlertRulesWrong": Case(
+        "6m", {"resync_gateway_alert_rule_errors": "1x9"}, {"resync_gateway_alert_rule_errors": "1x3 0 1x9"}
+    ),
+    "ResyncAlertsLeftOut": Case(
+        "60m",
+        {'resync_gateway_alerts_total{rule="stuck", outcome="INVALID"}': "0+1x70"},
+        {'resync_gateway_alerts_total{rule="stuck", outcome="RESOLVED"}': "0+1x70"},
+        labels={**JOB, "rule": "stuck", "outcome": "INVALID"},
     ),
 }

@@ -1,5 +1,6 @@
-"""A scrape of a service that has met everything: which metrics there are, with which labels and values."""
+"""Scrapes of a service and a gateway that have met everything: all metrics, with their labels and values."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,7 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer.adapters.observability.metrics import INTAKE_REASONS, OUTLETS, RESULTS, Metrics, TransactionKind
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
-from schemas.contract import DeadLetterReason
+from producer_tools.alerts.intake import NOT_ACKNOWLEDGED, REQUESTED
+from producer_tools.alerts.planning import SkipReason
+from producer_tools.gateway.app import AnsweredCall
+from producer_tools.gateway.metrics import GatewayMetrics, GatewayStatus
+from schemas.contract import DeadLetterReason, GatewayCode
 from tests.support.statuses import IDLE
 
 OUTCOMES: tuple[CallOutcome, ...] = (
@@ -66,6 +71,40 @@ class Load:
         )
 
 
+class GatewayLoad:
+    """The same for a gateway."""
+
+    def __init__(self) -> None:
+        self._steps = 1
+        self.metrics = GatewayMetrics(self._status, version="1.0.0", librdkafka="2.16.1")
+        self.step()
+
+    def step(self) -> None:
+        """Answer a good call, and one with each problem."""
+        self._steps += 1
+        for status, code in [(200, None), *((code.http_status, code.value) for code in GatewayCode)]:
+            call = AnsweredCall("POST", "/v1/mapper/mirakl/product-synchronizations", status, code, None, 0.02, None)
+            self.metrics.answered(call)
+
+    def _status(self, calls: Counter[tuple[str, str]]) -> GatewayStatus:
+        count = self._steps
+        return GatewayStatus(
+            waiting_calls=3,
+            pending_requests=3,
+            known_results=100,
+            known_result_bytes=100_000,
+            buffered_body_bytes=0,
+            brokers_answer=True,
+            reader_is_up_to_date=True,
+            lag_records=0,
+            read_records=20 * count,
+            kept_records=10 * count,
+            written=dict.fromkeys(("acknowledged", "unknown", "refused"), count),
+            calls=calls,
+            alerts=Counter({("stuck", outcome): count for outcome in (REQUESTED, NOT_ACKNOWLEDGED, *SkipReason)}),
+        )
+
+
 class Series(NamedTuple):
     """One series of a scrape."""
 
@@ -74,8 +113,8 @@ class Series(NamedTuple):
 
 
 def all_series() -> Iterator[Series]:
-    """Yield every series that a service can have, with the labels that it gives itself."""
-    _, body = Load().metrics.render()
-    for family in text_string_to_metric_families(body.decode()):
-        for sample in family.samples:
-            yield Series(sample.name, dict(sample.labels))
+    """Yield every series that a service or a gateway can have, with the labels that it gives itself."""
+    for render in (Load().metrics.render, GatewayLoad().metrics.table.render):
+        for family in text_string_to_metric_families(render()[1].decode()):
+            for sample in family.samples:
+                yield Series(sample.name, dict(sample.labels))

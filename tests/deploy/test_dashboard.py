@@ -17,7 +17,7 @@ import yaml
 
 from schemas.process.health import AdminServer, Liveness
 from tests.deploy.queries import mistakes
-from tests.deploy.scrapes import Load
+from tests.deploy.scrapes import GatewayLoad, Load
 from tests.support.parts import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,8 @@ QUERIES: Final = {
 SCRAPE_EVERY: Final = "500ms"
 SCRAPES: Final = 3
 """Enough for a rate, which needs two."""
+TARGETS: Final = 2
+"""A service and a gateway."""
 WINDOW: Final = "1m"
 START_SECONDS: Final = 30.0
 
@@ -42,8 +44,8 @@ def as_grafana_asks(expression: str) -> str:
 
 
 @contextmanager
-def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
-    """Run a Prometheus that scrapes ``target``, with the alert rules; yield a client of its API."""
+def prometheus(folder: Path, targets: list[str]) -> Iterator[httpx.Client]:
+    """Run a Prometheus that scrapes these targets, with the alert rules; yield a client of its API."""
     program = shutil.which("prometheus")
     if program is None:
         message = "Prometheus: not found. Install it (Debian, Ubuntu: apt-get install prometheus)"
@@ -53,7 +55,7 @@ def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
     configuration = {
         "global": {"scrape_interval": SCRAPE_EVERY, "scrape_timeout": SCRAPE_EVERY},
         "rule_files": [str(ROOT / "deploy" / "prometheus" / "rules.yaml")],
-        "scrape_configs": [{"job_name": "mirakl-resync", "static_configs": [{"targets": [target]}]}],
+        "scrape_configs": [{"job_name": "mirakl-resync", "static_configs": [{"targets": targets}]}],
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     port = free_port()
@@ -85,16 +87,20 @@ def ask(client: httpx.Client, expression: str) -> list[Any]:
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A Prometheus that has scraped a service while its counters grew."""
-    load = Load()
-    admin = AdminServer("127.0.0.1", 0, Liveness, lambda: (), load.metrics.render)
+    service, gateway = Load(), GatewayLoad()
     with ExitStack() as stack:
-        admin.start()
-        stack.callback(admin.stop)
-        client = stack.enter_context(prometheus(tmp_path_factory.mktemp("prometheus"), f"127.0.0.1:{admin.port}"))
+        targets = []
+        for render in (service.metrics.render, gateway.metrics.table.render):
+            admin = AdminServer("127.0.0.1", 0, Liveness, lambda: (), render)
+            admin.start()
+            stack.callback(admin.stop)
+            targets.append(f"127.0.0.1:{admin.port}")
+        client = stack.enter_context(prometheus(tmp_path_factory.mktemp("prometheus"), targets))
         deadline = time.monotonic() + START_SECONDS
         while _scrapes(client) < SCRAPES:
             assert time.monotonic() < deadline, "Prometheus has not scraped in time"
-            load.step()
+            service.step()
+            gateway.step()
             time.sleep(0.1)
         yield client
 
@@ -104,7 +110,7 @@ def _scrapes(client: httpx.Client) -> int:
         found = ask(client, f"count_over_time(resync_build_info[{WINDOW}])")
     except (httpx.TransportError, AssertionError):  # it does not listen yet, or is not ready
         return 0
-    return int(found[0]["value"][1]) if found else 0
+    return min(int(series["value"][1]) for series in found) if len(found) == TARGETS else 0
 
 
 def test_each_panel_shows_something_for_a_service_under_load(asked: httpx.Client) -> None:
