@@ -1,5 +1,8 @@
 # The service and its commands, from the locks alone. Both stages are of one Python, so that the environment fits.
-FROM python:3.12-slim AS build
+# A release names the base image by its digest: --build-arg PYTHON=python:3.12-slim@sha256:...
+ARG PYTHON=python:3.12-slim
+
+FROM ${PYTHON} AS build
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -14,7 +17,14 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/mirakl-resync/bin/python install --no-deps --no-index /wheels/*.whl \
     && mv /opt/mirakl-resync/lib/python3.12/site-packages/mirakl_resync/producer_tools/sandbox /sandbox
 
-FROM python:3.12-slim AS service
+FROM ${PYTHON} AS service
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mirakl-resync" \
+      org.opencontainers.image.description="Resynchronizes products with Mirakl (CM21) on request from Kafka" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 RUN useradd --system --uid 10001 --home-dir /var/lib/mirakl-resync --create-home --shell /usr/sbin/nologin resync
 COPY --from=build /opt/mirakl-resync /opt/mirakl-resync
 ENV PATH=/opt/mirakl-resync/bin:$PATH

@@ -10,6 +10,7 @@ SEEDS ?= 1000
 FAULTS ?= 100
 FLOOR := 95 # percent of branches and lines of the engine and the domain
 ARGS ?=
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' consumer/__init__.py)
 
 # An environment whose interpreter is gone or too old is made anew, by the rule that makes it.
 ifneq ($(wildcard $(VENV)),)
@@ -19,7 +20,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit cover lint format types imports check simulate chaos bench lock ci clean
+.PHONY: help install demo test unit cover lint format types imports check simulate chaos bench lock image sbom audit ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +77,17 @@ lock: $(VENV)/.development ## resolve the dependencies anew; the development loc
 	@$(COMPILE) --output-file requirements-build.lock --group build
 	@$(COMPILE) --output-file requirements-dev.lock pyproject.toml --group dev \
 		--constraint requirements.lock --constraint requirements-build.lock $$($(LOCKED))
+
+image: ## the service's image, labelled with version and revision: ARGS="--build-arg PYTHON=python:3.12-slim@sha256:..."
+	@docker build --tag mirakl-resync:$(VERSION) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
+
+sbom: $(VENV)/.development ## what the image contains besides its base, from the lock: CycloneDX, to sbom.json
+	@$(BIN)/python -m tests.deploy.sbom > sbom.json
+
+audit: $(BIN)/python ## known vulnerabilities of what is locked; asks the package index
+	@$(INSTALL) pip-audit
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 ci: ## what runs before a change lands; installs what it needs
 	@bash .ci/run

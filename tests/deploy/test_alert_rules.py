@@ -1,11 +1,8 @@
 """The alerts of deploy/prometheus/rules.yaml: each fires when it should, and only then."""
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 import yaml
 
 from tests.deploy.alert_cases import CASES, REPLICA, Case
+from tests.deploy.programs import program
 from tests.deploy.queries import FROM_PROMETHEUS, groupings, mistakes, selectors
 from tests.deploy.scrapes import all_series
 
@@ -27,20 +25,8 @@ RUNBOOK_PARTS = ["What it means", "How to tell", "What to do", "When to give up"
 _LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
 
 
-@cache
-def promtool() -> str:
-    """Return the program, or skip; on CI it must be there."""
-    found = shutil.which("promtool")
-    if found is None:
-        message = "promtool: not found. Install Prometheus (Debian, Ubuntu: apt-get install prometheus)"
-        if os.environ.get("CI"):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
-    return found
-
-
 def run(*arguments: str | Path) -> str:
-    command = [promtool(), *arguments]
+    command = [program("promtool", "prometheus"), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PROMTOOL_SECONDS)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout

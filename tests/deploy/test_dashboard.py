@@ -1,9 +1,7 @@
 """The dashboard of deploy/grafana: asked of a real Prometheus that scrapes a service under load."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ import pytest
 import yaml
 
 from schemas.process.health import AdminServer, Liveness
+from tests.deploy.programs import program
 from tests.deploy.queries import mistakes
 from tests.deploy.scrapes import GatewayLoad, Load
 from tests.support.parts import free_port
@@ -46,12 +45,6 @@ def as_grafana_asks(expression: str) -> str:
 @contextmanager
 def prometheus(folder: Path, targets: list[str]) -> Iterator[httpx.Client]:
     """Run a Prometheus that scrapes these targets, with the alert rules; yield a client of its API."""
-    program = shutil.which("prometheus")
-    if program is None:
-        message = "Prometheus: not found. Install it (Debian, Ubuntu: apt-get install prometheus)"
-        if os.environ.get("CI"):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
     configuration = {
         "global": {"scrape_interval": SCRAPE_EVERY, "scrape_timeout": SCRAPE_EVERY},
         "rule_files": [str(ROOT / "deploy" / "prometheus" / "rules.yaml")],
@@ -60,7 +53,7 @@ def prometheus(folder: Path, targets: list[str]) -> Iterator[httpx.Client]:
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     port = free_port()
     command = [
-        program,
+        program("prometheus", "prometheus"),
         f"--config.file={folder / 'prometheus.yaml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
