@@ -1,4 +1,4 @@
-"""Ask for product resynchronizations on Kafka, and read what came of them.
+"""Request product resynchronizations on Kafka, and read their results.
 
 A monitoring job::
 

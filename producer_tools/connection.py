@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001  librdkafka's local error codes begin with an underscore
-"""How the tools speak with the brokers: configuration, a first answer in good time, and errors that say what to do."""
+"""The tools' connection to the brokers: configuration, a first answer within a limit, and errors with remedies."""
 
 import logging
 import socket
@@ -14,32 +14,32 @@ from producer_tools.errors import MisconfiguredError, MissingTopicError, ResyncT
 from schemas.settings import KafkaSettings
 
 CONNECT_SECONDS = 10.0
-"""How long the brokers have for their first answer."""
+"""Seconds for the first answer of the brokers."""
 
 ATTEMPT_SECONDS = 1.0
-"""One question to the brokers: short, since Ctrl-C is only seen between two."""
+"""Seconds for one question to the brokers; short, since Ctrl-C is only noticed between two questions."""
 
 RETRY_SECONDS = 0.1
-"""Between two questions, where the first was answered at once, but with an error."""
+"""Seconds between two questions if the first was answered immediately, but with an error."""
 
 DELIVERY_MILLISECONDS = 15_000
-"""How long the brokers have to acknowledge a record."""
+"""Milliseconds for the brokers to acknowledge a record."""
 
 END_SEEN_MILLISECONDS = 100
-"""How long a broker waits for more before it says that a partition is at its end."""
+"""Milliseconds that a broker waits for more records before it reports the end of a partition."""
 
 PARTITION_FETCH_BYTES = 64 << 10
-"""Of one partition in one answer, or one batch where that is larger. All of it is unpacked at once, so this bounds what
-compressed batches can swell to together."""
+"""Bytes of one partition in one answer, or one batch if that is larger. All of it is decompressed at once, so this
+bounds the size of decompressed batches together."""
 
 REFRESH_MILLISECONDS = 10_000
-"""Between two looks at who leads a partition; librdkafka's own 5 minutes are long for somebody who waits."""
+"""Milliseconds between two refreshes of partition leaders; librdkafka's default of 5 minutes is long for a person."""
 
 UNKNOWN_TOPIC_SECONDS = 2.0
-"""How long a topic may be unknown: one that was just made is not known to every broker at once."""
+"""Seconds that a topic may be unknown: a new one is not known to every broker immediately."""
 
 kafka_log = logging.getLogger("producer_tools.kafka")
-"""Where librdkafka's own lines go, instead of to stderr."""
+"""The log of librdkafka's own lines, instead of stderr."""
 
 logging.getLogger("producer_tools").addHandler(logging.NullHandler())
 
@@ -51,7 +51,7 @@ _TRANSIENT = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.KAFKA_STORAGE_ERROR,
 }
-"""A partition that is new or moves; ``KafkaError.retriable()`` is false for all of them."""
+"""Errors of a partition that is new or moves; ``KafkaError.retriable()`` is false for all of them."""
 PARTITION_EOF: int = KafkaError._PARTITION_EOF
 UNCONFIRMED = {KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
 
@@ -79,7 +79,7 @@ Answer = TypeVar("Answer")
 
 
 class Connection:
-    """What is known of the way to the brokers: the settings, and the last trouble that librdkafka reported."""
+    """The settings of the brokers, and the last error that librdkafka reported of them."""
 
     def __init__(self, settings: KafkaSettings, log: logging.Logger = kafka_log) -> None:
         """``log`` gets librdkafka's own lines."""
@@ -138,9 +138,9 @@ class Connection:
         )
 
     def partitions(self, handle: Producer | Consumer | AdminClient, topic: str) -> list[int]:
-        """Ask for the partitions of ``topic``.
+        """Return the partitions of ``topic``.
 
-        Raises ``UnreachableError`` where no broker answers within ``CONNECT_SECONDS``, ``MisconfiguredError`` where
+        Raises ``UnreachableError`` if no broker answers within ``CONNECT_SECONDS``, and ``MisconfiguredError`` if
         the topic is missing or the credentials do not suffice.
         """
         self._trouble = None
@@ -158,9 +158,9 @@ class Connection:
             time.sleep(RETRY_SECONDS)
 
     def _reach_a_leader(self, topic: TopicMetadata, metadata: ClusterMetadata, deadline: float) -> None:
-        """Connect to a leader where the brokers say that it is: nothing can be read or written at other addresses.
+        """Connect to a leader at its advertised address: records are read and written there only.
 
-        Raises ``UnreachableError`` where none of them answers.
+        Raises ``UnreachableError`` if none of them answers.
         """
         leaders = {partition.leader for partition in topic.partitions.values()}
         addresses = [(each.host, each.port) for id_, each in metadata.brokers.items() if id_ in leaders]
@@ -198,7 +198,7 @@ class Connection:
                 time.sleep(RETRY_SECONDS)
 
     def explain(self, error: KafkaError | None, topic: str | None = None) -> ResyncToolError:
-        """Say what a librdkafka error means and what to do about it."""
+        """Return the error for people that a librdkafka error means."""
         trouble = (
             error if self._trouble is None or (error is not None and error.code() not in _NETWORK) else self._trouble
         )
@@ -241,7 +241,7 @@ class Connection:
             raise self.explain(exception.args[0]) from exception
 
     def _note(self, error: KafkaError) -> None:
-        """Keep the trouble that says most: "all brokers down" follows each of them and explains nothing."""
+        """Keep the most informative error: "all brokers down" follows each of them and explains nothing."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.all_down_at = time.monotonic()
         if self._trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:

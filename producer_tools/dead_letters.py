@@ -1,4 +1,4 @@
-"""Records that could not be read as a request, and sending them once more.
+"""Records that could not be read as a request, and redriving them.
 
 A dead letter is redriven to the partition of the requests topic that it came from, with the header ``dlq.redrive-of``
 naming it. So whether it was redriven before can be read there: between the original record and the end of that one
@@ -41,7 +41,7 @@ HIGHEST_PARTITION = 2**31 - 2
 HIGHEST_OFFSET = 2**63 - 2
 """One below what Kafka's protocol can carry: the next one is computed."""
 HIGHEST_REDRIVE_COUNT = 999_999_999
-"""A larger one counts as none, as for the service."""
+"""A larger count is ignored, as by the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     headers: Headers
-    """As they are, repeated ones included; empty where they cannot be read."""
+    """All headers, including repeated ones; empty if they cannot be read."""
 
     def __repr__(self) -> str:
         return f"DeadLetter({self.coordinates}, {self.reason})"
@@ -79,7 +79,7 @@ class DeadLetter:
 
     @property
     def topic(self) -> str | None:
-        """Where the original record was read."""
+        """The topic of the original record."""
         return self.text(DLQ_TOPIC_HEADER)
 
     @property
@@ -97,11 +97,11 @@ class DeadLetter:
 
     @property
     def value_omitted(self) -> bool:
-        """The original value did not fit the dead-letter topic: it is gone."""
+        """Whether the original value is lost because it did not fit on the dead-letter topic."""
         return DLQ_VALUE_OMITTED_HEADER in self._own
 
     def text(self, name: str) -> str | None:
-        """The last header of this name."""
+        """Return the last header of this name, as text."""
         value = self._own.get(name)
         return None if value is None else value.decode(errors="replace")
 
@@ -111,7 +111,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters from ``start`` on, up to the end of the topic as of now."""
+    """The dead letters from ``start`` up to the current end of the topic."""
 
     def __init__(self, settings: Settings, start: Start = "beginning") -> None:
         self._settings = settings
@@ -125,7 +125,7 @@ class DeadLetters:
             reader.close()
 
     def find(self, coordinates: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], DeadLetter | None]]:
-        """Look up each (partition, offset); ``None``: there is none, or no longer."""
+        """Look up each (partition, offset); ``None``: it does not exist, or no longer."""
         reader = self._reader("end")
         try:
             for partition, offset in coordinates:
@@ -163,13 +163,13 @@ def _dead_letter(message: Message) -> DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """What redriving one dead letter would come to."""
+    """Whether one dead letter will be redriven."""
 
     letter: DeadLetter
     obstacle: str | None
-    """Why it is not sent, for people; ``None``: it will be."""
+    """Why it is not sent, for people; ``None``: it is sent."""
     done: bool = False
-    """It was redriven before, which is why it is not sent."""
+    """Whether it is not sent because it was redriven before."""
 
 
 def plan_redrive(settings: Settings, letters: Iterable[DeadLetter], *, again: bool, unverified: bool) -> list[Redrive]:
@@ -196,7 +196,7 @@ def plan_redrive(settings: Settings, letters: Iterable[DeadLetter], *, again: bo
 
 
 def redriven(letter: DeadLetter, api_key: str) -> OutgoingRecord:
-    """Make the request of a dead letter anew, under the caller's key; our own headers are replaced, not stacked."""
+    """Return the record that redrives a dead letter with the caller's key; our own headers are replaced."""
     kept = tuple(
         (name, value)
         for name, value in letter.headers
@@ -230,7 +230,7 @@ _NO_PARTITION = "the requests topic has no such partition any more"
 
 
 def _earlier_redrives(settings: Settings, letters: list[DeadLetter]) -> dict[str, str]:
-    """Coordinates -> obstacle, from what stands in the requests topic behind each original record."""
+    """Return coordinates -> obstacle, read from the requests topic behind each original record."""
     by_partition: dict[int, list[DeadLetter]] = {}
     for letter in letters:
         by_partition.setdefault(letter.request_partition or 0, []).append(letter)
@@ -260,7 +260,7 @@ def _earlier_in(reader: TopicReader, partition: int, letters: list[DeadLetter]) 
 
 
 def _begin(behind: int, end: int) -> int:
-    """Where redrives of a record may stand: behind it; anywhere, where the topic was made anew since."""
+    """Return where redrives of a record may be: behind it; anywhere, if the topic was recreated since."""
     return behind if behind <= end else 0
 
 

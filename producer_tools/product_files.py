@@ -31,7 +31,7 @@ CLIENT_SPECIFICATION = "clientSpecificationId"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"""["']?sep=([,;|\t]|\\t)["']?[,;|\t]*""", re.IGNORECASE)
-"""What spreadsheets write before the header, and read back; the rest of the line is filled up with separators."""
+"""A line that spreadsheets write before the header; the rest of the line is filled with separators."""
 _BLANK_CELLS = f' "\r{_SEPARATORS}'
 _NAMES_COMPARED = 50
 """Of a header or an object, where a name is missing: comparing takes its time."""
@@ -39,7 +39,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class FileForm(StrEnum):
-    """How a product list is written."""
+    """The format of a product list."""
 
     CSV = "csv"
     JSON = "json"
@@ -48,13 +48,13 @@ class FileForm(StrEnum):
 
 @dataclass(slots=True)
 class ProductFile:
-    """What a file says, and everything that is wrong with it."""
+    """The content of a file, and every mistake in it."""
 
     name: str
     products: list[LocatedProduct] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What was ignored."""
+    """What was ignored, for people."""
     client_specification_id: str | None = None
 
     def at(self, line: int) -> str:
@@ -221,7 +221,7 @@ class _Scanner:
         self._decoder = json.JSONDecoder(object_pairs_hook=_object)
 
     def line(self) -> int:
-        """The line of the next value."""
+        """Return the line of the next value."""
         self._skip()
         self._line += self._text.count("\n", self._counted, self._at)
         self._counted = self._at
@@ -248,7 +248,7 @@ class _Scanner:
             raise json.JSONDecodeError("Something follows the end of the document", self._text, self._at)
 
     def items(self) -> Iterator[tuple[int, object]]:
-        """The values of an array, each with its line."""
+        """Iterate over the values of an array, each with its line."""
         self.expect("[")
         if self.take("]"):
             return
@@ -259,7 +259,7 @@ class _Scanner:
             self.expect(",")
 
     def members(self) -> Iterator[tuple[int, str]]:
-        """The names of an object, each with its line; the caller takes the value."""
+        """Iterate over the names of an object, each with its line; the caller reads the value."""
         self.expect("{")
         if self.take("}"):
             return
@@ -375,7 +375,7 @@ def _member_fault(item: dict[str, object], name: str) -> str | None:
 
 
 def _kind(value: object) -> str:
-    """What JSON calls it."""
+    """Return the name of a value's type in JSON."""
     if value is None:
         return "null"
     if isinstance(value, bool):

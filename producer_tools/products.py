@@ -1,4 +1,4 @@
-"""Product pairs, and what makes one unfit to be asked for.
+"""Product pairs, and the rules for them.
 
 The rules are those of ``VALIDATION_FAILED`` in the contract: what the service would refuse is refused before it is
 sent, with the line it stands in. Ids are checked, never altered.
@@ -13,7 +13,7 @@ from schemas.contract import MAX_ID_CHARACTERS, id_fault
 
 
 class Product(NamedTuple):
-    """A pair to resynchronize; wherever one is taken, a plain ``(id, sku)`` tuple will do."""
+    """A pair to resynchronize; a plain ``(id, sku)`` tuple is accepted wherever one is expected."""
 
     mirakl_product_id: str
     product_sku: str
@@ -21,14 +21,14 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LocatedProduct:
-    """A pair and where it was read."""
+    """A pair and the place where it was read."""
 
     where: str
     product: Product
 
 
 def distinct_products(located: Iterable[LocatedProduct]) -> tuple[list[Product], list[Mistake]]:
-    """Merge exact repeats, in order, and name every pair that may not be sent."""
+    """Merge exact duplicates, in order, and return every mistake."""
     first: dict[str, LocatedProduct] = {}
     mistakes: list[Mistake] = []
     for each in located:

@@ -32,7 +32,7 @@ from schemas.settings import Settings
 
 
 class ResyncPublisher:
-    """Asks for products to be pushed to Mirakl again.
+    """Requests that products are pushed to Mirakl again.
 
     ::
 
@@ -156,7 +156,7 @@ def new_request(
 
 
 def text_mistakes(client_specification_id: str | None, texts: dict[str, str]) -> list[Mistake]:
-    """What is wrong with a request besides its products."""
+    """Return mistakes in a request besides its products."""
     mistakes = [Mistake(name, "is not valid Unicode text") for name, text in texts.items() if not _encodable(text)]
     if client_specification_id is not None and canonical_uuid(client_specification_id) is None:
         message = f"{client_specification_id!r} is not a UUID in its 36-character form"
@@ -165,13 +165,13 @@ def text_mistakes(client_specification_id: str | None, texts: dict[str, str]) ->
 
 
 def request_key(request: ProductResyncRequested) -> bytes | None:
-    """The client specification, so that its requests share a partition; without one any partition will do."""
+    """Return the client specification, so that its requests share a partition; ``None`` without one."""
     specification = request.client_specification_id and canonical_uuid(request.client_specification_id)
     return specification.encode() if specification else None
 
 
 def encoded(request: ProductResyncRequested, encoder: RequestEncoder, max_bytes: int) -> bytes:
-    """Give the Kafka value; raises ``InvalidRequestError`` where it is larger than the service reads."""
+    """Return the Kafka value. Raises ``InvalidRequestError`` if it is larger than the service reads."""
     value = encoder.encode(request.to_record())
     if len(value) > max_bytes:
         message = f"has {len(value)} bytes, more than RESYNC_MAX_REQUEST_BYTES ({max_bytes})"
@@ -180,7 +180,7 @@ def encoded(request: ProductResyncRequested, encoder: RequestEncoder, max_bytes:
 
 
 def operator_headers(settings: Settings, api_key: str | None = None) -> tuple[tuple[str, bytes], ...]:
-    """The headers that say who asks; raises ``MisconfiguredError`` without a usable API key."""
+    """Return the headers that identify the requester. Raises ``MisconfiguredError`` without a usable API key."""
     configured = settings.api_key.get_secret_value() if settings.api_key else ""
     key = configured if api_key is None else api_key
     if not key.strip():

@@ -21,7 +21,7 @@ from schemas.registry.registration import newest_id
 from schemas.settings import SchemaRegistrySettings
 
 ASK_AGAIN_SECONDS = 30.0
-"""How long "no such schema" is believed: a replica of the registry may lag behind."""
+"""Seconds for which "no such schema" is believed: a replica of the registry may lag behind."""
 
 MISSING_MAX = 10_000
 """Schemas known to be missing at a time; beyond, all are asked for again."""
@@ -66,7 +66,7 @@ class ResultReader:
         return "its schema is unknown" if isinstance(found, UnknownSchema) else found
 
     def decode_known(self, value: bytes | None, header: bytes | None) -> ProductResyncResult | str | UnknownSchema:
-        """Give the result, why these bytes are none, or the schema to ask the registry for; never waits."""
+        """Return the result, why these bytes are not one, or the schema to request from the registry; never waits."""
         decoded = self._decoder.decode(value, header)
         if isinstance(decoded, UnknownSchema):
             return decoded

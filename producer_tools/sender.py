@@ -1,4 +1,4 @@
-"""Writes records so that each is written once, and tells of each when the broker has acknowledged it."""
+"""Writes records once each, and reports each acknowledgement."""
 
 import threading
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """Where the brokers keep a record, on all in-sync replicas."""
+    """The place of a record that all in-sync replicas have."""
 
     topic: str
     partition: int
@@ -68,7 +68,7 @@ class RecordSender:
         self.close(wait=kind is None)
 
     def send(self, record: OutgoingRecord) -> Future[Acknowledgement]:
-        """Hand a record to the library; the future ends with the broker's word, or with a ``ResyncToolError``.
+        """Hand a record to the library; the future ends with the acknowledgement, or with a ``ResyncToolError``.
 
         Waits while the library's queue is full.
         """
@@ -98,7 +98,7 @@ class RecordSender:
             raise self._explain(exception.args[0]) from exception
 
     def close(self, *, wait: bool = True) -> None:
-        """End; with ``wait`` after what was sent is acknowledged or given up, else what waits is dropped."""
+        """Close; with ``wait`` after everything sent is acknowledged or given up, otherwise drop what waits."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -108,7 +108,7 @@ class RecordSender:
         self._producer.flush()
 
     def _hand_over(self, record: OutgoingRecord, acknowledged: Future[Acknowledgement]) -> bool:
-        """Whether the library had room for the record."""
+        """Return whether the library had room for the record."""
         acknowledged.set_running_or_notify_cancel()  # what is sent cannot be called back: never cancelled
 
         def report(error: KafkaError | None, message: Message | None) -> None:

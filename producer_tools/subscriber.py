@@ -1,4 +1,4 @@
-"""Reads what came of resync requests."""
+"""Reads the results of requests."""
 
 import asyncio
 import logging
@@ -37,13 +37,13 @@ class ReceivedResult:
     headers: Headers = field(repr=False)
 
     def header(self, name: str) -> str | None:
-        """The last header of this name, as text."""
+        """Return the last header of this name, as text."""
         found = dict(self.headers).get(name)
         return None if found is None else found.decode(errors="replace")
 
     @property
     def tenant(self) -> str | None:
-        """Whose request it was, where the API key was known."""
+        """The tenant of the requester, if the API key was known."""
         return self.header(TENANT_HEADER)
 
 
@@ -128,23 +128,23 @@ class ResyncResults:
 
     @property
     def finished(self) -> bool:
-        """All that there was at the start has been read; never while following."""
+        """Whether everything that existed at the start has been read; never while following."""
         return not self._follow and self._reader is not None and self._reader.finished
 
     def open(self) -> None:
-        """Fix the place to begin. Raises ``UnreachableError`` or ``MisconfiguredError``."""
+        """Pin the position to start from. Raises ``UnreachableError`` or ``MisconfiguredError``."""
         if self._reader is None:
             self._reader = TopicReader(Connection(self._settings.kafka), self._settings.topics.results, self._start)
 
     def close(self) -> None:
-        """End; the next iteration begins anew."""
+        """Close; the next iteration starts over."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
         self._decoder.close()
 
     def read(self, timeout: float) -> ReceivedResult | None:
-        """Give the next result, or ``None`` where none was read within ``timeout`` seconds; needs ``open``."""
+        """Return the next result, or ``None`` if none was read within ``timeout`` seconds; needs ``open``."""
         deadline = time.monotonic() + timeout
         while True:
             message = self._opened().read(max(0.0, deadline - time.monotonic()), follow=self._follow)
@@ -154,7 +154,7 @@ class ResyncResults:
                 return None
 
     def read_some(self, at_most: int = 500) -> list[ReceivedResult]:
-        """Give what is there, waiting a moment for the first; perhaps nothing."""
+        """Return the available results, after a short wait for the first; possibly none."""
         results: list[ReceivedResult] = []
         timeout = POLL_SECONDS
         for _ in range(at_most):
@@ -167,7 +167,7 @@ class ResyncResults:
         return results
 
     def check_reachable(self) -> None:
-        """Raise ``UnreachableError`` where no broker answers any more."""
+        """Raise ``UnreachableError`` if no broker answers any more."""
         self._opened().check_reachable()
 
     def _opened(self) -> TopicReader:

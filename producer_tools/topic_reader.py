@@ -1,4 +1,4 @@
-"""Reads a whole topic without a group: every partition, nothing committed, nobody else disturbed."""
+"""Reads a whole topic without a group: every partition, and without commits."""
 
 import logging
 import time
@@ -12,20 +12,20 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from producer_tools.connection import ATTEMPT_SECONDS, CONNECT_SECONDS, PARTITION_EOF, Connection
 
 Start: TypeAlias = Literal["beginning", "end"] | datetime
-"""Where reading begins; a ``datetime`` (aware): with the first record of that time or later."""
+"""The position to start from; a ``datetime`` (aware): the first record of that time or later."""
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 GROWTH_SECONDS = 5.0
-"""How often a follower looks for new partitions."""
+"""Seconds between two searches for new partitions while following."""
 
 STALL_SECONDS = 10.0
-"""Silence after which a reader that is not at the end asks whether the brokers still answer."""
+"""Seconds of silence after which a reader that is not at the end checks that the brokers still answer."""
 
 _log = logging.getLogger(__name__)
 
 _headers_of = methodcaller("headers")
-"""A name that is no UTF-8 makes ``Message.headers()`` raise ``SystemError``; called this way, at once and not later."""
+"""A name that is not UTF-8 makes ``Message.headers()`` raise ``SystemError``; called like this, immediately."""
 
 
 class TopicReader:
@@ -66,12 +66,12 @@ class TopicReader:
         return not self._unfinished
 
     def seek(self, partition: int, offset: int) -> None:
-        """Go on in ``partition`` with ``offset``, and up to the end."""
+        """Continue in ``partition`` from ``offset`` up to the end."""
         self._consumer.assign([TopicPartition(self._topic, partition, offset)])
         self._unfinished = {partition} if offset < self.bounds[partition][1] else set()
 
     def read(self, timeout: float, *, follow: bool) -> Message | None:
-        """Give the next record, or ``None`` where none came within ``timeout`` seconds (or there is no more).
+        """Return the next record, or ``None`` if none came within ``timeout`` seconds (or there is no more).
 
         ``follow``: also records that were written after the start, and partitions that were added.
         """
@@ -90,7 +90,7 @@ class TopicReader:
         return self._accept(message, follow=follow)
 
     def to_end(self) -> Iterator[Message]:
-        """Everything up to the end as of the start."""
+        """Iterate over everything up to the end as of the start."""
         while not self.finished:
             message = self.read(0.2, follow=False)
             if message is not None:  # a message without value is falsy
@@ -120,17 +120,17 @@ class TopicReader:
             _log.debug("%s", error.str())
 
     def _check_life(self, *, follow: bool) -> None:
-        """Waiting for the rest of what is known to be there makes sense only while the brokers answer."""
+        """Stop waiting for records that are known to exist if the brokers no longer answer."""
         if not follow and time.monotonic() - self._progress_at > STALL_SECONDS:
             self.check_reachable()
             self._progress_at = time.monotonic()
 
     def check_reachable(self) -> None:
-        """Raise ``UnreachableError`` where no broker answers any more."""
+        """Raise ``UnreachableError`` if no broker answers any more."""
         self._connection.partitions(self._consumer, self._topic)
 
     def _note_silence(self, error: KafkaError | None) -> None:
-        """Tell once that the brokers do not answer, and once that they do again."""
+        """Log once that the brokers do not answer, and once that they do again."""
         if error is not None and not self._silent:
             _log.warning("no answer from the brokers (%s); waiting for them", error.str())
         elif error is None and self._silent:
@@ -175,7 +175,7 @@ class TopicReader:
 
 
 def headers_of(message: Message) -> Headers | None:
-    """All headers in their order; ``None`` where they cannot be read."""
+    """Return all headers in order; ``None`` if they cannot be read."""
     try:
         return tuple(_headers_of(message) or ())
     except (SystemError, UnicodeDecodeError):

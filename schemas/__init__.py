@@ -1,1 +1,1 @@
-"""What is said on the topics: the released Avro schemas, their codec, their registry."""
+"""What both programs share: the contract, the released Avro schemas, the registry, the settings, the command line."""

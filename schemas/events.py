@@ -1,4 +1,4 @@
-"""The events as typed, frozen models: what producers build and subscribers get.
+"""The events as typed, frozen models, which producers build and subscribers receive.
 
 Attributes are snake_case, their aliases the names of the contract; both are accepted. Times are aware, in UTC,
 and exact to the millisecond.
@@ -20,7 +20,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def _from_millis(given: object) -> object:
-    """A record's milliseconds since the epoch; pydantic itself would guess seconds below 2e10."""
+    """Convert a record's milliseconds since the epoch; pydantic itself would guess seconds below 2e10."""
     if not isinstance(given, int):
         return given
     try:
@@ -35,7 +35,7 @@ def _to_the_millisecond(time: datetime) -> datetime:
 
 
 def millis(time: datetime) -> int:
-    """Milliseconds since the epoch of an aware time, as they stand in a record."""
+    """Return an aware time in milliseconds since the epoch, as in a record."""
     return (time - _EPOCH) // _MILLISECOND
 
 
@@ -44,7 +44,7 @@ Time = Annotated[AwareDatetime, BeforeValidator(_from_millis), AfterValidator(_t
 
 
 class Event(BaseModel):
-    """What crosses the wire: frozen, with the names of the contract as aliases."""
+    """A frozen model of a record on a topic, with the names of the contract as aliases."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
@@ -52,11 +52,11 @@ class Event(BaseModel):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """The model of a decoded record. Raises ``pydantic.ValidationError`` where it is none."""
+        """Return the model of a decoded record. Raises ``pydantic.ValidationError`` if it does not match."""
         return cls.model_validate(record)
 
     def to_record(self) -> dict[str, Any]:
-        """The fields as they are encoded: the names of the contract, plain values, times in milliseconds."""
+        """Return the fields as they are encoded: names of the contract, plain values, times in milliseconds."""
         return {to_camel(name): _plain(getattr(self, name)) for name in type(self).model_fields}
 
 
@@ -78,21 +78,21 @@ class ProductReference(Event):
 
 
 class ProductResyncRequested(Event):
-    """Asks for product pairs to be pushed to Mirakl again."""
+    """A request that product pairs are pushed to Mirakl again."""
 
     request_id: str
     """1 to 255 characters; the result repeats it byte for byte."""
     products: tuple[ProductReference, ...]
     requested_at: Time
     requested_by: str
-    """Who or what asked: a person, an alert, a job."""
+    """The requester: a person, an alert or a job."""
     client_specification_id: str | None = None
     """The Mirakl client configuration to use, a UUID; ``None``: the tenant's only active one."""
     reason: str | None = None
 
 
 class ResyncStatus(StrEnum):
-    """How a request ended."""
+    """The outcome of a request."""
 
     SYNCHRONIZED = "SYNCHRONIZED"
     PARTIALLY_SYNCHRONIZED = "PARTIALLY_SYNCHRONIZED"
@@ -102,7 +102,7 @@ class ResyncStatus(StrEnum):
 
 
 class FieldError(Event):
-    """One mistake in one field of the request."""
+    """One invalid field of the request."""
 
     field: str
     message: str
@@ -112,19 +112,19 @@ class ResyncError(Event):
     """Why a request was not, or not wholly, synchronized."""
 
     http_status: int
-    """What the published HTTP operation would have answered with."""
+    """The status that the published HTTP operation answers with."""
     code: str
     """Stable, for programs; a newer service may have new ones."""
     message: str
     """For people: one sentence that says what to do."""
     retryable: bool
-    """Would the same request have a chance later?"""
+    """Whether the same request could succeed later."""
     available_client_specification_ids: tuple[str, ...] = ()
     field_errors: tuple[FieldError, ...] = ()
 
 
 class ProductResyncResult(Event):
-    """What one request came to."""
+    """The result of one request."""
 
     request_id: str
     status: ResyncStatus
@@ -135,8 +135,8 @@ class ProductResyncResult(Event):
     tracking_ids: tuple[str, ...]
     """The CM21 tracking ids that cover the request, in the order of sending."""
     unsynchronized_products: tuple[ProductReference, ...] = ()
-    """With ``PARTIALLY_SYNCHRONIZED``: the pairs that were not taken in, to be asked for again."""
+    """With ``PARTIALLY_SYNCHRONIZED``: the pairs that were not accepted, to be requested again."""
     error: ResyncError | None = None
-    """``None`` exactly when ``SYNCHRONIZED``."""
+    """``None`` if and only if ``SYNCHRONIZED``."""
     requested_at: Time
     completed_at: Time

@@ -17,9 +17,9 @@ Skip: TypeAlias = int | Callable[[bytes, int], int]
 """A fixed number of bytes, or (body, position) -> position behind. A function reads at least one byte."""
 
 _BEYOND_ANY_BODY: Final = 2**40
-"""Bytes. Fixed sizes add up to no more, so that positions stay numbers of a few digits."""
+"""Maximum bytes that fixed sizes add up to, so that positions stay numbers of a few digits."""
 _SHIFTS: Final = tuple(range(7, 70, 7))
-"""Of the groups that follow the first: ten of seven bits contain 64."""
+"""Shifts of the groups that follow the first: ten groups of seven bits contain 64 bits."""
 _INTS: Final = range(-(2**31), 2**31)
 
 
@@ -32,7 +32,7 @@ MALFORMED: Final = (IndexError, MalformedError, UnicodeDecodeError, RecursionErr
 
 
 def read_long(body: bytes, at: int) -> tuple[int, int]:
-    """A variable-length zig-zag number of at most 64 bits: groups of seven, lowest first, all but the last marked."""
+    """Read a zig-zag number of at most 64 bits: groups of seven bits, lowest first, all but the last marked."""
     number = body[at]
     at += 1
     if number & 0x80:
@@ -64,7 +64,7 @@ def _read_size(body: bytes, at: int) -> tuple[int, int]:
 
 
 def _read_count(body: bytes, at: int) -> tuple[int, int]:
-    """Of the items in a block; where it is negative, the block's size in bytes follows."""
+    """Read the count of items in a block; if it is negative, the block's size in bytes follows."""
     count = body[at]
     if not count & 0x81:
         return count >> 1, at + 1
@@ -249,7 +249,7 @@ def sequence_skipper(skips: Sequence[Skip]) -> Skip:
 
 
 def blocks_skipper(skip_item: Skip) -> Skip:
-    """An array or a map: blocks of a count and that many items, or of a negative count and their size in bytes."""
+    """Skip an array or a map: blocks of a count and that many items, or of a negative count and their size in bytes."""
 
     def skip_blocks(body: bytes, at: int) -> int:
         count, at = read_long(body, at)

@@ -33,7 +33,7 @@ RESULT_MAX_BYTES: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class UnknownSchema:
-    """The registry has to be asked for this schema first; see `RecordDecoder.learn`."""
+    """A schema that has to be requested from the registry first; see `RecordDecoder.learn`."""
 
     ref: SchemaRef
 
@@ -60,7 +60,7 @@ class RecordDecoder:
         self._reads: dict[bytes, Read] = {}
         """By framing: bundled and learnt."""
         self._newest = b""
-        """The framing that was read last: the cache hears of changes only, not of every record."""
+        """The framing that was read last: the cache is told of changes only, not of every record."""
         self._learnt = LearntSchemas()
         self._bundled_refused: dict[SchemaRef, Unreadable] = {}
         for version in versions:
@@ -75,7 +75,7 @@ class RecordDecoder:
         self.adopt(ref, self.prepare(ref, schema_text))
 
     def prepare(self, ref: SchemaRef, schema_text: str) -> Resolved | Unreadable:
-        """Resolve the schema of this name. Takes up to a second for a hostile one; may run on any thread."""
+        """Resolve a writer schema. Takes up to a second for a hostile one; may run on any thread."""
         try:
             return resolve(schema_text, *self._ours)
         except SchemaError as error:
@@ -84,18 +84,18 @@ class RecordDecoder:
             return _unreadable(f"{ref}: cannot be resolved ({type(error).__name__})")
 
     def refusal(self, ref: SchemaRef, error: SchemaError) -> Unreadable:
-        """What records of this schema are, which cannot be resolved."""
+        """Return the result for records whose schema cannot be resolved."""
         return _unreadable(f"{ref}: {error}")
 
     def adopt(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> None:
-        """Remember a prepared schema, or that it is none or none of ours, until others need its place."""
+        """Remember a prepared schema, or that it cannot be read, until others need its place."""
         for evicted in self._learnt.add(ref, prepared):
             self._reads.pop(evicted.wire, None)
         if isinstance(prepared, Resolved):
             self._reads[ref.wire] = prepared.read
 
     def decode(self, value: bytes | None, schema_header: bytes | None = None) -> Record | Unreadable | UnknownSchema:
-        """The record in a Kafka value, given the value of its header `SCHEMA_ID_HEADER`, if it has one."""
+        """Return the record in a Kafka value; ``schema_header`` is the value of `SCHEMA_ID_HEADER`, if present."""
         if value is None:
             return _unreadable("the value is null")
         if len(value) > self._max_bytes:
@@ -142,14 +142,14 @@ class RecordDecoder:
 class RequestDecoder(RecordDecoder):
     """Decodes ``ProductResyncRequested`` into its six fields.
 
-    Everything is there that an answer needs; whether it is a *good* request is for the validation to say.
+    It has everything that a result needs; validation decides whether it is a *valid* request.
     """
 
     def __init__(self, *, registry: bool, max_bytes: int) -> None:
         super().__init__(requests(), results(), registry=registry, max_bytes=max_bytes)
 
     def decode(self, value: bytes | None, schema_header: bytes | None = None) -> Record | Unreadable | UnknownSchema:
-        """The request in a Kafka value, given the value of its header `SCHEMA_ID_HEADER`, if it has one."""
+        """Return the request in a Kafka value; ``schema_header`` is the value of `SCHEMA_ID_HEADER`, if present."""
         request = super().decode(value, schema_header)
         return (_unanswerable(request) or request) if isinstance(request, dict) else request
 
@@ -162,7 +162,7 @@ class ResultDecoder(RecordDecoder):
 
 
 def _unanswerable(request: Record) -> Unreadable | None:
-    """A result repeats these two: without them there is nothing to answer to."""
+    """Return why no result could be written for the request: it repeats these two fields."""
     request_id, requested_at = request["requestId"], request["requestedAt"]
     if fault := request_id_fault(request_id):
         return _unreadable(f"requestId {fault}")
@@ -180,7 +180,7 @@ def _unreadable_body(error: Exception) -> Unreadable:
 
 
 def _unreadable(message: str) -> Unreadable:
-    """Messages may quote other people's schemas: what no terminal or log should see is escaped."""
+    """Escape the message: it may quote other people's schemas, which no terminal or log should receive as they are."""
     return Unreadable(
         DeadLetterReason.UNREADABLE, message.encode("unicode_escape").decode()[:MAX_ERROR_TEXT_CHARACTERS]
     )
@@ -198,7 +198,7 @@ class RecordEncoder:
         self._schema, _ = plain_schema(newest.text)
 
     def encode(self, record: Mapping[str, Any]) -> bytes:
-        """The Kafka value. Raises ``ValueError`` or ``TypeError`` where the record is not of the schema."""
+        """Return the Kafka value. Raises ``ValueError`` or ``TypeError`` if the record does not match the schema."""
         value = BytesIO(self.framing)
         value.seek(len(self.framing))
         schemaless_writer(value, self._schema, record)
@@ -221,7 +221,7 @@ class ResultEncoder(RecordEncoder):
     def share(
         self, *, status: str, client_specification_id: str | None, tracking_ids: Sequence[str], completed_at: int
     ) -> "SharedResult":
-        """What the results of one CM21 call have in common; ``completed_at`` in milliseconds since the epoch."""
+        """Encode what the results of one CM21 call share; ``completed_at`` in milliseconds since the epoch."""
         common = self.encode(
             {
                 "requestId": "",
@@ -254,7 +254,7 @@ class SharedResult:
         self._completed = completed
 
     def encode(self, request_id: str, synchronized_products: int, requested_at: int) -> bytes:
-        """The Kafka value of one result; ``requested_at`` in milliseconds since the epoch."""
+        """Return the Kafka value of one result; ``requested_at`` in milliseconds since the epoch."""
         name = request_id.encode()
         return b"".join(
             (
@@ -271,7 +271,7 @@ class SharedResult:
 
 
 def write_long(number: int) -> bytes:
-    """A 64-bit number, variable-length and zig-zag.
+    """Encode a 64-bit number, variable-length and zig-zag.
 
     Times of one minute differ in their lowest bits: those are made anew, the rest is remembered.
     """

@@ -1,4 +1,4 @@
-"""How a record names the schema it was written with.
+"""How a record names its writer schema.
 
 ====================  =========================  ==========================================
 where                 bytes                      the schema's
@@ -9,7 +9,7 @@ in front of the body  ``00`` + 4 bytes           id in the registry (Confluent w
 in front of the body  ``C3 01`` + 8 bytes        fingerprint (Avro single-object encoding)
 ====================  =========================  ==========================================
 
-The header is `SCHEMA_ID_HEADER`; where it is there, the body has no prefix.
+The header is `schemas.contract.SCHEMA_ID_HEADER`; if it is present, the body has no prefix.
 
 Sources: Confluent's documentation, "Wire format"; Avro specification 1.12, "Single-object encoding".
 """
@@ -35,32 +35,32 @@ class SchemaRef:
 
     @classmethod
     def from_id(cls, schema_id: int) -> "SchemaRef":
-        """The schema that the registry gave this id (0 to 2**32 - 1)."""
+        """Return the name of the schema with this id in the registry (0 to 2**32 - 1)."""
         return cls(ID_MAGIC + schema_id.to_bytes(4, "big"))
 
     @classmethod
     def from_guid(cls, guid: UUID) -> "SchemaRef":
-        """The schema that the registry gave this GUID."""
+        """Return the name of the schema with this GUID in the registry."""
         return cls(GUID_MAGIC + guid.bytes)
 
     @classmethod
     def from_fingerprint(cls, fingerprint: bytes) -> "SchemaRef":
-        """The schema with this CRC-64-AVRO fingerprint: 8 bytes, little-endian as on the wire."""
+        """Return the name of the schema with this CRC-64-AVRO fingerprint: 8 bytes, little-endian as on the wire."""
         return cls(SINGLE_OBJECT_MAGIC + fingerprint)
 
     @property
     def id(self) -> int | None:
-        """The registry's id, where that is the name."""
+        """The registry's id, if the name is one."""
         return int.from_bytes(self.wire[1:], "big") if len(self.wire) == ID_BYTES else None
 
     @property
     def guid(self) -> UUID | None:
-        """The registry's GUID, where that is the name."""
+        """The registry's GUID, if the name is one."""
         return UUID(bytes=self.wire[1:]) if len(self.wire) == GUID_BYTES else None
 
     @property
     def fingerprint(self) -> bytes | None:
-        """The fingerprint, where that is the name."""
+        """The fingerprint, if the name is one."""
         return self.wire[2:] if len(self.wire) == SINGLE_OBJECT_BYTES else None
 
     def __str__(self) -> str:
@@ -70,12 +70,12 @@ class SchemaRef:
 
 
 def header_framing(header: bytes) -> bytes:
-    """The value of `SCHEMA_ID_HEADER`, or nothing where its magic does not belong into a header."""
+    """Return the framing in the value of the schema id header; empty if its magic does not belong in a header."""
     return header if header[:1] in (ID_MAGIC, GUID_MAGIC) else b""
 
 
 def parse_framing(framing: bytes) -> SchemaRef | None:
-    """The schema that a header or a prefix names; ``None`` where it is no framing, or cut short."""
+    """Return the schema that a header or a prefix names; ``None`` if it is not a framing, or truncated."""
     if framing[:1] in (ID_MAGIC, GUID_MAGIC):
         known = len(framing) == (ID_BYTES if framing[:1] == ID_MAGIC else GUID_BYTES)
     else:

@@ -1,4 +1,4 @@
-"""The writer schemas that a registry has taught, within bounds.
+"""Writer schemas learnt from a registry, within bounds.
 
 Anyone who may write records can name any schema of the registry, so what is remembered of them is bounded by
 number and by memory. What was used least recently makes room; it is asked for again when it is needed.
@@ -17,14 +17,14 @@ from schemas.contract import DeadLetterReason
 MAX_SCHEMAS: Final = 1_000
 """Learnt schemas that are kept: far more than producers of one topic have."""
 MAX_NODES: Final = 4 * SCHEMA_MAX_NODES
-"""Of all learnt schemas together: up to 1 KB of memory each."""
+"""Nodes of all learnt schemas together: up to 1 KB of memory each."""
 MAX_REFUSED: Final = 10_000
 """Refused schemas that are kept, with a message of up to 500 characters each: 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """These bytes are no record of the kind asked for, for good."""
+    """Why bytes are not a record of the expected kind; permanent."""
 
     reason: DeadLetterReason
     message: str
@@ -32,7 +32,7 @@ class Unreadable:
 
 
 class LearntSchemas:
-    """Knows which learnt schemas to keep."""
+    """Decides which learnt schemas to keep."""
 
     def __init__(self) -> None:
         self._nodes_of: OrderedDict[SchemaRef, int] = OrderedDict()
@@ -57,11 +57,11 @@ class LearntSchemas:
         return made_room
 
     def touch(self, framing: bytes) -> None:
-        """A record was written with this schema."""
+        """Note that a record was written with this schema."""
         ref = SchemaRef(framing)
         if ref in self._nodes_of:
             self._nodes_of.move_to_end(ref)
 
     def refused(self, ref: SchemaRef) -> Unreadable | None:
-        """Why records of this schema are unreadable; ``None``: nothing is known."""
+        """Return why records of this schema are unreadable; ``None``: unknown."""
         return self._refused.get(ref)

@@ -24,7 +24,7 @@ class ReleasedSchema:
 
     version: int
     text: str
-    """The file as it is released, JSON."""
+    """The content of the file, JSON."""
 
     @property
     def ref(self) -> SchemaRef:
@@ -33,13 +33,13 @@ class ReleasedSchema:
 
 
 def crc64_avro(schema_text: str) -> bytes:
-    """The CRC-64-AVRO fingerprint of a schema's Parsing Canonical Form: 8 bytes, little-endian as on the wire."""
+    """Return the CRC-64-AVRO fingerprint of a schema's Parsing Canonical Form: 8 bytes, little-endian."""
     canonical = to_parsing_canonical_form(json.loads(schema_text))
     return bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
 
 
 def plain_schema(schema_text: str) -> tuple[Json, Mapping[str, Json]]:
-    """A schema parsed for fastavro without its logical types, and its named types by full name."""
+    """Return a schema parsed for fastavro without its logical types, and its named types by full name."""
     named: dict[str, Json] = {}
     return parse_schema(_without_logical_types(json.loads(schema_text)), named), named
 
@@ -54,13 +54,13 @@ def _without_logical_types(node: Json) -> Json:
 
 @cache
 def requests() -> tuple[ReleasedSchema, ...]:
-    """All released versions of ``ProductResyncRequested``, oldest first."""
+    """Return all released versions of ``ProductResyncRequested``, oldest first."""
     return _released("product_resync_requested")
 
 
 @cache
 def results() -> tuple[ReleasedSchema, ...]:
-    """All released versions of ``ProductResyncResult``, oldest first."""
+    """Return all released versions of ``ProductResyncResult``, oldest first."""
     return _released("product_resync_result")
 
 

@@ -47,7 +47,7 @@ class Resolved:
 
     read: Read
     nodes: int
-    """Of the writer's schema: memory and time of the resolution are proportional to it."""
+    """Nodes of the writer's schema; memory and time of the resolution are proportional to them."""
 
 
 def resolve(writer_text: str, reader: Schema, reader_named: Mapping[str, Schema]) -> Resolved:
@@ -64,7 +64,7 @@ def resolve(writer_text: str, reader: Schema, reader_named: Mapping[str, Schema]
 
 
 class _Resolution:
-    """Walks two schemas side by side, once."""
+    """Visits two schemas side by side, once."""
 
     def __init__(self, writer_named: Mapping[str, Schema], reader_named: Mapping[str, Schema]) -> None:
         self._writer_named = writer_named
@@ -73,7 +73,7 @@ class _Resolution:
         self._reads: dict[tuple[str, str], Read | SchemaError] = {}
 
     def read(self, writer: Schema, reader: Schema) -> Read:
-        """How to read a value of the writer's as ours."""
+        """Return the function that reads a value of the writer's schema as ours."""
         writer, reader = _define(writer, self._writer_named), _define(reader, self._reader_named)
         if not (_is_named(writer) and _is_named(reader)):
             return self._read(writer, reader)
@@ -103,7 +103,7 @@ class _Resolution:
         return _read_primitive(_kind(writer), kind)
 
     def _branch(self, writer: Schema, reader: Schema) -> Read:
-        """A branch that has no place in ours fails when it is met, not before."""
+        """Return the reader of one branch of a union; one that ours lacks fails when it occurs, not before."""
         try:
             return self.read(writer, reader)
         except SchemaError as error:
@@ -146,7 +146,7 @@ class _Resolution:
         return enum_reader([symbol if symbol in ours else default for symbol in writer["symbols"]])
 
     def skip(self, writer: Schema) -> Skip:
-        """How to pass over a value of the writer's."""
+        """Return how to skip a value of the writer's schema."""
         if isinstance(writer, list):
             return union_skipper([self.skip(branch) for branch in writer])
         if isinstance(writer, str):
@@ -208,7 +208,7 @@ def _same_name(writer: Schema, reader: Schema) -> None:
 
 
 def _all_differ(what: str, names: Sequence[str]) -> None:
-    """What Avro forbids, and fastavro does not, would let a schema make work out of proportion to what it can say."""
+    """Refuse duplicate names, which Avro forbids and fastavro accepts: they would multiply the work."""
     if len({*names}) < len(names):
         raise SchemaError(f"two {what} have one name")
 
@@ -229,7 +229,7 @@ def _read_primitive(writer: str, reader: str) -> Read:
 
 
 def _read_default(field: Schema) -> Read:
-    """A field that the writer does not know costs no bytes."""
+    """Return the reader of a field that the writer does not have, which takes no bytes."""
     if "default" not in field:
         raise SchemaError(f"the field {field['name']} is missing and has no default")
     default = field["default"]

@@ -20,11 +20,11 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """Where a command is declared, and what the list of commands says about it."""
+    """The module of a command, and its text in the list of commands."""
 
     module: str
     name: str
-    """Of the ``click.Command`` in the module."""
+    """Name of the ``click.Command`` in the module."""
     short_help: str
 
 

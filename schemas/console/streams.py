@@ -1,4 +1,4 @@
-"""The standard streams of a program, also where somebody closed them, filled the disk or left the pipe.
+"""The standard streams of a program, also if they are closed, the disk is full, or the reader of a pipe has left.
 
 A supervisor or a cron wrapper may start a program without descriptor 0, 1 or 2. The next file or socket that is
 opened then gets that number, and log lines and tracebacks are written into it.
@@ -15,15 +15,15 @@ STDOUT: Final = 1
 STDERR: Final = 2
 
 _WHILE_CLOSED: Final = {STDIN: os.O_WRONLY, STDOUT: os.O_RDONLY, STDERR: os.O_WRONLY}
-"""How the null device stands in. The wrong way round for the first two: reading input that is not there, and writing
-output that nobody gets, fail (EBADF) instead of passing for done. Messages to nobody are lost."""
+"""How the null device replaces a closed stream. Opened the wrong way round for the first two: reading input that is
+not there, and writing output that nobody receives, fail (EBADF) instead of seeming to succeed. Messages are lost."""
 
 _LOST: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO})
-"""The destination of the output is full, closed, or a terminal that has gone."""
+"""Errors of a destination that is full, closed, or a terminal that has gone."""
 
 
 def prepare() -> None:
-    """Occupy the descriptors that are closed, and let no character end the program. To be called first."""
+    """Occupy closed descriptors, and escape characters that the encoding lacks. To be called first."""
     for descriptor, flags in _WHILE_CLOSED.items():
         if not _is_open(descriptor):
             opened = os.open(os.devnull, flags)  # the lowest free number, which is this one
@@ -41,7 +41,7 @@ def prepare() -> None:
 def lost_output(error: OSError) -> str | None:
     """Return why the output could not be written; ``None``: the error is about something else.
 
-    Empty where the reader has left the pipe: that is no occasion for a message.
+    Empty if the reader of a pipe has left, which deserves no message.
     """
     if isinstance(error, BrokenPipeError):
         return ""
@@ -56,7 +56,7 @@ def give_up(descriptor: int) -> None:
 
 
 def write_message(text: str) -> None:
-    """Write a line for people to stderr. Where it cannot be written, the work goes on without it."""
+    """Write a line for people to stderr. If it cannot be written, the work continues without it."""
     try:
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that does
     except OSError:

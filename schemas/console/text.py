@@ -1,4 +1,4 @@
-"""Text from elsewhere, safe to show: nothing in it steers a terminal, hides, or passes for another line."""
+"""Text from elsewhere, made safe to show: nothing in it controls a terminal, hides, or looks like another line."""
 
 import json
 import re
@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 _LAST_MILLISECOND: Final = 253_402_300_799_999
-"""Of the year 9999, since the epoch: the last that a ``datetime`` can hold."""
+"""Last millisecond of the year 9999 since the epoch, the latest that a ``datetime`` can represent."""
 _MOST_DIGITS: Final = 19
-"""Of a 64-bit number; Python refuses to convert thousands of digits."""
+"""Maximum digits of a 64-bit number; Python refuses to convert thousands of digits."""
 _HIGHEST: Final = 2**63 - 1
 _NOT_ASCII_OR_DELETE: Final = re.compile(r"[\x7f-\U0010ffff]")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Show as an escape what is not printable: control and format characters (bidirectional ones too), separators.
+    """Return the text with characters escaped that are not printable: control and format characters, separators.
 
     ``keep``: characters that pass nevertheless, such as line feeds.
     """
@@ -24,9 +24,9 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def json_text(value: object, *, indent: int | None = None, encoding: str | None = None) -> str:
-    """Write JSON in which every character that is not printable, or not in ``encoding``, is an escape.
+    """Return JSON in which every character that is not printable, or not in ``encoding``, is escaped.
 
-    It means the same to a parser, and does nothing to a terminal.
+    It means the same to a parser, and cannot control a terminal.
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     if text.isascii() and "\x7f" not in text:
@@ -40,7 +40,7 @@ def json_text(value: object, *, indent: int | None = None, encoding: str | None 
 
 
 def decimal(text: str | None, highest: int = _HIGHEST) -> int | None:
-    """Read a number that somebody else wrote: digits only, up to ``highest``; ``None``: it is none."""
+    """Return a number that somebody else wrote: digits only, up to ``highest``; ``None``: it is not one."""
     if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
         return None
     number = int(text)
@@ -48,7 +48,7 @@ def decimal(text: str | None, highest: int = _HIGHEST) -> int | None:
 
 
 def moment(milliseconds: int) -> datetime:
-    """Return the time of a record's timestamp, which its producer chooses; the nearest that can be written."""
+    """Return the time of a record's timestamp, which its producer chooses; out of range: the nearest possible time."""
     return datetime.fromtimestamp(min(max(milliseconds, 0), _LAST_MILLISECOND) / 1000, UTC)
 
 

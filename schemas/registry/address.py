@@ -1,4 +1,4 @@
-"""Where the schema registry is, and the credentials for it."""
+"""The address of the schema registry, and the credentials for it."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from schemas.registry.errors import RegistryError
 from schemas.settings import SchemaRegistrySettings
 
 TIMEOUT_SECONDS: Final = 10.0
-"""For the whole of one answer."""
+"""Seconds for one complete answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class RegistryAddress:
     ca_file: Path | None = None
     """CA certificates (PEM) to trust instead of the system's."""
     timeout: float = TIMEOUT_SECONDS
-    """Seconds for the whole of one answer."""
+    """Seconds for one complete answer."""
 
     @classmethod
     def of(cls, settings: SchemaRegistrySettings) -> "RegistryAddress | None":

@@ -27,30 +27,30 @@ class TooMuchReceivedError(Exception):
 
 
 class Bounds(threading.local):
-    """What is left of the exchange of this thread."""
+    """Bytes and time that remain for the exchange of this thread."""
 
     def __init__(self) -> None:
         self._allowed = 0
         self._ends_at = 0.0
 
     def begin(self, seconds: float) -> None:
-        """An exchange begins."""
+        """Begin an exchange that may last this long."""
         self._allowed = HEAD_MAX_BYTES
         self._ends_at = time.monotonic() + seconds
 
     def body(self, size: int) -> None:
-        """So many bytes of the body have come: more may follow. Raises ``TimeoutError``."""
+        """Count bytes of the body, which allow for more bytes. Raises ``TimeoutError``."""
         self._allowed += FRAMING_FACTOR * size
         self.left(None)
 
     def received(self, size: int) -> None:
-        """So many bytes have come. Raises `TooMuchReceivedError`."""
+        """Count received bytes. Raises `TooMuchReceivedError`."""
         self._allowed -= size
         if self._allowed < 0:
             raise TooMuchReceivedError("more framing and informational responses than an answer needs")
 
     def left(self, timeout: float | None) -> float:
-        """Seconds for the next step. Raises ``TimeoutError`` where none are left."""
+        """Return the seconds for the next step. Raises ``TimeoutError`` if none are left."""
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -58,7 +58,7 @@ class Bounds(threading.local):
 
 
 def bound(client: httpx.Client, bounds: Bounds) -> None:
-    """Make all connections of this client keep the bounds. httpx has no parameter for a network backend."""
+    """Apply the bounds to all connections of this client. httpx has no parameter for a network backend."""
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - see above; a test holds it to this
         if isinstance(transport, httpx.HTTPTransport):
             pool = transport._pool  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""What a schema registry's trouble means to people, and whether it may pass."""
+"""Errors of the schema registry."""
 
 from http import HTTPStatus
 

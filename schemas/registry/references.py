@@ -1,7 +1,7 @@
-"""Schemas that are registered in pieces, put together.
+"""Assembles schemas that are registered in several parts.
 
-A registry can keep a type apart from the schemas that use it: those name it, and list where it is. A reader
-needs one text: each type's definition where its name stands first.
+A registry can store a type separately from the schemas that use it, which name it and list its place. A reader
+needs one text, with each type's definition where its name occurs first.
 """
 
 import json
@@ -12,9 +12,9 @@ Json: TypeAlias = Any
 
 
 def self_contained(text: str, definitions: Mapping[str, str]) -> str:
-    """The schema with the definitions of these types, by their full names, in the places that need them.
+    """Return the schema with the definitions of these types, by full name, where each name occurs first.
 
-    What is no JSON is given back as it is: whether it is a schema is for its reader to find out.
+    A text that is not JSON is returned as it is: its reader finds out whether it is a schema.
     """
     if not definitions:
         return text
@@ -26,7 +26,7 @@ def self_contained(text: str, definitions: Mapping[str, str]) -> str:
 
 
 class _Assembly:
-    """Walks a schema in the order of its text."""
+    """Visits the types of a schema in the order of its text."""
 
     def __init__(self, definitions: dict[str, Json]) -> None:
         self._unused = definitions

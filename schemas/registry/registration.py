@@ -33,7 +33,7 @@ _REGISTER: Final = "Run mirakl-resync-consumer schemas register."
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What we want of one subject."""
+    """A subject, its level and the versions that it should have."""
 
     name: str
     level: str
@@ -46,7 +46,7 @@ class Registered:
 
     subject: str
     version: int
-    """Of the file ``v<version>.avsc``; the registry's own count may differ."""
+    """Version of the file ``v<version>.avsc``; the registry's own count may differ."""
     id: int
 
 
@@ -60,7 +60,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SubjectReport:
-    """What the registry has of one subject."""
+    """The state of one subject in the registry."""
 
     subject: Subject
     level: str | None

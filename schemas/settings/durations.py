@@ -1,4 +1,4 @@
-"""Durations and times as people write them, in settings and in options alike."""
+"""Durations and times as people write them, in settings and in options."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>ms|s|m|h|d)?"
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``30s``, ``12h``, ``90d``, ``250ms``, ``5m``, ``1.5h``, or of a bare number of seconds.
+    """Return the seconds of ``30s``, ``12h``, ``90d``, ``250ms``, ``5m``, ``1.5h``, or of a bare number of seconds.
 
     Raises ``ValueError`` with a sentence that says how to write it.
     """
@@ -27,7 +27,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_time_or_age(text: str, now: datetime) -> datetime:
-    """Read a moment, in UTC: a time in ISO 8601, or an age before ``now`` such as ``2h``.
+    """Return a time in UTC, given in ISO 8601 or as an age before ``now`` such as ``2h``.
 
     A time without an offset is UTC. A bare number is neither: it could be a year as well as seconds.
     Raises ``ValueError`` with a sentence that says how to write it.

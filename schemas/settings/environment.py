@@ -1,4 +1,4 @@
-"""From the environment to settings, and back to people.
+"""Reads settings from the environment, and lists them for people.
 
 ``RESYNC_`` and the path of a field, in capitals, joined by ``__``: ``kafka.group_id`` is ``RESYNC_KAFKA__GROUP_ID``.
 ``…_FILE`` names a file with the value instead. An empty value counts as unset.
@@ -48,7 +48,7 @@ Edge: TypeAlias = Literal[
     "event_trace_file",
     "api_key",
 ]
-"""A field of ``Settings``: what a command says that it uses."""
+"""A field of ``Settings``, by which a command declares what it uses."""
 EDGES: tuple[Edge, ...] = get_args(Edge)
 
 
@@ -78,7 +78,7 @@ class Setting:
 
     @property
     def default(self) -> str:
-        """The default as one would write it; empty: none."""
+        """The default as it would be written in the environment; empty: none."""
         return _shown(self.field.get_default(call_default_factory=True))
 
     @property
@@ -130,7 +130,7 @@ def load(environ: Mapping[str, str], *, uses: Collection[Edge] | None = None, ne
 
 
 def _trust_mistakes(environ: Mapping[str, str], given: Mapping[str, Any], uses: Collection[Edge] | None) -> list[str]:
-    """Of the variables of others that decide whom our connections trust, and by way of whom they go."""
+    """Return mistakes in variables of other libraries that set trusted certificates and proxies."""
     mistakes: list[str] = []
     registry_url = given.get("schema_registry", {}).get("url")
     if registry_url or uses is None or "call_timeout" in uses:
@@ -141,7 +141,7 @@ def _trust_mistakes(environ: Mapping[str, str], given: Mapping[str, Any], uses: 
 
 
 class _UnreadableError(Exception):
-    """A variable whose text cannot be had."""
+    """The value of a variable cannot be read."""
 
 
 def _read(environ: Mapping[str, str], setting: Setting) -> str | None:
@@ -178,7 +178,7 @@ def _validated(given: Mapping[str, Any], mistakes: list[str]) -> Settings | None
 
 
 def _sentences(details: ErrorDetails) -> list[str]:
-    """Say what pydantic found, by the name of the variable, without the value of a secret."""
+    """Return what pydantic found, by the name of the variable, without the value of a secret."""
     setting = _BY_PATH.get(_path(details, 2)) or _BY_PATH[_path(details, 1)]
     value = "" if setting.secret or details["type"] == "value_error" else f", not {_written(details['input'])}"
     lines = _complaint(details).splitlines()
@@ -216,7 +216,7 @@ _KUBERNETES_PORT = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 
 def _of_kubernetes(name: str, value: str) -> bool:
-    """Whether Kubernetes made the variable for a service named ``resync…``; ``…_PORT`` alone could be a slip."""
+    """Return whether Kubernetes injected the variable for a service named ``resync…``."""
     return _KUBERNETES.fullmatch(name) is not None or (
         name.endswith("_PORT") and _KUBERNETES_PORT.fullmatch(value) is not None
     )
@@ -236,7 +236,7 @@ def _nearest(name: str) -> str:
 
 
 class Source(StrEnum):
-    """Where a value came from."""
+    """The source of a value."""
 
     DEFAULT = "default"
     ENVIRONMENT = "environment"
@@ -249,7 +249,7 @@ class Row:
 
     name: str
     value: str
-    """As one would write it, secrets as ``***``; empty: unset."""
+    """As it would be written in the environment, secrets as ``***``; empty: unset."""
     source: Source
     description: str
 

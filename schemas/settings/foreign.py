@@ -74,7 +74,7 @@ def check_authorities(path: Path) -> None:
 
 
 def trust_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
-    """Say what is wrong with OpenSSL's own variables, which it ignores in silence: then no server is trusted."""
+    """Return mistakes in OpenSSL's own variables; it ignores them silently, and then trusts no server."""
     if file := environ.get("SSL_CERT_FILE"):
         try:
             check_authorities(Path(file))
@@ -88,7 +88,7 @@ def trust_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def proxy_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
-    """Say what is wrong with the proxies of the environment."""
+    """Return mistakes in the proxies of the environment."""
     import httpx
 
     for variable in (*_PROXY_VARIABLES, *map(str.lower, _PROXY_VARIABLES)):

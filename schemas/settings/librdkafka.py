@@ -1,4 +1,4 @@
-"""The properties of librdkafka: which exist, whom they concern, and which belong to the service.
+"""The properties of librdkafka: which exist, which clients use them, and which are reserved for the service.
 
 The names are those of librdkafka 2.16 (CONFIGURATION.md; a test asks the library itself). Settings refuse what
 would break a guarantee; everything else is the operator's.
@@ -118,7 +118,7 @@ _PATH = re.compile(r"\.(location|file)$")
 
 
 def refusals(names: Iterable[str], *, classic: bool) -> list[str]:
-    """Say of each property that may not be set why not; ``classic``: the group speaks the classic protocol."""
+    """Return why each refused property may not be set; ``classic``: the group uses the classic protocol."""
     return [refusal for name in names if (refusal := _refusal(name, classic=classic))]
 
 

@@ -1,4 +1,4 @@
-"""What can be set: one frozen model per edge. The names of the environment follow from the names here.
+"""The settings: one frozen model for each part. The names of the environment variables follow from the names here.
 
 A field with ``repr=False`` holds a secret: no ``repr``, no message and no listing shows its value.
 """
@@ -35,7 +35,7 @@ from schemas.settings.librdkafka import CONSUMER_ONLY, FILES, PRODUCER_ONLY, ref
 
 
 class GroupProtocol(StrEnum):
-    """How the members of the consumer group agree on partitions."""
+    """The protocol by which the members of the consumer group agree on partitions."""
 
     CLASSIC = "classic"
     CONSUMER = "consumer"
@@ -43,7 +43,7 @@ class GroupProtocol(StrEnum):
 
 
 class Delivery(StrEnum):
-    """What a ``read_committed`` subscriber sees of each result."""
+    """The delivery guarantee for results, as a ``read_committed`` subscriber sees it."""
 
     EXACTLY_ONCE = "exactly-once"
     AT_LEAST_ONCE = "at-least-once"
@@ -60,7 +60,7 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How a log line looks."""
+    """The format of log lines."""
 
     AUTO = "auto"
     """``console`` on a terminal, ``json`` elsewhere."""
@@ -69,7 +69,7 @@ class LogFormat(StrEnum):
 
 
 class LoggedRequests(StrEnum):
-    """Which answered requests get a line in the log."""
+    """Which answered requests are logged."""
 
     ALL = "all"
     FAILED = "failed"
@@ -270,7 +270,7 @@ class SchemaRegistrySettings(EdgeModel):
 
 
 class AdminSettings(EdgeModel):
-    """Where health and metrics are served."""
+    """The address of health and metrics."""
 
     host: Host = Field(
         default="0.0.0.0",  # noqa: S104  probes and scrapers come from other hosts
@@ -280,7 +280,7 @@ class AdminSettings(EdgeModel):
 
 
 class LogSettings(EdgeModel):
-    """What is logged, and how."""
+    """The log: level, format, and the lines of requests."""
 
     level: Annotated[LogLevel, BeforeValidator(lower)] = Field(
         default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
@@ -319,7 +319,7 @@ def _fernet_keys(given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 
 class Settings(EdgeModel):
-    """All that can be set, for both programs."""
+    """All settings of both programs."""
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)
