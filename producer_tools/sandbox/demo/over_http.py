@@ -14,7 +14,7 @@ import httpx
 
 from producer_tools.environment import BROKERS
 from producer_tools.errors import ResyncToolError
-from producer_tools.gateway.calls import PATH
+from producer_tools.gateway.calls import PATH, location
 from producer_tools.sandbox.demo.cases import EAST, GLOBEX
 from producer_tools.sandbox.demo.screen import Screen
 from producer_tools.sandbox.demo.service import Service
@@ -54,8 +54,18 @@ def ask_over_http(stage: Stage, screen: Screen) -> Iterator[tuple[str, str]]:
             _show(screen, f"POST {asked.path}", asked.title, response)
             if response.status_code != asked.expected:
                 yield asked.title, f"HTTP status {response.status_code} instead of {asked.expected.value}"
-            if "location" in response.headers:
-                yield from _follow(caller, screen, asked.title, response.headers["location"])
+            for place in _locations(response):
+                yield from _follow(caller, screen, asked.title, place)
+
+
+def _locations(response: httpx.Response) -> Iterator[str]:
+    """Where the results of accepted requests will be."""
+    if response.status_code != HTTPStatus.ACCEPTED:
+        return
+    if "location" in response.headers:
+        yield response.headers["location"]
+    for request in response.json().get("requests", []):
+        yield location(request["requestId"])
 
 
 def _calls(stage: Stage) -> Iterator[Asked]:
@@ -87,16 +97,16 @@ def _notification() -> Mapping[str, Any]:
 
 
 def _follow(caller: httpx.Client, screen: Screen, title: str, location: str) -> Iterator[tuple[str, str]]:
-    """Ask at ``Location`` until there is a result."""
+    """Ask until there is a result."""
     give_up_at = time.monotonic() + ANSWER_SECONDS
     while True:
         response = caller.get(location)
         if response.status_code != HTTPStatus.ACCEPTED or time.monotonic() > give_up_at:
             break
         time.sleep(0.05)
-    _show(screen, "GET its Location", title, response)
+    _show(screen, "GET its result", title, response)
     if response.status_code != HTTPStatus.OK or response.json()["status"] != "SYNCHRONIZED":
-        yield title, f"HTTP status {response.status_code} at its Location, without a good result"
+        yield title, f"HTTP status {response.status_code} for its result, which is not a good one"
 
 
 def _show(screen: Screen, call: str, title: str, response: httpx.Response) -> None:

@@ -1,0 +1,126 @@
+"""Whether the brokers respond and the reader keeps up: told from what the leaders of the partitions answer."""
+
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from producer_tools.connection import Connection
+from producer_tools.gateway.broker_watch import BrokerWatch, Ends, TopicEnds
+from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.results_reader import ResultsReader
+
+
+class Scene:
+    """A watch over brokers and a reader that do as a test says."""
+
+    def __init__(self, policy: GatewayPolicy | None = None) -> None:
+        self.ends: Ends = {0: 10, 1: 20}
+        self.added: Sequence[int] = ()
+        self.told: list[int] = []
+        self.down = False
+        self.connection = SimpleNamespace(all_down_at=0.0)
+        self.reader = SimpleNamespace(progress={0: 0, 1: 0}, add_partitions=self.told.extend)
+        topics = SimpleNamespace(ends=self._ends, find_added=lambda _timeout: self.added)
+        self.watch = BrokerWatch(
+            cast("Connection", self.connection),
+            cast("TopicEnds", topics),
+            cast("ResultsReader", self.reader),
+            policy or GatewayPolicy(),
+        )
+
+    def _ends(self, _timeout: float) -> Ends:
+        if self.down:
+            raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
+        return self.ends
+
+    def state(self) -> tuple[bool, bool]:
+        """Whether the brokers answer, and whether the reader is up to date."""
+        return self.watch.brokers_answer, self.watch.reader_is_up_to_date
+
+    def read_all(self) -> None:
+        """Let the reader arrive at the ends of this moment."""
+        self.reader.progress.update(self.ends)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for a thread."""
+    until = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_a_reader_is_up_to_date_once_it_has_read_what_was_there() -> None:
+    scene = Scene()
+    scene.watch.probe()
+    assert (True, False) == scene.state()
+    assert 30 == scene.watch.lag_records
+
+    scene.read_all()
+    scene.ends = {0: 15, 1: 25}  # others go on
+    scene.watch.probe()
+
+    assert (True, True) == scene.state()
+
+
+def test_a_reader_that_falls_behind_is_noticed() -> None:
+    scene = Scene(GatewayPolicy(behind_seconds=0.1, probe_seconds=0.02))
+    scene.read_all()
+    scene.watch.probe()
+    assert (True, True) == scene.state()
+
+    scene.ends = {0: 11, 1: 20}
+    until = time.monotonic() + 0.15
+    while time.monotonic() < until:
+        scene.watch.probe()
+        time.sleep(0.02)
+
+    assert (True, False) == scene.state()
+
+
+def test_a_reader_that_arrives_late_is_not_up_to_date() -> None:
+    """It has read what was there long ago, and still lags as far behind."""
+    scene = Scene(GatewayPolicy(behind_seconds=0.1, probe_seconds=0.1))
+    scene.watch.probe()
+    time.sleep(0.12)
+    scene.read_all()
+    scene.ends = {0: 100, 1: 200}
+    scene.watch.probe()
+
+    assert not scene.watch.reader_is_up_to_date
+
+
+def test_brokers_that_do_not_answer_are_noticed() -> None:
+    scene = Scene(GatewayPolicy(probe_seconds=0.01))
+    scene.read_all()
+    scene.watch.start()
+    eventually(lambda: scene.watch.brokers_answer and scene.watch.reader_is_up_to_date)
+    scene.down = True
+    eventually(lambda: not scene.watch.brokers_answer)
+    scene.down = False
+    eventually(lambda: scene.watch.brokers_answer)
+    scene.watch.stop()
+
+
+def test_lost_connections_count_at_once() -> None:
+    scene = Scene()
+    scene.watch.probe()
+    assert (True, False) == scene.state()
+    scene.connection.all_down_at = time.monotonic()
+
+    assert (False, False) == scene.state()
+    scene.watch.probe()
+    assert (True, False) == scene.state()
+
+
+@pytest.mark.parametrize("added", [[], [2, 3]])
+def test_added_partitions_are_handed_to_the_reader(added: list[int]) -> None:
+    scene = Scene(GatewayPolicy(growth_seconds=0))
+    scene.added = added
+    scene.watch.probe()
+
+    assert added == scene.told
