@@ -80,8 +80,8 @@ class Problem:
     def response(self, retry_after_seconds: int) -> Response:
         """Return the HTTP response; ``Retry-After`` where asking again later is the remedy."""
         headers = dict(self.headers)
-        if self.request_id is not None:
-            headers[REQUEST_ID_HEADER] = self.request_id
+        if self.request_id is not None and self.request_id.isascii() and self.request_id.isprintable():
+            headers[REQUEST_ID_HEADER] = self.request_id  # an id that somebody asks for may be any text
         if self.status in _RETRY_LATER:
             headers.setdefault("Retry-After", str(retry_after_seconds))
         if self.status == HTTPStatus.UNAUTHORIZED:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
+from urllib.parse import quote
 
 import pytest
 
@@ -403,11 +404,12 @@ def test_a_result_is_shown_as_in_avro_with_times_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_id", ["nothing", "x" * 300, "idem-" + "0" * 32, "0190a0a0-0000-7000-8000-000000000000"]
+    "request_id",
+    ["nothing", "x" * 300, "idem-" + "0" * 32, "0190a0a0-0000-7000-8000-000000000000", "\u00f4\U0007b5f8", "a\r\nb: c"],
 )
 def test_an_unknown_request_is_not_found(request_id: str) -> None:
     async def story() -> None:
-        response = await World().http.get(f"{PATH}/{request_id}")
+        response = await World().http.get(f"{PATH}/{quote(request_id)}")
 
         assert (404, "NOT_FOUND", request_id) == (
             response.status_code,
