@@ -57,7 +57,7 @@ class Event(BaseModel):
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields as they are encoded: names of the contract, plain values, times in milliseconds."""
-        return {to_camel(name): _plain(getattr(self, name)) for name in type(self).model_fields}
+        return {field.alias or name: _plain(getattr(self, name)) for name, field in type(self).model_fields.items()}
 
 
 def _plain(value: object) -> object:

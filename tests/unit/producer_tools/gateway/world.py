@@ -48,6 +48,9 @@ def error(code: str, http_status: int, **fields: object) -> dict[str, Any]:
     return {"status": "FAILED", "synchronizedProducts": 0, "trackingIds": [], "error": details}
 
 
+_RESULTS = ResultEncoder()
+
+
 class FakeSender:
     """A producer whose acknowledgements come when a test wants them."""
 
@@ -142,7 +145,7 @@ def result_record(request_id: str, result: Mapping[str, Any] = OK_RESULT) -> Res
         "completedAt": 1_700_000_000_250,
         **result,
     }
-    return ResultRecord(request_id, ResultEncoder().encode(fields), None, 1_700_000_000_250)
+    return ResultRecord(request_id, _RESULTS.encode(fields), None, 1_700_000_000_250)
 
 
 async def cancelled(task: "asyncio.Task[Any]") -> None:
