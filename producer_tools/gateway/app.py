@@ -27,6 +27,8 @@ _CODE: Final = "resync.code"
 _REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()
 _TRACEPARENT: Final = TRACEPARENT_HEADER.encode()
 _TRACE_ID: Final = slice(3, 35)
+_SCHEMAS: Final = GatewayCode.__module__.rpartition(".")[0]
+"""The package, which has another name once it is installed."""
 _CONTROL: Final = re.compile(r"[^\x20-\x7e]")
 _PATH_CHARACTERS: Final = 100
 
@@ -81,7 +83,7 @@ def create_app(
         detail = "The gateway has met a defect; its log has the details. The request may still proceed."
         return respond(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL_ERROR, detail, retryable=True))
 
-    document = (files("schemas") / "openapi.yaml").read_bytes()
+    document = (files(_SCHEMAS) / "openapi.yaml").read_bytes()
 
     async def openapi(_request: Request) -> Response:
         return Response(document, media_type="application/yaml")
