@@ -25,6 +25,8 @@ TOKEN: Final = "demo-alert-token"  # noqa: S105 - of a gateway that lives for se
 CALLS_OF_MIRAKL: Final = 3
 """CM21 calls that all this makes: each good request one."""
 ANSWER_SECONDS: Final = 20.0
+_NOT_YET: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.NOT_FOUND})
+"""An alert's request is known once its result is there."""
 RULES: Final = f"""\
 rules:
   - name: stuck-products
@@ -101,7 +103,7 @@ def _follow(caller: httpx.Client, screen: Screen, title: str, location: str) -> 
     give_up_at = time.monotonic() + ANSWER_SECONDS
     while True:
         response = caller.get(location)
-        if response.status_code != HTTPStatus.ACCEPTED or time.monotonic() > give_up_at:
+        if response.status_code not in _NOT_YET or time.monotonic() > give_up_at:
             break
         time.sleep(0.05)
     _show(screen, "GET its result", title, response)
