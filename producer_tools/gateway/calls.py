@@ -98,10 +98,12 @@ class Calls:
             if exchange is None:
                 continue
             result = self._decoder.decode_known(record.value, record.schema_header)
+            outcome: ProductResyncResult | ResultRecord = record
             if isinstance(result, ProductResyncResult):
+                outcome = result
                 self._keys.judged(exchange.api_key, result.error.code if result.error else None)
             for turn in tuple(exchange.turns):
-                settle(turn, record)
+                settle(turn, outcome)
 
     # --- POST ------------------------------------------------------------------------------------------------------
 
@@ -168,7 +170,7 @@ class Calls:
             await asyncio.wait({exchange.acknowledged}, timeout=until - time.monotonic())
             return self._accepted_or_pending(exchange, preferred)
         ending = await self.room.wait(exchange, until - time.monotonic(), request.receive)
-        if isinstance(ending, ResultRecord):
+        if not isinstance(ending, Ending):
             return await self._respond(ending, preferred, until)
         if ending is Ending.REFUSED:
             raise ProblemError(self._writer.too_large())
@@ -189,14 +191,16 @@ class Calls:
             HTTPStatus.ACCEPTED, _pending_document(exchange.request_id), exchange.request_id, preferred, headers
         )
 
-    async def _respond(self, record: ResultRecord, preferred: Preferences, until: float) -> Response:
+    async def _respond(
+        self, found: ProductResyncResult | ResultRecord, preferred: Preferences, until: float
+    ) -> Response:
         """Respond with the result. Raises ``ProblemError``: that of the result, or 504 if it cannot be read."""
-        result = await self._decode(record, until)
+        result = await self._decode(found, until) if isinstance(found, ResultRecord) else found
         if result is None:
-            raise _pending(record.request_id)
+            raise _pending(found.request_id)
         if result.error is not None and result.status is not ResyncStatus.PARTIALLY_SYNCHRONIZED:
-            raise ProblemError(Problem.of_result(result.error, record.request_id))
-        return _response(HTTPStatus.OK, _published_answer(result), record.request_id, preferred)
+            raise ProblemError(Problem.of_result(result.error, found.request_id))
+        return _response(HTTPStatus.OK, _published_answer(result), found.request_id, preferred)
 
     # --- GET -------------------------------------------------------------------------------------------------------
 

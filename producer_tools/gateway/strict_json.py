@@ -80,3 +80,9 @@ def _whole(digits: str) -> int:
 
 def _zero(_digits: str) -> int:
     return 0
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique_names, parse_constant=_refuse_constant, parse_int=_zero, parse_float=_zero
+)
+"""Made once: making one costs as much as reading a small body."""

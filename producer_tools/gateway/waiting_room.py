@@ -14,6 +14,7 @@ from producer_tools.gateway.policy import GatewayPolicy
 from producer_tools.gateway.problems import refusal
 from producer_tools.sender import Acknowledgement
 from schemas.contract import GatewayCode
+from schemas.events import ProductResyncResult
 
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """ASGI's ``receive``: once a body is read, it waits for the caller to hang up."""
@@ -31,6 +32,10 @@ class Ending(Enum):
     """The gateway stops, and its time for that is nearly over."""
 
 
+Outcome: TypeAlias = ProductResyncResult | ResultRecord | Ending
+"""What a wait comes to; an undecoded record where its schema has to be asked for."""
+
+
 class Exchange:
     """One request that was handed over: whether it is acknowledged, and who waits for its result."""
 
@@ -45,7 +50,7 @@ class Exchange:
         self.acknowledged = acknowledged
         self.created_at = created_at
         """Monotonic seconds."""
-        self.turns: set[asyncio.Future[ResultRecord | Ending]] = set()
+        self.turns: set[asyncio.Future[Outcome]] = set()
         """One for each call that waits."""
         self.place: Place | None = None
         """Kept for it until its result is there: requests with unproven keys are bounded also if nobody waits."""
@@ -116,10 +121,10 @@ class WaitingRoom:
             exchange.place.release()
         return exchange
 
-    async def wait(self, exchange: Exchange, seconds: float, receive: Receive) -> ResultRecord | Ending:
+    async def wait(self, exchange: Exchange, seconds: float, receive: Receive) -> Outcome:
         """Wait for the result, for so long, until the caller hangs up, or until ``end_all``."""
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[ResultRecord | Ending] = loop.create_future()
+        turn: asyncio.Future[Outcome] = loop.create_future()
         timer = loop.call_later(seconds, settle, turn, Ending.TIME_UP)
         hanging_up = loop.create_task(_hung_up(receive, turn))
         exchange.turns.add(turn)
@@ -155,13 +160,13 @@ class WaitingRoom:
             yield exchange
 
 
-def settle(turn: "asyncio.Future[ResultRecord | Ending]", ending: ResultRecord | Ending) -> None:
+def settle(turn: "asyncio.Future[Outcome]", ending: Outcome) -> None:
     """End a wait, unless it has ended."""
     if not turn.done():
         turn.set_result(ending)
 
 
-async def _hung_up(receive: Receive, turn: "asyncio.Future[ResultRecord | Ending]") -> None:
+async def _hung_up(receive: Receive, turn: "asyncio.Future[Outcome]") -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     settle(turn, Ending.HUNG_UP)
