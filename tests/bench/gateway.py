@@ -22,7 +22,7 @@ from consumer.adapters.stores import ApiKeys, create_engine
 from producer_tools.publisher import ResyncPublisher, new_request
 from producer_tools.subscriber import ResyncResults
 from schemas.settings import load
-from tests.bench.http_caller import Called, Caller, call_at_once, call_bytes, call_for
+from tests.bench.http_caller import Called, Caller, call_bytes, call_for, call_in_company
 from tests.bench.procfs import cpu_seconds, peak_megabytes
 from tests.bench.stage import Limits, Mirakl, Stage, prepared
 from tests.bench.workload import Workload
@@ -36,7 +36,9 @@ CALLERS: Final = 32
 """Connections at a time: enough that requests travel to Mirakl together, as they would."""
 LATENCY_CALLS: Final = 200
 WAITING: Final = 1_000
-WAIT_SECONDS: Final = 5
+WAITING_PER_SECOND: Final = 250
+"""Calls that begin to wait: all of them do long before the first ends."""
+WAIT_SECONDS: Final = 10
 PASSING_PER_SECOND: Final = 20_000
 PASSING_SECONDS: Final = 8.0
 PASSING_BATCH: Final = 0.05
@@ -160,7 +162,7 @@ def _waiting(gateway: Service, port: int, api_key: str, specification_id: str) -
     """All wait for a service that is not there, until their time is over."""
     call = call_bytes(api_key, specification_id, f"Prefer: wait={WAIT_SECONDS}")
     before = _resident_megabytes(gateway.pid)
-    called = asyncio.run(call_at_once(port, call, WAITING))
+    called = asyncio.run(call_in_company(port, call, WAITING, WAITING_PER_SECOND))
     _all_have(called, 504)
     late = sorted(each.seconds - WAIT_SECONDS for each in called)
     return [

@@ -75,10 +75,16 @@ async def call_for(port: int, call: bytes, callers: int, seconds: float) -> Sequ
     return called
 
 
-async def call_at_once(port: int, call: bytes, callers: int) -> Sequence[Called]:
-    """Call once from each of so many connections, all of them open beforehand."""
+async def call_in_company(port: int, call: bytes, callers: int, per_second: float) -> Sequence[Called]:
+    """Call once from each of so many connections, begun one after the other; all wait at the same time."""
     connected = [await Caller.connect(port) for _ in range(callers)]
-    called = await asyncio.gather(*(caller.call(call) for caller in connected))
+    began = time.monotonic()
+
+    async def one(number: int, caller: Caller) -> Called:
+        await asyncio.sleep(began + number / per_second - time.monotonic())
+        return await caller.call(call)
+
+    called = await asyncio.gather(*(one(number, caller) for number, caller in enumerate(connected)))
     for caller in connected:
         caller.close()
     return called
