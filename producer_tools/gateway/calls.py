@@ -178,14 +178,14 @@ class Calls:
             return Response(status_code=HUNG_UP_STATUS, headers={REQUEST_ID_HEADER: exchange.request_id})
         if preferred.respond_async:
             return self._accepted_or_pending(exchange, preferred)
-        raise _pending(exchange.request_id)
+        raise _pending(exchange.request_id, preferred)
 
     def _accepted_or_pending(self, exchange: Exchange, preferred: Preferences) -> Response:
         """202 for what is certainly on the topic, else 504."""
         if exchange.is_lost and isinstance(exchange.acknowledged.exception(), InvalidRequestError):
             raise ProblemError(self._writer.too_large())
         if not exchange.acknowledged.done() or exchange.is_lost:
-            raise _pending(exchange.request_id)
+            raise _pending(exchange.request_id, preferred)
         headers = {"Location": location(exchange.request_id), "Retry-After": str(self._policy.poll_again_seconds)}
         return _response(
             HTTPStatus.ACCEPTED, _pending_document(exchange.request_id), exchange.request_id, preferred, headers
@@ -197,9 +197,10 @@ class Calls:
         """Respond with the result. Raises ``ProblemError``: that of the result, or 504 if it cannot be read."""
         result = await self._decode(found, until) if isinstance(found, ResultRecord) else found
         if result is None:
-            raise _pending(found.request_id)
+            raise _pending(found.request_id, preferred)
         if result.error is not None and result.status is not ResyncStatus.PARTIALLY_SYNCHRONIZED:
-            raise ProblemError(Problem.of_result(result.error, found.request_id))
+            problem = Problem.of_result(result.error, found.request_id)
+            raise ProblemError(problem.with_headers(_applied(preferred)))
         return _response(HTTPStatus.OK, _published_answer(result), found.request_id, preferred)
 
     # --- GET -------------------------------------------------------------------------------------------------------
@@ -279,9 +280,13 @@ def _pending_document(request_id: str) -> dict[str, Any]:
     return {"requestId": request_id, "status": "PENDING"}
 
 
-def _pending(request_id: str) -> ProblemError:
-    problem = Problem.of_gateway(GatewayCode.RESULT_PENDING)
+def _pending(request_id: str, preferred: Preferences) -> ProblemError:
+    problem = Problem.of_gateway(GatewayCode.RESULT_PENDING).with_headers(_applied(preferred))
     return ProblemError(problem.about(request_id, Location=location(request_id)))
+
+
+def _applied(preferred: Preferences) -> Mapping[str, str]:
+    return {} if preferred.applied is None else {"Preference-Applied": preferred.applied}
 
 
 def _response(
@@ -291,7 +296,5 @@ def _response(
     preferred: Preferences | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    all_headers = {REQUEST_ID_HEADER: request_id, **(headers or {})}
-    if preferred is not None and preferred.applied is not None:
-        all_headers["Preference-Applied"] = preferred.applied
+    all_headers = {REQUEST_ID_HEADER: request_id, **(headers or {}), **(_applied(preferred) if preferred else {})}
     return Response(json.dumps(document), status, all_headers, "application/json")

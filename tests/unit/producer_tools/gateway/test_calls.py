@@ -198,7 +198,7 @@ def test_nobody_waits_longer_than_wanted_and_the_request_goes_on() -> None:
         request_id = late.headers["resync-request-id"]
 
         assert (504, "RESULT_PENDING") == (late.status_code, late.json()["code"])
-        assert f"{PATH}/{request_id}" == late.headers["location"]
+        assert (f"{PATH}/{request_id}", "wait=0") == (late.headers["location"], late.headers["preference-applied"])
         assert request_id == late.json()["requestId"]
         assert time.monotonic() - began < 0.5
         pending = await world.http.get(late.headers["location"])
