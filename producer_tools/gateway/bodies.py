@@ -1,10 +1,10 @@
 """Receiving the body of a call: its media type, its size, the time that it takes, and its JSON."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -13,6 +13,8 @@ from producer_tools.gateway.problems import refusal, validation_refusal
 from producer_tools.gateway.strict_json import NotStrictJsonError, parse
 from schemas.console.text import decimal
 from schemas.contract import GatewayCode
+
+Value = TypeVar("Value")
 
 _JSON: Final = "application/json"
 _MOST: Final = 1 << 40
@@ -66,14 +68,21 @@ class Bodies:
 
     async def parse(self, body: bytes) -> object:
         """Return the JSON value of a body."""
+        return await self.work(len(body), lambda: self.value_of(body))
+
+    def value_of(self, body: bytes) -> object:
+        """Return the JSON value of a body, at once. Raises ``ProblemError`` (400)."""
         try:
-            if len(body) <= self._policy.inline_body_bytes:
-                return parse(body, self._policy.max_nesting)
-            with self._counted(len(body)):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._parser, parse, body, self._policy.max_nesting)
+            return parse(body, self._policy.max_nesting)
         except NotStrictJsonError as error:
             raise validation_refusal([("", f"the body cannot be read: {error}")], 1) from None
+
+    async def work(self, size: int, do: Callable[[], Value]) -> Value:
+        """Do what takes time in proportion to a body of ``size`` bytes: at once, or on the thread for large ones."""
+        if size <= self._policy.inline_body_bytes:
+            return do()
+        with self._counted(size):
+            return await asyncio.get_running_loop().run_in_executor(self._parser, do)
 
     @contextmanager
     def _counted(self, size: int) -> Iterator[None]:

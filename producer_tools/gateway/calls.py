@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Final
@@ -34,6 +35,7 @@ from producer_tools.gateway.request_writer import NotWrittenError, RequestWriter
 from producer_tools.gateway.synchronization import Synchronization, synchronization
 from producer_tools.gateway.waiting_room import Ending, Exchange, WaitingRoom, settle
 from producer_tools.registry_access import ResultReader
+from producer_tools.sender import OutgoingRecord
 from producer_tools.topic_reader import Headers
 from schemas.avro.codec import UnknownSchema
 from schemas.contract import (
@@ -115,7 +117,7 @@ class Calls:
         api_key = self._keys.check(headers.get(API_KEY_HEADER))
         place = self._keys.place(api_key)
         try:
-            asked = synchronization(await self._bodies.parse(body))
+            asked = await self._bodies.work(len(body), lambda: synchronization(self._bodies.value_of(body)))
             request_id, is_idempotent = _identity(headers)
             if is_idempotent:
                 self._check_content(request_id, asked)
@@ -123,12 +125,15 @@ class Calls:
             record = self.known.get(request_id) if is_idempotent else None
             if record is not None:
                 return await self._respond(record, preferred, self._until(preferred, arrived))
+            prepare = partial(self._prepare, request_id, asked, headers)
+            outgoing = None if self._is_under_way(request_id) else await self._bodies.work(len(body), prepare)
             with self.room.seat():
                 exchange = self.room.find(request_id)
-                if exchange is None or exchange.is_lost:
-                    exchange = self._begin(request_id, api_key, asked, headers)
+                if outgoing is not None and not self._is_under_way(request_id):
+                    exchange = self._begin(request_id, api_key, outgoing)
                     if place.of_unproven_key and exchange.place is None:
                         exchange.place, place.kept = place, True
+                assert exchange is not None  # noqa: S101 - it is under way, or has just begun
                 return await self._wait(exchange, preferred, self._until(preferred, arrived), request)
         finally:
             if not place.kept:
@@ -148,8 +153,12 @@ class Calls:
         if len(self._contents) > self._policy.known_results:
             self._contents.popitem(last=False)
 
-    def _begin(self, request_id: str, api_key: bytes, asked: Synchronization, headers: Mapping[str, bytes]) -> Exchange:
-        """Hand the request over. Raises ``ProblemError`` (413, 503) where nothing was handed over."""
+    def _is_under_way(self, request_id: str) -> bool:
+        exchange = self.room.find(request_id)
+        return exchange is not None and not exchange.is_lost
+
+    def _prepare(self, request_id: str, asked: Synchronization, headers: Mapping[str, bytes]) -> OutgoingRecord:
+        """Make the record of the request; on any thread. Raises ``ProblemError`` (413)."""
         request = ProductResyncRequested(
             request_id=request_id,
             client_specification_id=asked.client_specification_id,
@@ -160,7 +169,14 @@ class Calls:
         )
         passed_on: Headers = tuple((name, headers[name]) for name in PASSED_ON if name in headers)
         try:
-            acknowledged = self._writer.hand_over(request, passed_on)
+            return self._writer.prepare(request, passed_on)
+        except NotWrittenError as error:
+            raise ProblemError(error.problem) from None
+
+    def _begin(self, request_id: str, api_key: bytes, outgoing: OutgoingRecord) -> Exchange:
+        """Hand the request over. Raises ``ProblemError`` (413, 503) where nothing was handed over."""
+        try:
+            acknowledged = self._writer.hand_over(outgoing)
         except NotWrittenError as error:
             raise ProblemError(error.problem) from None
         return self.room.add(request_id, api_key, acknowledged)

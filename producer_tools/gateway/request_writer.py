@@ -79,7 +79,7 @@ class RequestWriter:
         asks, as on Kafka: ``dj-client``, ``dj-api-key``, and for instance ``traceparent``.
         """
         try:
-            acknowledged = self.hand_over(request, headers)
+            acknowledged = self.hand_over(self.prepare(request, headers))
         except NotWrittenError as error:
             return Publication(Written.NOT_WRITTEN, error.problem)
         try:
@@ -90,28 +90,32 @@ class RequestWriter:
             return Publication(Written.UNKNOWN, Problem.of_gateway(GatewayCode.RESULT_PENDING))
         return Publication(Written.ACKNOWLEDGED)
 
-    def hand_over(self, request: ProductResyncRequested, headers: Headers) -> "asyncio.Future[Acknowledgement]":
+    def prepare(self, request: ProductResyncRequested, headers: Headers) -> OutgoingRecord:
+        """Make the record of a request; on any thread. Raises ``NotWrittenError`` where it is too large."""
+        value = self._encoder.encode(request.to_record())
+        if len(value) > self._max_request_bytes:
+            raise NotWrittenError(self.too_large())
+        return OutgoingRecord(value, request_key(request), headers)
+
+    def hand_over(self, record: OutgoingRecord) -> "asyncio.Future[Acknowledgement]":
         """Hand a request to the producer, without waiting; from then on it may be on the topic.
 
         Raises ``NotWrittenError`` before that. The future ends with the acknowledgement or a ``ResyncToolError``.
         """
         try:
-            acknowledged = self._hand_over(request, headers)
+            acknowledged = self._hand_over(record)
         except NotWrittenError:
             self.counts["refused"] += 1
             raise
         acknowledged.add_done_callback(self._count)
         return acknowledged
 
-    def _hand_over(self, request: ProductResyncRequested, headers: Headers) -> "asyncio.Future[Acknowledgement]":
+    def _hand_over(self, record: OutgoingRecord) -> "asyncio.Future[Acknowledgement]":
         problem = self._unavailable()
         if problem is not None:
             raise NotWrittenError(problem)
-        value = self._encoder.encode(request.to_record())
-        if len(value) > self._max_request_bytes:
-            raise NotWrittenError(self.too_large())
         try:
-            future = self._sender.offer(OutgoingRecord(value, request_key(request), headers))
+            future = self._sender.offer(record)
         except InvalidRequestError:
             raise NotWrittenError(self.too_large()) from None
         except ResyncToolError:
