@@ -49,10 +49,13 @@ async def _never_mind(*_: object) -> Any:  # noqa: ANN401
 
 
 def _after_a_while(owner: type, name: str) -> None:
-    well, until = getattr(owner, name), time.monotonic() + GOES_WELL_SECONDS
+    """The method goes well for a while, from its first call on: a start takes as long as the machine lets it."""
+    well, until = getattr(owner, name), list[float]()
 
     def method(*args: Any) -> Any:  # noqa: ANN401 - in the place of any method
-        return well(*args) if time.monotonic() < until else stand_still()
+        if not until:
+            until.append(time.monotonic() + GOES_WELL_SECONDS)
+        return well(*args) if time.monotonic() < until[0] else stand_still()
 
     setattr(owner, name, method)
 
