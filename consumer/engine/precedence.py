@@ -23,6 +23,9 @@ Encodings: TypeAlias = Callable[[str], Sequence[bytes]]
 """Return byte strings of which at least one is part of every value in which this string occurs."""
 
 
+_DEFAULT = Policy()
+
+
 def plain_encodings(text: str) -> Sequence[bytes]:
     """Return the UTF-8 bytes: part of every value, whatever the format adds around them."""
     return (text.encode(),)
@@ -134,9 +137,9 @@ class Precedence(Generic[OrderedT]):
 
     __slots__ = ("_encodings", "_groups", "_policy", "searched", "undecided")
 
-    def __init__(self, encodings: Encodings = plain_encodings, policy: Policy | None = None) -> None:
+    def __init__(self, encodings: Encodings = plain_encodings, policy: Policy = _DEFAULT) -> None:
         self._encodings = encodings
-        self._policy = policy or Policy()
+        self._policy = policy
         self._groups: dict[str | None, _Group] = {}
         self.undecided: dict[int, _Entry[OrderedT]] = {}
         """By offset."""

@@ -5,7 +5,7 @@ handled it (decoded values, conflicts found), and the commands that came out.
 
 A trace holds no payload and no secret. A record is its coordinates, its size and a digest of its value; what the core
 reads of a request (ids and products) stands beside the digest, once. API keys, credentials and base URLs are replaced
-by pseudonyms: keyed digests whose key exists in this process only.
+by pseudonyms: keyed digests whose key exists in this process only. See docs/decisions/0040.
 """
 
 import json
