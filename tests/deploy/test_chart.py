@@ -1,6 +1,7 @@
 """The Helm chart: rendered by Helm, compared with what is kept, and held against the schemas of Kubernetes.
 
-What is kept in ``chart/rendered`` is for reviewers, who see there what a change of the chart does. To write it anew:
+What is kept in ``chart/rendered`` is for reviewers, who see there what a change of the chart does. To write it anew,
+and the names of settings in ``values.schema.json`` (after a setting was added):
 ``KEEP_RENDERED=1 make test ARGS=tests/deploy/test_chart.py``.
 """
 
@@ -131,14 +132,19 @@ def test_a_wrong_value_is_refused_by_name(run: HelmRun, name: str) -> None:
 
 
 def test_the_names_of_settings_are_those_of_the_programs() -> None:
-    """A setting that is added must be added to values.schema.json; a secret only to the secret ones."""
-    known = json.loads((CHART / "values.schema.json").read_text())["$defs"]
+    """Secrets are accepted from secrets only; no name of a file is, as ``files`` mounts files."""
+    path = CHART / "values.schema.json"
+    schema = json.loads(path.read_text())
     free = [each for each in SETTINGS if each.name not in MADE_BY_THE_CHART]
+    plain = [each.name for each in free if not each.secret]
+    from_secrets = [each.name for each in free if not each.name.endswith("_FILE")]
+    names = {kind: schema["$defs"][kind]["propertyNames"] for kind in ("settings", "secretSettings")}
+    if os.environ.get("KEEP_RENDERED"):
+        names["settings"]["enum"], names["secretSettings"]["enum"] = plain, from_secrets
+        path.write_text(json.dumps(schema, indent=2) + "\n")
 
-    assert [each.name for each in free if not each.secret] == known["settings"]["propertyNames"]["enum"]
-    assert [each.name for each in free if not each.name.endswith("_FILE")] == known["secretSettings"]["propertyNames"][
-        "enum"
-    ]
+    assert plain == names["settings"]["enum"]
+    assert from_secrets == names["secretSettings"]["enum"]
 
 
 def test_the_chart_is_of_this_release() -> None:
