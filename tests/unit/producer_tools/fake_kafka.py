@@ -73,6 +73,8 @@ class FakeBroker:
     """How the next records are acknowledged; when used up: all well."""
     full: int = 0
     """How often the producer's queue has no room yet."""
+    answer: Callable[[FakeMessage], None] | None = None
+    """Told of each record that is produced."""
     handles: list["FakeConsumer | FakeProducer"] = field(default_factory=list)
 
     def add(self, topic: str, partition: int, **fields: Any) -> FakeMessage:  # noqa: ANN401 - of any field
@@ -194,6 +196,8 @@ class FakeProducer(_Handle):
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         message = self.broker.add(topic, max(partition, 0), value_=value, key_=key, headers_=tuple(headers))
         self._waiting.append((on_delivery, message))
+        if self.broker.answer is not None:
+            self.broker.answer(message)
 
     def poll(self, timeout: float) -> int:
         assert timeout >= 0
@@ -238,15 +242,16 @@ def fake_broker(monkeypatch: pytest.MonkeyPatch, topics: Iterable[tuple[str, int
         yield broker
 
 
+ENVIRON = {
+    "RESYNC_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+    "RESYNC_TOPICS__REQUESTS": "requests",
+    "RESYNC_TOPICS__RESULTS": "results",
+    "RESYNC_TOPICS__DEAD_LETTERS": "dlq",
+    "RESYNC_API_KEY": "key",
+}
+"""Topics named ``requests``, ``results`` and ``dlq``."""
+
+
 def settings(**environ: str) -> Settings:
-    """Return settings for topics named ``requests``, ``results`` and ``dlq``."""
-    return load(
-        {
-            "RESYNC_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
-            "RESYNC_TOPICS__REQUESTS": "requests",
-            "RESYNC_TOPICS__RESULTS": "results",
-            "RESYNC_TOPICS__DEAD_LETTERS": "dlq",
-            "RESYNC_API_KEY": "key",
-            **environ,
-        }
-    )
+    """Return the settings of ``ENVIRON``."""
+    return load({**ENVIRON, **environ})
