@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeVar
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import alertmanager, kafka, postgres, registry
@@ -17,6 +18,9 @@ from tests.support.secured_kafka import SecuredKafka
 from tests.support.topics import Topics, create_topics, delete_topics
 
 ON_REAL_PARTS = ("tests/chaos/", "tests/contract/", "tests/integration/")
+
+settings.register_profile("any machine", deadline=None)  # a property is no benchmark
+settings.load_profile("any machine")
 
 PARTS = {
     "alertmanager_program": "alertmanager",

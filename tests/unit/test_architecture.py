@@ -13,7 +13,7 @@ LIBRARIES_OF = {
     "consumer.domain": {"pydantic"},
     "consumer.engine": set[str](),
     "schemas.avro": {"fastavro"},
-    "schemas.console": set[str](),
+    "schemas.console": {"click", "rich"},
     "schemas.events": {"pydantic"},
     "schemas.process": {"prometheus_client", "structlog"},
     "schemas.registry": {"httpcore", "httpx"},

@@ -100,8 +100,9 @@ def test_a_short_secret_is_hidden_as_a_whole() -> None:
     assert redacted("anything", "") == "anything"
 
 
+@pytest.mark.cost
 def test_the_longest_text_and_secret_cost_little() -> None:
     secret = "".join(f"{number:04x}" for number in range(1024))
-    begin = time.perf_counter()
+    begin = time.process_time()
     redacted("\\u0061%25" * 450, secret)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1

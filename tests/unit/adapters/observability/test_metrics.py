@@ -13,6 +13,7 @@ from consumer import __version__
 from consumer.adapters.observability.metrics import TABLE, Metrics
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
+from producer_tools.gateway.metrics import TABLE as GATEWAY_TABLE
 from schemas.contract import ErrorCode
 from schemas.process.metric_table import ObservedRow, markdown_table
 from tests.support.statuses import IDLE
@@ -213,9 +214,12 @@ def test_the_page_of_metrics_has_the_table_as_it_is() -> None:
 
 def test_documents_name_no_metric_that_does_not_exist() -> None:
     """An alert on a misspelt name never fires."""
-    known = {row.name for row in TABLE}
+    known = {row.name for row in (*TABLE, *GATEWAY_TABLE)}
     known |= {
-        f"{row.name}_{part}" for row in TABLE if isinstance(row, ObservedRow) for part in ("bucket", "sum", "count")
+        f"{row.name}_{part}"
+        for row in (*TABLE, *GATEWAY_TABLE)
+        if isinstance(row, ObservedRow)
+        for part in ("bucket", "sum", "count")
     }
     text = "".join(document.read_text(encoding="utf-8") for document in (DOCUMENTS / "docs").rglob("*.md"))
     named = set(re.findall(r"\bresync_[a-z_]+[a-z]\b", text))

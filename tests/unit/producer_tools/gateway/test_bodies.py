@@ -163,6 +163,7 @@ def test_bodies_that_arrive_at_once_are_bounded_together() -> None:
     asyncio.run(story())
 
 
+@pytest.mark.cost
 def test_others_are_answered_while_a_large_body_is_parsed() -> None:
     async def story() -> None:
         world = World()

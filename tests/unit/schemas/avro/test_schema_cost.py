@@ -107,7 +107,7 @@ def test_whatever_a_schema_provokes_concerns_its_records_alone(monkeypatch: pyte
         raise MemoryError
 
     learning = decoder()
-    monkeypatch.setattr("schemas.avro.resolution.parse_schema", broken)
+    monkeypatch.setattr("schemas.avro.writer_schema.parse_schema", broken)
     learning.learn(REF, requests()[-1].text)
 
     answer = learning.decode(REF.wire)
