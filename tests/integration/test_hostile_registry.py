@@ -16,7 +16,7 @@ from tests.support.records import RawRecord
 from tests.support.topics import create_topics, delete_topics
 
 MADE_UP = 14_000
-"""More than the engine has an appetite for."""
+"""More than the engine's fetch budget."""
 
 
 class Registry(ThreadingHTTPServer):

@@ -19,7 +19,7 @@ PLANTED_SEEDS = 400
 
 
 def main() -> int:
-    """Give the exit code: 1 where a law was broken."""
+    """Return the exit code: 1 if a law was broken."""
     options = _options()
     if options.planted:
         return _planted()

@@ -150,7 +150,7 @@ class Broker:
     # -- offsets ---------------------------------------------------------------------------------------
 
     def read_progress(self, partition: int, process: Process) -> tuple[int, str] | None:
-        """Tell the committed offset and metadata (-1001: none); ``None`` while a transaction is pending."""
+        """Return the committed offset and metadata (-1001: none); ``None`` while a transaction is pending."""
         if self.pending[partition] or self.loop.now < self.silent_until:
             return None
         if self._tells_of_former_times() and (former := self._former(partition, process)) is not None:
@@ -158,7 +158,7 @@ class Broker:
         return self.committed.get(partition, (-1001, ""))
 
     def refuses(self, what: str) -> bool:
-        """Tell whether a right is missing now."""
+        """Return whether a right is missing now."""
         return self.loop.now < self.refused_until.get(what, 0.0)
 
     def heard(self, partition: int, process: Process) -> None:
@@ -186,7 +186,7 @@ class Broker:
         return None if any(told == point for point, _, _ in newest) else told
 
     def _may_own(self, partition: int, process: Process) -> bool:
-        """Tell whether it is a member, and nobody else has the partition."""
+        """Return whether it is a member, and nobody else has the partition."""
         members = self.members.values()
         others = any(partition in each.assigned and each.consumer.replica.process is not process for each in members)
         return not others and any(each.consumer.replica.process is process for each in members)
@@ -333,11 +333,11 @@ class Broker:
         self._complete_if_all_joined()
 
     def awaits(self, member_id: str) -> bool:
-        """Tell whether a member has to join again for a rebalance to get on."""
+        """Return whether a member has to join again for a rebalance to get on."""
         return self._preparing and not self.members[member_id].joined
 
     def awaits_nothing(self, member_id: str, generation: int) -> bool:
-        """Tell whether this generation's assignment is the last word for a member."""
+        """Return whether this generation's assignment is the last word for a member."""
         return generation == self.generation and not (self._preparing and self.members[member_id].joined)
 
     def _prepare(self) -> None:

@@ -179,7 +179,7 @@ class SimulatedConsumer:
     # -- the background thread -------------------------------------------------------------------------
 
     def _background(self, event: Callable[[], None]) -> bool:
-        """Tell whether the background thread can act now; if it is frozen, ``event`` happens when it thaws."""
+        """Return whether the background thread can act now; if it is frozen, ``event`` happens when it thaws."""
         process = self.replica.process
         if not process.alive or self._left:
             return False

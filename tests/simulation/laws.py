@@ -273,7 +273,7 @@ class Laws:
             self._broken(f"{where}: {code} though its Mirakl was always well")
 
     def _plain(self, shop: Shop) -> bool:
-        """Tell whether a queue of this plan is answered as fast as its calls are, with time to spare."""
+        """Return whether a queue of this plan is answered as fast as its calls are, with time to spare."""
         plan = self._world.plan
         return (
             not self._ambiguous
@@ -286,7 +286,7 @@ class Laws:
         )
 
     def _leaves_time(self, shop: Shop) -> bool:
-        """Tell whether its longest call ends within the margin, and the deadline is long beside its usual ones.
+        """Return whether its longest call ends within the margin, and the deadline is long beside its usual ones.
 
         One request may be larger than the room there is, since what a record asks for shows once it is read, and
         may meet none but the longest calls.
@@ -426,9 +426,9 @@ class Laws:
             self._broken(f"{replica.process.name}: {core._pressure.bytes} bytes in flight")
         if len(core._dispatch.call_lanes) > limits.calls:
             self._broken(f"{replica.process.name}: {len(core._dispatch.call_lanes)} calls are out")
-        self._check_appetite(replica)
+        self._check_fetch_budget(replica)
 
-    def _check_appetite(self, replica: Replica) -> None:
+    def _check_fetch_budget(self, replica: Replica) -> None:
         """What cannot be decided yet, and what waits behind it, leaves the fetch budget to others."""
         core, flow, limits = replica.core, replica.core._pressure, replica.core.policy
         if replica.fetch_budget.records > 0 or core._partitions.stopping or core._clock.troubles:
@@ -538,7 +538,7 @@ def _named(base: int, bitmap: bytes) -> Iterator[int]:
 
 
 def _unknown(call: SentCall, decided: float) -> bool:
-    """Tell whether it was unknown by then what had become of a call."""
+    """Return whether it was unknown by then what had become of a call."""
     outcome = call.outcome
     return (
         call.ended is None

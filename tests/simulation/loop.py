@@ -116,12 +116,12 @@ class Loop:
         self.events = 0
 
     def at(self, time: float, event: Callable[[], None]) -> None:
-        """Let something happen at a time."""
+        """Schedule an event at a time."""
         self._number += 1
         heapq.heappush(self._heap, (time, self._number, event))
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
-        """Let something happen in so many seconds."""
+        """Schedule an event in so many seconds."""
         self.at(self.now + seconds, event)
 
     def start(self, process: Process, steps: Steps) -> Task:
@@ -132,7 +132,7 @@ class Loop:
         return task
 
     def turn(self) -> bool:
-        """Let the next event happen; ``False`` if there is none."""
+        """Run the next event; ``False`` if there is none."""
         if not self._heap:
             return False
         time, _, event = heapq.heappop(self._heap)

@@ -42,7 +42,7 @@ class Bug:
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        """Have the bug for a while."""
+        """Plant the bug for a while."""
         with ExitStack() as stack:
             for owner, name, replacement in self.patches:
                 stack.enter_context(patch.object(owner, name, replacement))

@@ -28,7 +28,7 @@ class Finding:
 
 
 def run_plan(plan: Plan, *, tracing: bool = False) -> Finding | None:
-    """Let a plan happen. Its records are written on, so a plan is good for one run."""
+    """Run a plan. Its records are written on, so a plan is good for one run."""
     world = World(plan, tracing=tracing)
     try:
         world.run()
@@ -39,12 +39,12 @@ def run_plan(plan: Plan, *, tracing: bool = False) -> Finding | None:
 
 
 def run_seed(seed: int, *, tracing: bool = False) -> Finding | None:
-    """Let a seed's plan happen."""
+    """Run the plan of a seed."""
     return run_plan(make_plan(seed), tracing=tracing)
 
 
 def run_seeds(seeds: Iterable[int]) -> list[Finding]:
-    """Let many happen; what lives and dies with a world is collected now and then."""
+    """Run the plans of many seeds; garbage is collected now and then."""
     found = []
     gc.disable()
     try:

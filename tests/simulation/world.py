@@ -82,7 +82,7 @@ class World:
     # -- the run ---------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Let the plan happen; raises ``ViolationError``."""
+        """Run the plan. Raises ``ViolationError``."""
         plan = self.plan
         for slot in range(plan.replicas):
             self._wanted[slot] = True

@@ -211,7 +211,7 @@ def test_a_partition_is_not_kept_waiting_for_what_its_former_assignment_was_turn
     assert ["other"] == world.answered
 
 
-def test_what_waits_in_front_of_a_full_lane_leaves_the_appetite_for_others_as_it_is() -> None:
+def test_what_waits_in_front_of_a_full_lane_leaves_the_fetch_budget_of_others_as_it_is() -> None:
     """Each of many partitions has fetched some hundred records before it was paused."""
     slow = specification(products_per_call=1, concurrent_calls=1)
     world = World(slow, specification(SECOND), policy=Policy(active_records=1000))

@@ -145,7 +145,7 @@ def test_a_record_that_could_not_be_unpacked_says_why() -> None:
 # -- records that cannot be decided yet leave the fetch budget to others -------------------------------
 
 
-def test_what_waits_behind_undecidable_records_leaves_the_appetite_to_others() -> None:
+def test_what_waits_behind_undecidable_records_leaves_the_fetch_budget_to_others() -> None:
     """Each partition's window is full although it holds one record only, and hundreds wait behind it."""
     world = World(policy=Policy(window=10, records=1000, active_records=100))
     for partition in range(1, 25):

@@ -405,7 +405,7 @@ def test_bytes_in_flight_are_bounded_headers_and_keys_included() -> None:
     assert 0 == world.core.fetch_budget.records
 
 
-def test_appetite_counts_what_was_fetched_and_not_taken_in() -> None:
+def test_the_fetch_budget_counts_what_was_fetched_and_not_taken_in() -> None:
     world = World(policy=Policy(records=10, active_records=10))
     assert 10 == world.core.fetch_budget.records
     world.fetch([world.record(body(f"r{n}")) for n in range(4)])
