@@ -32,7 +32,7 @@ from tests.support.service import Service, environment
 from tests.support.topics import Topics
 
 LOAD_SECONDS: Final = 6.0
-CALLERS: Final = 32
+CALLERS: Final = 128
 """Connections at a time: enough that requests travel to Mirakl together, as they would."""
 LATENCY_CALLS: Final = 200
 WAITING: Final = 1_000
