@@ -2,6 +2,7 @@
 
 import click
 
+from producer_tools.errors import MisconfiguredError
 from schemas.console.program import examples
 
 EXIT_CODES = """\b
@@ -37,8 +38,8 @@ def demo(*, keep: bool, verbose: bool) -> int:
     except ModuleNotFoundError as missing:
         if missing.name is None or not missing.name.endswith("producer_tools.sandbox"):
             raise
-        raise click.ClickException(
-            "This installation does not contain the demo. Use the image's target `sandbox`, or `make demo`."
+        raise MisconfiguredError(
+            "This installation does not contain the demo.", "Use the image's target `sandbox`, or `make demo`."
         ) from None
 
     return perform(keep=keep, verbose=verbose)

@@ -8,7 +8,14 @@ from typing import Any, Final, Self
 
 from starlette.responses import Response
 
-from schemas.contract import MAX_ERROR_ROWS, MAX_ERROR_TEXT_CHARACTERS, AlertCode, ErrorCode, GatewayCode
+from schemas.contract import (
+    API_KEY_HEADER,
+    MAX_ERROR_ROWS,
+    MAX_ERROR_TEXT_CHARACTERS,
+    AlertCode,
+    ErrorCode,
+    GatewayCode,
+)
 from schemas.events import ResyncError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -85,7 +92,7 @@ class Problem:
         if self.status in _RETRY_LATER:
             headers.setdefault("Retry-After", str(retry_after_seconds))
         if self.status == HTTPStatus.UNAUTHORIZED:
-            headers.setdefault("WWW-Authenticate", "dj-api-key")
+            headers.setdefault("WWW-Authenticate", API_KEY_HEADER)
         return Response(json.dumps(self.document()), self.status, headers, MEDIA_TYPE)
 
 

@@ -86,7 +86,7 @@ def run(commands: click.Group, program: str, arguments: Sequence[str] | None = N
         text = io.StringIO()
         error.show(text)
         write_message(text.getvalue().rstrip("\n"))
-        return error.exit_code
+        return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")
         return ExitCode.INTERRUPTED

@@ -19,6 +19,7 @@ from producer_tools.sandbox.demo.cases import EAST, GLOBEX
 from producer_tools.sandbox.demo.screen import Screen
 from producer_tools.sandbox.demo.service import Service
 from producer_tools.sandbox.demo.stage import READY_SECONDS, Stage
+from schemas.contract import API_KEY_HEADER, CLIENT_HEADER, OPERATOR
 
 ALERTS: Final = "/v1/alerts"
 TOKEN: Final = "demo-alert-token"  # noqa: S105 - of a gateway that lives for seconds
@@ -71,7 +72,7 @@ def _locations(response: httpx.Response) -> Iterator[str]:
 
 
 def _calls(stage: Stage) -> Iterator[Asked]:
-    operator = {"dj-client": "OPERATOR", "dj-api-key": stage.api_keys[GLOBEX]}
+    operator = {CLIENT_HEADER: OPERATOR.decode(), API_KEY_HEADER: stage.api_keys[GLOBEX]}
     yield Asked("published call", HTTPStatus.OK, PATH, _body("CALL", EAST.id), operator)
     yield Asked("wrong call", HTTPStatus.BAD_REQUEST, PATH, _body("WRONG", None), operator)
     later = {**operator, "prefer": "respond-async"}

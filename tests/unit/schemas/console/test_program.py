@@ -55,6 +55,7 @@ def ended(error: BaseException) -> int:
         (SchemaNotRegisteredError("s"), 1),
         (AdminAddressError(*TEXTS), 1),
         (click.UsageError("x"), 2),
+        (click.ClickException("x"), 2),
         (click.Abort(), 130),
         (KeyboardInterrupt(), 130),
     ],
