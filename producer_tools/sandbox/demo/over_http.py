@@ -51,7 +51,7 @@ class Asked:
 def ask_over_http(stage: Stage, screen: Screen) -> Iterator[tuple[str, str]]:
     """Start a gateway, make the calls, show the responses; give title and complaint of each that was not right."""
     screen.say("\nThe same over HTTP: `mirakl-resync gateway`, called as its callers and Alertmanager would.")
-    with _gateway(stage) as url, httpx.Client(base_url=url, timeout=ANSWER_SECONDS) as caller:
+    with _gateway(stage) as url, httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False) as caller:
         for asked in _calls(stage):
             response = caller.post(asked.path, json=asked.body, headers=asked.headers)
             _show(screen, f"POST {asked.path}", asked.title, response)
@@ -151,7 +151,7 @@ def _await_ready(gateway: Service, admin_port: int) -> None:
     while time.monotonic() < give_up_at:
         gateway.check()
         try:
-            if httpx.get(f"http://127.0.0.1:{admin_port}/readyz").is_success:
+            if httpx.get(f"http://127.0.0.1:{admin_port}/readyz", trust_env=False).is_success:
                 return
         except httpx.TransportError:
             pass

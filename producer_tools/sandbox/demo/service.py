@@ -97,7 +97,7 @@ class Service:
         """Raise ``ResyncToolError``, with its last words, where it has ended."""
         if self._process is not None and (code := self._process.poll()) is not None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise ResyncToolError(f"{self._module} {how}. {self.last_words()}")
+            raise ResyncToolError(f"The {self._log.stem} {how}. {self.last_words()}")
 
     def stop(self) -> int:
         """Ask it to end in order (SIGTERM); its exit code."""
