@@ -5,6 +5,7 @@ each of them responds, and how far the reader has to be: it is up to date if it 
 question. That needs no clock of anybody else, and holds while records pass by without a pause.
 """
 
+import contextlib
 import logging
 import math
 import threading
@@ -46,7 +47,12 @@ class TopicEnds:
         """Return the ends of the results topic. Raises ``KafkaException`` unless all leaders answer in time."""
         asked = [TopicPartition(self._results, partition) for partition in self.partitions]
         asked += [TopicPartition(self._requests, partition) for partition in self._of_requests]
-        found = self._ask(asked, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]  # the library has no annotation here
+        try:
+            found = self._ask(asked, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]  # the library has no annotation here
+        except KafkaException as error:
+            if error.args[0].code() > 0:  # a broker's answer, not a silence of it
+                self._look_for_leaders(timeout)
+            raise
         return {each.partition: offset for each, offset in found.items() if each.topic == self._results}
 
     def since(self, seconds: float, timeout: float) -> Ends:
@@ -66,6 +72,16 @@ class TopicEnds:
         added = sorted(set(found) - set(self.partitions))
         self.partitions += added
         return added
+
+    def _look_for_leaders(self, timeout: float) -> None:
+        """Have the client learn the leaders anew, for the next question.
+
+        ``list_offsets`` of librdkafka 2.16 keeps asking with the leader epoch that it knows, and gets
+        ``FENCED_LEADER_EPOCH`` for ever once a leader was elected anew (observed after a broker had been frozen).
+        """
+        for topic in (self._requests, self._results):
+            with contextlib.suppress(KafkaException):
+                self._admin.list_topics(topic, timeout=timeout)
 
     def _ask(
         self, places: Collection[TopicPartition], which: OffsetSpec, timeout: float
