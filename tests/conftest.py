@@ -138,19 +138,21 @@ def _running(make: Callable[[], AnyPart]) -> Iterator[AnyPart]:
         part.remove()
 
 
-class _RealPartsOnOneWorker(LoadScopeScheduling):  # type: ignore[misc]  # untyped
-    """Tests on real parts mostly wait: one worker runs them all, on one set of parts; the others use the CPU.
+class _RealPartsOnTwoWorkers(LoadScopeScheduling):  # type: ignore[misc]  # untyped
+    """Tests on real parts mostly wait: two workers run them, each on one set of parts; then all use the CPU.
 
     xdist's own groups have no effect with pytest 9.2, whose node ids no longer take a suffix.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "real parts" if nodeid.startswith(ON_REAL_PARTS) else nodeid
+        if not nodeid.startswith(ON_REAL_PARTS):
+            return nodeid
+        return "integration" if nodeid.startswith("tests/integration/") else "contract"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     """Deal the tests out to the workers."""
-    return _RealPartsOnOneWorker(config, log)
+    return _RealPartsOnTwoWorkers(config, log)
 
 
 def _cannot_run(missing: PartMissing) -> NoReturn:

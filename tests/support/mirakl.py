@@ -16,7 +16,7 @@ PRODUCTS = {f"MKL-{number}": f"SKU-{number}" for number in range(50)}
 
 
 def specification(base_url: str, **changes: object) -> ClientSpecification:
-    return client_specification(base_url=base_url, credential="s3cret", **{"products_per_call": 100, **changes})
+    return client_specification(base_url=base_url, **{"credential": "s3cret", "products_per_call": 100, **changes})
 
 
 @asynccontextmanager

@@ -153,7 +153,9 @@ def test_only_an_id_that_twice_does_not_exist_is_unknown(
 
 
 def _status(deployment: Deployment, key: str) -> str:
-    [coordinates] = deployment.send(RawRecord(wire.single_object(request()), None, operator(key)))
+    """Return the status of a request for a product of its own: one for the same product might have to wait."""
+    products = [{"miraklProductId": uuid.uuid4().hex, "productSku": "SKU"}]
+    [coordinates] = deployment.send(RawRecord(wire.single_object(request(products)), None, operator(key)))
     value = deployment.result_record(coordinates).value
     return str(wire.read_result(value, named(1))["status"])
 
