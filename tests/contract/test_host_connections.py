@@ -9,21 +9,17 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from consumer.adapters.mirakl import host_connections, http11
 from consumer.adapters.mirakl.client import Cm21
 from consumer.adapters.mirakl.host_connections import HostConnections
 from consumer.domain.calls import CallFailure, Receipt
 from tests.contract.test_leases import ACCEPTED, listening, read_request
+from tests.support.certificates import self_signed
 from tests.support.mirakl import PRODUCTS, calling, specification
 
 
@@ -148,25 +144,9 @@ def test_a_connection_in_constant_use_is_replaced_at_its_greatest_age(
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A key and a certificate for ``mirakl.example``, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirakl.example")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mirakl.example")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
+    made = self_signed("mirakl.example", authority=False)
     pem = tmp_path / "mirakl.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
+    pem.write_bytes(made.key + made.certificate)
     return pem
 
 

@@ -6,22 +6,17 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from consumer.adapters.mirakl import connections as leases
 from consumer.adapters.mirakl.client import Cm21
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from producer_tools.sandbox.mirakl import Effect, Fault, MiraklSimulator
+from tests.support.certificates import self_signed
 from tests.support.mirakl import PRODUCTS, calling, specification, with_mirakl
 
 T = TypeVar("T")
@@ -370,25 +365,9 @@ def test_proxy_variables_see_nothing_of_a_call_and_logs_no_credential(
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key and a certificate for 127.0.0.1, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
+    made = self_signed("127.0.0.1", authority=False)
     pem = tmp_path_factory.mktemp("tls") / "mirakl.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
+    pem.write_bytes(made.key + made.certificate)
     return pem
 
 

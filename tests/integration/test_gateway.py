@@ -9,8 +9,6 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,6 @@ import httpx
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from producer_tools.connection import Connection
 from producer_tools.gateway.calls import PATH
@@ -30,6 +24,7 @@ from producer_tools.topic_reader import TopicReader
 from schemas.avro.codec import RequestDecoder
 from schemas.settings import load
 from tests.integration.contract.deployment import Deployment, deployed
+from tests.support.certificates import self_signed
 from tests.support.kafka import Kafka
 from tests.support.parts import free_port, wait_until
 from tests.support.service import Service
@@ -281,7 +276,10 @@ def test_keys_and_bodies_are_in_no_log_and_each_call_has_one_line(
 
 
 def test_https_by_files(deployment: Deployment) -> None:
-    certificate, key_file = self_signed(deployment.folder)
+    made = self_signed("127.0.0.1")
+    certificate, key_file = deployment.folder / "gateway.pem", deployment.folder / "gateway.key"
+    certificate.write_bytes(made.certificate)
+    key_file.write_bytes(made.key)
     files = {"RESYNC_GATEWAY__TLS_CERT_FILE": str(certificate), "RESYNC_GATEWAY__TLS_KEY_FILE": str(key_file)}
     with Gateway(deployment, "https", **files) as gateway:
         url = f"https://127.0.0.1:{gateway.port}/openapi.yaml"
@@ -289,31 +287,6 @@ def test_https_by_files(deployment: Deployment) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert "ADM-MIRAKL-100" in done.stdout
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate, key_file = folder / "gateway.pem", folder / "gateway.key"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate, key_file
 
 
 def test_an_address_in_use_is_said_and_ends_the_program(deployment: Deployment, gateway: Gateway) -> None:

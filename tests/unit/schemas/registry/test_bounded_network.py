@@ -6,16 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from schemas.avro.framing import SchemaRef
 from schemas.avro.writer_schema import SchemaError
@@ -23,6 +16,7 @@ from schemas.registry.address import RegistryAddress
 from schemas.registry.client import SchemaRegistry
 from schemas.registry.errors import RegistryError
 from schemas.registry.questions import Missing
+from tests.support.certificates import self_signed
 
 ID_7 = SchemaRef.from_id(7)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -121,25 +115,9 @@ def test_common_answers_are_read_over_one_connection() -> None:
 
 def certificate(folder: Path) -> Path:
     """A key and a certificate for 127.0.0.1 that it signed itself, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
-    began = datetime.now(UTC) - timedelta(days=1)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(began)
-        .not_valid_after(began + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    made = self_signed("127.0.0.1")
     file = folder / "registry.pem"
-    file.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + built.public_bytes(Encoding.PEM)
-    )
+    file.write_bytes(made.key + made.certificate)
     return file
 
 
