@@ -47,12 +47,7 @@ class TopicEnds:
         """Return the ends of the results topic. Raises ``KafkaException`` unless all leaders answer in time."""
         asked = [TopicPartition(self._results, partition) for partition in self.partitions]
         asked += [TopicPartition(self._requests, partition) for partition in self._of_requests]
-        try:
-            found = self._ask(asked, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]  # the library has no annotation here
-        except KafkaException as error:
-            if error.args[0].code() > 0:  # a broker's answer, not a silence of it
-                self._look_for_leaders(timeout)
-            raise
+        found = self._ask(asked, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]  # the library has no annotation here
         return {each.partition: offset for each, offset in found.items() if each.topic == self._results}
 
     def since(self, seconds: float, timeout: float) -> Ends:
@@ -89,7 +84,12 @@ class TopicEnds:
         answers = self._admin.list_offsets(
             dict.fromkeys(places, which), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout
         )
-        return {place: answer.result(timeout + 1).offset for place, answer in answers.items()}
+        try:
+            return {place: answer.result(timeout + 1).offset for place, answer in answers.items()}
+        except KafkaException as error:
+            if error.args[0].code() > 0:  # a broker's answer, not a silence of it
+                self._look_for_leaders(timeout)
+            raise
 
 
 class BrokerWatch:
