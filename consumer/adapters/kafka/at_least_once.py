@@ -36,8 +36,7 @@ class AtLeastOnceSink(Committer):
         membership: Callable[[], Membership],
         commit_offsets: CommitOffsets,
     ) -> None:
-        super().__init__(properties, named, publisher, post, observe, policy)
-        self._membership = membership
+        super().__init__(properties, named, publisher, post, observe, policy, membership=membership)
         self._commit_offsets = commit_offsets
         self._outgoing.watched_from = WATCH_ALL  # nothing else tells whether a record was delivered
 
@@ -45,8 +44,7 @@ class AtLeastOnceSink(Committer):
         self._producer = Producer(self._properties)
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
-        epochs = self._membership().epochs
-        parts = [part for part in commit.partitions if epochs.get(part.partition) == part.epoch]
+        parts = self._ours(commit.partitions, self._membership())
         kept = frozenset(part.partition for part in parts)
         self._parts = parts
         try:
@@ -72,9 +70,8 @@ class AtLeastOnceSink(Committer):
 
         An answer that arrives later is ignored, also where it arrives amid the next commit (``OffsetCommits``).
         """
-        offsets = [TopicPartition(self._named.requests, part.partition, part.offset, part.metadata) for part in parts]
         answer: queue.SimpleQueue[KafkaError | None] = queue.SimpleQueue()
-        self._commit_offsets(offsets, answer.put)
+        self._commit_offsets(self._offsets(parts), answer.put)
         try:
             error = answer.get(timeout=2 * self._policy.call_timeout)
         except queue.Empty:

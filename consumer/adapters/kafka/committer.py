@@ -1,4 +1,4 @@
-"""What both ways of delivery share: the committer thread, and why it fails."""
+"""The committer thread, common to both ways of delivery, and the reasons for its failures."""
 
 import logging
 import queue
@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, Producer, TopicPartition
 
+from consumer.adapters.kafka.membership import Membership
 from consumer.adapters.kafka.outgoing import Outgoing, Publisher
 from consumer.adapters.kafka.policy import PUBLISHING, PublishingPolicy
 from consumer.adapters.kafka.remedies import Named, remedy
@@ -62,7 +63,10 @@ class Committer:
         post: Callable[[Event], None],
         observe: Callable[[Finished], None],
         policy: PublishingPolicy = PUBLISHING,
+        *,
+        membership: Callable[[], Membership],
     ) -> None:
+        self._membership = membership
         self._properties = dict(properties)
         self._named = named
         self._publisher = publisher
@@ -73,13 +77,13 @@ class Committer:
         self._queue: queue.SimpleQueue[Commit | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="kafka-committer", daemon=True)
         self._parts: Sequence[PartitionCommit] = ()
-        """What the transaction in hand publishes."""
+        """Partitions and outcomes of the transaction in hand."""
         self._trouble: TransactionTrouble | None = None
         """Why the transaction in hand fails, if an operator may have to act."""
         self.busy_since: float | None = None
         """When the producer call that is being made began, in monotonic seconds; for the watchdog."""
         self.failure: BaseException | None = None
-        """What ended the thread, other than ``stop``."""
+        """The exception that ended the thread, if it was not ``stop``."""
 
     def start(self) -> None:
         """Make the producer ready in the background."""
@@ -122,6 +126,13 @@ class Committer:
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         """Return how the transaction ended, and the partitions that were still assigned."""
         raise NotImplementedError
+
+    @staticmethod
+    def _ours(parts: Sequence[PartitionCommit], membership: Membership) -> list[PartitionCommit]:
+        return [part for part in parts if membership.epochs.get(part.partition) == part.epoch]
+
+    def _offsets(self, parts: Sequence[PartitionCommit]) -> list[TopicPartition]:
+        return [TopicPartition(self._named.requests, part.partition, part.offset, part.metadata) for part in parts]
 
     def _learn_or_blame(self, error: KafkaError | None) -> None:
         if not self._outgoing.learn():

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.adapters.kafka.bounded_call import OverdueError, within
 from consumer.adapters.kafka.committer import CONSEQUENCES, Committer, Finished
@@ -60,9 +60,14 @@ class TransactionalSink(Committer):
         membership: Callable[[], Membership],
     ) -> None:
         super().__init__(
-            {**properties, "transactional.id": named.transactional_id}, named, publisher, post, observe, policy
+            {**properties, "transactional.id": named.transactional_id},
+            named,
+            publisher,
+            post,
+            observe,
+            policy,
+            membership=membership,
         )
-        self._membership = membership
         self._patience = policy.first_patience
         self._producer: Producer | None = None
         self.ready = threading.Event()
@@ -118,10 +123,6 @@ class TransactionalSink(Committer):
         self._outgoing.watched_from = self._policy.watched_bytes
         return TransactionResult.COMMITTED, kept
 
-    @staticmethod
-    def _ours(parts: Sequence[PartitionCommit], membership: Membership) -> list[PartitionCommit]:
-        return [part for part in parts if membership.epochs.get(part.partition) == part.epoch]
-
     def _transact(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
         try:
             producer.begin_transaction()
@@ -138,7 +139,7 @@ class TransactionalSink(Committer):
         self._commit_transaction(producer)
 
     def _send_offsets(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
-        offsets = [TopicPartition(self._named.requests, part.partition, part.offset, part.metadata) for part in parts]
+        offsets = self._offsets(parts)
         deadline = time.monotonic() + self._patience
         while True:
             membership = self._membership()
