@@ -129,7 +129,7 @@ class Member:
         on_end(self, code)
 
     def ended(self) -> None:
-        """Take note that it has ended, and decide when it is started again."""
+        """Record that it has ended, and decide when it is started again."""
         now = time.monotonic()
         self.failed_starts = 0 if self.admin_port is not None else self.failed_starts + 1
         self.admin_port = None
@@ -225,7 +225,7 @@ class Processes:
             _log.error("Process %d has ended with exit code %d. It is started again.", member.number, code)
 
     def _stop(self) -> list[int]:
-        """Tell all to stop and wait for them; return their exit codes."""
+        """Stop all processes and wait for them; return their exit codes."""
         self._stopping = True
         running = [each for each in self._members if each.running]
         for each in running:

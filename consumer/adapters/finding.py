@@ -26,7 +26,7 @@ class Finding:
     message: str
     """The problem, or what is in order; a sentence."""
     remedy: str = ""
-    """What to do about it, a sentence; empty: nothing."""
+    """The remedy, a sentence; empty: there is nothing to do."""
     unreachable: bool = False
     """A broker or a registry is unreachable."""
 

@@ -93,5 +93,5 @@ class BrokenBatches:
         self._reading.seek(partition, epoch, position)
 
     def forget(self, partition: int) -> None:
-        """Give up the search: the partition is read from elsewhere, or no longer ours."""
+        """Abandon the search: the partition is read from elsewhere, or no longer ours."""
         self.searches.pop(partition, None)

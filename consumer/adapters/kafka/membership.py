@@ -141,7 +141,7 @@ class Group:
     # -- assignments -----------------------------------------------------------------------------------
 
     def begin(self, partition: int) -> int:
-        """Give a partition the epoch of a new assignment; it counts once the membership is published."""
+        """Assign the next epoch to a partition; it counts once the membership is published."""
         self._last_epoch += 1
         self.epochs[partition] = self._last_epoch
         return self._last_epoch

@@ -30,7 +30,7 @@ class ClientPolicy:
     batch_bytes: int = 1_000_000
     """Records that travel together; librdkafka's default."""
     response_headroom_bytes: int = 64 << 10
-    """What a fetch response contains besides its batches."""
+    """Room in a fetch response for all but its batches."""
     receive_limit_bytes: int = 2**31 - 1
     """Upper end of librdkafka's range for ``receive.message.max.bytes``."""
     longest_number: int = 18
@@ -59,8 +59,8 @@ class ReadingPolicy:
     committed_timeout: float = 0.5
     """One query for a committed offset, at first and at most; it is repeated until it is answered."""
     drain_patience: float = 0.25
-    """What a revocation waits for: answers that are due within this time. Until its callback returns, librdkafka
-    fetches nothing for the partitions that are kept; the next owner repeats the other calls."""
+    """A revocation waits for answers that are due within this time, and for no others. Until its callback returns,
+    librdkafka fetches nothing for the partitions that are kept; the next owner repeats the other calls."""
     positions_budget: float = 0.5
     """All such queries of one turn, however many partitions wait: the group hears from us only when we poll."""
     retry: float = 0.2

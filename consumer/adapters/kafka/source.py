@@ -68,7 +68,7 @@ class KafkaSource:
         self.progress_at = time.monotonic()
         """When the thread last turned, in monotonic seconds; any thread may read it."""
         self.failure: BaseException | None = None
-        """What ended the thread, other than ``stop``."""
+        """The exception that ended the thread, if it was not ``stop``."""
 
     @property
     def membership(self) -> Membership:
@@ -108,7 +108,7 @@ class KafkaSource:
         self._requests.append(partial(self._on_reread, reread))
 
     def topic_is(self, topic_id: bytes) -> None:
-        """Take note of the id of the requests topic; empty if the brokers do not tell it."""
+        """Learn the id of the requests topic; empty if the brokers do not tell it."""
         self._requests.append(partial(self._resets.on_topic_id, topic_id, self._positions.unread))
 
     def commit(self, offsets: Sequence[TopicPartition], done: Answer) -> None:

@@ -55,7 +55,7 @@ _BROKER_CHOOSES: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class TopicLimits:
-    """What a topic's configuration allows."""
+    """Limits that a topic's configuration sets."""
 
     max_message_bytes: int
     retention_ms: int
