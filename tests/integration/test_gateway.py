@@ -269,7 +269,10 @@ def test_keys_and_bodies_are_in_no_log_and_each_call_has_one_line(
     trace, secret = uuid.uuid4().hex, f"SKU-{uuid.uuid4()}"
     body = {"products": [{"miraklProductId": "MKL-LOG", "productSku": secret}]}
     answer = gateway.ask(key, body, f"traceparent: 00-{trace}-00f067aa0ba902b7-01")
-    lines = [line for line in gateway.log() if line.get("request_id") == answer.headers["resync-request-id"]]
+    request_id = answer.headers["resync-request-id"]
+    # The line is written once the answer has been sent.
+    wait_until(lambda: request_id in gateway.output(), timeout=5, what="the line of the call")
+    lines = [line for line in gateway.log() if line.get("request_id") == request_id]
 
     assert [(200, None, trace)] == [(line["status"], line["code"], line["trace_id"]) for line in lines]
     assert not any(known in gateway.output() for known in (*deployment.keys, secret))
