@@ -9,8 +9,10 @@ import httpx
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined]  # public, yet not marked
 
+from producer_tools.cli import main as tools
 from tests.integration.contract import wire
 from tests.integration.contract.deployment import Deployment, administered, deployed, operator, record
+from tests.support.documented_rights import documented_rights, grant
 from tests.support.parts import wait_until
 from tests.support.records import RawRecord
 from tests.support.secured_kafka import SecuredKafka
@@ -19,19 +21,16 @@ from tests.support.topics import create_topics
 
 TOPIC, GROUP, ID = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
 CLUSTER = ResourceType.BROKER
+READ, WRITE = AclOperation.READ, AclOperation.WRITE
 QUIET_SECONDS = 15.0
 """Long enough for hundreds of calls, were they made again and again."""
 
 
 @pytest.fixture(scope="module")
 def deployment(secured_kafka: SecuredKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The tests use the broker as a superuser, the service has the rights that README names."""
+    """The tests use the broker as a superuser, the service has the rights that docs/operate/rights.md lists."""
     topics = create_topics(secured_kafka.bootstrap, partitions=1)
-    secured_kafka.allow(TOPIC, topics.requests, AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
-    for name in (topics.results, topics.dead_letters):
-        secured_kafka.allow(TOPIC, name, AclOperation.WRITE, AclOperation.DESCRIBE_CONFIGS, AclOperation.DESCRIBE)
-    secured_kafka.allow(GROUP, topics.group, AclOperation.READ)
-    secured_kafka.allow(ID, f"{topics.group}-", AclOperation.WRITE, AclOperation.DESCRIBE, prefixed=True)
+    grant(secured_kafka, topics, "service", "run")
     with deployed(secured_kafka.bootstrap, topics, tmp_path_factory.mktemp("deployment")) as made:
         made.specification("shop")
         made.key()
@@ -130,6 +129,48 @@ def test_with_all_rights_nothing_fails(deployment: Deployment, restricted: dict[
     assert {"OK"} == {row["level"] for row in rows if row["subject"] in {"transactions", "brokers", "broker 1"}}
     warned = " ".join(row["message"] for row in rows if row["level"] == "WARN")
     assert "SASL_PLAINTEXT" in warned
+
+
+def test_each_documented_right_that_is_not_only_recommended_is_taken_away_by_a_test() -> None:
+    """The cases of the next test are the lines of the document."""
+    documented = {
+        (right.resource, operation)
+        for right in documented_rights("run")
+        for operation in right.operations
+        if operation != AclOperation.DESCRIBE_CONFIGS
+    }
+
+    assert {(TOPIC, READ), (TOPIC, WRITE), (GROUP, READ), (ID, WRITE)} == documented
+
+
+def test_a_tool_with_the_documented_rights_can_do_its_work(
+    secured_kafka: SecuredKafka,
+    deployment: Deployment,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`send`, `results` and `dlq list`; no right on any group, and none on the service's."""
+    del service
+    topics = deployment.topics
+    for program in ("send", "send --wait", "results", "dlq list", "topics ensure"):
+        grant(secured_kafka, topics, "tool", program)
+    time.sleep(1)
+    settings = {
+        **deployment.environment,
+        "RESYNC_KAFKA__BOOTSTRAP_SERVERS": secured_kafka.secured,
+        "RESYNC_KAFKA__PROPERTIES": json.dumps(secured_kafka.properties("tool")),
+        "RESYNC_API_KEY": deployment.keys[0],
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+    assert 0 == tools(["send", "--product", "TOOL-1:SKU-1"])
+    assert 0 == tools(["send", "--product", "TOOL-2:SKU-2", "--wait", "--timeout", "60"])
+    assert 0 == tools(["results", "--limit", "1", "--output", "json"])
+    assert 0 == tools(["dlq", "list", "--output", "json"])
+    assert 0 == administered(settings, "topics", "ensure")[0]
+    assert "SYNCHRONIZED" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 from tests.support.kafka import BROKER_SETTINGS, KafkaProcess
 from tests.support.parts import free_port
 
-USERS = {"service": "service-secret", "stranger": "stranger-secret"}
+USERS = {"service": "service-secret", "stranger": "stranger-secret", "tool": "tool-secret"}
 ANSWER_SECONDS = 10.0
 
 
@@ -54,10 +54,17 @@ class SecuredKafka(KafkaProcess):
             "sasl.password": USERS[user] if password is None else password,
         }
 
-    def allow(self, resource: ResourceType, name: str, *operations: AclOperation, prefixed: bool = False) -> None:
-        """Grant the user ``service`` these operations."""
+    def allow(
+        self,
+        resource: ResourceType,
+        name: str,
+        *operations: AclOperation,
+        prefixed: bool = False,
+        user: str = "service",
+    ) -> None:
+        """Grant a user these operations."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})  # dropped only once it was answered
-        for future in admin.create_acls(self._bindings(resource, name, operations, prefixed=prefixed)).values():
+        for future in admin.create_acls(self._bindings(resource, name, operations, user, prefixed=prefixed)).values():
             future.result(ANSWER_SECONDS)
 
     def forbid(self, resource: ResourceType, name: str, *operations: AclOperation, prefixed: bool = False) -> None:
@@ -72,7 +79,7 @@ class SecuredKafka(KafkaProcess):
                 each.operation,
                 each.permission_type,
             )
-            for each in self._bindings(resource, name, operations, prefixed=prefixed)
+            for each in self._bindings(resource, name, operations, "service", prefixed=prefixed)
         ]
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         for future in admin.delete_acls(filters).values():
@@ -89,10 +96,10 @@ class SecuredKafka(KafkaProcess):
 
     @staticmethod
     def _bindings(
-        resource: ResourceType, name: str, operations: tuple[AclOperation, ...], *, prefixed: bool
+        resource: ResourceType, name: str, operations: tuple[AclOperation, ...], user: str, *, prefixed: bool
     ) -> list[AclBinding]:
         pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
         return [
-            AclBinding(resource, name, pattern, "User:service", "*", operation, AclPermissionType.ALLOW)
+            AclBinding(resource, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
             for operation in operations
         ]
