@@ -130,7 +130,7 @@ class Laws:
             self._unseen.pop(place, None)
             self._beyond.setdefault(record.partition, set()).add(record.offset)
             self._check_outcome(self._world.records_at[place], payload)
-            self._world.promises.published(self._world.records_at[place], payload.verdict)
+            self._world.promises.published(self._world.records_at[place], payload)
             if record.partition not in transaction.offsets:
                 self._broken(f"the outcome of {place} was published without the offset of its partition")
         for partition, (offset, metadata) in transaction.offsets.items():

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from consumer.adapters.kafka.policy import READING
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
 from consumer.domain.retry import TokenBucket
@@ -26,7 +27,8 @@ from consumer.engine.partitions import partitions as engine_partitions
 from consumer.engine.partitions.outbox import Outbox
 from consumer.engine.partitions.partitions import Partitions
 from consumer.engine.precedence import Precedence
-from consumer.engine.requests import Request
+from consumer.engine.requests import Assignment, Request
+from consumer.engine.status import LaneState
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed
@@ -186,6 +188,15 @@ def _shed_anyone(request: Request, cannot_call: Mapping[str, bool]) -> bool:
     return _may_shed(request, {lane: cannot_call.get(lane, False)} if lane is not None else {})
 
 
+def _every_call(self: Dispatch, assignment: Assignment, at: Instant) -> bool:  # noqa: ARG001 - as the original
+    calls = (call for lane in self.lanes.values() for call in lane.calls.values())
+    return any(part.request.assignment is assignment for call in calls for part in call.parts)
+
+
+def _due_some_day(self: LaneHealth, started_at: float, end: float, now: float) -> bool:
+    return self.state(now) not in (LaneState.SICK, LaneState.STALLED) and started_at + (self.typical or 0.0) <= end
+
+
 def _calls_anyway(self: Core, _at: Instant) -> bool:
     partitions = self._partitions
     return self._publishing_trouble is None and self._broker_trouble is None and partitions.outbox.may_call
@@ -248,6 +259,9 @@ BUGS = (
     Bug("finish what belongs to an older assignment", ((Partitions, "_alive", _any_epoch),)),
     Bug("commit after the partition was given up", ((_SINK, "_ours", staticmethod(_all_parts)),)),
     Bug("no fence when a partition is given up", ((_GROUP, "_fence", _unfenced),)),
+    Bug("a revocation waits for every call in flight", ((Dispatch, "awaits", _every_call),)),
+    Bug("a revocation waits for an answer that is overdue", ((LaneHealth, "is_due", _due_some_day),)),
+    Bug("a revocation has the patience of its budget", ((GROUP, "READING", replace(READING, drain_patience=3.0)),)),
     Bug("fresh group metadata with old ownership", ((_GROUP, "publish", _old_ownership),)),
     Bug("send offsets under generation -1", ((GROUP, "_generation", _any_generation),)),
     Bug("no answer about progress is no progress", ((SimulatedConsumer, "committed", _no_answer_is_no_map),)),

@@ -1,7 +1,7 @@
 """The oracle's second half: what requests of others, operators and brokers may count on, beside correctness.
 
-Isolation, prompt answers, fair slots, pauses with a reason, probes that come when they are due, quotas, and no call
-while results cannot be published.
+Isolation, prompt answers, fair slots, pauses with a reason, short revocations, probes that come when they are due,
+quotas, and no call while results cannot be published.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import POISON, SentRecord
 
 if TYPE_CHECKING:
-    from tests.simulation.replica import Replica
+    from tests.simulation.replica import Payload, Replica
     from tests.simulation.world import World
 
 SLACK_SECONDS = 0.35
@@ -33,6 +33,8 @@ SEARCH_CALLS = 6.7
 """Calls for each bad request, all others included, where a tenth of a steady flow of requests is bad."""
 MANY_BAD = 60
 """Bad requests in a run from which on the calls that are made anyway no longer count."""
+STEADY_CALLS = 2.4
+"""Paces of a steady Mirakl that its two slowest calls take: one that was in flight, and the request's own."""
 POLL_GAP_SECONDS = 6.0
 """``max.poll.interval.ms`` of this world: the longest time between two polls of an owner thread."""
 _BACKOFF, _POLICY = Backoff(), Policy()
@@ -66,6 +68,8 @@ class Promises:
         """Process -> since when outcomes have waited without a transaction of it that committed."""
         self._unread_since: dict[tuple[str, int], float] = {}
         self._polled_at: dict[str, float] = {}
+        self._assigned_at: dict[tuple[str, int], float] = {}
+        """Process and epoch -> when the core learnt of the assignment."""
         plan = world.plan
         self._round_seconds = max((shop.pace for shop in plan.shops), default=0.0) * len(plan.shops) / plan.limits.calls
         """In which each shop gets one call, at the pace of the slowest."""
@@ -78,16 +82,27 @@ class Promises:
 
     # -- outcomes --------------------------------------------------------------------------------------
 
-    def published(self, record: SentRecord, verdict: object) -> None:
+    def published(self, record: SentRecord, payload: "Payload") -> None:
         """An outcome became visible."""
-        world = self._world
+        world, verdict = self._world, payload.verdict
         waited = world.loop.now - record.timestamp / 1000
         promised = world.plan.promised.get(record.number)
         if promised is not None and waited > promised:
             self._broken(f"r{record.number} waited {waited:.1f} s for its outcome, although nothing holds it up")
+        self._check_kept(record, payload, waited)
         well = not any(id_.startswith(POISON) for id_, _ in record.products)
         if world.plan.study == "poisoned" and well and not isinstance(verdict, Synchronized):
             self._broken(f"r{record.number} is well, and was answered {verdict}")
+
+    def _check_kept(self, record: SentRecord, payload: "Payload", waited: float) -> None:
+        """A healthy lane is never silent on a kept partition because other partitions are given up."""
+        plan, shop = self._world.plan, self._world.mirakl.shops.get(record.given or "")
+        if plan.promised_kept is None or shop is None or not shop.always_well:
+            return
+        epoch = payload.request.assignment.epoch
+        kept = self._assigned_at[payload.process.name, epoch] < record.timestamp / 1000
+        if kept and waited > plan.promised_kept + STEADY_CALLS * shop.pace:
+            self._broken(f"r{record.number} waited {waited:.1f} s for its outcome, although its partition was kept")
 
     def done(self, calls: int) -> None:
         """Everything is answered: a search for bad entries has cost no more than it may."""
@@ -95,6 +110,21 @@ class Promises:
         bad = sum(any(id_.startswith(POISON) for id_, _ in record.products) for record in plan.records)
         if plan.study == "poisoned" and bad >= MANY_BAD and calls > SEARCH_CALLS * bad:
             self._broken(f"{calls} calls for {bad} bad requests")
+
+    # -- assignments -----------------------------------------------------------------------------------
+
+    def assigned(self, replica: "Replica", epoch: int) -> None:
+        """A core is about to learn of an assignment."""
+        self._assigned_at[replica.process.name, epoch] = self._world.loop.now
+
+    def _check_revocation(self, replica: "Replica", now: float) -> None:
+        """Partitions are given up once the answers that were due are in, whatever other calls are still in flight."""
+        core = replica.core
+        revoking = [each for each in core._partitions.assignments.values() if each.revoking]
+        to_publish = core._partitions.outbox.in_flight is not None or any(each.decided for each in revoking)
+        late = [each.partition for each in revoking if now > each.drain_until]
+        if late and not to_publish:
+            self._broken(f"{replica.process.name}: the revocation of {late} waits for calls beyond its patience")
 
     # -- transactions ----------------------------------------------------------------------------------
 
@@ -166,6 +196,7 @@ class Promises:
             if self._world.plan.study == "crowd":
                 self._check_turn(replica, lane, at.mono)
         self._check_pauses(replica, at.mono)
+        self._check_revocation(replica, at.mono)
 
     def _check_probe(self, replica: "Replica", lane: Lane) -> None:
         """A sick Mirakl is asked again in time: pauses grow with failures in a row, and those alone."""

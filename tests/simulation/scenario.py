@@ -151,6 +151,9 @@ class Plan:
     """What it is about, of ``studies``; empty: any trouble may come."""
     promised: dict[int, float] = field(default_factory=dict)
     """Number of a record -> seconds from its sending within which its outcome has to be visible."""
+    promised_kept: float | None = None
+    """Seconds, beyond those of two calls, from the sending of a well client's request to its visible outcome, where its
+    partition has been in one assignment all the while."""
 
 
 def api_keys() -> dict[bytes, ApiKey]:

@@ -3,31 +3,17 @@
 Windows and bounds are small here, so that a few hundred records reach the shares of them at which the engine acts.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
 from consumer.domain.progress import WINDOW
-from tests.simulation.broker import METADATA_BYTES
-from tests.simulation.scenario import (
-    LATE_KEY,
-    NORTH,
-    POISON,
-    SOUTH,
-    STEPS,
-    Fault,
-    Plan,
-    Regime,
-    SentRecord,
-    Shop,
-    make_general_plan,
-    specification,
-)
+from tests.simulation.kafka_studies import KAFKA_STUDIES
+from tests.simulation.quiet import READY_SECONDS, in_order, quiet, request, well_shop
+from tests.simulation.scenario import LATE_KEY, STEPS, Fault, Plan, Regime, SentRecord, make_general_plan
 
 STUDIES_SHARE = 0.35
 """Share of the seeds whose plan is a study."""
-READY_SECONDS = 3.0
-"""After this time every replica of a quiet plan has its partitions."""
 CROWD_REQUESTS = 24
 """Of each client where there are more clients than slots: enough calls for an unfair round to show."""
 PROMPT_SECONDS = 3.0
@@ -67,50 +53,6 @@ def _more_faults(rng: Random, plan: Plan) -> Iterator[Fault]:
                 record.__post_init__()
 
 
-def _quiet(plan: Plan, **changes: object) -> Plan:
-    """Leave out everything that goes wrong by itself; one replica has all partitions."""
-    plan = replace(
-        plan,
-        replicas=1,
-        network_trouble=0.0,
-        transaction_trouble=0.0,
-        faults=[],
-        event_bytes=1_000_000,
-        duration=16.0,
-        longest_metadata=METADATA_BYTES,
-    )
-    return replace(plan, **changes)  # type: ignore[arg-type]  # of Plan
-
-
-def _shop(number: int, rng: Random, *, pace: float, regimes: tuple[Regime, ...] = (), **row: object) -> Shop:
-    """Make a Mirakl whose calls last about ``pace`` seconds; ``row`` are fields of its specification."""
-    tenant = SOUTH if number == 0 else NORTH
-    return Shop(
-        replace(specification(number, tenant, rng, per_hour=None), **row),  # type: ignore[arg-type]  # its fields
-        pace=pace,
-        steady=True,
-        regimes=regimes,
-    )
-
-
-def _request(number: int, time: float, partition: int, shop: Shop, *, poisoned: bool = False) -> SentRecord:
-    prefix = POISON if poisoned else "p"
-    return SentRecord(
-        number=number,
-        time=time,
-        partition=partition,
-        gap=0,
-        api_key=b"south-operator" if shop.specification.tenant == SOUTH else b"north-operator",
-        caller=b"OPERATOR",
-        given=shop.specification.id,
-        products=((f"{prefix}{number}", f"{number}-a"),),
-    )
-
-
-def _in_order(records: Iterable[SentRecord]) -> list[SentRecord]:
-    return sorted(records, key=lambda record: record.time)
-
-
 # -- isolation -----------------------------------------------------------------------------------------
 
 
@@ -119,7 +61,7 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
     kind = rng.choice(("hang", "hang", "503", "503", "refused", "refused", "429"))
     window = 100
     flood = rng.choice((0.4, 1.5, 1.5)) if kind != "hang" else 0.4
-    plan = _quiet(
+    plan = quiet(
         plan,
         study=f"neighbour {kind}",
         partitions=rng.choice((1, 2)),
@@ -134,8 +76,8 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
         ),
         call_timeout=rng.choice((6.0, 30.0)),
         shops=(
-            _shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),
-            _shop(
+            well_shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),
+            well_shop(
                 1,
                 rng,
                 pace=0.05,
@@ -143,7 +85,7 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
                 products_per_call=rng.choice((2, 10)),
                 concurrent_calls=rng.choice((1, 2)),
             ),
-            _shop(2, rng, pace=0.5, products_per_call=2, concurrent_calls=2),
+            well_shop(2, rng, pace=0.5, products_per_call=2, concurrent_calls=2),
         ),
     )
     well, ill, slow = plan.shops
@@ -152,7 +94,7 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
     promised = PROMPT_SECONDS + 0.5 * slow_count / 4  # a backlog of a client that is well may pause its partitions
     burst = rng.uniform(READY_SECONDS, 6.0)
     records = [
-        _request(
+        request(
             number,
             burst + rng.random() * 0.5,
             rng.randrange(plan.partitions),
@@ -161,16 +103,16 @@ def _neighbour(rng: Random, plan: Plan) -> Plan:
         for number in range(count)
     ]
     for number in range(count, count + 30):
-        records.append(_request(number, rng.uniform(READY_SECONDS, 15.0), rng.randrange(plan.partitions), well))
+        records.append(request(number, rng.uniform(READY_SECONDS, 15.0), rng.randrange(plan.partitions), well))
         plan.promised[number] = promised
-    plan.records = _in_order(records)
+    plan.records = in_order(records)
     return plan
 
 
 def _undecidable(rng: Random, plan: Plan) -> Plan:
     """The registry is down, and in nearly every partition one record waits for it with others behind it."""
     partitions = 12
-    plan = _quiet(
+    plan = quiet(
         plan,
         study="undecidable",
         partitions=partitions,
@@ -183,27 +125,27 @@ def _undecidable(rng: Random, plan: Plan) -> Plan:
             record_bytes=100_000,
             request_deadline=20.0,
         ),
-        shops=(_shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),),
+        shops=(well_shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),),
         faults=[Fault(0.0, "registry down", (plan.duration + 60,))],
     )
     (shop,) = plan.shops
     records: list[SentRecord] = []
     for partition in range(1, partitions):
-        records.append(replace(_request(len(records), READY_SECONDS, partition, shop), schema=1))
+        records.append(replace(request(len(records), READY_SECONDS, partition, shop), schema=1))
         records += [
-            _request(len(records) + each, READY_SECONDS + 0.1 + rng.random(), partition, shop) for each in range(40)
+            request(len(records) + each, READY_SECONDS + 0.1 + rng.random(), partition, shop) for each in range(40)
         ]
     for number in range(len(records), len(records) + 20):
-        records.append(_request(number, rng.uniform(READY_SECONDS, 15.0), 0, shop))
+        records.append(request(number, rng.uniform(READY_SECONDS, 15.0), 0, shop))
         plan.promised[number] = PROMPT_SECONDS
-    plan.records = _in_order(records)
+    plan.records = in_order(records)
     return plan
 
 
 def _crowd(rng: Random, plan: Plan) -> Plan:
     """More clients that are well than there are slots for calls: each gets its turn."""
     many = rng.choice((20, 40))
-    plan = _quiet(
+    plan = quiet(
         plan,
         study="crowd",
         partitions=rng.choice((1, 2)),
@@ -217,10 +159,12 @@ def _crowd(rng: Random, plan: Plan) -> Plan:
             request_deadline=60.0,
         ),
         call_timeout=30.0,
-        shops=tuple(_shop(number, rng, pace=0.2, products_per_call=2, concurrent_calls=1) for number in range(many)),
+        shops=tuple(
+            well_shop(number, rng, pace=0.2, products_per_call=2, concurrent_calls=1) for number in range(many)
+        ),
     )
-    plan.records = _in_order(
-        _request(each * many + number, READY_SECONDS + rng.random(), rng.randrange(plan.partitions), shop)
+    plan.records = in_order(
+        request(each * many + number, READY_SECONDS + rng.random(), rng.randrange(plan.partitions), shop)
         for each in range(CROWD_REQUESTS)
         for number, shop in enumerate(plan.shops)
     )
@@ -232,7 +176,7 @@ def _crowd(rng: Random, plan: Plan) -> Plan:
 
 def _slow_start(rng: Random, plan: Plan) -> Plan:
     """Nothing is known of a Mirakl whose calls take long, and a backlog waits for it."""
-    plan = _quiet(
+    plan = quiet(
         plan,
         study="slow start",
         partitions=rng.choice((1, 2)),
@@ -246,10 +190,10 @@ def _slow_start(rng: Random, plan: Plan) -> Plan:
             request_deadline=150.0,
         ),
         call_timeout=60.0,
-        shops=(_shop(0, rng, pace=rng.choice((3.0, 6.0, 10.0)), products_per_call=10, concurrent_calls=2),),
+        shops=(well_shop(0, rng, pace=rng.choice((3.0, 6.0, 10.0)), products_per_call=10, concurrent_calls=2),),
     )
-    plan.records = _in_order(
-        _request(number, READY_SECONDS + rng.random(), rng.randrange(plan.partitions), plan.shops[0])
+    plan.records = in_order(
+        request(number, READY_SECONDS + rng.random(), rng.randrange(plan.partitions), plan.shops[0])
         for number in range(150)
     )
     return plan
@@ -258,7 +202,7 @@ def _slow_start(rng: Random, plan: Plan) -> Plan:
 def _hiccup(rng: Random, plan: Plan) -> Plan:
     """A quick Mirakl answers nothing for some seconds, and then everything, under load."""
     starts = rng.uniform(5.0, 8.0)
-    plan = _quiet(
+    plan = quiet(
         plan,
         study="hiccup",
         partitions=rng.choice((1, 2)),
@@ -273,7 +217,7 @@ def _hiccup(rng: Random, plan: Plan) -> Plan:
         ),
         call_timeout=60.0,
         shops=(
-            _shop(
+            well_shop(
                 0,
                 rng,
                 pace=0.05,
@@ -283,8 +227,8 @@ def _hiccup(rng: Random, plan: Plan) -> Plan:
             ),
         ),
     )
-    plan.records = _in_order(
-        _request(number, rng.uniform(READY_SECONDS, 13.0), rng.randrange(plan.partitions), plan.shops[0])
+    plan.records = in_order(
+        request(number, rng.uniform(READY_SECONDS, 13.0), rng.randrange(plan.partitions), plan.shops[0])
         for number in range(600)
     )
     return plan
@@ -293,7 +237,7 @@ def _hiccup(rng: Random, plan: Plan) -> Plan:
 def _poisoned(rng: Random, plan: Plan) -> Plan:
     """A share of the requests is refused, and with them the whole calls in which they travel."""
     share = rng.choice((0.02, 0.1))
-    plan = _quiet(
+    plan = quiet(
         plan,
         study="poisoned",
         partitions=1,
@@ -307,10 +251,10 @@ def _poisoned(rng: Random, plan: Plan) -> Plan:
             request_deadline=60.0,
         ),
         call_timeout=30.0,
-        shops=(_shop(0, rng, pace=0.1, products_per_call=50, concurrent_calls=2),),
+        shops=(well_shop(0, rng, pace=0.1, products_per_call=50, concurrent_calls=2),),
     )
-    plan.records = _in_order(
-        _request(number, rng.uniform(READY_SECONDS, 13.0), 0, plan.shops[0], poisoned=rng.random() < share)
+    plan.records = in_order(
+        request(number, rng.uniform(READY_SECONDS, 13.0), 0, plan.shops[0], poisoned=rng.random() < share)
         for number in range(900)
     )
     return plan
@@ -324,14 +268,14 @@ def _two_skus(rng: Random, plan: Plan) -> Plan:
 
     Until it is removed, the first client is the only active one; then the second is.
     """
-    plan = _quiet(
+    plan = quiet(
         plan,
         study="two skus",
         partitions=rng.choice((1, 2)),
         limits=replace(plan.limits, window=400, records=1000, active_records=600, calls=8, record_bytes=100_000),
         shops=(
-            _shop(1, rng, pace=0.5, products_per_call=2, concurrent_calls=rng.choice((1, 2))),
-            _shop(2, rng, pace=0.5, products_per_call=2, concurrent_calls=rng.choice((1, 2)), active=False),
+            well_shop(1, rng, pace=0.5, products_per_call=2, concurrent_calls=rng.choice((1, 2))),
+            well_shop(2, rng, pace=0.5, products_per_call=2, concurrent_calls=rng.choice((1, 2)), active=False),
         ),
     )
     moved = rng.uniform(5.0, 10.0)
@@ -348,10 +292,10 @@ def _two_skus(rng: Random, plan: Plan) -> Plan:
     plan.faults.sort(key=lambda fault: fault.time)
     waits = rng.choice((0.0, 0.1, 0.4))
     records = [
-        _request(number, rng.uniform(moved - 1.0, moved + 1.0), rng.randrange(plan.partitions), rng.choice(plan.shops))
+        request(number, rng.uniform(moved - 1.0, moved + 1.0), rng.randrange(plan.partitions), rng.choice(plan.shops))
         for number in range(60)
     ]
-    plan.records = _in_order(
+    plan.records = in_order(
         replace(
             record,
             given=rng.choice((None, record.given)),
@@ -385,67 +329,10 @@ def _many(rng: Random, plan: Plan) -> Plan:
             for each in plan.shops
         ),
     )
-    plan.records = _in_order(
-        _request(number, rng.uniform(0.0, plan.duration), rng.randrange(plan.partitions), rng.choice(plan.shops))
+    plan.records = in_order(
+        request(number, rng.uniform(0.0, plan.duration), rng.randrange(plan.partitions), rng.choice(plan.shops))
         for number in range(rng.choice((500, 500, 500, 2000)))
     )
-    return plan
-
-
-# -- Kafka ---------------------------------------------------------------------------------------------
-
-
-def _unwritable(rng: Random, plan: Plan) -> Plan:
-    """No transaction can commit for a while, though everything else works."""
-    plan = _quiet(
-        plan,
-        study="unwritable",
-        limits=replace(plan.limits, request_deadline=40.0),
-        shops=(_shop(0, rng, pace=0.2, products_per_call=2, concurrent_calls=2),),
-        faults=[Fault(rng.uniform(READY_SECONDS, 5.0), "unwritable", (10.0,))],
-    )
-    plan.records = _in_order(
-        _request(number, rng.uniform(READY_SECONDS, 15.0), rng.randrange(plan.partitions), plan.shops[0])
-        for number in range(120)
-    )
-    return plan
-
-
-def _cut(rng: Random, plan: Plan) -> Plan:
-    """The log is cut beyond the reader: what was read is answered all the same."""
-    plan = _quiet(
-        plan,
-        study="cut",
-        partitions=rng.choice((1, 2)),
-        limits=replace(plan.limits, request_deadline=40.0),
-        call_timeout=30.0,
-        shops=(_shop(0, rng, pace=rng.choice((0.5, 1.5)), products_per_call=2, concurrent_calls=1),),
-    )
-    plan.faults = [Fault(rng.uniform(READY_SECONDS, 10.0), "trim", (number,)) for number in range(plan.partitions)]
-    plan.records = _in_order(
-        _request(number, rng.uniform(READY_SECONDS, 12.0), rng.randrange(plan.partitions), plan.shops[0])
-        for number in range(60)
-    )
-    return plan
-
-
-def _expelled(rng: Random, plan: Plan) -> Plan:
-    """Members are put out of the group amid their transactions."""
-    steps = ("produce, answered", "send offsets", "send offsets, answered", "commit")
-    faults = [
-        Fault(rng.uniform(0.5, plan.duration), "expel at step", (rng.choice(steps), rng.randrange(1, 4), 0.0))
-        for _ in range(16)
-    ]
-    plan = replace(plan, study="expelled", replicas=rng.choice((2, 3)), static=False, network_trouble=0.05)
-    plan.faults = sorted(faults, key=lambda fault: fault.time)
-    return plan
-
-
-def _silent(rng: Random, plan: Plan) -> Plan:
-    """Many partitions whose progress the brokers do not tell for a while: polling goes on."""
-    plan = _quiet(plan, study="silent", partitions=24, faults=[Fault(0.0, "silent progress", (rng.uniform(5.0, 9.0),))])
-    for record in plan.records:
-        record.partition = rng.randrange(plan.partitions)
     return plan
 
 
@@ -465,9 +352,5 @@ STUDIES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _far,
     _far,
     _many,
-    _unwritable,
-    _cut,
-    _expelled,
-    _expelled,
-    _silent,
+    *KAFKA_STUDIES,
 )

@@ -6,6 +6,7 @@ from random import Random
 from consumer.engine.clock import Instant
 from consumer.engine.commands import StartCall
 from consumer.engine.events import (
+    Assigned,
     CallFinished,
     DirectoryConfirmed,
     DirectoryUnavailable,
@@ -425,6 +426,8 @@ class World:
             call.ended = at.mono
             self.trace(f"{replica.process.name}: call {event.call_id} {event.outcome}")
             self.promises.call_finished(replica, call)
+        elif isinstance(event, Assigned):
+            self.promises.assigned(replica, event.epoch)
 
     def confirm_directory(self, replica: Replica, asked_at: float) -> None:
         """The database is asked."""
