@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from consumer.adapters.stores import ApiKeys
+from consumer.adapters.stores import ApiKeys, Encryption
 from consumer.cli.access import InvalidInputError, database, read_settings
 from consumer.cli.options import output_option, row_argument, tenant_filter, tenant_of_name, tenant_option
 from consumer.domain.model import Role
@@ -23,13 +23,20 @@ _COLUMNS = {
     "created_at": "created",
     "expires_at": "expires",
     "revoked": "revoked",
+    "can_sign": "can sign",
 }
 
 
 @contextmanager
-def _api_keys() -> Iterator[ApiKeys]:
-    with database(read_settings("database_url")) as engine:
-        yield ApiKeys(engine)
+def _api_keys(*, signing: bool = False) -> Iterator[ApiKeys]:
+    if not signing:
+        with database(read_settings("database_url")) as engine:
+            yield ApiKeys(engine)
+        return
+    settings = read_settings("database_url", "encryption_keys", needs=["RESYNC_ENCRYPTION_KEYS"])
+    encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
+    with database(settings) as engine:
+        yield ApiKeys(engine, encryption)
 
 
 @click.group("api-keys")
@@ -44,6 +51,7 @@ def api_keys() -> None:
     epilog=examples(
         "(umask 077; mirakl-resync-consumer api-keys issue --name monitoring > monitoring.key)",
         "mirakl-resync-consumer api-keys issue --name ada --tenant north --expires-in 90d",
+        "(umask 077; mirakl-resync-consumer api-keys issue --name erp --signing > erp.key)",
     )
 )
 @click.option("--name", metavar="N", required=True, help="Its name, unique in the tenant.")
@@ -61,15 +69,20 @@ def api_keys() -> None:
     metavar="D",
     help="How long it is valid, such as 12h or 90d.  [default: no limit]",
 )
-def issue(name: str, role: str, tenant: str, expires_in: float | None) -> None:
+@click.option(
+    "--signing",
+    is_flag=True,
+    help="Its holder can sign requests instead of sending the key. Needs RESYNC_ENCRYPTION_KEYS.",
+)
+def issue(name: str, role: str, tenant: str, expires_in: float | None, *, signing: bool) -> None:
     """Issue an API key and print it, once: it cannot be shown again."""
     expires_at = _from_now(expires_in)
-    with _api_keys() as keys:
-        issued = keys.issue(name, Role(role), tenant, expires_at, show=click.echo)
+    with _api_keys(signing=signing) as keys:
+        issued = keys.issue(name, Role(role), tenant, expires_at, signing=signing, show=click.echo)
     until = f"until {issued.row.expires_at:%Y-%m-%d %H:%M} UTC" if issued.row.expires_at else "until it is revoked"
     say(
         f"API key {issued.row.name!r} ({issued.row.role}) of tenant {issued.row.tenant!r}, id {issued.row.id}, "
-        f"valid {until}. Store it now: it is never shown again."
+        f"valid {until}{', able to sign' if issued.row.can_sign else ''}. Store it now: it is never shown again."
     )
 
 

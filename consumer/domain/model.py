@@ -64,6 +64,8 @@ class ApiKey:
     expires_at: float | None
     """Seconds since the epoch, UTC; ``None``: never."""
     revoked: bool
+    signing_secret: bytes | None = field(default=None, repr=False)
+    """As ``schemas.signature.signing_secret`` derives it from the key; ``None``: the key cannot sign."""
 
 
 @dataclass(frozen=True, slots=True)

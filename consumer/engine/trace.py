@@ -148,7 +148,10 @@ class EventTrace:
         for each in specifications:
             each["credential"] = self._pseudonym(each["credential"].encode()) if each["credential"] else ""
             each["base_url"] = self._pseudonym(each["base_url"].encode())
-        keys = [[self._pseudonym(digest), asdict(key)] for digest, key in directory.api_keys.items()]
+        keys = [
+            [self._pseudonym(digest), asdict(key) | {"signing_secret": None}]
+            for digest, key in directory.api_keys.items()
+        ]
         return {"version": directory.version, "specifications": specifications, "api_keys": keys}
 
     def _digest(self, value: bytes | None, schema_header: bytes | None) -> str:

@@ -35,11 +35,12 @@ from consumer.adapters.stores import (
     open_to_others,
 )
 from consumer.adapters.stores import directory as directory_rows
-from consumer.adapters.stores.encryption import Decrypted
+from consumer.adapters.stores.encryption import SIGNING, Decrypted
 from consumer.adapters.stores.schema import alembic_config, upgrade
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
 from consumer.domain.base_url import origin
 from consumer.domain.model import AuthScheme, ClientSpecification, Directory, Role
+from schemas.signature import signing_secret
 from tests.support.postgres import Postgres
 
 Hand: TypeAlias = Callable[..., list[tuple[object, ...]]]
@@ -203,7 +204,7 @@ class TestSchema:
         scripts = ScriptDirectory.from_config(alembic_config())
         assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == SCHEMA_REVISIONS
 
-    @pytest.mark.parametrize("revision", ["0002", "9f86d081884c"])
+    @pytest.mark.parametrize("revision", ["0003", "9f86d081884c"])
     def test_a_newer_database_is_refused_and_left_alone(self, engine: Engine, by_hand: Hand, revision: str) -> None:
         by_hand(" ".join(["UPDATE alembic_version SET version_num =", repr(revision)]))
         uses: list[Callable[[], object]] = [
@@ -764,6 +765,44 @@ class TestApiKeys:
         (key,) = snapshot(reader).api_keys.values()
         assert key.expires_at == expires_at.timestamp()
 
+    def test_a_key_that_can_sign_has_its_secret_in_the_directory_and_nowhere_in_plain_text(
+        self, engine: Engine, reader: DirectoryReader, by_hand: Hand
+    ) -> None:
+        issued = ApiKeys(engine, ENCRYPTION).issue("one", tenant="acme", signing=True)
+        secret = signing_secret(issued.key.encode())
+        (key,) = snapshot(reader).api_keys.values()
+        assert key.signing_secret == secret
+        assert issued.row.can_sign
+        ((stored,),) = by_hand("SELECT signing_secret FROM api_keys")
+        assert ENCRYPTION.decrypt(str(stored), Binding("acme", issued.row.id, SIGNING)) == Decrypted(
+            secret.hex(), bound=True
+        )
+
+    def test_a_key_cannot_sign_unless_it_was_issued_for_that(self, api_keys: ApiKeys, reader: DirectoryReader) -> None:
+        assert not api_keys.issue("one").row.can_sign
+        (key,) = snapshot(reader).api_keys.values()
+        assert key.signing_secret is None
+        with pytest.raises(AdministrationError, match="RESYNC_ENCRYPTION_KEYS"):
+            api_keys.issue("two", signing=True)
+        assert [row.name for row in api_keys.list()] == ["one"]
+
+    @pytest.mark.parametrize("column", ["tenant", "id"])
+    def test_a_secret_that_is_moved_to_another_key_signs_nothing(
+        self, column: str, engine: Engine, reader: DirectoryReader, by_hand: Hand
+    ) -> None:
+        keys = ApiKeys(engine, ENCRYPTION)
+        other = keys.issue("one", signing=True)
+        mine = keys.issue("two", tenant="acme")
+        by_hand("UPDATE api_keys SET signing_secret = (SELECT signing_secret FROM api_keys WHERE name = 'one')")
+        if column == "id":
+            by_hand("UPDATE api_keys SET tenant = 'default'")
+        by_name = {key.name: key for key in snapshot(reader).api_keys.values()}
+        assert by_name["one"].signing_secret == signing_secret(other.key.encode())
+        assert by_name["two"].signing_secret is None
+        (warning,) = reader.warnings
+        assert mine.row.id in warning
+        assert "cannot sign" in warning
+
     def test_a_time_gone_by_is_refused(self, api_keys: ApiKeys) -> None:
         with pytest.raises(AdministrationError, match="expired"):
             api_keys.issue("one", expires_at=datetime.now(UTC))
@@ -798,18 +837,19 @@ def test_no_secret_is_readable_in_the_database(
     database_url: str,
     tmp_path: Path,
     specifications: ClientSpecifications,
-    api_keys: ApiKeys,
+    engine: Engine,
     reader: DirectoryReader,
 ) -> None:
     specifications.add("one", URL, "replaced-" + SECRET)
     specifications.set("one", credential=SECRET)
-    key = api_keys.issue("alerts").key
+    key = ApiKeys(engine, ENCRYPTION).issue("alerts", signing=True).key
     assert snapshot(reader).specifications
     stored = raw_bytes(database_url, tmp_path)
     assert b"alerts" in stored
     assert SECRET.encode() not in stored
     assert key.encode() not in stored
     assert key.removeprefix("mrk_").encode() not in stored
+    assert signing_secret(key.encode()).hex().encode() not in stored
 
 
 def raw_bytes(database_url: str, folder: Path) -> bytes:

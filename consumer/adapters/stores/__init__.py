@@ -8,7 +8,6 @@ from consumer.adapters.stores.api_keys import ApiKeyRow, ApiKeys, IssuedApiKey
 from consumer.adapters.stores.client_specifications import (
     ClientSpecificationRow,
     ClientSpecifications,
-    EncryptionKeysNeededError,
     SpecificationChanges,
     SpecificationOptions,
 )
@@ -16,7 +15,7 @@ from consumer.adapters.stores.database import StoreError, check_schema, create_e
 from consumer.adapters.stores.directory import DirectoryReader
 from consumer.adapters.stores.directory_source import StoredDirectory
 from consumer.adapters.stores.encryption import Binding, Encryption, EncryptionKeysError, new_key, read_credential
-from consumer.adapters.stores.rows import AdministrationError
+from consumer.adapters.stores.rows import AdministrationError, EncryptionKeysNeededError
 from consumer.adapters.stores.tables import DEFAULT_CONCURRENT_CALLS, DEFAULT_PRODUCTS_PER_CALL, DEFAULT_TENANT
 
 __all__ = [

@@ -10,10 +10,11 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import Connection, Engine, RowMapping, delete, insert, update
 
 from consumer.adapters.mirakl.address import base_url_problem
-from consumer.adapters.stores.encryption import NEW_KEY, Binding, Encryption, Undecryptable, credential_problem
+from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem
 from consumer.adapters.stores.limits import LIMITS
 from consumer.adapters.stores.rows import (
     AdministrationError,
+    EncryptionKeysNeededError,
     Values,
     by_id,
     named,
@@ -29,13 +30,6 @@ from schemas.contract import canonical_uuid
 
 _WRITTEN_INTO_URL = re.compile(r"//[^/]*@")
 """A user name and password that somebody wrote into a base URL by hand; such a specification is unusable."""
-
-
-class EncryptionKeysNeededError(AdministrationError):
-    """A credential has to be encrypted, and there are no keys to do so."""
-
-    def __init__(self) -> None:
-        super().__init__("RESYNC_ENCRYPTION_KEYS is not set.", NEW_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +211,7 @@ class ClientSpecifications:
             return values
         if found.bound and before == after:
             return values
-        return values | {"credential": self._encryption.encrypt(found.credential, after)}
+        return values | {"credential": self._encryption.encrypt(found.secret, after)}
 
 
 def _binding(row: Mapping[str, Any] | RowMapping) -> Binding:

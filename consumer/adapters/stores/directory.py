@@ -6,14 +6,22 @@ A broken row harms no other: rows may be written by hand, and constraints can be
 import os
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Engine, RowMapping, select, text
 from sqlalchemy.exc import DBAPIError
 
 from consumer.adapters.mirakl.address import base_url_problem
 from consumer.adapters.stores.database import StoreError, check_revision, sqlite_file, trouble, went_away
-from consumer.adapters.stores.encryption import Binding, Encryption, Undecryptable, credential_problem, without_scheme
+from consumer.adapters.stores.encryption import (
+    SIGNING,
+    Binding,
+    Decrypted,
+    Encryption,
+    Undecryptable,
+    credential_problem,
+    without_scheme,
+)
 from consumer.adapters.stores.limits import LIMITS, LONGEST_NAME
 from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
 from consumer.domain.base_url import normalised, origin
@@ -23,6 +31,7 @@ from schemas.contract import canonical_uuid
 StoredRow: TypeAlias = Mapping[str, Any] | RowMapping
 
 _DIGEST_BYTES = 32
+"""Of SHA-256, and so of the signing secret too."""
 _TENANT_MISTAKE = f"Its tenant is no text of 1 to {LONGEST_NAME} characters."
 _VERSION = select(directory_version.c.version)
 _SPECIFICATIONS = select(*map(as_stored, client_specifications.c)).order_by(client_specifications.c.id)
@@ -103,7 +112,7 @@ class DirectoryReader:
         version = _version(connection)
         warnings: list[str] = []
         specifications = self._specifications(connection, warnings)
-        keys = _keys(connection, warnings)
+        keys = self._keys(connection, warnings)
         self.warnings = tuple(warnings)
         return build_directory(version, specifications, keys)
 
@@ -124,6 +133,22 @@ class DirectoryReader:
                     f"Client specification {specification.id} ({specification.name!r}) cannot be used: "
                     f"{specification.unusable}"
                 )
+        return loaded
+
+    def _keys(self, connection: Connection, warnings: list[str]) -> dict[bytes, ApiKey]:
+        loaded = {}
+        for row in connection.execute(_API_KEYS).mappings():
+            try:
+                read = load_api_key(row, self._encryption)
+            except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
+                warnings.append(_unreadable("API key", row, problem))
+                continue
+            if isinstance(read, str):
+                warnings.append(read)
+                continue
+            loaded[read.digest] = read.key
+            if read.warning:
+                warnings.append(read.warning)
         return loaded
 
 
@@ -160,8 +185,17 @@ def load_specification(
     )
 
 
-def load_api_key(row: StoredRow) -> tuple[bytes, ApiKey] | str:
-    """Return digest and key of a row as the driver gave it; or a sentence why it is not usable and opens nothing."""
+class LoadedApiKey(NamedTuple):
+    """A key that can be used."""
+
+    digest: bytes
+    key: ApiKey
+    warning: str | None
+    """Why it cannot sign, although a secret is stored for it."""
+
+
+def load_api_key(row: StoredRow, encryption: Encryption | None) -> LoadedApiKey | str:
+    """Read a row as the driver gave it; a sentence where it is not usable and opens nothing."""
     about = f"API key {row['id']!r:.80} ({row['name']!r:.80}) is ignored:"
     digest = _digest(row["key_hash"])
     if digest is None:
@@ -173,30 +207,34 @@ def load_api_key(row: StoredRow) -> tuple[bytes, ApiKey] | str:
     expires_at = _expiry(row["expires_at"])
     if isinstance(expires_at, str):
         return f"{about} {expires_at}"
-    return digest, ApiKey(
+    secret, trouble_of_secret = None, None
+    if row["signing_secret"] is not None:
+        place = Binding(str(row["tenant"]), canonical_uuid(str(row["id"])) or "", SIGNING)
+        secret, trouble_of_secret = _signing_secret(row["signing_secret"], encryption, place)
+    key = ApiKey(
         id=str(row["id"]),
         tenant=str(row["tenant"]),
         name=str(row["name"]),
         role=Role(row["role"]),
         expires_at=expires_at.timestamp() if expires_at else None,
         revoked=not _is_false(row["revoked"]),
+        signing_secret=secret,
     )
+    about = f"API key {row['id']!r:.80} ({row['name']!r:.80}) cannot sign:"
+    return LoadedApiKey(digest, key, f"{about} {trouble_of_secret}" if trouble_of_secret else None)
 
 
-def _keys(connection: Connection, warnings: list[str]) -> dict[bytes, ApiKey]:
-    loaded = {}
-    for row in connection.execute(_API_KEYS).mappings():
-        try:
-            read = load_api_key(row)
-        except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
-            warnings.append(_unreadable("API key", row, problem))
-            continue
-        if isinstance(read, str):
-            warnings.append(read)
-        else:
-            digest, key = read
-            loaded[digest] = key
-    return loaded
+def _signing_secret(
+    stored: object, encryption: Encryption | None, binding: Binding
+) -> tuple[bytes, None] | tuple[None, str]:
+    """Return the secret, or the reason why there is none."""
+    if encryption is None:
+        return None, "RESYNC_ENCRYPTION_KEYS is not set."
+    found = encryption.decrypt(stored, binding) if isinstance(stored, str) else Undecryptable.NO_KEY
+    if found is Undecryptable.NO_KEY:
+        return None, "its secret cannot be decrypted; add its key to RESYNC_ENCRYPTION_KEYS, or issue another API key."
+    secret = _digest(found.secret) if isinstance(found, Decrypted) and found.bound else None
+    return (None, "its secret was not stored for this key; issue another one.") if secret is None else (secret, None)
 
 
 def _unreadable(what: str, row: StoredRow, problem: Exception) -> str:
@@ -236,7 +274,7 @@ def _credential(stored: object, encryption: Encryption | None, binding: Binding)
             "Its credential cannot be decrypted; add its key to RESYNC_ENCRYPTION_KEYS, "
             "or set it anew with `mirakl-resync-consumer clients set`."
         )
-    return found.credential, credential_problem(found.credential)
+    return found.secret, credential_problem(found.secret)
 
 
 def _mistake(row: StoredRow) -> str | None:

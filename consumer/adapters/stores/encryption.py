@@ -1,9 +1,11 @@
-"""Mirakl credentials at rest: Fernet (AES-128-CBC with HMAC-SHA256), several keys for rotation.
+"""Secrets at rest: Fernet (AES-128-CBC with HMAC-SHA256), several keys for rotation.
 
-A credential is encrypted together with the tenant, the id and the origin (scheme, host, port) of its client
+A Mirakl credential is encrypted together with the tenant, the id and the origin (scheme, host, port) of its client
 specification, and is usable only there: copied into another row, or left in a row whose base URL was pointed to
 another host, it is refused. Earlier releases encrypted the credential only. That form is still read, and replaced
 when the row is changed next. Until then it protects nobody from a person who can write to the database.
+
+The signing secret of an API key is encrypted together with the tenant and the id of the key, and never read without.
 """
 
 import json
@@ -20,6 +22,9 @@ from schemas.settings.secret_files import read_value
 
 LONGEST_CREDENTIAL = 4096
 """Characters; servers commonly refuse a header line beyond 8 KiB."""
+
+SIGNING = "signing"
+"""Use of the secret of an API key; no origin of a URL reads like this."""
 
 _BOUND_MARK = "\x01"
 """First character of what is encrypted with a binding. No credential begins with a control character."""
@@ -40,31 +45,31 @@ class EncryptionKeysError(ExplainedError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The only place where an encrypted credential may be used."""
+    """The only place where an encrypted secret may be used."""
 
     tenant: str
-    specification_id: str
-    """UUID, lower case."""
-    origin: str
-    """Of the base URL, as ``consumer.domain.base_url.origin`` returns it."""
+    row_id: str
+    """UUID of the client specification or the API key, lower case."""
+    use: str
+    """The origin of the base URL, as ``consumer.domain.base_url.origin`` returns it, or ``SIGNING``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """A credential in plain text."""
+    """A stored secret in plain text."""
 
-    credential: str = field(repr=False)
+    secret: str = field(repr=False)
     bound: bool
     """``False``: stored by an earlier release, without a binding."""
 
 
 class Undecryptable(Enum):
-    """Why a stored token yields no credential."""
+    """Why a stored token yields no secret."""
 
     NO_KEY = auto()
     """None of the keys encrypted it, or it is damaged."""
     BOUND_ELSEWHERE = auto()
-    """It was encrypted for another tenant, id or origin."""
+    """It was encrypted for another tenant, id or use."""
 
 
 class Encryption:
@@ -76,13 +81,13 @@ class Encryption:
             raise EncryptionKeysError("RESYNC_ENCRYPTION_KEYS is empty.", NEW_KEY)
         self._fernet = MultiFernet([_fernet(key, place) for place, key in enumerate(keys, start=1)])
 
-    def encrypt(self, credential: str, binding: Binding) -> str:
+    def encrypt(self, secret: str, binding: Binding) -> str:
         """Return the token to store."""
-        content = [binding.tenant, binding.specification_id, binding.origin, credential]
+        content = [binding.tenant, binding.row_id, binding.use, secret]
         return self._fernet.encrypt(f"{_BOUND_MARK}{json.dumps(content)}".encode()).decode("ascii")
 
     def decrypt(self, token: str, binding: Binding) -> Decrypted | Undecryptable:
-        """Return the credential, or why there is none."""
+        """Return the secret, or why there is none."""
         try:
             text = self._fernet.decrypt(token.encode(errors="replace")).decode()
         except (InvalidToken, UnicodeDecodeError):
@@ -90,12 +95,12 @@ class Encryption:
         if not text.startswith(_BOUND_MARK):
             return Decrypted(text, bound=False)
         try:
-            *place, credential = json.loads(text.removeprefix(_BOUND_MARK))
+            *place, secret = json.loads(text.removeprefix(_BOUND_MARK))
         except (ValueError, TypeError):  # none of ours: who has the key may have encrypted anything
             return Undecryptable.NO_KEY
-        if place != [binding.tenant, binding.specification_id, binding.origin]:
+        if place != [binding.tenant, binding.row_id, binding.use]:
             return Undecryptable.BOUND_ELSEWHERE
-        return Decrypted(credential, bound=True)
+        return Decrypted(secret, bound=True)
 
 
 def new_key() -> str:

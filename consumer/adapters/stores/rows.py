@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, RowMapping, Table, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from consumer.adapters.stores.database import check_revision, trouble
+from consumer.adapters.stores.encryption import NEW_KEY
 from consumer.adapters.stores.limits import name_problem
 from consumer.adapters.stores.tables import DEFAULT_TENANT, as_stored
 from schemas.contract import canonical_uuid
@@ -22,6 +23,13 @@ class AdministrationError(ExplainedError):
     """The requested change is not possible."""
 
     exit_code = ExitCode.USAGE
+
+
+class EncryptionKeysNeededError(AdministrationError):
+    """A secret has to be encrypted, and there are no keys to do so."""
+
+    def __init__(self) -> None:
+        super().__init__("RESYNC_ENCRYPTION_KEYS is not set.", NEW_KEY)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-SCHEMA_REVISIONS = ("0001",)
+SCHEMA_REVISIONS = ("0001", "0002")
 """Every released schema, oldest first; this program needs the last. Known here so that `run` needs no Alembic."""
 
 DEFAULT_TENANT = "default"
@@ -65,6 +65,7 @@ api_keys = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked", Boolean, nullable=False, server_default=false()),
+    Column("signing_secret", Text),
     UniqueConstraint("key_hash", name="api_keys_key_hash"),
 )
 

@@ -32,7 +32,7 @@ def test_a_key_is_for_an_operator_of_the_default_tenant_and_has_no_end(stores: R
     (row,) = listed(stores)
     assert ("default", "monitoring", "OPERATOR") == (row["tenant"], row["name"], row["role"])
     assert (None, False) == (row["expires_at"], row["revoked"])
-    assert {"id", "tenant", "name", "role", "created_at", "expires_at", "revoked"} == row.keys()
+    assert {"id", "tenant", "name", "role", "created_at", "expires_at", "revoked", "can_sign"} == row.keys()
 
 
 def test_a_key_may_have_another_role_tenant_and_life(stores: Run) -> None:
@@ -65,6 +65,23 @@ def test_wrong_input_makes_no_key(stores: Run, options: tuple[str, ...], complai
     ran = stores("api-keys", "issue", "--name", "ada", *options)
     assert (2, "") == (ran.code, ran.out)
     assert complaint in ran.err
+    assert [] == listed(stores)
+
+
+def test_the_list_shows_which_keys_can_sign(stores: Run) -> None:
+    ran = stores("api-keys", "issue", "--name", "erp", "--signing")
+    assert 0 == ran.code
+    assert "able to sign" in ran.err
+    assert "able to sign" not in stores("api-keys", "issue", "--name", "monitoring").err
+    assert {"erp": True, "monitoring": False} == {row["name"]: row["can_sign"] for row in listed(stores)}
+    assert "can sign" in stores("api-keys", "list").out
+
+
+def test_a_key_that_can_sign_needs_encryption_keys(stores: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESYNC_ENCRYPTION_KEYS")
+    ran = stores("api-keys", "issue", "--name", "erp", "--signing")
+    assert (2, "") == (ran.code, ran.out)
+    assert "RESYNC_ENCRYPTION_KEYS" in ran.err
     assert [] == listed(stores)
 
 

@@ -17,6 +17,7 @@ from consumer.engine.driver import Driver
 from consumer.engine.events import Event, SchemaFound, Tick, TransactionResult, TransactionTrouble
 from consumer.engine.policy import Policy
 from consumer.engine.trace import EventTrace
+from schemas.signature import signing_secret
 from tests.simulation.replay import ReplayError, replay
 from tests.unit.engine.test_driver import Parts, run, until
 from tests.unit.engine.world import FIRST, KEY, SECOND, JsonDecoder, World, body, json_encodings, specification
@@ -109,6 +110,7 @@ def test_a_trace_holds_no_value_no_key_and_no_secret(world: TracedWorld) -> None
     assert "id-1" in text
     for secret in (KEY.decode(), "never-issued-key", "secret-credential", "renewed-credential", "mirakl.example"):
         assert secret not in text
+    assert signing_secret(KEY).hex() not in text
     assert "no request at all" not in text
     assert "what Mirakl says" not in text
     assert body("a", {"id-1": "sku-1"}).hex() not in text

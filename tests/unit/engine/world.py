@@ -45,6 +45,7 @@ from consumer.engine.records import ReadRange, Record
 from consumer.engine.requests import Request
 from consumer.engine.status import EngineStatus
 from schemas.contract import DeadLetterReason
+from schemas.signature import signing_secret
 from tests.support.builders import api_key, client_specification
 
 WALL = 1_700_000_000.0
@@ -66,7 +67,7 @@ def directory(
     *specifications: ClientSpecification, keys: dict[bytes, ApiKey] | None = None, version: int = 1
 ) -> Directory:
     """A snapshot with these specifications and, unless told otherwise, the one key ``KEY``."""
-    known = {KEY: api_key()} if keys is None else keys
+    known = {KEY: api_key(signing_secret=signing_secret(KEY))} if keys is None else keys
     return build_directory(version, list(specifications), {key_digest(key): row for key, row in known.items()})
 
 

@@ -20,11 +20,11 @@ def test_what_was_encrypted_is_decrypted() -> None:
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        Binding("other", HERE.specification_id, HERE.origin),
-        Binding(HERE.tenant, "11111111-1111-4111-8111-111111111111", HERE.origin),
-        Binding(HERE.tenant, HERE.specification_id, "https://evil.example:443"),
-        Binding(HERE.tenant, HERE.specification_id, "http://mirakl.example:443"),
-        Binding(HERE.tenant, HERE.specification_id, "https://mirakl.example:8443"),
+        Binding("other", HERE.row_id, HERE.use),
+        Binding(HERE.tenant, "11111111-1111-4111-8111-111111111111", HERE.use),
+        Binding(HERE.tenant, HERE.row_id, "https://evil.example:443"),
+        Binding(HERE.tenant, HERE.row_id, "http://mirakl.example:443"),
+        Binding(HERE.tenant, HERE.row_id, "https://mirakl.example:8443"),
     ],
 )
 def test_a_credential_is_of_use_only_where_it_was_stored(elsewhere: Binding) -> None:

@@ -3,16 +3,20 @@
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.adapters.stores import Binding, Encryption, new_key
 from consumer.adapters.stores.directory import load_api_key, load_specification
+from consumer.adapters.stores.encryption import SIGNING
 from consumer.adapters.stores.limits import LONGEST_NAME, name_problem
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
+from schemas.signature import signing_secret
 
 ID = "0b6a2c1e-7f0e-4c52-9d1c-2d3f6f0f8a11"
-ENCRYPTION = Encryption([new_key()])
+KEY = new_key()
+ENCRYPTION = Encryption([KEY])
 HERE = Binding("default", ID, "https://mirakl.example:443")
 SPECIFICATION: dict[str, Any] = {
     "id": ID,
@@ -36,6 +40,7 @@ API_KEY: dict[str, Any] = {
     "role": "OPERATOR",
     "expires_at": None,
     "revoked": False,
+    "signing_secret": None,
 }
 anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 
@@ -161,14 +166,14 @@ def test_no_value_breaks_the_loading_of_a_specification(column: str, value: obje
 
 
 def api_key(**changes: object) -> ApiKey:
-    loaded = load_api_key(API_KEY | changes)
+    loaded = load_api_key(API_KEY | changes, ENCRYPTION)
     assert not isinstance(loaded, str)
-    return loaded[1]
+    return loaded.key
 
 
 def test_a_sound_row_is_found_by_its_digest() -> None:
     expected = ApiKey(id=ID, tenant="default", name="alerts", role=Role.OPERATOR, expires_at=None, revoked=False)
-    assert load_api_key(API_KEY) == (DIGEST, expected)
+    assert load_api_key(API_KEY, None) == (DIGEST, expected, None)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +207,7 @@ def test_a_time_is_read_as_either_database_or_a_person_writes_it(stored: str, se
     ],
 )
 def test_a_broken_key_opens_nothing_and_is_told_of(column: str, value: object) -> None:
-    warning = load_api_key(API_KEY | {column: value})
+    warning = load_api_key(API_KEY | {column: value}, ENCRYPTION)
     assert isinstance(warning, str)
     assert column in warning
     assert "the key itself" not in warning
@@ -215,7 +220,56 @@ def test_a_key_counts_as_revoked_unless_it_says_that_it_is_not(revoked: object) 
 
 @given(st.sampled_from(sorted(API_KEY)), anything)
 def test_no_value_breaks_the_loading_of_a_key(column: str, value: object) -> None:
-    load_api_key(API_KEY | {column: value})
+    load_api_key(API_KEY | {column: value}, ENCRYPTION)
+
+
+SECRET = signing_secret(b"mrk_of-somebody")
+PLACE = Binding("default", ID, SIGNING)
+
+
+def test_a_signing_secret_is_decrypted_and_shown_by_no_repr() -> None:
+    loaded = load_api_key(API_KEY | {"signing_secret": ENCRYPTION.encrypt(SECRET.hex(), PLACE)}, ENCRYPTION)
+    assert not isinstance(loaded, str)
+    assert loaded.key.signing_secret == SECRET
+    assert loaded.warning is None
+    assert SECRET.hex() not in repr(loaded)
+    assert repr(SECRET) not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ("garbage", "cannot be decrypted"),
+        (b"garbage", "cannot be decrypted"),
+        (7, "cannot be decrypted"),
+        (Encryption([new_key()]).encrypt(SECRET.hex(), PLACE), "cannot be decrypted"),
+        (ENCRYPTION.encrypt(SECRET.hex(), Binding("other", ID, SIGNING)), "was not stored for this key"),
+        (
+            ENCRYPTION.encrypt(SECRET.hex(), Binding("default", ID.replace("0", "1"), SIGNING)),
+            "was not stored for this key",
+        ),
+        (ENCRYPTION.encrypt(SECRET.hex(), HERE), "was not stored for this key"),
+        (ENCRYPTION.encrypt("no digest", PLACE), "was not stored for this key"),
+        (Fernet(KEY).encrypt(SECRET.hex().encode()).decode(), "was not stored for this key"),
+    ],
+    ids=["garbage", "bytes", "number", "key", "tenant", "id", "credential", "content", "unbound"],
+)
+def test_a_secret_that_is_not_of_this_key_keeps_it_from_signing_and_from_nothing_else(
+    stored: object, said: str
+) -> None:
+    loaded = load_api_key(API_KEY | {"signing_secret": stored}, ENCRYPTION)
+    assert not isinstance(loaded, str)
+    assert loaded.key == api_key()
+    assert loaded.warning is not None
+    assert "cannot sign" in loaded.warning
+    assert said in loaded.warning
+
+
+def test_without_encryption_keys_no_key_can_sign() -> None:
+    loaded = load_api_key(API_KEY | {"signing_secret": ENCRYPTION.encrypt(SECRET.hex(), PLACE)}, None)
+    assert not isinstance(loaded, str)
+    assert loaded.key.signing_secret is None
+    assert "RESYNC_ENCRYPTION_KEYS" in str(loaded.warning)
 
 
 @pytest.mark.parametrize("name", ["a", "Shop 1", "Größe", "a" * LONGEST_NAME])
