@@ -235,8 +235,6 @@ class Outbox:
                 assignment.decided[:] = [request for request in assignment.decided if request not in chosen]
                 parts.append(self._part(assignment, outcomes))
                 left -= len(outcomes)
-            if left <= 0 and not health.sound:
-                break
         return parts
 
     def _probe(self, assignments: Iterable[Assignment]) -> list[PartitionCommit]:

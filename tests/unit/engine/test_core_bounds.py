@@ -1,5 +1,7 @@
 """What was read and not decided: bounded, never lost, and passed on when a partition moves."""
 
+from typing import Any
+
 import pytest
 
 from consumer.domain.calls import Refusal
@@ -65,16 +67,25 @@ def test_a_no_is_never_given_on_a_snapshot_that_was_asked_for_before_the_record_
     assert "SYNCHRONIZED" == world.code("late")
 
 
-def test_suspending_a_client_stops_the_search_for_its_refused_entries() -> None:
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"suspended": True}, "CLIENT_SPECIFICATION_SUSPENDED"),
+        ({"unusable": "its credential cannot be decrypted."}, "CLIENT_SPECIFICATION_UNUSABLE"),
+    ],
+)
+def test_a_client_that_can_no_longer_be_called_stops_the_search_for_its_refused_entries(
+    fields: dict[str, Any], code: str
+) -> None:
     world = World()
     world.fetch([world.record(body(f"r{n}")) for n in range(4)])
-    world.change(specification(suspended=True))
+    world.change(specification(**fields))
     world.wait(1.0)
     world.answer(outcome=Refusal(422, "one is bad"))
     world.settle()
 
     assert not world.calls
-    assert {"CLIENT_SPECIFICATION_SUSPENDED"} == {world.code(f"r{n}") for n in range(4)}
+    assert {code} == {world.code(f"r{n}") for n in range(4)}
 
 
 def test_suspending_a_client_lets_the_call_of_a_large_request_finish_and_sends_no_further_part() -> None:

@@ -13,6 +13,7 @@ from consumer.engine.events import (
     SchemaMissing,
     SchemaUnavailable,
     TransactionResult,
+    TransactionTrouble,
 )
 from consumer.engine.policy import Policy
 from schemas.contract import DeadLetterReason
@@ -400,6 +401,21 @@ def test_transactions_that_abort_again_and_again_are_a_trouble_of_the_broker() -
     assert 1 == len(world.status.troubles)
     world.send("second")
     assert not world.calls
+
+
+def test_three_transactions_that_fail_in_a_row_close_the_intake_within_a_second() -> None:
+    world = World()
+    world.send("first")
+    world.answer()
+    began = world.now
+    for failures in range(1, 4):
+        world.commit(TransactionResult.ABORTED, trouble=TransactionTrouble("The topic refuses us. Grant WRITE."))
+        assert (failures == 3) is ("publishing" in world.status.intake_closed)
+        while world.transaction is None:
+            world.wait(0.1)
+
+    assert 1.0 > world.now - began
+    assert 0 == world.core.fetch_budget.records
 
 
 def test_each_closing_is_counted_by_its_reason() -> None:
