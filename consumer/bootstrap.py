@@ -29,8 +29,10 @@ from consumer.adapters.observability.request_log import request_log
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.adapters.schema_registry import RegistrySchemas
 from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory, check_schema, create_engine
+from consumer.domain.authorization import CredentialPolicy
 from consumer.domain.share import Share
 from consumer.engine.core import Core
+from consumer.engine.credentials import Credentials
 from consumer.engine.driver import Driver, EventRecorder
 from consumer.engine.policy import Policy
 from consumer.engine.precedence import Precedence
@@ -38,6 +40,7 @@ from consumer.engine.trace import EventTrace
 from consumer.preflight import require_brokers, require_settings
 from schemas.process.logs import Logs
 from schemas.settings import Delivery, Settings
+from schemas.signature import Signing
 
 DEAD_LETTER_OWN_BYTES: Final = 8 * 1024
 """Room for the headers that we add to a dead letter."""
@@ -95,12 +98,15 @@ def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
 def _core(settings: Settings, reader: RequestReader) -> tuple[Core, EventRecorder | None]:
     """Make the core, and what records its events if they are to be traced."""
     policy = Policy(request_deadline=settings.request_deadline, max_products=settings.max_products_per_request)
+    accepted = tuple(sorted(settings.accept_credentials))
+    credentials = Credentials(CredentialPolicy(accepted, settings.signature_max_age), Signing(settings.topics.requests))
     salt = uuid.uuid4().hex
     if settings.event_trace_file is None:
-        return Core(reader, policy, salt, precedence=partial(Precedence, string_encodings, policy)), None
+        precedence = partial(Precedence, string_encodings, policy)
+        return Core(reader, policy, salt, precedence=precedence, credentials=credentials), None
     file = open_trace(settings.event_trace_file)
-    trace = EventTrace(file.write, reader, string_encodings, policy, salt)
-    return Core(trace, policy, salt, precedence=trace.precedence), trace.record
+    trace = EventTrace(file.write, reader, string_encodings, policy, salt, credentials=credentials)
+    return Core(trace, policy, salt, precedence=trace.precedence, credentials=trace.credentials), trace.record
 
 
 def _sink(

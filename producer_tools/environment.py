@@ -8,7 +8,13 @@ from producer_tools.errors import MisconfiguredError
 from schemas.settings import Edge, Settings, SettingsError, load
 
 READING: Final[tuple[Edge, ...]] = ("kafka", "topics", "schema_registry")
-SENDING: Final[tuple[Edge, ...]] = (*READING, "max_products_per_request", "max_request_bytes", "api_key")
+SENDING: Final[tuple[Edge, ...]] = (
+    *READING,
+    "max_products_per_request",
+    "max_request_bytes",
+    "api_key",
+    "request_auth",
+)
 SERVING: Final[tuple[Edge, ...]] = (*SENDING, "request_deadline", "shutdown_timeout", "admin", "gateway", "log")
 BROKERS: Final = "RESYNC_KAFKA__BOOTSTRAP_SERVERS"
 

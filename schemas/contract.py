@@ -33,6 +33,8 @@ CLIENT_HEADER: Final = "dj-client"
 OPERATOR: Final = b"OPERATOR"
 """The only accepted value of `CLIENT_HEADER`."""
 API_KEY_HEADER: Final = "dj-api-key"
+SIGNATURE_HEADER: Final = "dj-signature"
+"""Signature of the record, instead of the key (``schemas.signature``); if both are present, only it counts."""
 SCHEMA_ID_HEADER: Final = "__value_schema_id"
 """The value's schema, by id or GUID. Source: Confluent's documentation, "Wire format"."""
 TRACEPARENT_HEADER: Final = "traceparent"
@@ -77,6 +79,23 @@ DLQ_VALUE_BYTES_HEADER: Final = "dlq.value-bytes"
 DLQ_VALUE_SHA256_HEADER: Final = "dlq.value-sha256"
 DLQ_HEADERS_OMITTED_HEADER: Final = "dlq.headers-omitted"
 
+# Credentials
+
+
+class Credential(StrEnum):
+    """How a request proves who asks: values of ``RESYNC_REQUEST_AUTH`` and ``RESYNC_ACCEPT_CREDENTIALS``."""
+
+    KEY = "key"
+    """The API key itself, in ``dj-api-key``."""
+    SIGNATURE = "signature"
+    """A signature made with the key, in ``dj-signature``."""
+
+
+SIGNATURE_MAX_AGE_SECONDS: Final = 3 * 86_400.0
+"""Default of ``RESYNC_SIGNATURE_MAX_AGE``: as long as the requests topic keeps a record by default."""
+SIGNATURE_MAX_AHEAD_SECONDS: Final = 300.0
+"""How far ``requestedAt`` of a signed request may lie in the future: clocks differ."""
+
 # Limits
 
 MAX_HEADERS: Final = 64
@@ -107,6 +126,25 @@ class DeadLetterReason(StrEnum):
 
     UNREADABLE = "UNREADABLE"
     UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
+
+
+class CredentialFault(StrEnum):
+    """What is wrong with a credential: the messages of ``API_KEY_INVALID``."""
+
+    UNKNOWN = "The API key is unknown: have one issued and use that."
+    EXPIRED = "The API key has expired: have a new one issued and use that."
+    REVOKED = "The API key is revoked: have a new one issued and use that."
+    REFUSED = "The service has just refused this API key: have a new one issued and use that."
+    KEYS_EXCLUDED = "API keys are not accepted here: sign the request (dj-signature) instead of sending its key."
+    SIGNATURES_EXCLUDED = "Signatures are not accepted here: send the API key in the header dj-api-key."
+    MALFORMED = (
+        "The signature is malformed: write v1:, the first 16 hex digits of the key's SHA-256, a colon and the HMAC in "
+        "padded base64."
+    )
+    CANNOT_SIGN = "The API key cannot sign: have one issued with `--signing` and use that."
+    MISMATCH = "The signature does not match: sign topic, __value_schema_id, dj-client and value exactly as sent."
+    TOO_OLD = "The signed request is too old by its requestedAt: make and sign a new one."
+    IN_THE_FUTURE = "requestedAt is more than 5 minutes in the future: correct the clock of the sender."
 
 
 class _DefinedCode(StrEnum):
@@ -175,10 +213,10 @@ class _Definition:
 
 
 _DEFINITIONS: Final[Mapping[str, _Definition]] = {
-    ErrorCode.API_KEY_MISSING: _Definition(401, "No API key was given: send it in the header dj-api-key."),
-    ErrorCode.API_KEY_INVALID: _Definition(
-        401, "The API key is unknown, expired or revoked: have a new one issued and use that."
+    ErrorCode.API_KEY_MISSING: _Definition(
+        401, "No API key was given: send it in the header dj-api-key, or on Kafka a signature in dj-signature."
     ),
+    ErrorCode.API_KEY_INVALID: _Definition(401, "{fault}"),
     ErrorCode.OPERATOR_REQUIRED: _Definition(403, "Only operators may resynchronize: {remedy}."),
     ErrorCode.VALIDATION_FAILED: _Definition(
         400, "The request is not valid: {mistakes}; correct {what} and send it again."

@@ -30,7 +30,7 @@ def read_settings(*uses: Edge, needs: Collection[str] = ()) -> Settings:
 
 def read_all_settings() -> Settings:
     """Read what the service uses: everything but what belongs to ``mirakl-resync``. Raises ``SettingsError``."""
-    uses = [edge for edge in EDGES if edge not in ("gateway", "api_key")]
+    uses = [edge for edge in EDGES if edge not in ("gateway", "api_key", "request_auth")]
     return read_settings(*uses, needs=["RESYNC_KAFKA__BOOTSTRAP_SERVERS", "RESYNC_ENCRYPTION_KEYS"])
 
 

@@ -1,10 +1,32 @@
 """May this requester ask? A pure function of the directory snapshot."""
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from consumer.domain.model import ApiKey, Directory, Role
 from consumer.domain.outcome import ResyncError, error
-from schemas.contract import OPERATOR, ErrorCode
+from schemas.contract import (
+    OPERATOR,
+    SIGNATURE_MAX_AGE_SECONDS,
+    SIGNATURE_MAX_AHEAD_SECONDS,
+    Credential,
+    CredentialFault,
+    ErrorCode,
+)
+from schemas.signature import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialPolicy:
+    """Which credentials count, and how old a signed request may be."""
+
+    accepted: tuple[Credential, ...] = tuple(Credential)
+    """``RESYNC_ACCEPT_CREDENTIALS``."""
+    max_age: float = SIGNATURE_MAX_AGE_SECONDS
+    """Seconds from ``requestedAt`` until the record is read (``RESYNC_SIGNATURE_MAX_AGE``): bounds replay."""
+    max_ahead: float = SIGNATURE_MAX_AHEAD_SECONDS
+    """Seconds that ``requestedAt`` may lie in the future: a later one would make the request live longer."""
 
 
 def key_digest(key: bytes) -> bytes:
@@ -14,12 +36,51 @@ def key_digest(key: bytes) -> bytes:
 
 def identify(directory: Directory, api_key: bytes | None, wall: float) -> ApiKey | ResyncError:
     """Find a key that is known, not expired (``wall`` is seconds since the epoch) and not revoked."""
-    if api_key is None or _blank(api_key):
+    if api_key is None or is_blank(api_key):
         return error(ErrorCode.API_KEY_MISSING)
     known = directory.api_keys.get(key_digest(api_key))
-    if known is None or known.revoked or (known.expires_at is not None and known.expires_at <= wall):
-        return error(ErrorCode.API_KEY_INVALID)
-    return known
+    if known is None:
+        return invalid(CredentialFault.UNKNOWN)
+    fault = _fault(known, wall)
+    return known if fault is None else invalid(fault)
+
+
+def identify_signer(
+    directory: Directory, header: bytes, wall: float, matches: Callable[[bytes, Signature], bool]
+) -> ApiKey | ResyncError:
+    """Find the valid key that a header ``dj-signature`` was made with.
+
+    ``matches`` says whether a secret made the signature of this record; it is asked for valid keys that the signature
+    names only, so that a made-up header costs no HMAC.
+    """
+    if is_blank(header):
+        return error(ErrorCode.API_KEY_MISSING)
+    signature = Signature.read(header)
+    if signature is None:
+        return invalid(CredentialFault.MALFORMED)
+    fault = CredentialFault.UNKNOWN
+    for known in directory.signers.get(signature.signer, ()):  # more than one: only by hand, or by a wonder
+        found = _fault(known, wall)
+        if found is not None:
+            fault = found
+        elif known.signing_secret is None:
+            fault = CredentialFault.CANNOT_SIGN
+        elif matches(known.signing_secret, signature):
+            return known
+        else:
+            fault = CredentialFault.MISMATCH
+    return invalid(fault)
+
+
+def untimely(requested_at: int, read_at: float, policy: CredentialPolicy) -> ResyncError | None:
+    """Return why a signed request comes too late or too early.
+
+    ``requested_at``: milliseconds since the epoch; ``read_at``: seconds since the epoch at which its record was read.
+    """
+    age = read_at - requested_at / 1000
+    if age > policy.max_age:
+        return invalid(CredentialFault.TOO_OLD)
+    return invalid(CredentialFault.IN_THE_FUTURE) if age < -policy.max_ahead else None
 
 
 def refuse(known: ApiKey, caller: bytes | None) -> ResyncError | None:
@@ -34,5 +95,18 @@ def refuse(known: ApiKey, caller: bytes | None) -> ResyncError | None:
     return None
 
 
-def _blank(api_key: bytes) -> bool:
-    return not api_key.decode("utf-8", "replace").strip()
+def invalid(fault: CredentialFault) -> ResyncError:
+    """Return the answer to a credential that is not valid."""
+    return error(ErrorCode.API_KEY_INVALID, fault=fault)
+
+
+def is_blank(credential: bytes) -> bool:
+    """Return whether a header's value is white space only, or nothing."""
+    return not credential.decode("utf-8", "replace").strip()
+
+
+def _fault(known: ApiKey, wall: float) -> CredentialFault | None:
+    if known.revoked:
+        return CredentialFault.REVOKED
+    expired = known.expires_at is not None and known.expires_at <= wall
+    return CredentialFault.EXPIRED if expired else None

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from schemas.signature import signer
+
 Products: TypeAlias = Mapping[str, str]
 """``miraklProductId`` -> ``productSku``, in the order of the request."""
 
@@ -81,6 +83,8 @@ class Directory:
     specifications: Mapping[str, ClientSpecification]
     api_keys: Mapping[bytes, ApiKey] = field(repr=False)
     active: Mapping[str, tuple[str, ...]]
+    signers: Mapping[str, tuple[ApiKey, ...]] = field(default_factory=dict, repr=False)
+    """The keys again, by what a signature names them by: the first 16 hex digits of the digest."""
 
 
 def build_directory(
@@ -91,9 +95,14 @@ def build_directory(
     for specification in specifications:
         if specification.active:
             active.setdefault(specification.tenant, []).append(specification.id)
+    signers: dict[str, tuple[ApiKey, ...]] = {}
+    for digest, key in api_keys.items():
+        name = signer(digest)
+        signers[name] = (*signers.get(name, ()), key)
     return Directory(
         version=version,
         specifications={specification.id: specification for specification in specifications},
         api_keys=dict(api_keys),
         active={tenant: tuple(sorted(ids)) for tenant, ids in active.items()},
+        signers=signers,
     )

@@ -22,9 +22,11 @@ from typing import Any
 
 from consumer.domain.retry import Backoff
 from consumer.engine.admission.admission import Admission
+from consumer.engine.admission.decisions import Decider
 from consumer.engine.clock import Instant, PausableClock
 from consumer.engine.commands import Command, Drained
 from consumer.engine.counters import Tally
+from consumer.engine.credentials import Credentials
 from consumer.engine.dispatch.back_pressure import BackPressure
 from consumer.engine.dispatch.dispatch import Dispatch
 from consumer.engine.events import (
@@ -70,6 +72,7 @@ class Core:
         salt: str = "",
         backoff: Backoff | None = None,
         precedence: Callable[[], Precedence[Request]] = Precedence,
+        credentials: Credentials | None = None,
     ) -> None:
         self.policy = policy
         self._commands: list[Command] = []
@@ -78,8 +81,9 @@ class Core:
         self._pressure = BackPressure(policy)
         self._partitions = Partitions(policy, self._commands, precedence, self._pressure, self._tally)
         self._dispatch = Dispatch(policy, self._commands, self._clock, self._pressure, backoff or Backoff(), salt)
+        decider = Decider(decoder, credentials or Credentials(), policy.max_products)
         self._admission = Admission(
-            decoder, policy, self._commands, self._clock, self._pressure, self._partitions, self._dispatch
+            decider, policy, self._commands, self._clock, self._pressure, self._partitions, self._dispatch
         )
         self._joined = False
         self._broker_trouble: str | None = None

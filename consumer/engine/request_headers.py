@@ -12,6 +12,7 @@ from schemas.contract import (
     MAX_HEADERS,
     MAX_HEADERS_BYTES,
     SCHEMA_ID_HEADER,
+    SIGNATURE_HEADER,
     TRACEPARENT_HEADER,
     TRACESTATE_HEADER,
     is_traceparent,
@@ -23,6 +24,7 @@ UTF8_MOST_BYTES = 4
 _FIELDS = {
     CLIENT_HEADER: "caller",
     API_KEY_HEADER: "api_key",
+    SIGNATURE_HEADER: "signature",
     SCHEMA_ID_HEADER: "schema_id",
     TRACEPARENT_HEADER: "traceparent",
     TRACESTATE_HEADER: "tracestate",
@@ -37,6 +39,8 @@ class RequestHeaders:
 
     caller: bytes | None = None
     api_key: bytes | None = None
+    signature: bytes | None = None
+    """Empty where it is null: a signature that is there, and blank, counts before a key."""
     schema_id: bytes | None = None
     traceparent: bytes | None = None
     tracestate: bytes | None = None
@@ -62,7 +66,7 @@ def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> RequestH
         size += len(name) + (len(value) if value is not None else 0)
         known = _FIELDS.get(name) or _FIELDS.get(name.lower())
         if known is not None:
-            setattr(found, known, value)
+            setattr(found, known, b"" if value is None and known == "signature" else value)
         elif name.lower() in _CORRELATION:
             found.correlation = _last_wins(found.correlation, name, value)
     if size > MAX_HEADERS_BYTES // UTF8_MOST_BYTES:  # which is rare, and characters are not bytes

@@ -11,28 +11,31 @@ by pseudonyms: keyed digests whose key exists in this process only. See docs/dec
 import json
 import secrets
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from consumer.domain.authorization import key_digest
+from consumer.domain.authorization import is_blank, key_digest
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
-from consumer.domain.model import Directory
+from consumer.domain.model import ApiKey, Directory
 from consumer.domain.outcome import DeadLettered, Failed, Partial, Verdict
 from consumer.domain.retry import Backoff
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Commit, StartCall
+from consumer.engine.credentials import Credentials
 from consumer.engine.events import CallFinished, DirectoryConfirmed, Event, Fetched, ThreadFailed, TransactionFinished
 from consumer.engine.policy import Policy
 from consumer.engine.ports import Decoder, NotARequest, SchemaNeeded
 from consumer.engine.precedence import Encodings, Precedence
 from consumer.engine.records import Record
-from consumer.engine.request_headers import read_headers
+from consumer.engine.request_headers import RequestHeaders, read_headers
 from consumer.engine.requests import Request
 from schemas.contract import OPERATOR
+from schemas.signature import SIGNER_DIGITS, Content, Signature, signer
 
-VERSION = 1
+VERSION = 2
 """Of the form of the lines."""
 
 Json: TypeAlias = Any
@@ -42,7 +45,10 @@ Write: TypeAlias = Callable[[str], bool]
 
 
 class EventTrace:
-    """Writes a trace. The core that it is about gets it as its decoder, and ``precedence`` for its partitions."""
+    """Writes a trace.
+
+    The core that it is about gets it as its decoder, ``credentials``, and ``precedence`` for its partitions.
+    """
 
     def __init__(
         self,
@@ -52,7 +58,11 @@ class EventTrace:
         policy: Policy,
         salt: str = "",
         backoff: Backoff | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
+        given = credentials or Credentials()
+        self.credentials = Credentials(given.policy, self)
+        self._verifier = given.verifier
         self._decoder = decoder
         self._encodings = encodings
         self._policy = policy
@@ -61,10 +71,17 @@ class EventTrace:
         """Digest of a value -> what it was decoded to, as written last."""
         self._decoded: dict[str, Json] = {}
         """Since the last event: digest -> what it was decoded to, where that is new."""
+        self._verified: dict[str, bool] = {}
+        """Since the last event: secret and signature -> whether they match."""
         self._conflicts: list[tuple[int, int]] = []
         """Since the last event: (offset of the conflict or -1, bytes searched)."""
         self._write = write
-        made_of = {"policy": asdict(policy), "salt": salt, "backoff": asdict(backoff or Backoff())}
+        made_of = {
+            "policy": asdict(policy),
+            "salt": salt,
+            "backoff": asdict(backoff or Backoff()),
+            "credentials": asdict(given.policy),
+        }
         self._open = write(_line({"trace": VERSION, **made_of}))
 
     def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
@@ -73,6 +90,13 @@ class EventTrace:
         if self._open:
             self._note_decoded(self._digest(value, schema_header), decoded)
         return decoded
+
+    def matches(self, secret: bytes, signature: Signature, content: Content) -> bool:
+        """Verify a signature, and remember what came of it. As ``Verifier.matches``."""
+        found = self._verifier.matches(secret, signature, content)
+        if self._open:
+            self._verified[f"{self._pseudonym(secret)} {self._tag(signature, content)}"] = found
+        return found
 
     def precedence(self) -> Precedence[Request]:
         """Return the precedence of a new assignment, whose findings become part of the trace."""
@@ -85,6 +109,8 @@ class EventTrace:
         line: dict[str, Json] = {"at": at, "event": self._event(event)}
         if self._decoded:
             line["decoded"] = self._decoded
+        if self._verified:
+            line["verified"] = self._verified
         if self._conflicts:
             line["conflicts"] = self._conflicts
         told = [command_form(command) for command in commands]
@@ -92,6 +118,7 @@ class EventTrace:
             line["commands"] = told
         self._open = self._write(_line(line))
         self._decoded = {}
+        self._verified = {}
         self._conflicts.clear()
         if not self._open:
             self._kinds.clear()
@@ -135,13 +162,32 @@ class EventTrace:
         caller = facts.caller if facts.caller is None else facts.caller == OPERATOR
         problem = record.problem or facts.unreadable
         digest = self._digest(record.value, facts.schema_id)
-        return [record.partition, record.offset, record.size, digest, self._key(facts.api_key), caller, problem]
+        credential = self._credential(facts, record.value)
+        return [record.partition, record.offset, record.size, digest, credential, caller, problem]
+
+    def _credential(self, facts: RequestHeaders, value: bytes | None) -> Json:
+        """Return the pseudonym of a key, or ``{"signature": ...}`` with a header that says the same to a replay."""
+        if facts.signature is None:
+            return self._key(facts.api_key)
+        signature = Signature.read(facts.signature)
+        if signature is None:
+            return {"signature": "" if is_blank(facts.signature) else "malformed"}
+        tag = self._tag(signature, Content(facts.schema_id, facts.caller, value))
+        return {"signature": f"v1:{self._signer(signature.signer)}:{tag}"}
+
+    def _tag(self, signature: Signature, content: Content) -> str:
+        """Return a pseudonym of a signature and of what it covers, in the form of an HMAC."""
+        covered = f"{self._digest(content.value, content.schema_id)} {content.client!r} ".encode() + signature.tag
+        return b64encode(blake2b(covered, key=self._secret, digest_size=32).digest()).decode()
+
+    def _signer(self, name: str) -> str:
+        return self._pseudonym(name.encode())[:SIGNER_DIGITS]
 
     def _key(self, api_key: bytes | None) -> str | None:
         """Return the pseudonym of a key; a blank one stays blank."""
         if api_key is None:
             return None
-        return self._pseudonym(key_digest(api_key)) if api_key.decode("utf-8", "replace").strip() else ""
+        return "" if is_blank(api_key) else self._pseudonym(key_digest(api_key))
 
     def _directory(self, directory: Directory) -> Json:
         specifications = [asdict(each) for each in directory.specifications.values()]
@@ -149,10 +195,14 @@ class EventTrace:
             each["credential"] = self._pseudonym(each["credential"].encode()) if each["credential"] else ""
             each["base_url"] = self._pseudonym(each["base_url"].encode())
         keys = [
-            [self._pseudonym(digest), asdict(key) | {"signing_secret": None}]
+            [self._pseudonym(digest), self._signer(signer(digest)), self._api_key(key)]
             for digest, key in directory.api_keys.items()
         ]
         return {"version": directory.version, "specifications": specifications, "api_keys": keys}
+
+    def _api_key(self, key: ApiKey) -> Json:
+        secret = key.signing_secret
+        return {**asdict(key), "signing_secret": None if secret is None else self._pseudonym(secret)}
 
     def _digest(self, value: bytes | None, schema_header: bytes | None) -> str:
         return self._pseudonym(b"%d %b" % (len(schema_header or b""), schema_header or b"") + (value or b""))

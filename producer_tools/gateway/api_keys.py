@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from producer_tools.gateway.policy import GatewayPolicy
 from producer_tools.gateway.problems import refusal
-from schemas.contract import ErrorCode, GatewayCode
+from schemas.contract import CredentialFault, ErrorCode, GatewayCode
 
 _UNPROVEN: Final = b""
 """The places of all keys together that the service has not yet answered otherwise than ``API_KEY_INVALID``."""
@@ -60,7 +60,7 @@ class ApiKeys:
             raise refusal(ErrorCode.API_KEY_MISSING)
         digest = sha256(key).digest()
         if self._clock() < self._invalid_until.get(digest, 0.0):
-            raise refusal(ErrorCode.API_KEY_INVALID)
+            raise refusal(ErrorCode.API_KEY_INVALID, fault=CredentialFault.REFUSED)
         return digest
 
     def place(self, digest: bytes) -> "Place":

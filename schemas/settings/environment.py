@@ -47,6 +47,9 @@ Edge: TypeAlias = Literal[
     "log",
     "event_trace_file",
     "api_key",
+    "request_auth",
+    "accept_credentials",
+    "signature_max_age",
 ]
 """A field of ``Settings``, by which a command declares what it uses."""
 EDGES: tuple[Edge, ...] = get_args(Edge)

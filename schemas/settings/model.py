@@ -27,6 +27,8 @@ from schemas.contract import (
     REQUEST_DEADLINE_SECONDS,
     REQUESTS_TOPIC,
     RESULTS_TOPIC,
+    SIGNATURE_MAX_AGE_SECONDS,
+    Credential,
 )
 from schemas.settings.fields import Duration, EdgeModel, Host, lower, separated
 from schemas.settings.foreign import PORTS, check_authorities, check_database_url, check_url
@@ -370,5 +372,23 @@ class Settings(EdgeModel):
         default=None, description="Write a replayable trace of the engine's events there, at most 64 MiB; unset: none."
     )
     api_key: SecretStr | None = Field(
-        default=None, repr=False, description="The API key that `mirakl-resync` sends with its requests."
+        default=None,
+        repr=False,
+        description="The API key that `mirakl-resync` sends with its requests, or signs them with.",
+    )
+    request_auth: Annotated[Credential, BeforeValidator(lower)] = Field(
+        default=Credential.KEY,
+        description="How `mirakl-resync` proves who asks: `key` sends the API key, `signature` signs with it.",
+    )
+    accept_credentials: Annotated[
+        frozenset[Credential], BeforeValidator(separated), BeforeValidator(lower), Field(min_length=1)
+    ] = Field(
+        default=frozenset(Credential),
+        description="What the service accepts of these, comma-separated.",
+    )
+    signature_max_age: Duration = Field(
+        default=SIGNATURE_MAX_AGE_SECONDS,
+        ge=1.0,
+        le=31_536_000.0,
+        description="A signed request whose `requestedAt` is older when it is read is refused.",
     )

@@ -13,6 +13,7 @@ from consumer.domain.progress import Progress
 from consumer.domain.retry import Backoff
 from consumer.engine.admission.decisions import Decider
 from consumer.engine.clock import Instant
+from consumer.engine.credentials import Credentials
 from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.policy import Policy
 from consumer.engine.records import Record
@@ -33,7 +34,7 @@ STEPS: Final = 60
 
 def intake(rng: Random) -> None:
     """Records of one list ask the same questions again and again: each is answered as if it were the only one."""
-    remembers, at = Decider(JsonDecoder(), 3), Instant(0.0, NOW)
+    remembers, at = Decider(JsonDecoder(), Credentials(), 3), Instant(0.0, NOW)
     remembers.directory = _directory(rng)
     routed: list[Request] = []
     for _ in range(STEPS):
@@ -52,7 +53,7 @@ def intake(rng: Random) -> None:
 
 def _same_decision(remembers: Decider, request: Request, at: Instant, *, again: bool = False) -> bool:
     """Whether it has a lane to go to."""
-    alone = Decider(JsonDecoder(), 3)
+    alone = Decider(JsonDecoder(), Credentials(), 3)
     alone.directory, alone.confirmed_at = remembers.directory, remembers.confirmed_at
     other = replace(request)
 

@@ -3,10 +3,10 @@
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from consumer.domain.authorization import key_digest
+from consumer.domain.authorization import CredentialPolicy, key_digest
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from consumer.domain.retry import Backoff
@@ -14,6 +14,7 @@ from consumer.engine import events
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit
 from consumer.engine.core import Core
+from consumer.engine.credentials import Credentials
 from consumer.engine.events import (
     Assigned,
     CallFinished,
@@ -31,7 +32,8 @@ from consumer.engine.precedence import Precedence
 from consumer.engine.records import ReadRange, Record
 from consumer.engine.requests import Request
 from consumer.engine.trace import VERSION, command_form
-from schemas.contract import OPERATOR, DeadLetterReason
+from schemas.contract import OPERATOR, Credential, DeadLetterReason
+from schemas.signature import Content, Signature
 
 
 class ReplayError(Exception):
@@ -59,11 +61,15 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
     if header.get("trace") != VERSION:
         raise ReplayError(f"This is no trace of version {VERSION}. Record it with this version of the service.")
     stand_in = _StandIn()
-    core = Core(stand_in, Policy(**header["policy"]), header["salt"], Backoff(**header["backoff"]), stand_in.precedence)
+    accepted, *ages = header["credentials"].values()
+    credentials = Credentials(CredentialPolicy(tuple(map(Credential, accepted)), *ages), stand_in)
+    policy, backoff = Policy(**header["policy"]), Backoff(**header["backoff"])
+    core = Core(stand_in, policy, header["salt"], backoff, stand_in.precedence, credentials)
     reader = _Reader()
     for number, line in enumerate(documents, 1):
         at = Instant(*line["at"])
         stand_in.decoded.update(line.get("decoded", {}))
+        stand_in.verified.update(line.get("verified", {}))
         stand_in.found.extend(line.get("conflicts", ()))
         commands = core.handle(reader.event(line["event"]), at)
         reader.commits.update((each.number, each) for each in commands if isinstance(each, Commit))
@@ -80,6 +86,7 @@ class _StandIn:
 
     def __init__(self) -> None:
         self.decoded: dict[str, Any] = {}
+        self.verified: dict[str, bool] = {}
         self.found: deque[tuple[int, int]] = deque()
 
     def decode(self, value: bytes | None, _schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
@@ -96,6 +103,10 @@ class _StandIn:
             "clientSpecificationId": given,
             "products": [{"miraklProductId": id_, "productSku": sku} for id_, sku in products],
         }
+
+    def matches(self, secret: bytes, signature: Signature, _content: Content) -> bool:
+        """Return whether they matched when the trace was recorded."""
+        return self.verified[f"{secret.decode()} {signature.tag.decode()}"]
 
     def precedence(self) -> Precedence[Request]:
         return _FoundPrecedence(self.found)
@@ -151,10 +162,12 @@ class _Reader:
 
 
 def _record(form: list[Any]) -> Record:
-    partition, offset, size, digest, key, operator, problem = form
+    partition, offset, size, digest, credential, operator, problem = form
     headers = []
-    if key is not None:
-        headers.append(("dj-api-key", key.encode()))
+    if isinstance(credential, dict):
+        headers.append(("dj-signature", credential["signature"].encode()))
+    elif credential is not None:
+        headers.append(("dj-api-key", credential.encode()))
     if operator is not None:
         headers.append(("dj-client", OPERATOR if operator else b"other"))
     record = Record(partition, offset, -1, None, digest.encode(), headers, problem)
@@ -179,8 +192,15 @@ def _directory(form: Any) -> Directory:  # noqa: ANN401 - JSON
         ClientSpecification(**{**each, "auth_scheme": AuthScheme(each["auth_scheme"])})
         for each in form["specifications"]
     ]
-    keys = {
-        key_digest(pseudonym.encode()): ApiKey(**{**key, "role": Role(key["role"])})
-        for pseudonym, key in form["api_keys"]
-    }
-    return build_directory(form["version"], specifications, keys)
+    keys = {pseudonym: (name, _api_key(key)) for pseudonym, name, key in form["api_keys"]}
+    signers: dict[str, tuple[ApiKey, ...]] = {}
+    for name, key in keys.values():
+        signers[name] = (*signers.get(name, ()), key)
+    known = {key_digest(pseudonym.encode()): key for pseudonym, (_, key) in keys.items()}
+    return replace(build_directory(form["version"], specifications, known), signers=signers)
+
+
+def _api_key(form: dict[str, Any]) -> ApiKey:
+    secret = form["signing_secret"]
+    known = {"role": Role(form["role"]), "signing_secret": None if secret is None else secret.encode()}
+    return ApiKey(**{**form, **known})

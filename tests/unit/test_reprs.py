@@ -13,7 +13,7 @@ import producer_tools
 import schemas
 
 SECRET = "s3cret-of-somebody"  # noqa: S105 - what the tests look for
-SENSITIVE = {"headers", "credential", "password", "secret"}
+SENSITIVE = {"headers", "credential", "password", "secret", "signing_secret"}
 """Names of fields that hold, or may hold, a secret; and ``api_key``, ``key`` and ``value`` where they are bytes."""
 
 

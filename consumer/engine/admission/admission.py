@@ -21,7 +21,7 @@ from consumer.engine.dispatch.verdicts import GiveUp, given_up
 from consumer.engine.events import DirectoryConfirmed, DirectoryUnavailable, SchemaFound, SchemaMissing
 from consumer.engine.partitions.partitions import Partitions
 from consumer.engine.policy import Policy
-from consumer.engine.ports import Decoder, SchemaNeeded
+from consumer.engine.ports import SchemaNeeded
 from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Request
 from schemas.contract import ErrorCode
@@ -32,7 +32,7 @@ class Admission:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decider: Decider,
         policy: Policy,
         commands: list[Command],
         clock: PausableClock,
@@ -46,7 +46,7 @@ class Admission:
         self._back_pressure = back_pressure
         self._partitions = partitions
         self._dispatch = dispatch
-        self.decider = Decider(decoder, policy.max_products)
+        self.decider = decider
         self.lookups = SchemaLookups(policy)
         self.behind = False
         """The last event left something undecided that the next one has to go on with."""

@@ -7,12 +7,13 @@ confirmed snapshot, and when they are asked again, is up to ``Admission``.
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from consumer.domain.authorization import identify, refuse
-from consumer.domain.model import ClientSpecification, Directory
+from consumer.domain.authorization import refuse
+from consumer.domain.model import ApiKey, ClientSpecification, Directory
 from consumer.domain.outcome import RESTS_ON_DIRECTORY, DeadLettered, Failed, ResyncError
 from consumer.domain.resolution import resolve, unfit
 from consumer.domain.validation import validate
 from consumer.engine.clock import Instant
+from consumer.engine.credentials import Credentials
 from consumer.engine.ports import Decoder, NotARequest, SchemaNeeded
 from consumer.engine.requests import Request
 from schemas.contract import DeadLetterReason, canonical_uuid
@@ -41,8 +42,9 @@ _Route: TypeAlias = tuple[str | None, Routed]
 class Decider:
     """Decides about records on the newest snapshot."""
 
-    def __init__(self, decoder: Decoder, max_products: int) -> None:
+    def __init__(self, decoder: Decoder, credentials: Credentials, max_products: int) -> None:
         self._decoder = decoder
+        self._credentials = credentials
         self._max_products = max_products
         self.directory = Directory(-1, {}, {}, {})
         self.confirmed_at = float("-inf")
@@ -90,9 +92,14 @@ class Decider:
 
     def _check(self, request: Request, body: dict[str, Any], at: Instant) -> Routed:
         self._forget_former(at)
-        if request.refusal is not None:
-            return _failed(request.refusal, None, at)
-        request.tenant, refusal = self._identified(request, at)
+        refusal = request.refusal
+        if refusal is None:
+            request.tenant, refusal = self._identified(request, at)
+        if request.tenant is not None and request.headers.signature is not None:
+            read_at = at.wall - (at.mono - request.read_at)
+            late = self._credentials.untimely(request.requested_at, read_at)
+            if late is not None:
+                request.tenant, refusal = None, late
         if refusal is not None:
             return _failed(refusal, None, at)
         given = body["clientSpecificationId"]
@@ -103,13 +110,21 @@ class Decider:
         return self._route(request, given, at)
 
     def _identified(self, request: Request, at: Instant) -> _Requester:
-        who = request.headers.api_key, request.headers.caller
-        return self._requesters.get(who) or self._requesters.setdefault(who, self._requester(*who, at))
+        headers = request.headers
+        if headers.signature is not None:  # made for this record: nothing to remember
+            return self._requester(request, at)
+        who = headers.api_key, headers.caller
+        return self._requesters.get(who) or self._requesters.setdefault(who, self._requester(request, at))
 
-    def _requester(self, api_key: bytes | None, caller: bytes | None, at: Instant) -> _Requester:
+    def _requester(self, request: Request, at: Instant) -> _Requester:
         """Return the tenant of a valid key, and why its holder may not resynchronize, if so."""
-        known = identify(self.directory, api_key, at.wall)
-        return (None, known) if isinstance(known, ResyncError) else (known.tenant, refuse(known, caller))
+        known = self._known(request, at)
+        return (
+            (None, known) if isinstance(known, ResyncError) else (known.tenant, refuse(known, request.headers.caller))
+        )
+
+    def _known(self, request: Request, at: Instant) -> ApiKey | ResyncError:
+        return self._credentials.identify(self.directory, request.headers, request.record.value, at.wall)
 
     def _route(self, request: Request, given: str | None, at: Instant) -> Routed:
         asked = request.tenant or "", given
@@ -137,7 +152,7 @@ class Decider:
         return DeadLettered(reason, message)
 
     def _tenant(self, request: Request, at: Instant) -> str | None:
-        known = identify(self.directory, request.headers.api_key, at.wall)
+        known = self._known(request, at)
         return None if isinstance(known, ResyncError) else known.tenant
 
     def _confirmed(self, request: Request, decision: Routed) -> Routed | AwaitDirectory:

@@ -3,22 +3,26 @@
 import asyncio
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consumer.adapters.event_trace import TraceFile
+from consumer.domain.authorization import CredentialPolicy, key_digest
 from consumer.domain.calls import CallFailure, Refusal
 from consumer.domain.retry import Backoff
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command
 from consumer.engine.core import Core
+from consumer.engine.credentials import Credentials
 from consumer.engine.driver import Driver
 from consumer.engine.events import Event, SchemaFound, Tick, TransactionResult, TransactionTrouble
 from consumer.engine.policy import Policy
 from consumer.engine.trace import EventTrace
-from schemas.signature import signing_secret
+from schemas.signature import signer, signing_secret
 from tests.simulation.replay import ReplayError, replay
+from tests.support.builders import api_key
 from tests.unit.engine.test_driver import Parts, run, until
 from tests.unit.engine.world import FIRST, KEY, SECOND, JsonDecoder, World, body, json_encodings, specification
 
@@ -30,8 +34,9 @@ class TracedWorld(World):
         super().__init__(specification(), specification(SECOND, calls_per_hour=60), start=False)
         self.lines: list[str] = []
         backoff = Backoff(jitter=0.1)
-        trace = EventTrace(keep_in(self.lines), self.decoder, json_encodings, self.policy, "salt", backoff)
-        self.core = Core(trace, self.policy, "salt", backoff, trace.precedence)
+        credentials = Credentials(CredentialPolicy(max_age=1_500.0))
+        trace = EventTrace(keep_in(self.lines), self.decoder, json_encodings, self.policy, "salt", backoff, credentials)
+        self.core = Core(trace, self.policy, "salt", backoff, trace.precedence, trace.credentials)
         handle = self.core.handle
 
         def traced(event: Event, at: Instant) -> list[Command]:
@@ -70,7 +75,11 @@ def world() -> TracedWorld:
     world.send("d", given=SECOND, caller=None)
     world.send("e", key=b"  ")
     world.send("f", value=b"no request at all")
-    world.change(specification(credential="renewed-credential"), specification(SECOND, suspended=True))
+    world.change(
+        specification(credential="renewed-credential"),
+        specification(SECOND, suspended=True),
+        keys={KEY: api_key(signing_secret=signing_secret(KEY)), b"cannot-sign": api_key(id="key-2")},
+    )
     world.wait(2)
     world.answer(outcome=Refusal(422, "what Mirakl says of a payload"))
     world.wait(2)
@@ -79,7 +88,22 @@ def world() -> TracedWorld:
     if world.transaction is not None:
         world.commit(TransactionResult.ABORTED, trouble=TransactionTrouble("no leader: look at the brokers"))
     world.settle()
+    world.send("signed", given=FIRST, signed=True)
+    world.send("signed-unread", value=b"a signed value", signed=True)
+    world.send("stranger", given=FIRST, key=b"stranger", signed=True)
+    world.send("unable", given=FIRST, key=b"cannot-sign", signed=True)
+    stolen = world.record(body("stolen", given=FIRST), signed=True)
+    world.fetch([replace(stolen, value=body("stolen", given=SECOND))])
+    world.fetch([replace(world.record(body("blank")), headers=[("dj-signature", b" ")])])
+    world.fetch([replace(world.record(body("malformed")), headers=[("dj-signature", b"v1:")])])
     world.wait(1)
+    while world.calls:
+        world.answer()
+    world.settle()
+    world.jump(600)
+    world.send("too-old", given=FIRST, signed=True)
+    world.wait(1)
+    world.settle()
     return world
 
 
@@ -89,6 +113,10 @@ def test_a_trace_leads_to_the_same_commands_again(world: TracedWorld) -> None:
     assert len(world.lines) - 1 == len(steps)
     kinds = {command[0] for step in steps for command in step.commands}
     assert kinds >= {"StartCall", "Commit", "ConfirmDirectory", "LookUpSchema", "Resume"}
+    assert world.code("signed") == "SYNCHRONIZED"
+    refused = ("stranger", "unable", "stolen", "malformed", "too-old")
+    assert ["API_KEY_INVALID"] * len(refused) == [world.code(each) for each in refused]
+    assert "API_KEY_MISSING" == world.code("blank")
 
 
 def test_a_core_that_does_something_else_than_recorded_is_noticed(world: TracedWorld) -> None:
@@ -111,6 +139,7 @@ def test_a_trace_holds_no_value_no_key_and_no_secret(world: TracedWorld) -> None
     for secret in (KEY.decode(), "never-issued-key", "secret-credential", "renewed-credential", "mirakl.example"):
         assert secret not in text
     assert signing_secret(KEY).hex() not in text
+    assert f"v1:{signer(key_digest(KEY))}" not in text
     assert "no request at all" not in text
     assert "what Mirakl says" not in text
     assert body("a", {"id-1": "sku-1"}).hex() not in text

@@ -25,6 +25,7 @@ from consumer.engine.commands import (
     Stopped,
 )
 from consumer.engine.core import Core
+from consumer.engine.credentials import Credentials
 from consumer.engine.events import (
     Assigned,
     CallFinished,
@@ -44,8 +45,8 @@ from consumer.engine.precedence import Precedence
 from consumer.engine.records import ReadRange, Record
 from consumer.engine.requests import Request
 from consumer.engine.status import EngineStatus
-from schemas.contract import DeadLetterReason
-from schemas.signature import signing_secret
+from schemas.contract import REQUESTS_TOPIC, DeadLetterReason
+from schemas.signature import Content, Signing, signing_secret
 from tests.support.builders import api_key, client_specification
 
 WALL = 1_700_000_000.0
@@ -115,12 +116,22 @@ class World:
     when ``commit`` or ``settle`` is called.
     """
 
-    def __init__(self, *specifications: ClientSpecification, policy: Policy | None = None, start: bool = True) -> None:
+    def __init__(
+        self,
+        *specifications: ClientSpecification,
+        policy: Policy | None = None,
+        credentials: Credentials | None = None,
+        start: bool = True,
+    ) -> None:
         self.decoder = JsonDecoder()
         self.policy = policy or Policy()
         backoff = Backoff(first=1.0, factor=2.0, ceiling=30.0, jitter=0.0)
         self.core = Core(
-            self.decoder, self.policy, backoff=backoff, precedence=partial(Precedence, json_encodings, self.policy)
+            self.decoder,
+            self.policy,
+            backoff=backoff,
+            precedence=partial(Precedence, json_encodings, self.policy),
+            credentials=credentials,
         )
         self.now = 1000.0
         self.directory = directory(*(specifications or (specification(),)))
@@ -197,7 +208,7 @@ class World:
         del self.epochs[partition]
         self.do(Unassigned([partition]))
 
-    def send(
+    def send(  # noqa: PLR0913 - what a test is not about has a default
         self,
         request_id: str,
         products: dict[str, str] | None = None,
@@ -208,11 +219,11 @@ class World:
         partition: int = 0,
         schema: str | None = None,
         value: bytes | None = None,
+        signed: bool = False,
     ) -> None:
         """One request arrives."""
-        self.fetch(
-            [self.record(value or body(request_id, products, given), partition, key=key, caller=caller, schema=schema)]
-        )
+        value = value or body(request_id, products, given)
+        self.fetch([self.record(value, partition, key=key, caller=caller, schema=schema, signed=signed)])
 
     def record(
         self,
@@ -223,13 +234,17 @@ class World:
         caller: bytes | None = b"OPERATOR",
         schema: str | None = None,
         offset: int | None = None,
+        signed: bool = False,
     ) -> Record:
-        """The next record of a partition."""
+        """The next record of a partition; ``signed`` by the holder of the key, who does not send it."""
         offset = self._next_offset[partition] if offset is None else offset
         self._next_offset[partition] = offset + 1
         headers = [("dj-api-key", key), ("dj-client", caller)]
         if schema is not None:
             headers.append(("__value_schema_id", schema.encode()))
+        if signed:
+            content = Content(schema.encode() if schema is not None else None, caller, value)
+            headers[0] = ("dj-signature", Signing(REQUESTS_TOPIC).header(key or b"", content))
         return Record(partition, offset, 1_700_000_000_000, None, value, headers)
 
     def fetch(self, records: Sequence[Record]) -> None:

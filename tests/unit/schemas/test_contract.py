@@ -13,6 +13,7 @@ from schemas.avro.codec import RequestEncoder
 from schemas.contract import (
     MAX_ERROR_TEXT_CHARACTERS,
     AlertCode,
+    CredentialFault,
     ErrorCode,
     GatewayCode,
     canonical_uuid,
@@ -27,7 +28,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEX = st.text(st.sampled_from("0123456789abcdef"), min_size=1, max_size=40)
 EVERY_VALUE = dict.fromkeys(
     (
-        *("all", "allowed", "answer", "count", "id", "limit", "listed", "method", "missing"),
+        *("all", "allowed", "answer", "count", "fault", "id", "limit", "listed", "method", "missing"),
         *("mistakes", "name", "problem", "remedy", "seconds", "what"),
     ),
     "{this}",
@@ -61,6 +62,13 @@ def test_every_code_has_one_sentence_that_takes_values_as_they_are(code: ErrorCo
     assert len(message) < MAX_ERROR_TEXT_CHARACTERS
     assert message.endswith((".", "{this}"))
     assert ". " not in message
+
+
+@pytest.mark.parametrize("fault", CredentialFault)
+def test_every_fault_of_a_credential_is_one_sentence(fault: CredentialFault) -> None:
+    assert ErrorCode.API_KEY_INVALID.message(fault=fault) == fault.value
+    assert fault.endswith(".")
+    assert ". " not in fault
 
 
 def test_a_message_without_its_values_is_a_defect_that_shows() -> None:

@@ -6,6 +6,7 @@ import certifi
 import pytest
 from cryptography.fernet import Fernet
 
+from schemas.contract import Credential
 from schemas.settings import EDGES, SETTINGS, Delivery, Settings, SettingsError, Source, describe, load
 
 KEY = Fernet.generate_key().decode()
@@ -53,6 +54,7 @@ def test_names_follow_the_models() -> None:
             "RESYNC_EVENT_TRACE_FILE",
             "RESYNC_PROCESSES",
         ),
+        *("RESYNC_REQUEST_AUTH", "RESYNC_ACCEPT_CREDENTIALS", "RESYNC_SIGNATURE_MAX_AGE"),
     } == names
 
 
@@ -221,3 +223,19 @@ def test_settings_are_listed_as_one_would_write_them_with_their_source(tmp_path:
 def test_the_edges_that_a_command_can_name_are_the_fields_of_the_settings() -> None:
     """What is missing there is read by no command, and stays at its default without a word."""
     assert set(Settings.model_fields) == set(EDGES)
+
+
+def test_accepted_credentials_are_a_list_of_forms() -> None:
+    assert frozenset(Credential) == load({}).accept_credentials
+    assert frozenset({Credential.SIGNATURE}) == load({"RESYNC_ACCEPT_CREDENTIALS": " Signature, "}).accept_credentials
+    assert Credential.SIGNATURE is load({"RESYNC_REQUEST_AUTH": "SIGNATURE"}).request_auth
+
+
+@pytest.mark.parametrize(("given", "complaint"), [("keys", "must be 'key' or 'signature'"), (",", "at least 1 item")])
+def test_other_credentials_are_refused_by_the_name_of_the_setting(given: str, complaint: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({"RESYNC_ACCEPT_CREDENTIALS": given})
+
+    (mistake,) = refused.value.mistakes
+    assert mistake.startswith("RESYNC_ACCEPT_CREDENTIALS: ")
+    assert complaint in mistake
