@@ -105,6 +105,7 @@ def kafka_parts(settings: Settings, policy: GatewayPolicy) -> KafkaParts:
         settings.max_request_bytes,
         # a call waits for its own request only, so that none is held back to form a batch
         {"linger.ms": 0, "queue.buffering.max.kbytes": policy.producer_queue_kilobytes},
+        auth=settings.request_auth,
     )
     return KafkaParts(sender, reader, BrokerWatch(connection, topics, reader, policy))
 

@@ -5,7 +5,8 @@ naming it. So whether it was redriven before can be read there: between the orig
 partition. Limits: what the requests topic no longer keeps (3 days by default) cannot be ruled out, so such dead letters
 are sent only ``again``; and two redrives at the same moment do not see each other.
 
-A redriven record carries the caller's own key. A dead letter whose key the service did not know could have been
+A redriven record carries the caller's own key, or is signed with it by the sender; a signature that it had is replaced.
+A dead letter whose key the service did not know could have been
 written by anybody who can write to the requests topic, so it is sent only ``unverified``.
 """
 
@@ -30,10 +31,12 @@ from schemas.contract import (
     DLQ_REDRIVE_COUNT_HEADER,
     DLQ_REDRIVE_OF_HEADER,
     DLQ_TENANT_HEADER,
+    DLQ_TIMESTAMP_HEADER,
     DLQ_TOPIC_HEADER,
     DLQ_VALUE_OMITTED_HEADER,
     MAX_HEADERS,
     OPERATOR,
+    SIGNATURE_HEADER,
 )
 from schemas.settings import Settings
 
@@ -89,6 +92,12 @@ class DeadLetter:
     @property
     def request_offset(self) -> int | None:
         return decimal(self.text(DLQ_OFFSET_HEADER), HIGHEST_OFFSET)
+
+    @property
+    def sent_at(self) -> float | None:
+        """Time of the original record in seconds since the epoch; ``None``: it has none."""
+        milliseconds = decimal(self.text(DLQ_TIMESTAMP_HEADER))
+        return None if milliseconds is None else milliseconds / 1000
 
     @property
     def redrive_count(self) -> int:
@@ -200,7 +209,7 @@ def redriven(letter: DeadLetter, api_key: str) -> OutgoingRecord:
     kept = tuple(
         (name, value)
         for name, value in letter.headers
-        if not name.startswith(DLQ_PREFIX) and name.lower() not in (API_KEY_HEADER, CLIENT_HEADER)
+        if not name.startswith(DLQ_PREFIX) and name.lower() not in (API_KEY_HEADER, CLIENT_HEADER, SIGNATURE_HEADER)
     )
     own = (
         (CLIENT_HEADER, OPERATOR),

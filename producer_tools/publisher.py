@@ -39,7 +39,8 @@ class ResyncPublisher:
         with ResyncPublisher() as publisher:
             request_id = publisher.send([("MKL-001", "SKU-42")], requested_by="stock-monitor")
 
-    ``settings`` and ``api_key`` come from the environment unless given. Nothing connects before ``open`` or the first
+    ``settings`` and ``api_key`` come from the environment unless given. With ``RESYNC_REQUEST_AUTH=signature`` the key
+    signs the records, and is in none of them. Nothing connects before ``open`` or the first
     request. May be used from several threads. All trouble is a ``ResyncToolError``.
     """
 
@@ -66,8 +67,12 @@ class ResyncPublisher:
                 topic = self.settings.topics.requests
                 self._encoder = request_encoder(self.settings.schema_registry, topic)
             if self._sender is None:
-                topic = self.settings.topics.requests
-                self._sender = RecordSender(Connection(self.settings.kafka), topic, self.settings.max_request_bytes)
+                self._sender = RecordSender(
+                    Connection(self.settings.kafka),
+                    self.settings.topics.requests,
+                    self.settings.max_request_bytes,
+                    auth=self.settings.request_auth,
+                )
 
     def close(self, *, wait: bool = True) -> None:
         """End; with ``wait`` after everything sent is acknowledged or given up (15 s)."""

@@ -1,9 +1,12 @@
-"""Writes records once each, and reports each acknowledgement."""
+"""Writes records once each, and reports each acknowledgement.
+
+The one way by which a request leaves the tools: with ``RESYNC_REQUEST_AUTH=signature`` no record with a key passes.
+"""
 
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +14,15 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producer_tools.connection import UNCONFIRMED, Connection
 from producer_tools.errors import InvalidRequestError, Mistake, NotAcknowledgedError, ResyncToolError
-from schemas.contract import HEADROOM_BYTES
+from schemas.contract import (
+    API_KEY_HEADER,
+    CLIENT_HEADER,
+    HEADROOM_BYTES,
+    SCHEMA_ID_HEADER,
+    SIGNATURE_HEADER,
+    Credential,
+)
+from schemas.signature import Content, Signing
 
 POLL_SECONDS = 0.1
 
@@ -27,7 +38,10 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRecord:
-    """A record to send; ``partition`` of ``None`` leaves the choice to the key."""
+    """A record to send; ``partition`` of ``None`` leaves the choice to the key.
+
+    ``headers`` contain the API key of whoever asks, also where the sender is to sign with it.
+    """
 
     value: bytes | None
     key: bytes | None
@@ -37,6 +51,20 @@ class OutgoingRecord:
     def __repr__(self) -> str:
         # headers hold an API key
         return f"OutgoingRecord({len(self.value or b'')} bytes)"
+
+
+def signed(record: OutgoingRecord, signing: Signing) -> OutgoingRecord:
+    """Return the record with a signature in the place of its API key; as it is, if it has none.
+
+    Names are case-insensitive, and of a repeated header the last value counts, as for the service.
+    """
+    last = {name.lower(): value for name, value in record.headers}
+    key = last.get(API_KEY_HEADER)
+    if key is None:
+        return record
+    content = Content(last.get(SCHEMA_ID_HEADER), last.get(CLIENT_HEADER), record.value)
+    others = tuple(each for each in record.headers if each[0].lower() not in (API_KEY_HEADER, SIGNATURE_HEADER))
+    return replace(record, headers=(*others, (SIGNATURE_HEADER, signing.header(key, content))))
 
 
 class RecordSender:
@@ -51,10 +79,16 @@ class RecordSender:
         topic: str,
         max_value_bytes: int,
         defaults: Mapping[str, object] | None = None,
+        *,
+        auth: Credential,
     ) -> None:
-        """``defaults`` are librdkafka properties that the operator's own override."""
+        """``defaults`` are librdkafka properties that the operator's own override.
+
+        ``auth``: whether the records' API keys are sent, or each record is signed with its own.
+        """
         self._connection = connection
         self._topic = topic
+        self._signing = Signing(topic) if auth is Credential.SIGNATURE else None
         self._producer: Producer = connection.producer(max_value_bytes + HEADROOM_BYTES, defaults)
         self.partitions = connection.partitions(self._producer, topic)
         self._closing = threading.Event()
@@ -72,6 +106,7 @@ class RecordSender:
 
         Waits while the library's queue is full.
         """
+        record = self._proven(record)
         while not self._closing.is_set():
             acknowledged = Future[Acknowledgement]()
             try:
@@ -93,7 +128,7 @@ class RecordSender:
             return None
         acknowledged = Future[Acknowledgement]()
         try:
-            return acknowledged if self._hand_over(record, acknowledged) else None
+            return acknowledged if self._hand_over(self._proven(record), acknowledged) else None
         except KafkaException as exception:
             raise self._explain(exception.args[0]) from exception
 
@@ -106,6 +141,9 @@ class RecordSender:
         if not wait:
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
         self._producer.flush()
+
+    def _proven(self, record: OutgoingRecord) -> OutgoingRecord:
+        return record if self._signing is None else signed(record, self._signing)
 
     def _hand_over(self, record: OutgoingRecord, acknowledged: Future[Acknowledgement]) -> bool:
         """Return whether the library had room for the record."""

@@ -2,6 +2,7 @@
 
 import base64
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,10 +32,10 @@ from schemas.console.output import (
 )
 from schemas.console.program import examples
 from schemas.console.text import printable
-from schemas.contract import API_KEY_HEADER
+from schemas.contract import API_KEY_HEADER, SIGNATURE_MAX_AGE_SECONDS, Credential
 from schemas.errors import exit_code_of
 from schemas.exit_codes import ExitCode, foremost
-from schemas.settings import Settings
+from schemas.settings import Settings, format_duration
 
 KEY_UNKNOWN = "key unknown"
 """Shown instead of the tenant if the service did not know the requester's key."""
@@ -143,8 +144,9 @@ def redrive(
 ) -> int:
     """Send dead letters again.
 
-    They go to the requests topic with your own API key. Those whose key the service did not know are left out unless
-    --unverified is given: anybody who can write to the requests topic could have written them.
+    They go to the requests topic with your own API key, or signed with it (RESYNC_REQUEST_AUTH). Those whose key the
+    service did not know are left out unless --unverified is given: anybody who can write to the requests topic could
+    have written them.
 
     Each is sent at most once, unless --again is given. The requests topic shows what was redriven, as far back as it
     is kept; older ones are sent only with --again. A value too large for the dead-letter topic cannot be sent.
@@ -177,9 +179,22 @@ def _redrive(options: RedriveOptions) -> int:
     say(f"{len(sendable)} of {len(plan)} dead letters can be sent to {settings.topics.requests}")
     codes = _obstacle_codes(plan)
     if api_key is not None and sendable:
+        _note_old_ones(settings, [redrive.letter for redrive in sendable])
         _confirm(options, strangers=sum(redrive.letter.tenant is None for redrive in sendable))
         codes |= _send(settings, [redrive.letter for redrive in sendable], api_key)
     return foremost(codes)
+
+
+def _note_old_ones(settings: Settings, letters: Sequence[DeadLetter]) -> None:
+    """Say which of them the service refuses if they are signed: their ``requestedAt`` stays what it was."""
+    oldest = time.time() - SIGNATURE_MAX_AGE_SECONDS
+    old = sum(letter.sent_at is not None and letter.sent_at < oldest for letter in letters)
+    if old and settings.request_auth is Credential.SIGNATURE:
+        say(
+            f"note: {old} of them were sent more than {format_duration(SIGNATURE_MAX_AGE_SECONDS)} ago. The service "
+            "refuses signatures of requests that are older than its RESYNC_SIGNATURE_MAX_AGE; send these with "
+            "RESYNC_REQUEST_AUTH=key, or ask for the products anew."
+        )
 
 
 def _checked_api_key(settings: Settings, file: str | None) -> str:
@@ -245,7 +260,10 @@ def _send(settings: Settings, letters: Sequence[DeadLetter], api_key: str) -> se
     largest = max(len(letter.value or b"") for letter in letters)
     table = Table("dead letter", "partition", "offset")
     sender = RecordSender(
-        Connection(settings.kafka), settings.topics.requests, max(largest, settings.max_request_bytes)
+        Connection(settings.kafka),
+        settings.topics.requests,
+        max(largest, settings.max_request_bytes),
+        auth=settings.request_auth,
     )
     with sender, progress("sending", len(letters)) as advance:
         deliveries = [(letter, sender.send(redriven(letter, api_key))) for letter in letters]

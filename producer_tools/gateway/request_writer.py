@@ -76,7 +76,8 @@ class RequestWriter:
         """Write a request, and wait for the brokers' acknowledgement (15 s at most).
 
         Never raises for trouble with Kafka. Cancelling the wait does not take the request back. ``headers`` say who
-        asks, as on Kafka: ``dj-client``, ``dj-api-key``, and for instance ``traceparent``.
+        asks, as on Kafka: ``dj-client``, ``dj-api-key``, and for instance ``traceparent``. The sender replaces the key
+        by a signature where it is told to.
         """
         try:
             acknowledged = self.hand_over(self.prepare(request, headers))

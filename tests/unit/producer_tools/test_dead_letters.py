@@ -106,7 +106,8 @@ def test_one_is_found_by_its_place(letters: Letters) -> None:
 
 
 def test_a_redriven_record_has_the_callers_key_and_no_header_twice(letters: Letters) -> None:
-    letters.add(("DJ-Client", b"x"), ("dj-api-key", b"theirs"), ("a", b"1"), ("a", None), redrive_count=b"1")
+    theirs = (("DJ-Client", b"x"), ("dj-api-key", b"theirs"), ("DJ-Signature", b"theirs"))
+    letters.add(*theirs, ("a", b"1"), ("a", None), redrive_count=b"1")
 
     record = redriven(read()[0], "mine")
 

@@ -8,6 +8,8 @@ from confluent_kafka import KafkaError
 from producer_tools.connection import Connection
 from producer_tools.errors import InvalidRequestError, MisconfiguredError, NotAcknowledgedError, ResyncToolError
 from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
+from schemas.contract import Credential
+from schemas.signature import Content, Signing
 from tests.unit.producer_tools.fake_kafka import FakeBroker, FakeProducer, fake_broker, settings
 
 RECORD = OutgoingRecord(b"value", b"key", (("dj-api-key", b"hush"), ("empty", None)))
@@ -20,8 +22,8 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
         yield broker
 
 
-def sender(max_value_bytes: int = 100) -> RecordSender:
-    return RecordSender(Connection(settings().kafka), "requests", max_value_bytes)
+def sender(max_value_bytes: int = 100, auth: Credential = Credential.KEY) -> RecordSender:
+    return RecordSender(Connection(settings().kafka), "requests", max_value_bytes, auth=auth)
 
 
 def test_a_record_is_written_as_it_is_and_acknowledged_with_its_place(broker: FakeBroker) -> None:
@@ -128,3 +130,36 @@ def test_a_closed_one_sends_nothing_and_says_so() -> None:
 
 def test_no_repr_shows_a_key() -> None:
     assert "hush" not in repr(RECORD)
+
+
+SIGNED = (
+    ("__value_schema_id", b"\x00\x00\x00\x00\x07"),
+    ("DJ-Client", b"SUPPLIER"),
+    ("dj-client", b"OPERATOR"),
+    ("traceparent", b"00-a"),
+    ("dj-signature", b"of somebody else"),
+)
+
+
+@pytest.mark.parametrize("name", ["dj-api-key", "DJ-Api-Key"])
+def test_a_sender_that_signs_lets_no_key_through(broker: FakeBroker, name: str) -> None:
+    """Whatever the way in: each header of the key goes, a former signature too, and all others stay as they are."""
+    record = OutgoingRecord(b"value", b"key", ((name, b"old"), *SIGNED, (name, b"hush")))
+    expected = Signing("requests").header(b"hush", Content(b"\x00\x00\x00\x00\x07", b"OPERATOR", b"value"))
+
+    with sender(auth=Credential.SIGNATURE) as sending:
+        sending.send(record).result(5)
+        offered = sending.offer(record)
+        assert offered is not None
+        offered.result(5)
+
+    written = [each.headers_ for partition in broker.topics["requests"] for each in partition]
+    assert [(*SIGNED[:-1], ("dj-signature", expected))] * 2 == [tuple(each or ()) for each in written]
+
+
+def test_a_record_without_a_key_is_not_signed(broker: FakeBroker) -> None:
+    with sender(auth=Credential.SIGNATURE) as sending:
+        sending.send(OutgoingRecord(b"value", b"key", SIGNED[:-1])).result(5)
+
+    (written,) = (each for partition in broker.topics["requests"] for each in partition)
+    assert SIGNED[:-1] == tuple(written.headers_ or ())
