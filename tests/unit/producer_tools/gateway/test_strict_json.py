@@ -89,6 +89,19 @@ def test_brackets_in_strings_are_no_levels() -> None:
     assert value == parse(json.dumps(value).encode(), NESTING)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'["' + b'\\"' * 50_000, b'"' + b"\\" * 100_001, b'["a"' * 10_000, b'"a' * 50_000, b"[],".join([b""] * 50_000)],
+    ids=["escaped quotes", "backslashes", "strings", "quotes", "brackets"],
+)
+def test_what_is_refused_costs_no_more_than_its_length(body: bytes) -> None:
+    """A string that does not end must not be searched for its end again from every quote in it."""
+    began = time.process_time()
+    with pytest.raises(NotStrictJsonError):
+        parse(body, NESTING)
+    assert time.process_time() - began < 1
+
+
 def test_numbers_of_a_million_digits_cost_nothing() -> None:
     began = time.process_time()
     assert {"a": 0} == parse(b'{"a": ' + b"9" * 1_000_000 + b"}", NESTING)
