@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,66 +17,19 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from producer_tools.connection import Connection
-from producer_tools.gateway.calls import PATH
 from producer_tools.sandbox.mirakl import Effect, Fault
 from producer_tools.topic_reader import TopicReader
 from schemas.avro.codec import RequestDecoder
 from schemas.settings import load
 from tests.integration.contract.deployment import Deployment, deployed
+from tests.integration.gateway import BODY, Answer, Gateway
 from tests.support.certificates import self_signed
 from tests.support.kafka import Kafka
-from tests.support.parts import free_port, wait_until
+from tests.support.parts import wait_until
 from tests.support.service import Service
 from tests.support.topics import create_topics, delete_topics
 
 NOWHERE = "0b6ff0dd-6e62-4f9f-8c6b-0f2e5a4e9d11"
-BODY = {"products": [{"miraklProductId": "MKL-001", "productSku": "SKU-WIDGET-42"}]}
-
-
-class Gateway(Service):
-    """``mirakl-resync gateway`` as a process."""
-
-    def __init__(self, deployment: Deployment, name: str = "gateway", **settings: str) -> None:
-        self.port = free_port()
-        own = {"RESYNC_GATEWAY__PORT": str(self.port), **deployment.environment, **settings}
-        super().__init__(own, deployment.folder, name, program=("producer_tools", "gateway"))
-
-    @property
-    def url(self) -> str:
-        """Of the published operation."""
-        return f"http://127.0.0.1:{self.port}{PATH}"
-
-    def curl(self, *arguments: str) -> "Answer":
-        """Make a call with curl; ``arguments`` follow the URL."""
-        command = ["curl", "--silent", "--show-error", "--include", "--max-time", "30", self.url, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return read_answer(done.stdout)
-
-    def ask(self, key: str, body: object = BODY, *headers: str) -> "Answer":
-        """Make the published call with curl, as an operator."""
-        given = [f"dj-api-key: {key}", "dj-client: OPERATOR", "content-type: application/json", *headers]
-        return self.curl("--data", json.dumps(body), *(part for each in given for part in ("--header", each)))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP response."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 - whatever was sent
-        return json.loads(self.text)
-
-
-def read_answer(text: str) -> Answer:
-    """Read what ``curl --include`` prints."""
-    head, _, body = text.replace("\r\n", "\n").partition("\n\n")
-    status, *lines = head.splitlines()
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Answer(int(status.split()[1]), headers, body)
 
 
 @pytest.fixture(scope="module")
