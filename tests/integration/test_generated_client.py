@@ -52,19 +52,24 @@ def test_a_generated_client_reads_every_kind_of_answer(deployment: Deployment, k
     """A result, a part of it, a pending request and its result, and problems: each arrives as its own model."""
     models = operations.models
     healthy = deployment.specification("healthy")
-    deployment.mirakl.script("half", Fault(effect=Effect.STATUS, status=422, mirakl_product_ids=["MKL-002"]))
+    deployment.mirakl.script("half", Fault(effect=Effect.STATUS, status=422, mirakl_product_ids=frozenset({"MKL-002"})))
     half = deployment.specification("half", "--inactive", "--products-per-call", "1")
     several = {deployment.specification(f"several-{number}", tenant="several") for number in range(2)}
     other_key = deployment.key("several")
     with Gateway(deployment) as gateway:
 
         def ask(body: Mapping[str, object] = BODY, api_key: str = key, **headers: str) -> Any:  # noqa: ANN401 - one of its models
-            client = operations.client.AuthenticatedClient(
+            asking = operations.client.AuthenticatedClient(
                 gateway.address, token=api_key, prefix="", auth_header_name="dj-api-key"
             )
-            return operations.synchronize(
-                client=client, body=models.Synchronization.from_dict(body), **{"dj_client": "OPERATOR", **headers}
-            )
+            with asking as client:
+                return operations.synchronize(
+                    client=client, body=models.Synchronization.from_dict(body), **{"dj_client": "OPERATOR", **headers}
+                )
+
+        def result_of(request_id: str) -> Any:  # noqa: ANN401 - one of its models
+            with operations.client.Client(gateway.address) as client:
+                return operations.result(request_id, client=client)
 
         assert models.Synchronized(synchronized_products=1, client_specification_id=healthy) == ask()
 
@@ -79,13 +84,10 @@ def test_a_generated_client_reads_every_kind_of_answer(deployment: Deployment, k
 
         pending = ask(prefer="respond-async")
         assert isinstance(pending, models.Pending)
-        anyone = operations.client.Client(gateway.address)
         wait_until(
-            lambda: isinstance(operations.result(pending.request_id, client=anyone), models.Result),
-            timeout=10,
-            what="the generated client reads the result",
+            lambda: isinstance(result_of(pending.request_id), models.Result), timeout=10, what="the result is read"
         )
-        result = operations.result(pending.request_id, client=anyone)
+        result = result_of(pending.request_id)
         assert ("SYNCHRONIZED", healthy) == (result.status, result.client_specification_id)
         assert result.completed_at >= result.requested_at
 
