@@ -21,7 +21,9 @@ from consumer.adapters.kafka.remedies import Named
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topic_watch import TopicWatch
 from consumer.adapters.kafka.transactions import TransactionalSink
+from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.mirakl.client import Cm21
+from consumer.adapters.mirakl.way_out import WayOut
 from consumer.adapters.observability.metrics import Metrics
 from consumer.adapters.observability.observers import Observers
 from consumer.adapters.observability.outcome_log import OutcomeLog
@@ -67,7 +69,7 @@ def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
     engine = create_engine(settings.database_url.get_secret_value())
     check_schema(engine)
     encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
-    directory = StoredDirectory(DirectoryReader(engine, encryption, settings.insecure_hosts), share)
+    directory = StoredDirectory(DirectoryReader(engine, encryption, host_rules(settings)), share)
     sizes = require_brokers(settings)
     reader = RequestReader(registry=bool(settings.schema_registry.url), max_bytes=settings.max_request_bytes)
     schemas = RegistrySchemas(settings.schema_registry, reader)
@@ -80,7 +82,8 @@ def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
     core, record = _core(settings, reader)
     metrics = Metrics(lambda: driver.status, librdkafka=confluent_kafka.libversion()[0])
     observers = Observers(metrics, OutcomeLog(request_log(logs, settings.log), settings.topics.requests))
-    driver = Driver(core, Cm21(settings.call_timeout), directory, schemas, observers.call_finished, record)
+    cm21 = Cm21(settings.call_timeout, way_out=WayOut.of(settings.mirakl))
+    driver = Driver(core, cm21, directory, schemas, observers.call_finished, record)
     source = KafkaSource(
         consumer_properties(settings, sizes.requests),
         settings.topics.requests,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from consumer.adapters.finding import Finding, Level
+from consumer.adapters.mirakl.way_out import WayOut
 from schemas.settings import Settings
 
 _ENCRYPTED = frozenset({"ssl", "sasl_ssl"})
@@ -25,6 +26,12 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
         yield _plain(
             "The schema registry is reached without encryption: schemas can be altered, and a password read.",
             "Use https:// in RESYNC_SCHEMA_REGISTRY__URL.",
+        )
+    proxy = WayOut.of(settings.mirakl).proxy
+    if proxy is not None and proxy.authorization is not None and not proxy.encrypted:
+        yield _plain(
+            "The proxy to Mirakl is reached without encryption: the password for it can be read.",
+            f"Use https:// in {proxy.setting} if the proxy can do TLS.",
         )
     if _plain_database(settings.database_url.get_secret_value()):
         yield _plain(

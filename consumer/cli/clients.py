@@ -9,6 +9,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 import click
 
+from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.stores import (
     ClientSpecificationRow,
     ClientSpecifications,
@@ -41,6 +42,7 @@ _COLUMNS = {
 }
 _UNLIMITED = "unlimited"
 _STORE: tuple[Edge, ...] = ("database_url", "insecure_hosts")
+_HOSTS: tuple[Edge, ...] = (*_STORE, "mirakl")
 _KEYS = ("RESYNC_ENCRYPTION_KEYS",)
 
 
@@ -156,30 +158,31 @@ def _content(file: str) -> bytes:
 
 
 @contextmanager
-def _specifications(*, encrypting: bool = False) -> Iterator[ClientSpecifications]:
-    """``encrypting``: a credential is given. Otherwise the keys are used if there are any, and not required.
+def _specifications(*, encrypting: bool = False, hosts: bool = False) -> Iterator[ClientSpecifications]:
+    """``hosts``: a base URL is given. ``encrypting``: a credential is given; otherwise no key is required.
 
-    With them a changed row gets the current form of encryption. They must not keep anybody from suspending a client.
+    Keys are used if there are any: a changed row then gets the current form of encryption. A mistake in them must not
+    keep anybody from suspending a client.
     """
-    settings, mistake = _settings(encrypting=encrypting)
+    settings, mistake = _settings(_HOSTS if hosts else _STORE, encrypting=encrypting)
     keys = [key.get_secret_value() for key in settings.encryption_keys]
     with database(settings) as engine:
         try:
-            yield ClientSpecifications(engine, Encryption(keys) if keys else None, settings.insecure_hosts)
+            yield ClientSpecifications(engine, Encryption(keys) if keys else None, host_rules(settings))
         except EncryptionKeysNeededError:
             if mistake is None:
                 raise
             raise mistake from None
 
 
-def _settings(*, encrypting: bool) -> tuple[Settings, SettingsError | None]:
+def _settings(uses: tuple[Edge, ...], *, encrypting: bool) -> tuple[Settings, SettingsError | None]:
     """Read what is used; beside it, what is wrong with keys that are there and, so far, not required."""
     if encrypting:
-        return read_settings(*_STORE, "encryption_keys", needs=_KEYS), None
+        return read_settings(*uses, "encryption_keys", needs=_KEYS), None
     try:
-        return read_settings(*_STORE, "encryption_keys"), None
+        return read_settings(*uses, "encryption_keys"), None
     except SettingsError as mistake:
-        return read_settings(*_STORE), mistake
+        return read_settings(*uses), mistake
 
 
 @click.group()
@@ -201,7 +204,7 @@ def clients() -> None:
 @tenant_option
 def add(tenant: str, **given: Unpack[_Given]) -> None:
     """Add a client specification and print its id."""
-    with _specifications(encrypting=True) as specifications:
+    with _specifications(encrypting=True, hosts=True) as specifications:
         row = specifications.add(tenant=tenant, **_changes(given))
     say(f"Added client specification {row.name!r} of tenant {row.tenant!r}.")
     click.echo(row.id)
@@ -222,7 +225,7 @@ def set_(row: str, tenant: str | None, **given: Unpack[_Given]) -> None:
     changes = _changes(given)
     if not changes:
         raise InvalidInputError("Nothing to change.", "Give at least one option; see --help.")
-    with _specifications(encrypting="credential" in changes) as specifications:
+    with _specifications(encrypting="credential" in changes, hosts="base_url" in changes) as specifications:
         changed = specifications.set(row, tenant, **changes)
     _tell("Changed", changed)
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from consumer.adapters.finding import Finding, Level
 from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, NotLetInError
+from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.stores import (
     DirectoryReader,
     Encryption,
@@ -97,7 +98,7 @@ def _examine_file(engine: Engine) -> Iterator[Finding]:
 
 def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
     encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
-    reader = DirectoryReader(engine, encryption, settings.insecure_hosts)
+    reader = DirectoryReader(engine, encryption, host_rules(settings))
     try:
         directory = reader.read(None)
     finally:

@@ -6,6 +6,7 @@ all four mean the same Mirakl. A path in front of ``/api`` is kept, since gatewa
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -24,11 +25,29 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 _URL_CHARACTERS = re.compile(r"[!-~]*")
 
 
-def base_url_problem(base_url: str, insecure_hosts: Collection[str] = ()) -> str | None:
+@dataclass(frozen=True, slots=True)
+class HostRules:
+    """Hosts that the operator allows; names in any letter case."""
+
+    insecure: Collection[str] = ()
+    """Host names that plain http is allowed for, next to loopback addresses."""
+    allowed: Collection[str] | None = None
+    """Hosts that may be called; ``*.mirakl.net``: every host below it, not that one itself. ``None``: any."""
+
+    def allow(self, host: str) -> bool:
+        """Return whether a host, in lower case, may be called."""
+        host = host.removesuffix(".")
+        return self.allowed is None or any(_matches(host, pattern.strip().lower()) for pattern in self.allowed)
+
+
+ANY_HOST = HostRules()
+"""The rules of an operator who sets none."""
+
+
+def base_url_problem(base_url: str, hosts: HostRules = ANY_HOST) -> str | None:
     """Return in one sentence why a credential must not or cannot be sent there; ``None``: it may.
 
-    ``insecure_hosts`` are the host names that plain http is allowed for, next to loopback addresses. The
-    sentence never repeats the URL: what people paste may hold a password.
+    The sentence never repeats the URL: what people paste may hold a password.
     """
     if len(base_url) > MAXIMUM_LENGTH:
         return f"The base URL is longer than {MAXIMUM_LENGTH} characters; give the address of Mirakl alone."
@@ -39,7 +58,7 @@ def base_url_problem(base_url: str, insecure_hosts: Collection[str] = ()) -> str
         port = parts.port
     except ValueError:
         return "The base URL has no valid host and port; write it as https://HOST or https://HOST:PORT."
-    return _shape_problem(base_url, parts, port) or _transport_problem(parts, insecure_hosts)
+    return _shape_problem(base_url, parts, port) or _host_problem(parts, hosts)
 
 
 def normalised(base_url: str) -> str:
@@ -79,14 +98,23 @@ def _shape_problem(base_url: str, parts: SplitResult, port: int | None) -> str |
     return None
 
 
-def _transport_problem(parts: SplitResult, insecure_hosts: Collection[str]) -> str | None:
+def _host_problem(parts: SplitResult, hosts: HostRules) -> str | None:
     host = parts.hostname or ""
-    if parts.scheme == "https" or _is_loopback(host) or host in {name.strip().lower() for name in insecure_hosts}:
+    if not hosts.allow(host):
+        return (
+            "The base URL has a host that is not among the allowed ones; "
+            "correct it, or allow the host in RESYNC_MIRAKL__ALLOWED_HOSTS."
+        )
+    if parts.scheme == "https" or _is_loopback(host) or host in {name.strip().lower() for name in hosts.insecure}:
         return None
     return (
         "The base URL uses plain http for a host that is not this machine; "
         "use https, or allow the host in RESYNC_INSECURE_HOSTS."
     )
+
+
+def _matches(host: str, pattern: str) -> bool:
+    return host.endswith(pattern[1:]) and host != pattern[1:] if pattern.startswith("*.") else host == pattern
 
 
 def _network_location(host: str, port: int | None) -> str | None:

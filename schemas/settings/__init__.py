@@ -14,6 +14,7 @@ from schemas.settings.environment import (
     redacted_url,
 )
 from schemas.settings.gateway import GatewaySettings
+from schemas.settings.mirakl import MiraklSettings
 from schemas.settings.model import (
     AdminSettings,
     Delivery,
@@ -41,6 +42,7 @@ __all__ = [
     "LogLevel",
     "LogSettings",
     "LoggedRequests",
+    "MiraklSettings",
     "Row",
     "SchemaRegistrySettings",
     "Setting",

@@ -42,6 +42,7 @@ Edge: TypeAlias = Literal[
     "max_products_per_request",
     "max_request_bytes",
     "insecure_hosts",
+    "mirakl",
     "admin",
     "gateway",
     "log",
@@ -136,10 +137,13 @@ def _trust_mistakes(environ: Mapping[str, str], given: Mapping[str, Any], uses: 
     """Return mistakes in variables of other libraries that set trusted certificates and proxies."""
     mistakes: list[str] = []
     registry_url = given.get("schema_registry", {}).get("url")
-    if registry_url or uses is None or "call_timeout" in uses:
+    calls = uses is None or "call_timeout" in uses
+    if registry_url or calls:
         mistakes += trust_mistakes(environ)
     if registry_url:
         mistakes += proxy_mistakes(environ)
+    elif calls and not given.get("mirakl", {}).get("proxy_url"):
+        mistakes += proxy_mistakes(environ, ["HTTPS_PROXY"])
     return mistakes
 
 
@@ -292,6 +296,8 @@ def _shown(value: object) -> str:
             return str(value)
 
 
+_USERINFO_OF_HTTP = re.compile(r"^(https?://)(?:.*@)", re.IGNORECASE | re.DOTALL)
+"""Of a proxy: the user alone may be a token."""
 _USERINFO_PASSWORD = re.compile(r"(://[^:/@]*):.*@", re.DOTALL)
 _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 
@@ -300,4 +306,5 @@ def redacted_url(text: str) -> str:
     """Return a URL without its passwords; anything else secret as ``***``."""
     if "://" not in text:
         return "***"
+    text = _USERINFO_OF_HTTP.sub(r"\1***@", text)
     return _QUERY_PASSWORD.sub(r"\1***", _USERINFO_PASSWORD.sub(r"\1:***@", text))

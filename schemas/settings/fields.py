@@ -1,11 +1,12 @@
 """What the models of the settings have in common: their base, and the types of fields that several of them use."""
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from schemas.settings.durations import parse_duration
-from schemas.settings.foreign import check_host
+from schemas.settings.foreign import check_authorities, check_host
 
 
 class EdgeModel(BaseModel):
@@ -35,8 +36,16 @@ def _checked_host(given: str) -> str:
     return given
 
 
+def _authorities(given: Path) -> Path:
+    check_authorities(given)
+    return given
+
+
 Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds)]
 """Seconds."""
 
 Host: TypeAlias = Annotated[str, AfterValidator(_checked_host)]
 """A host name or an address that name resolution takes."""
+
+Authorities: TypeAlias = Annotated[Path, AfterValidator(_authorities)]
+"""A file of CA certificates in PEM form."""

@@ -7,7 +7,7 @@ Every function raises ``ValueError`` with what to do, and never repeats a secret
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PORTS = range(1, 65_536)
 
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_PROXY_EXAMPLE = "write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, special characters percent-encoded"
 _URL_EXAMPLE = "write a URL such as https://registry.example.com"
 _REFUSED_BY_LIBPQ = re.compile(r"\b(?:invalid|bad value)\b[^\n]*", re.IGNORECASE)
 _WHERE = frozenset({"host", "hostaddr", "port", "service"})
@@ -87,20 +88,37 @@ def trust_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
             yield f"SSL_CERT_DIR: there is no readable directory {folder!r}. Correct or unset it."
 
 
-def proxy_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
-    """Return mistakes in the proxies of the environment."""
+def check_proxy(given: str) -> None:
+    """Hold that the HTTP library takes this URL of a proxy: http(s), host and port, with or without credentials."""
     import httpx
 
-    for variable in (*_PROXY_VARIABLES, *map(str.lower, _PROXY_VARIABLES)):
-        if given := environ.get(variable):
-            try:
-                proxy = httpx.Proxy(given if "://" in given else f"http://{given}")
-                check_host(proxy.url.host)
-            except Exception:  # noqa: BLE001 - the library's checks raise errors of many kinds
-                yield f"{variable}: this is not the URL of a proxy. Write http://HOST:PORT, or unset it."
-                continue
-            if proxy.url.scheme.startswith("socks"):
-                yield f"{variable}: SOCKS proxies are not supported. Write http://HOST:PORT, or unset it."
+    try:
+        url = httpx.Proxy(given).url
+        check_host(url.host)
+    except Exception:  # noqa: BLE001 - the library's checks raise errors of many kinds
+        raise ValueError(f"this is not the URL of a proxy: {_PROXY_EXAMPLE}") from None
+    if url.scheme.startswith("socks"):
+        raise ValueError("SOCKS proxies are not supported: write http://HOST:PORT")
+    if url.port is not None and url.port not in PORTS:
+        raise ValueError("its port must be 1 to 65535")
+    if url.path not in {"", "/"} or "?" in given or "#" in given:
+        raise ValueError(f"it has a path, query or fragment: {_PROXY_EXAMPLE}")
+
+
+def proxy_mistakes(environ: Mapping[str, str], variables: Iterable[str] = _PROXY_VARIABLES) -> Iterator[str]:
+    """Return mistakes in the proxies of the environment; ``variables``: their names in upper case."""
+    for name in variables:
+        for variable in (name, name.lower()):
+            if given := environ.get(variable):
+                try:
+                    check_proxy(with_scheme(given))
+                except ValueError as error:
+                    yield f"{variable}: {error}. Correct or unset it."
+
+
+def with_scheme(proxy: str) -> str:
+    """Return the URL of a proxy as variables of the environment may have it: without a scheme, ``http://`` is meant."""
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def check_database_url(given: str) -> None:

@@ -30,10 +30,11 @@ from schemas.contract import (
     SIGNATURE_MAX_AGE_SECONDS,
     Credential,
 )
-from schemas.settings.fields import Duration, EdgeModel, Host, lower, separated
-from schemas.settings.foreign import PORTS, check_authorities, check_database_url, check_url
+from schemas.settings.fields import Authorities, Duration, EdgeModel, Host, lower, separated
+from schemas.settings.foreign import PORTS, check_database_url, check_url
 from schemas.settings.gateway import GatewaySettings
 from schemas.settings.librdkafka import CONSUMER_ONLY, FILES, PRODUCER_ONLY, refusals
+from schemas.settings.mirakl import MiraklSettings
 
 
 class GroupProtocol(StrEnum):
@@ -238,11 +239,6 @@ def _registry_url(given: str) -> str:
     return given.rstrip("/")
 
 
-def _authorities(given: Path) -> Path:
-    check_authorities(given)
-    return given
-
-
 def _basic_user(given: str) -> str:
     if ":" in given:
         raise ValueError("HTTP Basic knows no user name with a colon")
@@ -259,7 +255,7 @@ class SchemaRegistrySettings(EdgeModel):
         default=None, description="Its user, for HTTP Basic authentication."
     )
     password: SecretStr | None = Field(default=None, repr=False, description="Its user's password.")
-    ca_file: Annotated[Path, AfterValidator(_authorities)] | None = Field(
+    ca_file: Authorities | None = Field(
         default=None, description="CA certificates (PEM) to trust instead of the system's."
     )
 
@@ -365,6 +361,7 @@ class Settings(EdgeModel):
         default=frozenset(),
         description="Host names whose Mirakl may be called over plain http, comma-separated.",
     )
+    mirakl: MiraklSettings = Field(default_factory=MiraklSettings)
     admin: AdminSettings = Field(default_factory=AdminSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     log: LogSettings = Field(default_factory=LogSettings)

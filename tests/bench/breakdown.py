@@ -145,7 +145,7 @@ def _consume_all(stage: Stage, number: int) -> tuple[float, Sequence[Message]]:
 def _directory(stage: Stage) -> Directory:
     engine = create_engine(stage.settings["RESYNC_DATABASE_URL"])
     try:
-        read = DirectoryReader(engine, Encryption([stage.settings["RESYNC_ENCRYPTION_KEYS"]]), frozenset()).read(None)
+        read = DirectoryReader(engine, Encryption([stage.settings["RESYNC_ENCRYPTION_KEYS"]])).read(None)
     finally:
         engine.dispose()
     assert read is not None

@@ -17,6 +17,7 @@ import pytest
 from consumer.adapters.mirakl import host_connections, http11
 from consumer.adapters.mirakl.client import Cm21
 from consumer.adapters.mirakl.host_connections import HostConnections
+from consumer.adapters.mirakl.way_out import WayOut, trust
 from consumer.domain.calls import CallFailure, Receipt
 from tests.contract.test_leases import ACCEPTED, listening, read_request
 from tests.support.certificates import self_signed
@@ -164,9 +165,7 @@ def test_a_host_with_a_final_dot_is_looked_up_with_it_and_certified_without(host
 
     async def story() -> None:
         resolver = Resolver()
-        connection = http11.Http11Connection(
-            ssl.create_default_context(cafile=str(certificate)), HostConnections(resolver)
-        )
+        connection = http11.Http11Connection(WayOut(trust(certificate)), HostConnections(resolver))
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
         cm21 = Cm21(10.0, transport=connection)
         address = f"https://{host}:{server.sockets[0].getsockname()[1]}"

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from consumer.adapters.mirakl.client import Cm21
+from consumer.adapters.mirakl.way_out import WayOut
 from consumer.domain.model import ClientSpecification
 from producer_tools.sandbox.mirakl import MiraklSimulator, Rules
 from tests.support.builders import client_specification
@@ -20,8 +21,10 @@ def specification(base_url: str, **changes: object) -> ClientSpecification:
 
 
 @asynccontextmanager
-async def calling(call_timeout: float = 10.0, connections: int = 256) -> AsyncIterator[Cm21]:
-    cm21 = Cm21(call_timeout, connections)
+async def calling(
+    call_timeout: float = 10.0, connections: int = 256, way_out: WayOut | None = None
+) -> AsyncIterator[Cm21]:
+    cm21 = Cm21(call_timeout, connections, way_out=way_out)
     try:
         yield cm21
     finally:

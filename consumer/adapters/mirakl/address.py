@@ -4,20 +4,26 @@ The rules of ``consumer.domain.base_url`` say where a credential may go. The HTT
 as IDNA 2008 for ``xn--`` labels; so a base URL is checked by building the very request that a call sends.
 """
 
-from collections.abc import Collection
 from functools import lru_cache
 
 import httpx
 
 from consumer.domain import base_url as rules
+from consumer.domain.base_url import ANY_HOST, HostRules
+from schemas.settings import Settings
 
 
-def base_url_problem(base_url: str, insecure_hosts: Collection[str] = ()) -> str | None:
+def base_url_problem(base_url: str, hosts: HostRules = ANY_HOST) -> str | None:
     """Return in one sentence why no call can be made there; ``None``: calls can be made.
 
     Never raises and never repeats the URL: what people paste may hold a password.
     """
-    return rules.base_url_problem(base_url, insecure_hosts) or _client_problem(base_url)
+    return rules.base_url_problem(base_url, hosts) or _client_problem(base_url)
+
+
+def host_rules(settings: Settings) -> HostRules:
+    """Return which hosts the operator's settings allow."""
+    return HostRules(settings.insecure_hosts, settings.mirakl.allowed_hosts)
 
 
 @lru_cache(maxsize=1024)  # parsing a URL costs as much as a fifth of a call

@@ -5,22 +5,20 @@ The body is an array of entries with exactly two keys, which confirms pairs and 
 
 import asyncio
 import logging
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as json_string
-from socket import gaierror
-from ssl import SSLCertVerificationError, SSLError
 from typing import Final
 
 import httpx
 
-from consumer import __version__
 from consumer.adapters.mirakl.address import synchronization_address
 from consumer.adapters.mirakl.connections import ConnectionLeases, one_connection_each
-from consumer.adapters.mirakl.host_connections import OwnTroubleError
+from consumer.adapters.mirakl.failures import cause, own_trouble
+from consumer.adapters.mirakl.proxy import USER_AGENT, ProxyTroubleError
 from consumer.adapters.mirakl.response import MAX_BODY_BYTES, read_answer
+from consumer.adapters.mirakl.way_out import WayOut
 from consumer.domain.calls import CallFailure, CallOutcome, Unacknowledged
 from consumer.domain.model import AuthScheme, ClientSpecification, Products
 
@@ -54,7 +52,8 @@ class Cm21:
     """Calls Mirakl's CM21 for any client specification; for one event loop.
 
     ``call_timeout``: seconds for a whole call, from asking for a connection to the last byte of the answer.
-    ``connections``: calls in flight. ``transport`` replaces the network in tests.
+    ``connections``: calls in flight. ``way_out``: proxy and trusted certificates; unset: no proxy, the system's
+    certificates. ``transport`` replaces the network in tests.
     """
 
     def __init__(
@@ -62,12 +61,13 @@ class Cm21:
         call_timeout: float,
         connections: int = 256,
         *,
+        way_out: WayOut | None = None,
         wall_clock: Callable[[], float] = time.time,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._call_timeout = call_timeout
         self._wall_clock = wall_clock
-        new_transport = one_connection_each() if transport is None else lambda: transport
+        new_transport = one_connection_each(way_out or WayOut()) if transport is None else lambda: transport
         self._leases = ConnectionLeases(connections, new_transport)
         self._timeouts = {
             "pool": min(_POOL_SECONDS, call_timeout / 4),
@@ -87,7 +87,7 @@ class Cm21:
                     response = await connection.handle_async_request(request)
                 return await self._outcome(response, deadline, specification.credential)
         except _FAILURES as error:
-            own = _own_trouble(error)
+            own = own_trouble(error)
             if own is not None:
                 _log.error("%s", own)
             return CallFailure(self._reason(error), may_have_reached=written.is_set(), ours=own)
@@ -105,7 +105,7 @@ class Cm21:
                 (b"Content-Type", b"application/json"),
                 (b"Accept", b"application/json"),
                 (b"Accept-Encoding", b"identity"),
-                (b"User-Agent", _USER_AGENT),
+                (b"User-Agent", USER_AGENT),
             ],
             content=body,
             extensions={"timeout": self._timeouts, "written": written},
@@ -130,13 +130,12 @@ class Cm21:
         return outcome
 
     def _reason(self, error: Exception) -> str:
+        if isinstance(error, ProxyTroubleError):
+            return error.reason
         if isinstance(error, httpx.ConnectError):
-            return f"no connection: {_cause(error)}"
+            return f"no connection: {cause(error)}"
         reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), _LOST)
         return reason.format(total=self._call_timeout, **self._timeouts)
-
-
-_USER_AGENT: Final = f"mirakl-resync/{__version__}".encode()
 
 
 def entries_json(products: Products) -> bytes:
@@ -165,36 +164,3 @@ async def _read_body(response: httpx.Response, body: bytearray) -> None:
         if len(body) > MAX_BODY_BYTES:
             del body[MAX_BODY_BYTES:]
             return
-
-
-def _own_trouble(error: Exception) -> str | None:
-    """Return which of our own resources is lacking, with the remedy; ``None``: the failure is not ours."""
-    return next((cause.strerror for cause in _causes(error) if isinstance(cause, OwnTroubleError)), None)
-
-
-def _cause(error: BaseException) -> str:
-    """Return why there is no connection, in the operating system's words."""
-    for cause in _causes(error):
-        match cause:
-            case SSLCertVerificationError():
-                return f"the certificate is not accepted: {cause.verify_message}"
-            case SSLError():
-                return f"TLS failed: {getattr(cause, 'reason', None) or 'no reason given'}"
-            case gaierror():
-                return "the host name cannot be looked up"
-            case ExceptionGroup():
-                return "none of the addresses of the host answered"
-            case OSError(errno=int() as number):
-                return os.strerror(number).lower()
-            case _:
-                continue
-    return "the other side closed it"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it was made of, each once: causes and contexts may form a circle."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

@@ -15,6 +15,7 @@ import httpx
 
 from consumer.adapters.mirakl.host_connections import HostConnections
 from consumer.adapters.mirakl.http11 import Http11Connection
+from consumer.adapters.mirakl.way_out import WayOut
 
 IDLE_SECONDS: Final = 4.0
 """Common servers close idle connections after 5 s at the earliest (Node.js). Closing earlier avoids
@@ -23,11 +24,9 @@ writing into a connection that is just being closed, which looks the same as a c
 _Origin: TypeAlias = tuple[str, bytes]
 
 
-def one_connection_each() -> Callable[[], Http11Connection]:
+def one_connection_each(way_out: WayOut) -> Callable[[], Http11Connection]:
     """Return a factory of transports with one connection each; they share one TLS context and the name look-ups."""
-    tls = httpx.create_ssl_context()
-    tls.set_alpn_protocols(["http/1.1"])
-    return partial(Http11Connection, tls, HostConnections())
+    return partial(Http11Connection, way_out, HostConnections())
 
 
 class ConnectionLeases:

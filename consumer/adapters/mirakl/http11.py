@@ -8,17 +8,18 @@ import asyncio
 import re
 import select
 import socket
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import anyio
 import httpx
 from anyio.abc import ByteStream, SocketAttribute
-from anyio.streams.tls import TLSStream
 
 from consumer.adapters.mirakl.host_connections import HostConnections
+from consumer.adapters.mirakl.proxy import tunnel
 from consumer.adapters.mirakl.response_reader import AnswerHead, AnswerReader, BrokenAnswerError
+from consumer.adapters.mirakl.streams import LOST, encrypted
+from consumer.adapters.mirakl.way_out import WayOut
 
 MAX_AGE_SECONDS: Final = 300.0
 """Age at which a connection is not used again: the next one follows the host's current address."""
@@ -28,20 +29,19 @@ FREE_READS: Final = 128
 READ_PAUSE_SECONDS: Final = 0.05
 """Before each further read, so that what comes in single bytes is read in larger pieces, 20 times a second."""
 _PORTS: Final = {"http": 80, "https": 443}
-_LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 _NOT_IN_A_HEADER: Final = re.compile(rb"[\0\r\n]")
 
 
 class Http11Connection(httpx.AsyncBaseTransport):
     """Opened with the first request, and anew where the other side closed it; for one request at a time.
 
-    Of a request's extensions ``timeout`` gives the seconds to ``connect``, for TCP and as long again for TLS, and to
-    ``write``; ``written`` is called once the operating system has the request to its last byte. Reading has no
-    time-out of its own. After an exception the connection can only be closed.
+    Of a request's extensions ``timeout`` gives the seconds to ``connect``, for TCP and as long again for TLS and for
+    each step of a proxy, and to ``write``. ``written`` is called once the operating system has the request to its
+    last byte. Reading has no time-out of its own. After an exception the connection can only be closed.
     """
 
-    def __init__(self, tls: ssl.SSLContext, hosts: HostConnections) -> None:
-        self._tls = tls
+    def __init__(self, way_out: WayOut, hosts: HostConnections) -> None:
+        self._way_out = way_out
         self._hosts = hosts
         self._stream: ByteStream | None = None
         self._opened_at = 0.0
@@ -84,7 +84,7 @@ class Http11Connection(httpx.AsyncBaseTransport):
                 await stream.send(message)
         except TimeoutError as error:
             raise httpx.WriteTimeout("the request could not be written in time") from error
-        except _LOST:
+        except LOST:
             return  # servers may answer, then close, before they have read all of a request
         self._written = True
         request.extensions["written"]()
@@ -120,7 +120,7 @@ class Http11Connection(httpx.AsyncBaseTransport):
             self._answer.receive(await self._stream.receive(READ_BYTES))
         except anyio.EndOfStream:
             self._answer.receive(b"")
-        except _LOST as error:
+        except LOST as error:
             raise httpx.ReadError("the connection was lost") from error
 
     async def _end(self) -> None:
@@ -129,14 +129,17 @@ class Http11Connection(httpx.AsyncBaseTransport):
             await self.aclose()
 
     async def _connected(self, url: httpx.URL, seconds: float) -> ByteStream:
-        host = url.raw_host.decode("ascii")
+        host, port = url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
+        proxy = self._way_out.proxy_for(url)
+        if proxy is not None:
+            return await tunnel(proxy, self._hosts, self._way_out.tls, host, port, seconds)
         try:
             with anyio.fail_after(seconds):
-                stream = await self._hosts.connect(host, url.port or _PORTS[url.scheme])
-            return stream if url.scheme == "http" else await _encrypted(stream, self._tls, host, seconds)
+                stream = await self._hosts.connect(host, port)
+            return stream if url.scheme == "http" else await encrypted(stream, self._way_out.tls, host, seconds)
         except TimeoutError as error:
             raise httpx.ConnectTimeout("no connection in time") from error
-        except (OSError, *_LOST) as error:
+        except (OSError, *LOST) as error:
             raise httpx.ConnectError("no connection") from error
 
 
@@ -160,21 +163,6 @@ def _message(request: httpx.Request, body: bytes) -> bytes:
     if _NOT_IN_A_HEADER.search(b"".join(lines)):
         raise httpx.LocalProtocolError("a header holds what HTTP does not allow")
     return b"\r\n".join([*lines, b"", body])
-
-
-async def _encrypted(stream: ByteStream, tls: ssl.SSLContext, host: str, seconds: float) -> ByteStream:
-    try:
-        with anyio.fail_after(seconds):
-            return await TLSStream.wrap(
-                stream,
-                server_side=False,
-                hostname=host.removesuffix("."),  # certificates hold names without the final dot (RFC 6066, section 3)
-                ssl_context=tls,
-                standard_compatible=False,
-            )
-    except BaseException:
-        await stream.aclose()
-        raise
 
 
 def _is_readable(stream: ByteStream) -> bool:

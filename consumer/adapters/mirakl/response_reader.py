@@ -92,6 +92,11 @@ class AnswerReader:
         """Whether the connection may carry another request."""
         return self.complete and self._keeps_alive and not self._buffer and not self._ended
 
+    @property
+    def more(self) -> bool:
+        """Whether bytes have arrived behind what was read so far."""
+        return bool(self._buffer)
+
     def receive(self, data: bytes) -> None:
         """Append bytes that came over the connection; none: it was closed."""
         self._received += len(data)

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack
@@ -24,7 +24,7 @@ from consumer.adapters.stores.rows import (
     writing,
 )
 from consumer.adapters.stores.tables import DEFAULT_TENANT, client_specifications, instant
-from consumer.domain.base_url import normalised, origin
+from consumer.domain.base_url import ANY_HOST, HostRules, normalised, origin
 from consumer.domain.model import AuthScheme
 from schemas.contract import canonical_uuid
 
@@ -76,13 +76,11 @@ class ClientSpecifications:
     A row is named by its id, or by its name within a tenant (``None``: the default tenant).
     """
 
-    def __init__(
-        self, engine: Engine, encryption: Encryption | None = None, insecure_hosts: Collection[str] = frozenset()
-    ) -> None:
+    def __init__(self, engine: Engine, encryption: Encryption | None = None, hosts: HostRules = ANY_HOST) -> None:
         """``encryption`` is needed where a credential is given, or has to be bound to another id or origin."""
         self._engine = engine
         self._encryption = encryption
-        self._insecure_hosts = insecure_hosts
+        self._hosts = hosts
 
     def add(
         self,
@@ -173,7 +171,7 @@ class ClientSpecifications:
         return values
 
     def _checked_base_url(self, base_url: str) -> str:
-        problem = base_url_problem(base_url, self._insecure_hosts)
+        problem = base_url_problem(base_url, self._hosts)
         if problem:
             raise AdministrationError(problem)
         return normalised(base_url)

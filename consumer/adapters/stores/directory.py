@@ -4,7 +4,7 @@ A broken row harms no other: rows may be written by hand, and constraints can be
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,7 +24,7 @@ from consumer.adapters.stores.encryption import (
 )
 from consumer.adapters.stores.limits import LIMITS, LONGEST_NAME
 from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
-from consumer.domain.base_url import normalised, origin
+from consumer.domain.base_url import ANY_HOST, HostRules, normalised, origin
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from schemas.contract import canonical_uuid
 
@@ -45,16 +45,14 @@ class DirectoryReader:
     cannot be used.
     """
 
-    def __init__(
-        self, engine: Engine, encryption: Encryption | None, insecure_hosts: Collection[str] = frozenset()
-    ) -> None:
+    def __init__(self, engine: Engine, encryption: Encryption | None, hosts: HostRules = ANY_HOST) -> None:
         self._engine = (
             engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             if engine.dialect.name == "postgresql"
             else engine
         )
         self._encryption = encryption
-        self._insecure_hosts = insecure_hosts
+        self._hosts = hosts
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
         self.warnings: tuple[str, ...] = ()
@@ -120,7 +118,7 @@ class DirectoryReader:
         loaded = []
         for row in connection.execute(_SPECIFICATIONS).mappings():
             try:
-                specification = load_specification(row, self._encryption, self._insecure_hosts)
+                specification = load_specification(row, self._encryption, self._hosts)
             except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
                 warnings.append(_unreadable("Client specification", row, problem))
                 continue
@@ -152,9 +150,7 @@ class DirectoryReader:
         return loaded
 
 
-def load_specification(
-    row: StoredRow, encryption: Encryption | None, insecure_hosts: Collection[str]
-) -> ClientSpecification | None:
+def load_specification(row: StoredRow, encryption: Encryption | None, hosts: HostRules) -> ClientSpecification | None:
     """Read a row as the driver gave it; ``None`` where its id is no UUID: no request and no result could name it.
 
     Any other mistake makes it unusable, and a value that may be a misplaced secret is left out of the specification.
@@ -163,7 +159,7 @@ def load_specification(
     if specification_id is None:
         return None
     base_url = str(row["base_url"])
-    url_problem = base_url_problem(base_url, insecure_hosts)
+    url_problem = base_url_problem(base_url, hosts)
     binding = Binding(str(row["tenant"]), specification_id, "" if url_problem else origin(base_url))
     credential, unreadable = _credential(row["credential"], encryption, binding)
     scheme = AuthScheme.API_KEY if row["auth_scheme"] == AuthScheme.API_KEY else AuthScheme.BEARER

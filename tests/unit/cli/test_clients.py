@@ -230,6 +230,31 @@ def test_plain_http_is_for_hosts_that_are_named_insecure(stores: Run, monkeypatc
     assert "http://simulator:8090" == listed(stores)["acme"]["base_url"]
 
 
+def test_a_host_that_is_not_allowed_is_refused_where_it_is_given(stores: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(stores, "acme", "--url", "https://elsewhere.example")
+    monkeypatch.setenv("RESYNC_MIRAKL__ALLOWED_HOSTS", "*.mirakl.net")
+    assert 0 == stores("clients", "set", "acme", "--concurrent-calls", "2").code
+    for arguments in (
+        ("clients", "set", "acme", "--url", "https://other.example"),
+        ("clients", "add", "--name", "other", "--credential-file", "-", "--url", "https://other.example"),
+    ):
+        ran = stores(*arguments, stdin=b"hunter2")
+        assert (2, "") == (ran.code, ran.out)
+        assert "RESYNC_MIRAKL__ALLOWED_HOSTS" in ran.err
+    assert 0 == stores("clients", "set", "acme", "--url", URL).code
+    assert [URL] == [row["base_url"] for row in listed(stores).values()]
+
+
+def test_a_mistake_in_the_way_out_keeps_nobody_from_suspending_a_client(
+    stores: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(stores, "acme")
+    monkeypatch.setenv("RESYNC_MIRAKL__PROXY_URL", "nonsense")
+    monkeypatch.setenv("RESYNC_MIRAKL__CA_FILE", "/missing")
+    assert 0 == stores("clients", "suspend", "acme").code
+    assert 2 == stores(*ADD, "--name", "other", stdin=b"hunter2").code
+
+
 def test_without_a_database_the_remedy_is_named(run: Run) -> None:
     ran = run("clients", "list")
     assert (1, "") == (ran.code, ran.out)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.base_url import MAXIMUM_LENGTH, base_url_problem, normalised, synchronization_url
+from consumer.domain.base_url import MAXIMUM_LENGTH, HostRules, base_url_problem, normalised, synchronization_url
 
 WRITTEN = ["", "/", "/api", "/api/", "//", "/api//"]
 
@@ -62,14 +62,14 @@ def test_plain_http_is_for_this_machine(url: str) -> None:
     ],
 )
 def test_plain_http_goes_nowhere_else(url: str) -> None:
-    problem = base_url_problem(url, {"simulator"})
+    problem = base_url_problem(url, HostRules(insecure={"simulator"}))
     assert problem is not None
     assert "RESYNC_INSECURE_HOSTS" in problem
 
 
 @pytest.mark.parametrize("allowed", ["simulator", "SIMULATOR", " simulator "])
 def test_plain_http_goes_to_the_hosts_that_are_named(allowed: str) -> None:
-    assert base_url_problem("http://simulator:8080/api", [allowed]) is None
+    assert base_url_problem("http://simulator:8080/api", HostRules(insecure=[allowed])) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_plain_http_goes_to_the_hosts_that_are_named(allowed: str) -> None:
     ],
 )
 def test_what_is_no_plain_https_address_is_refused(url: str) -> None:
-    problem = base_url_problem(url, {"mirakl.example"})
+    problem = base_url_problem(url, HostRules(insecure={"mirakl.example"}))
     assert problem is not None
     assert "hunter2" not in problem
 
@@ -127,3 +127,32 @@ def test_what_is_taken_stays_taken_once_normalised(text: str) -> None:
     if base_url_problem(url) is None:
         assert base_url_problem(normalised(url)) is None
         assert normalised(url).startswith("https://mirakl.example")
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("acme.mirakl.net", True),
+        ("ACME.mirakl.net.", True),
+        ("eu.acme.mirakl.net", True),
+        ("mirakl.net", False),
+        ("evilmirakl.net", False),
+        ("acme.mirakl.net.evil.example", False),
+        ("own.example", True),
+        ("www.own.example", False),
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("127.0.0.2", False),
+    ],
+)
+def test_a_host_must_be_allowed_by_name_or_lie_below_an_allowed_one(host: str, *, allowed: bool) -> None:
+    rules = HostRules(allowed={"*.mirakl.net", "own.example", "127.0.0.1", "::1"})
+    problem = base_url_problem(f"https://{host}/api", rules)
+    assert allowed == (problem is None)
+    assert problem is None or ("RESYNC_MIRAKL__ALLOWED_HOSTS" in problem and host not in problem)
+
+
+def test_an_allowed_host_still_needs_https() -> None:
+    problem = base_url_problem("http://own.example", HostRules(allowed={"own.example"}))
+    assert problem is not None
+    assert "RESYNC_INSECURE_HOSTS" in problem

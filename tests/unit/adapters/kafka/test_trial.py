@@ -133,6 +133,9 @@ def test_an_outage_is_no_refusal() -> None:
         ({"RESYNC_DATABASE_URL": "postgresql+psycopg://u:p@db.example/x?sslmode=verify-full"}, None),
         ({"RESYNC_DATABASE_URL": "postgresql+psycopg://u:p@localhost/x"}, None),
         ({"RESYNC_DATABASE_URL": "postgresql+psycopg:///x?host=/run/postgresql"}, None),
+        ({"RESYNC_MIRAKL__PROXY_URL": "http://u:p@proxy:3128"}, "proxy"),
+        ({"RESYNC_MIRAKL__PROXY_URL": "http://proxy:3128"}, None),
+        ({"RESYNC_MIRAKL__PROXY_URL": "https://u:p@proxy:3128"}, None),
     ],
 )
 def test_what_travels_in_plain_text_is_warned_of(environ: dict[str, str], warned: str | None) -> None:

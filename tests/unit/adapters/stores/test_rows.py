@@ -11,7 +11,10 @@ from consumer.adapters.stores import Binding, Encryption, new_key
 from consumer.adapters.stores.directory import load_api_key, load_specification
 from consumer.adapters.stores.encryption import SIGNING
 from consumer.adapters.stores.limits import LONGEST_NAME, name_problem
+from consumer.domain.base_url import HostRules
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
+from consumer.domain.resolution import unfit
+from schemas.contract import ErrorCode
 from schemas.signature import signing_secret
 
 ID = "0b6a2c1e-7f0e-4c52-9d1c-2d3f6f0f8a11"
@@ -46,7 +49,7 @@ anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
 
 
 def specification(**changes: object) -> ClientSpecification:
-    loaded = load_specification(SPECIFICATION | changes, ENCRYPTION, ())
+    loaded = load_specification(SPECIFICATION | changes, ENCRYPTION, HostRules())
     assert loaded is not None
     return loaded
 
@@ -138,7 +141,7 @@ def test_an_upper_case_id_is_the_same_id() -> None:
 
 @pytest.mark.parametrize("row_id", [None, "", "one", ID.replace("-", ""), 7, b"\x00" * 16])
 def test_a_row_that_nobody_could_name_is_left_out(row_id: object) -> None:
-    assert load_specification(SPECIFICATION | {"id": row_id}, ENCRYPTION, ()) is None
+    assert load_specification(SPECIFICATION | {"id": row_id}, ENCRYPTION, HostRules()) is None
 
 
 def test_a_password_in_a_base_url_goes_no_further() -> None:
@@ -148,13 +151,27 @@ def test_a_password_in_a_base_url_goes_no_further() -> None:
 def test_the_host_names_allowed_plain_http_are_asked() -> None:
     row = SPECIFICATION | {"base_url": "http://simulator:8080"}
     row["credential"] = ENCRYPTION.encrypt("front-key", Binding("default", ID, "http://simulator:8080"))
-    loaded = load_specification(row, ENCRYPTION, {"simulator"})
+    loaded = load_specification(row, ENCRYPTION, HostRules(insecure={"simulator"}))
     assert loaded is not None
     assert loaded.unusable is None
 
 
+def test_a_host_that_is_no_longer_allowed_makes_a_specification_unusable_and_spoils_no_other() -> None:
+    """Requests for it are answered `CLIENT_SPECIFICATION_UNUSABLE`: nothing is called, and nothing else ends."""
+    loaded = load_specification(SPECIFICATION, ENCRYPTION, HostRules(allowed={"*.elsewhere.example"}))
+    assert loaded is not None
+    assert ("", "") == (loaded.base_url, loaded.credential)
+    refused = unfit(loaded)
+    assert refused is not None
+    assert ErrorCode.CLIENT_SPECIFICATION_UNUSABLE is refused.code
+    assert "RESYNC_MIRAKL__ALLOWED_HOSTS" in refused.message
+    allowed = load_specification(SPECIFICATION, ENCRYPTION, HostRules(allowed={"*.example"}))
+    assert allowed is not None
+    assert allowed.unusable is None
+
+
 def test_without_keys_no_specification_can_be_used() -> None:
-    loaded = load_specification(SPECIFICATION, None, ())
+    loaded = load_specification(SPECIFICATION, None, HostRules())
     assert loaded is not None
     assert loaded.unusable is not None
     assert "RESYNC_ENCRYPTION_KEYS" in loaded.unusable
@@ -162,7 +179,7 @@ def test_without_keys_no_specification_can_be_used() -> None:
 
 @given(st.sampled_from(sorted(SPECIFICATION)), anything)
 def test_no_value_breaks_the_loading_of_a_specification(column: str, value: object) -> None:
-    load_specification(SPECIFICATION | {column: value}, ENCRYPTION, ())
+    load_specification(SPECIFICATION | {column: value}, ENCRYPTION, HostRules())
 
 
 def api_key(**changes: object) -> ApiKey:

@@ -46,6 +46,7 @@ def test_names_follow_the_models() -> None:
         *("RESYNC_GATEWAY__ALERT_RULES_FILE", "RESYNC_GATEWAY__ALERT_TOKENS"),
         *("RESYNC_SCHEMA_REGISTRY__CA_FILE", "RESYNC_DATABASE_URL", "RESYNC_ENCRYPTION_KEYS", "RESYNC_API_KEY"),
         *("RESYNC_REQUEST_DEADLINE", "RESYNC_CALL_TIMEOUT", "RESYNC_SHUTDOWN_TIMEOUT", "RESYNC_INSECURE_HOSTS"),
+        *("RESYNC_MIRAKL__PROXY_URL", "RESYNC_MIRAKL__CA_FILE", "RESYNC_MIRAKL__ALLOWED_HOSTS"),
         *("RESYNC_MAX_PRODUCTS_PER_REQUEST", "RESYNC_MAX_REQUEST_BYTES", "RESYNC_ADMIN__HOST", "RESYNC_ADMIN__PORT"),
         *(
             "RESYNC_LOG__LEVEL",
@@ -84,6 +85,36 @@ def test_a_value_comes_from_its_variable() -> None:
 def test_insecure_hosts_are_host_names_alone(given: str) -> None:
     with pytest.raises(SettingsError, match="host names alone"):
         load({"RESYNC_INSECURE_HOSTS": f"other,{given}"})
+
+
+def test_allowed_hosts_are_names_or_everything_below_one() -> None:
+    given = "Acme.Mirakl.NET, *.mirakl.net,::1,127.0.0.1, final.example."
+    allowed = load({"RESYNC_MIRAKL__ALLOWED_HOSTS": given}).mirakl.allowed_hosts
+    assert frozenset({"acme.mirakl.net", "*.mirakl.net", "::1", "127.0.0.1", "final.example"}) == allowed
+    assert load({}).mirakl.allowed_hosts is None
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (",", "names no host"),
+        *((host, "is not a host") for host in ("*", "*.", "a*.net", "https://a.net", "a.net:443", "a.net/", "a..b")),
+    ],
+)
+def test_what_is_no_allowed_host_is_refused(given: str, why: str) -> None:
+    """An allow-list with a mistake must not turn into one that allows anything."""
+    (mistake,) = mistakes(RESYNC_MIRAKL__ALLOWED_HOSTS=given)
+    assert mistake.startswith("RESYNC_MIRAKL__ALLOWED_HOSTS: ")
+    assert why in mistake
+
+
+@pytest.mark.parametrize("url", ["http://tok3n@proxy:3128", "https://user:tok3n@proxy", "http://a:b@tok3n@proxy:1/"])
+def test_credentials_of_a_proxy_are_never_shown(url: str) -> None:
+    environ = {"RESYNC_MIRAKL__PROXY_URL": url}
+    settings = load(environ)
+    shown = {row.name: row.value for row in describe(settings, environ)}["RESYNC_MIRAKL__PROXY_URL"]
+    assert "://***@proxy" in shown
+    assert "tok3n" not in shown + repr(settings)
 
 
 def test_an_empty_value_counts_as_unset() -> None:

@@ -72,7 +72,7 @@ def test_a_registry_url_that_can_be_used(url: str) -> None:
 @pytest.mark.parametrize(
     "content", [None, b"", b"not PEM", b"-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----"]
 )
-@pytest.mark.parametrize("variable", ["RESYNC_SCHEMA_REGISTRY__CA_FILE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("variable", ["RESYNC_SCHEMA_REGISTRY__CA_FILE", "RESYNC_MIRAKL__CA_FILE", "SSL_CERT_FILE"])
 def test_a_file_of_authorities_that_is_none(tmp_path: Path, variable: str, content: bytes | None) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:
@@ -98,6 +98,37 @@ def test_a_command_without_tls_does_not_look_at_authorities() -> None:
 def test_a_proxy_that_cannot_be_used(proxy: str) -> None:
     assert mistake({"https_proxy": proxy, REGISTRY: "https://r"}).startswith("https_proxy: ")
     load({"https_proxy": "proxy:3128", REGISTRY: "https://r"})
+
+
+@pytest.mark.parametrize(
+    ("proxy", "why"),
+    [
+        ("proxy:3128", "not the URL of a proxy"),
+        ("ftp://proxy:1", "not the URL of a proxy"),
+        ("http://user:s3cret@proxy:a", "not the URL of a proxy"),
+        ("http://user:s3cret#1@proxy:3128", "not the URL of a proxy"),
+        ("http://user:1/s3cret@proxy:3128", "percent-encoded"),
+        ("http://proxy:0", "1 to 65535"),
+        ("http://proxy:99999", "1 to 65535"),
+        ("http://proxy:3128/path", "path"),
+        ("socks5://user:s3cret@proxy:1080", "SOCKS"),
+        ("http://a..b", "not the URL of a proxy"),
+    ],
+)
+def test_a_proxy_to_mirakl_that_cannot_be_used(proxy: str, why: str) -> None:
+    said = mistake({"RESYNC_MIRAKL__PROXY_URL": proxy})
+
+    assert said.startswith("RESYNC_MIRAKL__PROXY_URL: ")
+    assert why in said
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+def test_the_proxy_of_the_environment_is_checked_where_it_is_used(variable: str) -> None:
+    said = mistake({variable: "socks5://user:s3cret@proxy"})
+    assert said.startswith(f"{variable}: SOCKS proxies are not supported")
+    load({variable: "socks5://proxy", "RESYNC_MIRAKL__PROXY_URL": "http://proxy:3128"})
+    load({variable: "socks5://proxy"}, uses=["database_url", "insecure_hosts", "mirakl"])
+    load({"ALL_PROXY": "socks5://proxy"})
 
 
 @pytest.mark.parametrize(
