@@ -19,6 +19,7 @@ from consumer.adapters.stores import (
     read_credential,
 )
 from consumer.cli.access import InvalidInputError, database, read_settings
+from consumer.cli.client_checks import check_clients
 from consumer.cli.options import output_option, row_argument, tenant_filter, tenant_of_name, tenant_option
 from consumer.domain.model import AuthScheme
 from schemas.console.output import Output, say, show
@@ -193,6 +194,9 @@ def clients() -> None:
     """
 
 
+clients.add_command(check_clients)
+
+
 @clients.command(
     epilog=examples(
         "mirakl-resync-consumer clients add --name acme --url https://acme.mirakl.net --credential-file acme.key",
@@ -206,7 +210,7 @@ def add(tenant: str, **given: Unpack[_Given]) -> None:
     """Add a client specification and print its id."""
     with _specifications(encrypting=True, hosts=True) as specifications:
         row = specifications.add(tenant=tenant, **_changes(given))
-    say(f"Added client specification {row.name!r} of tenant {row.tenant!r}.")
+    say(f"Added client specification {row.name!r} of tenant {row.tenant!r}. {_check_it(row)}")
     click.echo(row.id)
 
 
@@ -228,6 +232,7 @@ def set_(row: str, tenant: str | None, **given: Unpack[_Given]) -> None:
     with _specifications(encrypting="credential" in changes, hosts="base_url" in changes) as specifications:
         changed = specifications.set(row, tenant, **changes)
     _tell("Changed", changed)
+    say(_check_it(changed))
 
 
 @clients.command(
@@ -244,6 +249,10 @@ def list_(tenant: str | None, output: str) -> None:
     with _specifications() as specifications:
         rows = [asdict(row) for row in specifications.list(tenant)]
     show(rows, Output(output), columns=_COLUMNS, empty="There is no client specification. Add one with `clients add`.")
+
+
+def _check_it(row: ClientSpecificationRow) -> str:
+    return f"Check it with `mirakl-resync-consumer clients check {row.id}`."
 
 
 def _tell(deed: str, row: ClientSpecificationRow) -> None:

@@ -32,6 +32,11 @@ def synchronization_address(base_url: str) -> httpx.URL:
     return httpx.URL(rules.synchronization_url(base_url))
 
 
+def state_address(base_url: str, tracking_id: str) -> httpx.URL:
+    """Return the address of CM22 for a tracking id, which needs no escaping."""
+    return httpx.URL(f"{rules.synchronization_url(base_url)}/{tracking_id}")
+
+
 def _client_problem(base_url: str) -> str | None:
     try:
         address = synchronization_address(base_url)

@@ -13,7 +13,7 @@ from typing import Final, Self
 from urllib.parse import unquote
 
 from producer_tools.sandbox.mirakl.control import Control
-from producer_tools.sandbox.mirakl.faults import error_response
+from producer_tools.sandbox.mirakl.faults import Body, error_response
 from producer_tools.sandbox.mirakl.instance import Instance
 from producer_tools.sandbox.mirakl.instances import DEFAULT_INSTANCE, MiraklInstances
 from producer_tools.sandbox.mirakl.wire import Delivery, Request, ServerConnection
@@ -56,7 +56,7 @@ class MiraklSimulator(MiraklInstances):
             return Control(self).answer(request)
         route = _ROUTE.fullmatch(path)
         if route is None:
-            return Delivery(error_response(404, f"No resource at {path}"))
+            return Delivery(error_response(404, f"No resource at {path}", Body.HTML))
         instance = self._called_instance(route["instance"], request)
         tracking_id = route["tracking_id"]
         if request.method != ("POST" if tracking_id is None else "GET"):

@@ -180,8 +180,10 @@ def test_a_revoked_credential_is_refused() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/mcm/products/synchronization", f"/api{CM21}", f"{CM21}/", f"{CM21}/x/y"])
-def test_another_path_is_not_found(path: str) -> None:
-    assert status(post(simulator(), path=path)) == 404
+def test_another_path_is_not_found_and_is_a_web_page(path: str) -> None:
+    answer = post(simulator(), path=path).data
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"Content-Type: text/html" in answer
 
 
 def test_another_method_is_refused() -> None:

@@ -1,0 +1,84 @@
+"""What all calls to Mirakl have in common: credential and headers, times, the body, and why a call failed."""
+
+import re
+from typing import Final
+
+import httpx
+
+from consumer.adapters.mirakl.failures import cause
+from consumer.adapters.mirakl.proxy import USER_AGENT, ProxyTroubleError
+from consumer.adapters.mirakl.response import MAX_BODY_BYTES
+from consumer.domain.model import AuthScheme, ClientSpecification
+
+_POOL_SECONDS: Final = 10.0
+"""Wait for a free connection; the engine's own limits keep calls from waiting here."""
+_CONNECT_SECONDS: Final = 10.0
+"""DNS and TCP, and as long again for TLS: a lost SYN is sent again after 1 s, a second after 3 s, a third after
+7 s."""
+_WRITE_SECONDS: Final = 30.0
+"""The body of the request, which has a few hundred kilobytes at most."""
+
+_LOST: Final = "the connection was lost before the answer was complete"
+_REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (TimeoutError, "no answer within {total:g} s"),
+    (httpx.PoolTimeout, "no connection of our own was free within {pool:g} s"),
+    (httpx.ConnectTimeout, "no connection within {connect:g} s"),
+    (httpx.WriteTimeout, "the request could not be written within {write:g} s"),
+    (httpx.LocalProtocolError, "the credential cannot travel in an HTTP header"),
+    (httpx.RemoteProtocolError, "the answer is not a complete HTTP/1.1 message"),
+)
+FAILURES: Final = (httpx.TransportError, OSError)
+"""httpx's errors; and, both OSErrors, our time-outs and the TLS errors that httpx lets through."""
+
+_FIELD_VALUE: Final = re.compile(rb"[!-~\x80-\xff]([\t -~\x80-\xff]*[!-~\x80-\xff])?")
+"""RFC 9110, 5.5."""
+
+
+class Times:
+    """The seconds that one call may take, whole and step by step."""
+
+    __slots__ = ("by_step", "total")
+
+    def __init__(self, total: float) -> None:
+        self.total = total
+        self.by_step = {
+            "pool": min(_POOL_SECONDS, total / 4),
+            "connect": min(_CONNECT_SECONDS, total / 4),
+            "write": min(_WRITE_SECONDS, total),
+        }
+
+    def reason(self, error: Exception) -> str:
+        """Return why a call failed, as a clause for people."""
+        if isinstance(error, ProxyTroubleError):
+            return error.reason
+        if isinstance(error, httpx.ConnectError):
+            return f"no connection: {cause(error)}"
+        reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), _LOST)
+        return reason.format(total=self.total, **self.by_step)
+
+
+def headers(specification: ClientSpecification) -> list[tuple[bytes, bytes]]:
+    """Return the headers of every call. Raises ``httpx.LocalProtocolError`` for a credential that cannot be one."""
+    return [
+        (b"Authorization", _authorization(specification)),
+        (b"Accept", b"application/json"),
+        (b"Accept-Encoding", b"identity"),
+        (b"User-Agent", USER_AGENT),
+    ]
+
+
+def _authorization(specification: ClientSpecification) -> bytes:
+    credential = specification.credential.encode()
+    value = b"Bearer " + credential if specification.auth_scheme is AuthScheme.BEARER else credential
+    if not _FIELD_VALUE.fullmatch(value):  # said here, in words that do not quote it
+        raise httpx.LocalProtocolError("not the value of an HTTP header")
+    return value
+
+
+async def read_body(response: httpx.Response, body: bytearray) -> None:
+    """Read the body as it came over the wire; anything beyond ``MAX_BODY_BYTES`` stays unread."""
+    async for chunk in response.stream:  # type: ignore[union-attr]
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            del body[MAX_BODY_BYTES:]
+            return

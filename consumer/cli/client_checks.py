@@ -1,0 +1,90 @@
+"""``clients check``: one CM22 call for each client specification."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import closing
+
+import click
+
+from consumer.adapters.finding import Level
+from consumer.adapters.mirakl.address import host_rules
+from consumer.adapters.mirakl.check import CheckResult, check
+from consumer.adapters.mirakl.way_out import WayOut
+from consumer.adapters.stores import ClientSpecifications, DirectoryReader, Encryption
+from consumer.cli.access import database, read_settings
+from consumer.cli.options import output_option
+from consumer.domain.model import ClientSpecification
+from schemas.console.output import Output, show
+from schemas.console.program import examples
+from schemas.exit_codes import ExitCode
+from schemas.settings import Settings
+
+CONCURRENT_CHECKS = 8
+"""Enough that a few silent Miraklis hold up no other, and few enough for a proxy."""
+_COLUMNS = {"level": "", "tenant": "tenant", "name": "name", "message": "found", "remedy": "remedy"}
+
+
+@click.command(
+    "check",
+    epilog=examples(
+        "mirakl-resync-consumer clients check",
+        "mirakl-resync-consumer clients check acme --tenant north",
+        "mirakl-resync-consumer clients check --output json | jq -r '.[] | select(.level != \"OK\") | .name'",
+    ),
+)
+@click.argument("rows", metavar="[ID|NAME]...", nargs=-1)
+@click.option(
+    "--tenant",
+    metavar="T",
+    help="The tenant, where a name needs it; without names, only those of this tenant.  [default: all]",
+)
+@output_option
+def check_clients(rows: tuple[str, ...], tenant: str | None, output: str) -> int:
+    """Check address and credential of client specifications.
+
+    Asks each Mirakl for the state of a synchronization that cannot exist (CM22), with one request each. Nothing is
+    synchronized. Suspended and inactive ones are checked as well.
+
+    Exit code 0: all passed; 1: some failed.
+    """
+    settings = read_settings(
+        *("database_url", "insecure_hosts", "mirakl", "call_timeout", "encryption_keys"),
+        needs=["RESYNC_ENCRYPTION_KEYS"],
+    )
+    chosen = _chosen(settings, rows, tenant)
+    results = asyncio.run(_check_all(chosen, settings))
+    shown = [
+        {
+            "level": Level.OK if result.passed else Level.FAIL,
+            "id": each.id,
+            "tenant": each.tenant,
+            "name": each.name,
+            "message": result.message,
+            "remedy": result.remedy,
+        }
+        for each, result in zip(chosen, results, strict=True)
+    ]
+    show(shown, Output(output), columns=_COLUMNS, empty="There is no client specification. Add one with `clients add`.")
+    return ExitCode.DONE if all(result.passed for result in results) else ExitCode.FAILED
+
+
+def _chosen(settings: Settings, rows: Sequence[str], tenant: str | None) -> list[ClientSpecification]:
+    """Return the named specifications in the order given, each once; without names all, by tenant and name."""
+    encryption, hosts = Encryption([key.get_secret_value() for key in settings.encryption_keys]), host_rules(settings)
+    with database(settings) as engine:
+        stored = ClientSpecifications(engine)
+        ids = [stored.get(row, tenant).id for row in rows] or [row.id for row in stored.list(tenant)]
+        with closing(DirectoryReader(engine, encryption, hosts)) as reader:
+            directory = reader.read(None)
+    found = {} if directory is None else directory.specifications
+    return [found[each] for each in dict.fromkeys(ids) if each in found]
+
+
+async def _check_all(chosen: Sequence[ClientSpecification], settings: Settings) -> list[CheckResult]:
+    way_out, free = WayOut.of(settings.mirakl), asyncio.Semaphore(CONCURRENT_CHECKS)
+
+    async def one(specification: ClientSpecification) -> CheckResult:
+        async with free:
+            return await check(specification, way_out, settings.call_timeout)
+
+    return await asyncio.gather(*map(one, chosen))
