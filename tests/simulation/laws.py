@@ -554,7 +554,7 @@ def judge(record: SentRecord, directory: Directory) -> str | ErrorCode:
     if record.api_key is None:
         return ErrorCode.API_KEY_MISSING
     valid = any(key.name.encode() == record.api_key and not key.revoked for key in directory.api_keys.values())
-    if known is None or not valid:
+    if known is None or not valid or record.signature not in (None, "good"):
         return ErrorCode.API_KEY_INVALID
     tenant, role = known
     if record.caller != b"OPERATOR" or role.value != "OPERATOR":

@@ -12,6 +12,7 @@ from consumer.adapters.kafka.policy import READING
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
 from consumer.domain.retry import TokenBucket
+from consumer.engine import credentials
 from consumer.engine.admission.lookups import SchemaLookups
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Resume
@@ -29,6 +30,7 @@ from consumer.engine.partitions.partitions import Partitions
 from consumer.engine.precedence import Precedence
 from consumer.engine.requests import Assignment, Request
 from consumer.engine.status import LaneState
+from schemas.signature import Signing
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed
@@ -151,6 +153,10 @@ def _never(*_: object) -> bool:
     return False
 
 
+def _whatever_is_signed(*_: object) -> bool:
+    return True
+
+
 def _endless(*_: object) -> float:
     return float("inf")
 
@@ -252,6 +258,8 @@ def _unfenced(self: Any, partitions: Any) -> None:  # noqa: ANN401 - membership.
 
 
 BUGS = (
+    Bug("believe any signature", ((Signing, "matches", _whatever_is_signed),)),
+    Bug("a signature has no age", ((credentials, "untimely", _nothing),)),
     Bug("commit the highest offset seen", ((Progress, "preview", _highest_seen),)),
     Bug("forget the map", ((Progress, "preview", _without_map),)),
     Bug("reuse a map of another base", ((engine_partitions, "decode_map", _LastMap()),)),

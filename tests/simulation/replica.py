@@ -104,7 +104,8 @@ class Replica:
         else:
             lines = world.recorded.setdefault(self.process.name, [])
             self.recorder = EventTrace(_keep_in(lines), self.decoder, named_in_value, limits, salt)
-            self.core = Core(self.recorder, limits, salt, precedence=self.recorder.precedence)
+            own = self.recorder
+            self.core = Core(own, limits, salt, precedence=own.precedence, credentials=own.credentials)
         self.calls: dict[int, SentCall] = {}
         """Calls in flight, by the number that the core gave them."""
         self.queued: dict[Request, int] = {}

@@ -8,6 +8,8 @@ from typing import Any
 from consumer.domain.authorization import key_digest
 from consumer.domain.model import ApiKey, ClientSpecification, Role
 from consumer.engine.policy import Policy
+from schemas.contract import REQUESTS_TOPIC
+from schemas.signature import Content, Signing, signing_secret
 from tests.simulation.broker import METADATA_BYTES
 from tests.support.builders import api_key, client_specification
 
@@ -26,6 +28,8 @@ POISON = "poison"
 BACKLOGS = 0.05
 """Share of the plans that are about nothing but a backlog."""
 MAX_PRODUCTS = 40
+REQUESTED_AT = 1_700_000_000_000
+"""Milliseconds since the epoch: when the world begins."""
 REFUSALS = 0.1
 """Chance of each right that it is missing for a while."""
 
@@ -88,6 +92,8 @@ class SentRecord:
     schema: int | None = None
     readable: bool = True
     padding: int = 0
+    signature: str | None = None
+    """Its key signed it: "good", "of another record" or "too old". ``None``: it carries the key."""
     value: bytes = b""
     timestamp: int = 0
     headers: Sequence[tuple[str, bytes | None]] = ()
@@ -99,8 +105,11 @@ class SentRecord:
         headers: list[tuple[str, bytes | None]] = []
         if self.caller is not None:
             headers.append(("dj-client", self.caller))
-        if self.api_key is not None:
+        if self.api_key is not None and self.signature is None:
             headers.append(("dj-api-key", self.api_key))
+        elif self.api_key is not None:
+            content = Content(None, self.caller, self.value + (b"!" if self.signature == "of another record" else b""))
+            headers.append(("dj-signature", Signing(REQUESTS_TOPIC).header(self.api_key, content)))
         self.headers = headers
 
     def body(self) -> dict[str, Any]:
@@ -109,7 +118,7 @@ class SentRecord:
             "requestId": f"r{self.number}",
             "clientSpecificationId": self.given,
             "products": [{"miraklProductId": id_, "productSku": sku} for id_, sku in self.products],
-            "requestedAt": 1_000 + self.number,
+            "requestedAt": self.number + (0 if self.signature == "too old" else REQUESTED_AT),
         }
 
 
@@ -158,11 +167,13 @@ class Plan:
 
 def api_keys() -> dict[bytes, ApiKey]:
     """The keys that the stores know at first."""
-    return {
-        key_digest(key): api_key(id=key.decode(), tenant=tenant, name=key.decode(), role=role)
-        for key, (tenant, role) in KEYS.items()
-        if key != LATE_KEY
-    }
+    return {key_digest(key): issued(key) for key in KEYS if key != LATE_KEY}
+
+
+def issued(key: bytes) -> ApiKey:
+    """Return the row of a key, which can sign."""
+    tenant, role = KEYS[key]
+    return api_key(id=key.decode(), tenant=tenant, name=key.decode(), role=role, signing_secret=signing_secret(key))
 
 
 def specification(number: int, tenant: str, rng: Random, *, per_hour: int | None) -> ClientSpecification:
@@ -215,7 +226,7 @@ def make_general_plan(seed: int) -> Plan:
     )
     if rng.random() < BACKLOGS:
         return _backlog(rng, plan)
-    plan.records = _records(rng, plan)
+    plan.records = _signed(Random(f"{seed}/signatures"), _records(rng, plan))
     plan.faults = sorted(_faults(rng, plan) + _refusals(refusals, plan), key=lambda fault: fault.time)
     return plan
 
@@ -331,6 +342,16 @@ def _record(rng: Random, plan: Plan, number: int, time: float, pool: int, swarm:
     if rng.random() < swarm["schema"]:
         record.schema = rng.choice((1, 1, 2, UNKNOWN_SCHEMA))
     return record
+
+
+def _signed(rng: Random, records: list[SentRecord]) -> list[SentRecord]:
+    """Let some of the senders sign; in a fifth of the plans many do."""
+    share = rng.choice((0.0, 0.1, 0.1, 0.2, 0.7))
+    forms = ("good",) * 8 + ("of another record", "too old")
+    return [
+        replace(record, signature=rng.choice(forms)) if record.api_key is not None and rng.random() < share else record
+        for record in records
+    ]
 
 
 def _products(rng: Random, pool: int, swarm: dict[str, float]) -> tuple[tuple[str, str], ...]:

@@ -8,8 +8,7 @@ from consumer.domain.authorization import key_digest
 from consumer.domain.model import ClientSpecification, Directory, build_directory
 from consumer.engine.ports import NotARequest, SchemaNeeded
 from schemas.contract import DeadLetterReason
-from tests.simulation.scenario import KEYS, UNKNOWN_SCHEMA, SentRecord, api_keys
-from tests.support.builders import api_key
+from tests.simulation.scenario import UNKNOWN_SCHEMA, SentRecord, api_keys, issued
 
 
 class Database:
@@ -59,8 +58,7 @@ class Database:
 
     def issue(self, now: float, key: bytes) -> None:
         """Issue a key."""
-        tenant, role = KEYS[key]
-        self._keys[key_digest(key)] = api_key(id=key.decode(), tenant=tenant, name=key.decode(), role=role)
+        self._keys[key_digest(key)] = issued(key)
         self._changed(now)
 
     def _changed(self, now: float) -> None:
