@@ -15,7 +15,7 @@ Node: TypeAlias = Any
 
 CORRELATION = {"traceparent", "tracestate", "correlation-id", "kafka_correlationId"}
 HEADERS = {
-    "RequestHeaders": {"dj-client", "dj-api-key", SCHEMA_ID_HEADER} | CORRELATION,
+    "RequestHeaders": {"dj-client", "dj-api-key", "dj-signature", SCHEMA_ID_HEADER} | CORRELATION,
     "ResultHeaders": {f"ce_{name}" for name in ("specversion", "id", "type", "source", "subject", "time")}
     | {f"resync-request-{name}" for name in ("topic", "partition", "offset")}
     | {"content-type", "resync-tenant"}
