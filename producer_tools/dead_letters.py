@@ -18,7 +18,7 @@ from confluent_kafka import Message
 
 from producer_tools.connection import Connection
 from producer_tools.sender import OutgoingRecord
-from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
+from producer_tools.topic_reader import HIGHEST_OFFSET, HIGHEST_PARTITION, Headers, Start, TopicReader, headers_of
 from schemas.console.text import decimal, moment
 from schemas.contract import (
     API_KEY_HEADER,
@@ -40,9 +40,6 @@ from schemas.contract import (
 )
 from schemas.settings import Settings
 
-HIGHEST_PARTITION = 2**31 - 2
-HIGHEST_OFFSET = 2**63 - 2
-"""One below what Kafka's protocol can carry: the next one is computed."""
 HIGHEST_REDRIVE_COUNT = 999_999_999
 """A larger count is ignored, as by the service."""
 

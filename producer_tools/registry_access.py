@@ -1,18 +1,20 @@
 """Encoding requests and decoding results, with the schema registry if one is configured."""
 
 import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
 from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
 from producer_tools.topic_reader import Headers
-from schemas.avro.codec import RequestEncoder, ResultDecoder, UnknownSchema
+from schemas.avro.codec import RecordDecoder, RequestDecoder, RequestEncoder, ResultDecoder, UnknownSchema
 from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import requests
 from schemas.avro.writer_schema import SchemaError
 from schemas.contract import SCHEMA_ID_HEADER
-from schemas.events import ProductResyncResult
+from schemas.events import Event, ProductResyncRequested, ProductResyncResult
 from schemas.registry.address import RegistryAddress
 from schemas.registry.client import SchemaRegistry
 from schemas.registry.errors import RegistryError, SchemaNotRegisteredError
@@ -25,6 +27,8 @@ ASK_AGAIN_SECONDS = 30.0
 
 MISSING_MAX = 10_000
 """Schemas known to be missing at a time; beyond, all are asked for again."""
+
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 def request_encoder(settings: SchemaRegistrySettings, topic: str) -> RequestEncoder:
@@ -43,17 +47,26 @@ def request_encoder(settings: SchemaRegistrySettings, topic: str) -> RequestEnco
         raise _explained(error) from error
 
 
-class ResultReader:
-    """Decodes results in either framing, whatever compatible schema they were written with."""
+class EventReader(Generic[AnyEvent]):
+    """Decodes one kind of event in either framing, whatever compatible schema it was written with."""
 
-    def __init__(self, settings: SchemaRegistrySettings) -> None:
+    def __init__(
+        self,
+        settings: SchemaRegistrySettings,
+        make_decoder: Callable[[bool], RecordDecoder],
+        event: type[AnyEvent],
+        kind: str,
+    ) -> None:
+        """``make_decoder`` is told whether there is a registry; ``kind`` is the event's name in messages."""
+        self._kind = kind
         self._address = RegistryAddress.of(settings)
-        self._decoder = ResultDecoder(registry=self._address is not None)
+        self._decoder = make_decoder(self._address is not None)
+        self._event = event
         self._registry: SchemaRegistry | None = None
         self._missing: dict[SchemaRef, float] = {}
 
-    def decode(self, value: bytes | None, headers: Headers) -> ProductResyncResult | str:
-        """Return the result, or why these bytes are not one.
+    def decode(self, value: bytes | None, headers: Headers) -> AnyEvent | str:
+        """Return the event, or why these bytes are not one.
 
         Raises ``UnreachableError`` or ``MisconfiguredError`` if the registry has to be asked and does not answer.
         """
@@ -65,17 +78,17 @@ class ResultReader:
             found = self.decode_known(value, header)
         return "its schema is unknown" if isinstance(found, UnknownSchema) else found
 
-    def decode_known(self, value: bytes | None, header: bytes | None) -> ProductResyncResult | str | UnknownSchema:
-        """Return the result, why these bytes are not one, or the schema to request from the registry; never waits."""
+    def decode_known(self, value: bytes | None, header: bytes | None) -> AnyEvent | str | UnknownSchema:
+        """Return the event, why these bytes are not one, or the schema to request from the registry; never waits."""
         decoded = self._decoder.decode(value, header)
         if isinstance(decoded, UnknownSchema):
             return decoded
         if isinstance(decoded, Unreadable):
             return decoded.message
         try:
-            return ProductResyncResult.from_record(decoded)
+            return self._event.from_record(decoded)
         except (ValidationError, OverflowError):
-            return "its fields are not those of a result"
+            return f"its fields are not those of a {self._kind}"
 
     def close(self) -> None:
         if self._registry is not None:
@@ -100,6 +113,25 @@ class ResultReader:
             return False
         self._decoder.learn(ref, found)
         return True
+
+
+class ResultReader(EventReader[ProductResyncResult]):
+    """Decodes results."""
+
+    def __init__(self, settings: SchemaRegistrySettings) -> None:
+        super().__init__(settings, lambda registry: ResultDecoder(registry=registry), ProductResyncResult, "result")
+
+
+class RequestReader(EventReader[ProductResyncRequested]):
+    """Decodes requests of at most ``max_bytes``, as the service does."""
+
+    def __init__(self, settings: SchemaRegistrySettings, max_bytes: int) -> None:
+        super().__init__(
+            settings,
+            lambda registry: RequestDecoder(registry=registry, max_bytes=max_bytes),
+            ProductResyncRequested,
+            "request",
+        )
 
 
 def _explained(error: RegistryError) -> ResyncToolError:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from operator import methodcaller
 from typing import Literal, TypeAlias
@@ -15,6 +15,10 @@ Start: TypeAlias = Literal["beginning", "end"] | datetime
 """The position to start from; a ``datetime`` (aware): the first record of that time or later."""
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+
+HIGHEST_PARTITION = 2**31 - 2
+HIGHEST_OFFSET = 2**63 - 2
+"""One below what Kafka's protocol can carry: the next one is computed."""
 
 GROWTH_SECONDS = 5.0
 """Seconds between two searches for new partitions while following."""
@@ -32,7 +36,8 @@ class TopicReader:
     """The records of one topic from ``start`` on; ``finished`` once everything is read that was there when it was made.
 
     Making one asks the brokers and pins the positions: a record written afterwards cannot be missed.
-    ``partitions``: read these alone. Raises what ``Connection.partitions`` raises.
+    ``partitions``: read these alone. ``earlier``: partition -> offset to begin at where that is before ``start``.
+    Raises what ``Connection.partitions`` raises.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class TopicReader:
         *,
         read_committed: bool = True,
         partitions: Collection[int] | None = None,
+        earlier: Mapping[int, int] | None = None,
     ) -> None:
         self._connection = connection
         self._topic = topic
@@ -52,7 +58,10 @@ class TopicReader:
             self._known = [partition for partition in found if partitions is None or partition in partitions]
             self.bounds = {partition: self._bounds(partition) for partition in self._known}
             """Partition -> (first offset, offset behind the last), as of the start."""
-            positions = self._positions(start)
+            positions = {
+                partition: max(self.bounds[partition][0], min(at, (earlier or {}).get(partition, at)))
+                for partition, at in self._positions(start).items()
+            }
         except BaseException:
             self._consumer.close()
             raise

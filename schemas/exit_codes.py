@@ -39,3 +39,10 @@ _PRECEDENCE: Final = (
 def foremost(codes: Collection[ExitCode]) -> ExitCode:
     """Return the code to exit with if several apply."""
     return next((code for code in _PRECEDENCE if code in codes), ExitCode.DONE)
+
+
+def of_failures(failed: int, of: int) -> set[ExitCode]:
+    """Return the code of a part, or of all, that failed; none if nothing did."""
+    if not failed:
+        return set()
+    return {ExitCode.ALL_FAILED if failed == of else ExitCode.SOME_FAILED}

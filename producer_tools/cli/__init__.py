@@ -28,6 +28,7 @@ Examples:
   mirakl-resync send --file products.csv --batch-size 1000 --wait --yes
   mirakl-resync results --since 2h --output jsonl
   mirakl-resync dlq list --since 1d
+  mirakl-resync retry --since 2h --dry-run
   mirakl-resync demo
 
 \b
@@ -54,6 +55,7 @@ def _lazy(module: str, short_help: str) -> LazyCommand:
         "send": _lazy("send", "Request that products are pushed to Mirakl again."),
         "results": _lazy("results", "Show results, oldest first within each partition."),
         "dlq": _lazy("dlq", "Show dead letters, and send them again."),
+        "retry": _lazy("retry", "Send the requests of results again that may have another chance."),
         "gateway": _lazy(
             "gateway",
             "Serve the published HTTP operation: one request on Kafka for each call, its result as the response.",

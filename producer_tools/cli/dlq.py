@@ -10,7 +10,16 @@ from itertools import islice
 
 import click
 
-from producer_tools.cli.options import api_key_from, api_key_option, coordinates, limit_option, since_option, yes_option
+from producer_tools.cli.options import (
+    NO_TERMINAL,
+    api_key_from,
+    api_key_option,
+    confirm,
+    coordinates,
+    limit_option,
+    since_option,
+    yes_option,
+)
 from producer_tools.cli.result_rows import iso, to_the_second
 from producer_tools.connection import Connection
 from producer_tools.dead_letters import DeadLetter, DeadLetters, Redrive, plan_redrive, redriven
@@ -34,7 +43,7 @@ from schemas.console.program import examples
 from schemas.console.text import printable
 from schemas.contract import API_KEY_HEADER, SIGNATURE_MAX_AGE_SECONDS, Credential
 from schemas.errors import exit_code_of
-from schemas.exit_codes import ExitCode, foremost
+from schemas.exit_codes import ExitCode, foremost, of_failures
 from schemas.settings import Settings, format_duration
 
 KEY_UNKNOWN = "key unknown"
@@ -241,19 +250,14 @@ def _show_plan(plan: list[Redrive], *, to_stdout: bool) -> None:
 
 def _obstacle_codes(plan: list[Redrive]) -> set[ExitCode]:
     """Return the codes of those that cannot be sent; those redriven before are not failures."""
-    stuck = [redrive for redrive in plan if redrive.obstacle and not redrive.done]
-    if not stuck:
-        return set()
-    return {ExitCode.ALL_FAILED if len(stuck) == len(plan) else ExitCode.SOME_FAILED}
+    return of_failures(sum(redrive.obstacle is not None and not redrive.done for redrive in plan), len(plan))
 
 
 def _confirm(options: RedriveOptions, *, strangers: int) -> None:
     if options.yes:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError("There is no terminal to ask on: add --yes to send these, or --dry-run to look only.")
     warning = f"The key of {strangers} was unknown: they get your authority. " if strangers else ""
-    click.confirm(f"{warning}Send them?", abort=True, err=True)
+    confirm(f"{warning}Send them?", otherwise=NO_TERMINAL)
 
 
 def _send(settings: Settings, letters: Sequence[DeadLetter], api_key: str) -> set[ExitCode]:

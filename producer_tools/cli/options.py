@@ -1,13 +1,16 @@
 """Options that several commands take, and how their values are written."""
 
+import sys
 from pathlib import Path
 
 import click
 
 from producer_tools.errors import MisconfiguredError
-from schemas.console.options import moment
+from schemas.console.options import duration, moment
 from schemas.console.text import decimal
 from schemas.settings.secret_files import FileTooLargeError, read_limited, read_value
+
+NO_TERMINAL = "There is no terminal to ask on: add --yes to send these, or --dry-run to look only."
 
 
 def coordinates(text: str) -> tuple[int, int]:
@@ -34,6 +37,10 @@ api_key_option = click.option(
     metavar="FILE",
     help="File with the API key, instead of RESYNC_API_KEY.",
 )
+wait_option = click.option("--wait", is_flag=True, help="Wait for the results and show the result of each request.")
+timeout_option = click.option(
+    "--timeout", callback=duration, default="330s", show_default=True, metavar="S", help="How long to --wait."
+)
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 
 
@@ -53,3 +60,10 @@ def api_key_from(file: str | None) -> str | None:
     except OSError as error:
         problem = f"--api-key-file {file} cannot be read ({error.strerror})."
         raise MisconfiguredError(problem, "Name a file that you can read.") from None
+
+
+def confirm(question: str, *, otherwise: str) -> None:
+    """Ask on the terminal; raises ``click.Abort`` at a no, and ``click.UsageError(otherwise)`` without a terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(otherwise)
+    click.confirm(question, abort=True, err=True)

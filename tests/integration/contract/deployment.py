@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from cryptography.fernet import Fernet
 
 from consumer.cli import main
+from producer_tools.cli import main as tools
 from producer_tools.sandbox.mirakl import Fault, MiraklSimulator, Rules
 from tests.integration.contract import wire
 from tests.integration.contract.wire import Event
@@ -178,6 +179,10 @@ class Deployment:
         assert code == 0, err
         return out.strip()
 
+    def tool(self, key: str, *arguments: str) -> tuple[int, str, str]:
+        """Run a command of ``mirakl-resync`` with this key: exit code, stdout, stderr."""
+        return administered({**self.environment, "RESYNC_API_KEY": key}, *arguments, program=tools)
+
     def key(self, tenant: str = "default", role: str = "OPERATOR") -> str:
         """Issue an API key."""
         name = uuid.uuid4().hex[:8]
@@ -242,8 +247,10 @@ def record(key: str | None, event: Event, *more: tuple[str, bytes | None], parti
     return RawRecord(wire.single_object(event), None, (*operator(key), *more), partition)
 
 
-def administered(environment: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:
-    """Run the administration in this process: exit code, stdout, stderr."""
+def administered(
+    environment: Mapping[str, str], *arguments: str, program: Callable[[Sequence[str]], int] = main
+) -> tuple[int, str, str]:
+    """Run the administration, or another program, in this process: exit code, stdout, stderr."""
     out, err = io.StringIO(), io.StringIO()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RESYNC_")}
     with (
@@ -251,7 +258,7 @@ def administered(environment: Mapping[str, str], *arguments: str) -> tuple[int, 
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        code = main(arguments)
+        code = program(arguments)
     return code, out.getvalue(), err.getvalue()
 
 

@@ -223,7 +223,7 @@ class FakeProducer(_Handle):
 @contextmanager
 def fake_broker(monkeypatch: pytest.MonkeyPatch, topics: Iterable[tuple[str, int]] = ()) -> Iterator[FakeBroker]:
     """Put a broker in place of librdkafka; ``topics``: names and numbers of partitions."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         broker = FakeBroker(listener.getsockname())
         broker.topics = {name: [[] for _ in range(partitions)] for name, partitions in topics}
 

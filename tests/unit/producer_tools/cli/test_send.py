@@ -32,7 +32,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("producer_tools.sender.POLL_SECONDS", 0.005)
-    monkeypatch.setattr("producer_tools.cli.send.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("producer_tools.cli.dispatch.POLL_SECONDS", 0.02)
     decoder = RequestDecoder(registry=False, max_bytes=1 << 20)
 
     def answer(message: FakeMessage) -> None:

@@ -1,0 +1,338 @@
+"""What happens to each matching result, decided before anything is sent.
+
+Memory is bounded: results are judged in portions, and a plan holds a bounded number of requests, each as its bytes.
+What a plan has no room for is left to the next one, which finds those of this one retried.
+"""
+
+import hmac
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from itertools import chain
+from typing import Final
+
+from confluent_kafka import Message
+
+from producer_tools.connection import Connection
+from producer_tools.errors import InvalidRequestError
+from producer_tools.publisher import encoded, new_request
+from producer_tools.registry_access import RequestReader
+from producer_tools.retries.history import Retries, retry_reason
+from producer_tools.retries.selection import Candidate, Group, Place, ResultScan, Selection
+from producer_tools.subscriber import ReceivedResult, ResyncResults, UndecodableResult
+from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
+from schemas.avro.codec import RequestDecoder, RequestEncoder
+from schemas.contract import API_KEY_HEADER, CORRELATION_HEADER, KAFKA_CORRELATION_HEADER, canonical_uuid
+from schemas.events import ProductResyncRequested, ResyncStatus
+from schemas.settings import Settings
+
+CLOCK_MARGIN: Final = timedelta(minutes=5)
+"""How far clocks may differ: what came after a result is searched from that long before it."""
+
+_CORRELATION: Final = frozenset({CORRELATION_HEADER.lower(), KAFKA_CORRELATION_HEADER.lower()})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLimits:
+    """Bounds of one plan."""
+
+    portion: int = 100_000
+    """Results that are judged together, each with its unsynchronized products: some 50 MB."""
+    requests: int = 100_000
+    """Requests to send."""
+    request_bytes: int = 64 << 20
+    """Bytes of these requests together."""
+    correlation_bytes: int = 1024
+    """Bytes of a correlation header that a retry repeats; a longer one is left out."""
+
+
+class Fate(Enum):
+    """What happens to a matching result."""
+
+    SENT = "to send"
+    LATER = "left to the next run"
+    SYNCHRONIZED = "synchronized since"
+    RETRIED = "retried before"
+    EXPIRED = "expired"
+    ELSEWHERE = "from elsewhere"
+    ANOTHER = "another request"
+    UNREADABLE = "unreadable"
+    INVALID = "not valid"
+
+
+OBSTACLES: Final = (Fate.EXPIRED, Fate.ELSEWHERE, Fate.ANOTHER, Fate.UNREADABLE, Fate.INVALID)
+"""Results whose requests cannot be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A request to send."""
+
+    of: Candidate
+    request_id: str
+    client_specification_id: str | None
+    template: bytes = field(repr=False)
+    """The new request, encoded; the time is set when it is sent."""
+    products: int
+    correlation: Headers = field(repr=False)
+    """The original's correlation headers, which its requester waits for."""
+
+
+@dataclass(slots=True)
+class RetryPlan:
+    """All that was decided."""
+
+    limits: RetryLimits
+    unmatched: dict[str, ReceivedResult | None]
+    """Chosen request ids without a matching result, and the newest result there is."""
+    retries: list[Retry] = field(default_factory=list)
+    fates: dict[Group, Counter[Fate]] = field(default_factory=dict)
+    read_to: dict[int, int] = field(default_factory=dict)
+    """Partition of the requests topic -> offset up to which retries were searched."""
+    request_bytes: int = 0
+
+    @property
+    def totals(self) -> Counter[Fate]:
+        return sum(self.fates.values(), Counter())
+
+    @property
+    def products(self) -> int:
+        """Number of products to send."""
+        return sum(retry.products for retry in self.retries)
+
+    def has_room(self, more_bytes: int = 0) -> bool:
+        return len(self.retries) < self.limits.requests and self.request_bytes + more_bytes <= self.limits.request_bytes
+
+    def count(self, candidate: Candidate, fate: Fate) -> None:
+        self.fates.setdefault(candidate.group, Counter())[fate] += 1
+
+    def add(self, retry: Retry) -> None:
+        self.retries.append(retry)
+        self.request_bytes += len(retry.template)
+        self.count(retry.of, Fate.SENT)
+
+
+class RetryPlanner:
+    """Plans retries. ``api_key`` is the caller's; ``again``: also what was retried or synchronized since."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        again: bool,
+        requested_by: str,
+        api_key: str | None = None,
+        limits: RetryLimits | None = None,
+    ) -> None:
+        self._settings = settings
+        self._again = again
+        self._requested_by = requested_by
+        self._api_key = (api_key or "").encode()
+        self._limits = limits or RetryLimits()
+        self._requests = RequestReader(settings.schema_registry, settings.max_request_bytes)
+        self._encoder = RequestEncoder()
+        self._decoder = RequestDecoder(registry=False, max_bytes=settings.max_request_bytes)
+
+    def plan(self, selection: Selection, on_undecodable: Callable[[UndecodableResult], None]) -> RetryPlan:
+        """Read results and requests, and decide. Raises ``UnreachableError`` or ``MisconfiguredError``."""
+        scan = ResultScan(self._settings, selection, on_undecodable)
+        plan = RetryPlan(self._limits, scan.unmatched)
+        with closing(scan.candidates()) as candidates:
+            for first in candidates:
+                if plan.has_room():
+                    self._judge(plan, _portion(chain((first,), candidates), self._limits.portion))
+                else:
+                    plan.count(first, Fate.LATER)
+        return plan
+
+    def leave_out_retried(self, plan: RetryPlan) -> int:
+        """Leave out what somebody has retried since the plan was made; return how many."""
+        if self._again or not plan.retries:
+            return 0
+        retries = Retries(retry.of for retry in plan.retries)
+        with closing(self._reader_of_requests("end", plan.read_to)) as reader:
+            retries.read(reader, self._requests)
+        retried = {id(candidate) for candidates in retries.found.values() for candidate in candidates}
+        plan.retries = [retry for retry in plan.retries if id(retry.of) not in retried]
+        return len(retried)
+
+    def request(self, retry: Retry) -> ProductResyncRequested:
+        """Return the request to send now."""
+        record = self._decoder.decode(retry.template)
+        assert isinstance(record, dict)  # noqa: S101 - written by our own encoder
+        return ProductResyncRequested.from_record(record).model_copy(update={"requested_at": datetime.now(UTC)})
+
+    def _judge(self, plan: RetryPlan, portion: list[Candidate]) -> None:
+        fates = dict.fromkeys(portion, Fate.SENT)
+        # at least once, a request may have two results
+        planned = {retry.of.claim for retry in plan.retries}
+        latest = {candidate.claim: candidate for candidate in portion}
+        for candidate in portion:
+            if candidate.place is None:
+                fates[candidate] = Fate.ELSEWHERE
+            elif candidate.claim in planned or latest[candidate.claim] is not candidate:
+                del fates[candidate]
+        placed = [candidate for candidate, fate in fates.items() if fate is Fate.SENT]
+        if placed:
+            fates |= self._history(plan, placed)
+            fates |= self._take(plan, [candidate for candidate in placed if fates[candidate] is Fate.SENT])
+        for candidate, fate in fates.items():
+            if fate is not Fate.SENT:
+                plan.count(candidate, fate)
+
+    def _history(self, plan: RetryPlan, candidates: list[Candidate]) -> dict[Candidate, Fate]:
+        """Return the fates of those that are no longer on the topic, or that need no retry any more."""
+        retries = Retries(candidates)
+        lowest: dict[int, int] = {}
+        for partition, offset in map(_place, candidates):
+            lowest[partition] = min(offset, lowest.get(partition, offset))
+        start = _before(candidates)
+        with closing(self._reader_of_requests(start, lowest)) as reader:
+            bounds = reader.bounds
+            retries.read(reader, self._requests)
+        for partition, (_, end) in bounds.items():
+            plan.read_to.setdefault(partition, end)
+        fates = {candidate: fate for candidate in candidates if (fate := _out_of_bounds(candidate, bounds))}
+        asked = {candidate.request_id for candidate in candidates}
+        for retry_id, repeated in retries.found.items():
+            # of a chain, only the latest is sent again
+            if not self._again or retry_id in asked:
+                fates |= dict.fromkeys(repeated, Fate.RETRIED)
+        return fates if self._again else fates | self._synchronized(candidates, retries.found)
+
+    def _synchronized(self, candidates: list[Candidate], retries: dict[str, list[Candidate]]) -> dict[Candidate, Fate]:
+        """Return those whose products were accepted later: under the same id, or by a retry."""
+        own: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            own.setdefault(candidate.request_id, []).append(candidate)
+        found: dict[Candidate, Fate] = {}
+        results = ResyncResults(
+            self._settings,
+            start=_before(candidates),
+            request_ids=own.keys() | retries.keys(),
+            on_undecodable=lambda _undecodable: None,
+        )
+        for result in results:
+            if result.value.status is ResyncStatus.SYNCHRONIZED:
+                request_id = result.value.request_id
+                found |= dict.fromkeys(retries.get(request_id, ()), Fate.SYNCHRONIZED)
+                later = (each for each in own.get(request_id, ()) if result.timestamp > each.answered_at)
+                found |= dict.fromkeys(later, Fate.SYNCHRONIZED)
+        return found
+
+    def _take(self, plan: RetryPlan, candidates: list[Candidate]) -> dict[Candidate, Fate]:
+        """Read the requests of candidates and add their retries to the plan; return the fates of the others."""
+        by_partition: dict[int, dict[int, list[Candidate]]] = {}
+        for candidate in candidates:
+            partition, offset = _place(candidate)
+            by_partition.setdefault(partition, {}).setdefault(offset, []).append(candidate)
+        fates: dict[Candidate, Fate] = {}
+        topic = self._settings.topics.requests
+        reader = TopicReader(Connection(self._settings.kafka), topic, "end", partitions=by_partition)
+        with closing(reader):
+            for partition, wanted in by_partition.items():
+                reader.seek(partition, min(wanted))
+                for message in reader.to_end():
+                    for candidate in wanted.pop(message.offset() or 0, ()):
+                        fates[candidate] = self._take_one(plan, candidate, message)
+                    if not wanted:
+                        break
+                fates |= dict.fromkeys(chain.from_iterable(wanted.values()), Fate.EXPIRED)
+        return fates
+
+    def _take_one(self, plan: RetryPlan, candidate: Candidate, message: Message) -> Fate:
+        headers = headers_of(message) or ()
+        request = self._requests.decode(message.value(), headers)
+        if isinstance(request, str):
+            return Fate.UNREADABLE
+        if not _belongs(candidate, request):
+            return Fate.ANOTHER
+        specification = request.client_specification_id
+        if specification is None and not self._has_own_key(headers):
+            # of another key, perhaps of another tenant: resolved again, it could mean another Mirakl
+            specification = candidate.client_specification_id
+        try:
+            new = new_request(
+                [(each.mirakl_product_id, each.product_sku) for each in candidate.missing or request.products],
+                requested_by=self._requested_by,
+                client_specification_id=specification,
+                reason=retry_reason(request.request_id, _place(candidate), request.reason),
+                max_products=self._settings.max_products_per_request,
+            )
+            template = encoded(new, self._encoder, self._settings.max_request_bytes)
+        except InvalidRequestError:
+            return Fate.INVALID
+        if not plan.has_room(len(template)):
+            return Fate.LATER
+        candidate.missing = None  # the template has them
+        plan.add(
+            Retry(
+                candidate,
+                new.request_id,
+                new.client_specification_id,
+                template,
+                len(new.products),
+                self._correlation(headers),
+            )
+        )
+        return Fate.SENT
+
+    def _has_own_key(self, headers: Headers) -> bool:
+        """Return whether the original request was made with the caller's key, and so for the caller's tenant."""
+        keys = [value for name, value in headers if name.lower() == API_KEY_HEADER]
+        return bool(self._api_key and keys) and hmac.compare_digest(keys[-1] or b"", self._api_key)
+
+    def _correlation(self, headers: Headers) -> Headers:
+        return tuple(
+            {
+                name.lower(): (name, value)
+                for name, value in headers
+                if name.lower() in _CORRELATION and value and len(value) <= self._limits.correlation_bytes
+            }.values()
+        )
+
+    def _reader_of_requests(self, start: Start, earlier: dict[int, int]) -> TopicReader:
+        return TopicReader(Connection(self._settings.kafka), self._settings.topics.requests, start, earlier=earlier)
+
+
+def _portion(candidates: Iterator[Candidate], most: int) -> list[Candidate]:
+    portion: list[Candidate] = []
+    for candidate in candidates:
+        portion.append(candidate)
+        most -= 1 + len(candidate.missing or ())
+        if most <= 0:
+            break
+    return portion
+
+
+def _before(candidates: list[Candidate]) -> datetime:
+    return min(candidate.answered_at for candidate in candidates) - CLOCK_MARGIN
+
+
+def _place(candidate: Candidate) -> Place:
+    assert candidate.place is not None  # noqa: S101 - those without one were sorted out
+    return candidate.place
+
+
+def _belongs(candidate: Candidate, request: ProductResyncRequested) -> bool:
+    """Return whether the request may be the one that the result answers."""
+    used = candidate.client_specification_id
+    given = request.client_specification_id and canonical_uuid(request.client_specification_id)
+    missing = candidate.missing
+    return (
+        request.request_id == candidate.request_id
+        and (given is None or used is None or given == used)
+        and (missing is None or bool(missing and set(missing) <= set(request.products)))
+    )
+
+
+def _out_of_bounds(candidate: Candidate, bounds: dict[int, tuple[int, int]]) -> Fate | None:
+    """Return what is wrong with a place that the topic does not have; ``None``: nothing."""
+    partition, offset = _place(candidate)
+    first, end = bounds.get(partition, (0, 0))
+    if offset >= end:  # also after the topic was created anew
+        return Fate.ANOTHER
+    return Fate.EXPIRED if offset < first else None

@@ -1,0 +1,141 @@
+"""Which results to retry, and what they tell of their requests."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple, TypeAlias
+
+from producer_tools.subscriber import ReceivedResult, ResyncResults, UndecodableResult
+from producer_tools.topic_reader import HIGHEST_OFFSET, HIGHEST_PARTITION
+from schemas.console.text import decimal
+from schemas.contract import (
+    REQUEST_OFFSET_HEADER,
+    REQUEST_PARTITION_HEADER,
+    REQUEST_TOPIC_HEADER,
+    canonical_uuid,
+)
+from schemas.events import ProductReference, ResyncStatus
+from schemas.settings import Settings
+
+Place: TypeAlias = tuple[int, int]
+"""Partition and offset of a request on the requests topic."""
+
+MAX_GROUPS: Final = 1_000
+"""Combinations of code, client specification and tenant that are told apart; further ones are counted together."""
+MAX_NAME_CHARACTERS: Final = 255
+"""Characters of a code or a tenant that are kept: whoever writes results chooses them."""
+
+_UNFINISHED: Final = frozenset({ResyncStatus.FAILED, ResyncStatus.PARTIALLY_SYNCHRONIZED})
+
+
+class Group(NamedTuple):
+    """What results are counted by."""
+
+    code: str
+    client_specification_id: str | None
+    """The one that was used."""
+    tenant: str | None
+
+
+OTHERS: Final = Group("(others)", None, None)
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """A result that matches, and where its request stands."""
+
+    request_id: str
+    group: Group
+    client_specification_id: str | None
+    answered_at: datetime
+    place: Place | None
+    """``None``: the result does not name a place on the configured requests topic."""
+    missing: tuple[ProductReference, ...] | None
+    """The products that a partial result names as not accepted; ``None``: all products of the request."""
+
+    @property
+    def claim(self) -> tuple[Place | None, str]:
+        """What makes it the result of one request: anybody's result may name any place."""
+        return self.place, self.request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Results that the caller means. Empty collections exclude nothing; without ``codes``, the retryable ones."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    """Excluded, as the time itself."""
+    codes: frozenset[str] = frozenset()
+    client_specification_ids: frozenset[str] = frozenset()
+    """In lower case."""
+    request_ids: frozenset[str] = frozenset()
+
+    def includes_time(self, result: ReceivedResult) -> bool:
+        return self.until is None or result.timestamp < self.until
+
+    def matches(self, result: ReceivedResult) -> bool:
+        """Return whether this result may be retried, apart from its time."""
+        value = result.value
+        if value.error is None or value.status not in _UNFINISHED:
+            return False
+        chosen = value.error.code in self.codes if self.codes else value.error.retryable
+        return chosen and (
+            not self.client_specification_ids or value.client_specification_id in self.client_specification_ids
+        )
+
+
+class ResultScan:
+    """The results topic from ``selection.since`` on, read once.
+
+    ``unmatched`` has each chosen request id that no result matched, with the newest result that there is, if any.
+    """
+
+    def __init__(
+        self, settings: Settings, selection: Selection, on_undecodable: Callable[[UndecodableResult], None]
+    ) -> None:
+        self._settings = settings
+        self._selection = selection
+        self._on_undecodable = on_undecodable
+        self._groups: dict[Group, Group] = {}
+        self.unmatched: dict[str, ReceivedResult | None] = dict.fromkeys(selection.request_ids)
+
+    def candidates(self) -> Generator[Candidate, None, None]:
+        """Iterate over the results that match, oldest first within each partition."""
+        results = ResyncResults(
+            self._settings,
+            start=self._selection.since or "beginning",
+            request_ids=self._selection.request_ids or None,
+            on_undecodable=self._on_undecodable,
+        )
+        for result in filter(self._selection.includes_time, results):
+            if self._selection.matches(result):
+                self.unmatched.pop(result.value.request_id, None)
+                yield self._candidate(result)
+            elif result.value.request_id in self.unmatched:
+                self.unmatched[result.value.request_id] = result
+
+    def _candidate(self, result: ReceivedResult) -> Candidate:
+        value = result.value
+        partial = value.status is ResyncStatus.PARTIALLY_SYNCHRONIZED
+        specification = value.client_specification_id and canonical_uuid(value.client_specification_id)
+        code = value.error.code if value.error else ""
+        group = Group(code[:MAX_NAME_CHARACTERS], specification, (result.tenant or "")[:MAX_NAME_CHARACTERS] or None)
+        if group not in self._groups and len(self._groups) >= MAX_GROUPS:
+            group = OTHERS
+        return Candidate(
+            value.request_id,
+            self._groups.setdefault(group, group),
+            specification,
+            result.timestamp,
+            _place(result, self._settings.topics.requests),
+            value.unsynchronized_products if partial else None,
+        )
+
+
+def _place(result: ReceivedResult, requests_topic: str) -> Place | None:
+    if result.header(REQUEST_TOPIC_HEADER) != requests_topic:
+        return None
+    partition = decimal(result.header(REQUEST_PARTITION_HEADER), HIGHEST_PARTITION)
+    offset = decimal(result.header(REQUEST_OFFSET_HEADER), HIGHEST_OFFSET)
+    return None if partition is None or offset is None else (partition, offset)

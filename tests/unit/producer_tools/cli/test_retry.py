@@ -1,0 +1,410 @@
+"""``retry`` from its options to its exit code, over topics in memory."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from producer_tools.cli import main
+from producer_tools.retries.history import retry_reason
+from producer_tools.retries.plan import RetryLimits
+from schemas.avro.codec import RequestDecoder, RequestEncoder, ResultEncoder
+from tests.support.builders import SPECIFICATION_ID, result_fields
+from tests.unit.producer_tools.fake_kafka import ENVIRON, FakeBroker, FakeMessage, fake_broker
+
+Place = tuple[int, int]
+OTHER_SPECIFICATION = "99999999-2222-3333-4444-555555555555"
+DECODER = RequestDecoder(registry=False, max_bytes=1 << 20)
+ANSWERED_AT = 1_700_000_000_000
+
+
+def error(code: str, *, retryable: bool) -> dict[str, Any]:
+    more: dict[str, Any] = {"availableClientSpecificationIds": [], "fieldErrors": []}
+    return {"httpStatus": 503, "code": code, "message": "Ask later.", "retryable": retryable, **more}
+
+
+UNAVAILABLE: dict[str, Any] = {"status": "FAILED", "error": error("CM21_UNAVAILABLE", retryable=True)}
+REFUSED: dict[str, Any] = {"status": "FAILED", "error": error("CM21_REFUSED", retryable=False)}
+SYNCHRONIZED: dict[str, Any] = {}
+
+
+class Scene:
+    """Requests and their results, as producers and the service write them."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self.broker = broker
+        self.verdict: dict[str, Any] | None = None
+        """What is answered to each request that is sent from now on; ``None``: nothing."""
+        broker.answer = self._answer
+        self._sent: list[FakeMessage] = []
+        self._now = ANSWERED_AT
+
+    def request(
+        self, request_id: str, *products: str, partition: int = 0, key: bytes = b"key", **changes: object
+    ) -> Place:
+        fields = {
+            "requestId": request_id,
+            "clientSpecificationId": None,
+            "products": [{"miraklProductId": name, "productSku": f"S-{name}"} for name in products or ("M1", "M2")],
+            "requestedAt": ANSWERED_AT,
+            "requestedBy": "somebody",
+            "reason": None,
+            **changes,
+        }
+        headers = [("dj-client", b"OPERATOR"), ("dj-api-key", key), ("correlation-id", b"c-" + request_id.encode())]
+        message = self.broker.add("requests", partition, value_=RequestEncoder().encode(fields), headers_=headers)
+        return message.partition_, message.offset_
+
+    def result(self, request_id: str, place: Place, topic: str = "requests", **changes: Any) -> None:  # noqa: ANN401 - of any field
+        self._now += 1000
+        headers = [
+            ("resync-tenant", b"acme"),
+            ("resync-request-topic", topic.encode()),
+            ("resync-request-partition", str(place[0]).encode()),
+            ("resync-request-offset", str(place[1]).encode()),
+        ]
+        value = ResultEncoder().encode(result_fields(request_id, **changes))
+        self.broker.add("results", 0, value_=value, key_=request_id.encode(), headers_=headers, timestamp_=self._now)
+
+    def failed(self, request_id: str, *products: str, **changes: Any) -> Place:  # noqa: ANN401 - of any field
+        """A request that was answered ``CM21_UNAVAILABLE``."""
+        place = self.request(request_id, *products, **changes)
+        self.result(request_id, place, **UNAVAILABLE)
+        return place
+
+    def retries(self) -> list[dict[str, Any]]:
+        """What was sent, in order."""
+        requests = [DECODER.decode(message.value_) for message in self._sent]
+        return [request for request in requests if isinstance(request, dict)]
+
+    def _answer(self, message: FakeMessage) -> None:
+        self._sent.append(message)
+        request = DECODER.decode(message.value_)
+        assert isinstance(request, dict)
+        if self.verdict is not None:
+            self.result(request["requestId"], (message.partition_, message.offset_), **self.verdict)
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("producer_tools.sender.POLL_SECONDS", 0.005)
+    monkeypatch.setattr("producer_tools.cli.dispatch.POLL_SECONDS", 0.02)
+    with fake_broker(monkeypatch, [("requests", 2), ("results", 1)]) as broker:
+        yield Scene(broker)
+
+
+def retry(*arguments: str) -> int:
+    return main(["retry", "--yes", *arguments])
+
+
+def test_a_retry_repeats_the_request_where_it_stands_under_a_new_id(scene: Scene) -> None:
+    scene.failed("r0", partition=1)
+    place = scene.failed("r1", "M1", "M2", "M1", partition=1, reason="stale")
+
+    assert 0 == retry("--request-id", "r1")
+
+    (sent,) = scene.retries()
+    assert "r1" != sent["requestId"]
+    assert (f"retry of r1 (1:{place[1]}): stale", ["M1", "M2"], None) == (
+        sent["reason"],
+        [each["miraklProductId"] for each in sent["products"]],
+        sent["clientSpecificationId"],
+    )
+    record = scene.broker.topics["requests"][1][-1]
+    assert [("dj-client", b"OPERATOR"), ("dj-api-key", b"key"), ("correlation-id", b"c-r1")] == record.headers()
+
+
+def test_each_is_retried_once_unless_again_and_again_after_its_retry_failed(scene: Scene) -> None:
+    scene.failed("r1")
+    scene.verdict = UNAVAILABLE
+
+    assert [0, 0, 0] == [retry(), retry(), retry()]
+
+    reasons = [request["reason"] for request in scene.retries()]
+    ids = ["r1", *(request["requestId"] for request in scene.retries())]
+    assert 3 == len(reasons)
+    assert [f"retry of {request_id} (0:{at})" for at, request_id in enumerate(ids[:3])] == reasons
+
+
+def test_nothing_is_sent_once_a_retry_was_synchronized_except_again(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.failed("r1")
+    scene.verdict = SYNCHRONIZED
+
+    assert 0 == retry("--wait", "--output", "jsonl")
+    (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert ("SYNCHRONIZED", "r1") == (answer["status"], answer["retryOf"])
+    assert 0 == retry()
+    assert "1 were synchronized since; --again repeats them" in capsys.readouterr().err
+    assert 1 == len(scene.retries())
+    assert 0 == retry("--again")
+    assert ["retry of r1 (0:0)"] * 2 == [request["reason"] for request in scene.retries()]
+
+
+def test_of_a_chain_only_the_latest_is_repeated_again(scene: Scene) -> None:
+    scene.failed("r1")
+    scene.verdict = UNAVAILABLE
+    assert 0 == retry()
+    (first,) = scene.retries()
+
+    assert 0 == retry("--again")
+
+    assert [f"retry of {first['requestId']} (0:1)"] == [request["reason"] for request in scene.retries()[1:]]
+
+
+def test_one_that_was_asked_for_again_under_its_id_and_synchronized_is_left(scene: Scene) -> None:
+    scene.result("r2", scene.request("r2"))
+    scene.failed("r1")
+    scene.failed("r2")
+    scene.result("r1", scene.request("r1"))
+
+    assert 0 == retry()
+
+    assert ["retry of r2 (0:2)"] == [request["reason"] for request in scene.retries()]
+
+
+@pytest.mark.parametrize("reason", ["retry of r1", "retry of r1: by hand"])
+def test_a_retry_that_somebody_else_wrote_counts_in_any_partition(scene: Scene, reason: str) -> None:
+    scene.failed("r1")
+    for _ in range(3):
+        scene.request("x", partition=1)
+    scene.request("by-hand", partition=1, reason=reason)
+    scene.failed("r10")
+
+    assert 0 == retry()
+
+    assert ["retry of r10 (0:1)"] == [request["reason"] for request in scene.retries()]
+
+
+def test_requests_that_share_an_id_are_told_apart_by_their_places(scene: Scene) -> None:
+    scene.failed("same", "M1")
+    scene.failed("same", "M2")
+    scene.request("first-retry", reason="retry of same (0:0)")
+
+    assert 0 == retry()
+
+    assert ["retry of same (0:1)"] == [request["reason"] for request in scene.retries()]
+
+
+def test_of_a_partial_result_only_the_missing_products_are_sent(scene: Scene) -> None:
+    place = scene.request("r1", "M1", "M2", "M3")
+    missing = [{"miraklProductId": "M2", "productSku": "S-M2"}]
+    partial = {"status": "PARTIALLY_SYNCHRONIZED", "unsynchronizedProducts": missing}
+    scene.result("r1", place, **{**UNAVAILABLE, **partial})
+
+    assert 0 == retry()
+
+    assert [missing] == [request["products"] for request in scene.retries()]
+
+
+def test_a_code_is_repeated_instead_of_what_is_retryable(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    scene.failed("r1")
+    scene.result("r2", scene.request("r2"), **REFUSED)
+    scene.result("r3", scene.request("r3"))
+
+    assert 0 == retry("--code", "CM21_REFUSED")
+    assert ["retry of r2 (0:1)"] == [request["reason"] for request in scene.retries()]
+    assert 0 == retry("--code", "CM21_UNAVAILBLE")
+    assert "did you mean CM21_UNAVAILABLE?" in capsys.readouterr().err
+
+
+def test_a_time_and_a_client_narrow_the_choice(scene: Scene) -> None:
+    scene.failed("early")
+    place = scene.request("other")
+    scene.result("other", place, clientSpecificationId=OTHER_SPECIFICATION, **UNAVAILABLE)
+    scene.failed("late")
+
+    window = ("--since", "2023-11-14T22:13:22Z", "--until", "2023-11-14T22:13:23Z")
+    assert 0 == retry(*window)
+    assert 0 == retry("--client-specification", SPECIFICATION_ID.upper())
+
+    reasons = [request["reason"] for request in scene.retries()]
+    assert ["retry of other (0:1)", "retry of early (0:0)", "retry of late (0:2)"] == reasons
+
+
+def test_a_request_of_another_key_names_the_specification_that_was_used(scene: Scene) -> None:
+    """Without one, it would be resolved among those of the caller's tenant."""
+    scene.failed("theirs", key=b"theirs")
+    scene.failed("ours")
+
+    assert 0 == retry()
+
+    assert [SPECIFICATION_ID, None] == [request["clientSpecificationId"] for request in scene.retries()]
+
+
+def test_what_results_claim_is_believed_within_bounds(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    good = scene.failed("good")
+    scene.result("not-good", good, **UNAVAILABLE)
+    scene.result("elsewhere", good, topic="other", **UNAVAILABLE)
+    scene.result("future", (0, 99), **UNAVAILABLE)
+    scene.result("no-partition", (7, 0), **UNAVAILABLE)
+    scene.result("huge", (0, 2**64), **UNAVAILABLE)
+    rubbish = scene.broker.add("requests", 0, value_=b"rubbish")
+    scene.result("rubbish", (0, rubbish.offset_), **UNAVAILABLE)
+    partial = scene.request("partial", "M1", "M2")
+    foreign = [{"miraklProductId": "X", "productSku": "X"}]
+    scene.result(
+        "partial", partial, **{**UNAVAILABLE, "status": "PARTIALLY_SYNCHRONIZED", "unsynchronizedProducts": foreign}
+    )
+    named = scene.request("named", clientSpecificationId=OTHER_SPECIFICATION)
+    scene.result("named", named, **UNAVAILABLE)
+
+    assert 3 == retry()
+
+    assert ["retry of good (0:0)"] == [request["reason"] for request in scene.retries()]
+    told = capsys.readouterr().err
+    assert "2 name no place on requests" in told
+    assert "5 name a place where another request stands" in told
+    assert "1 name a record that cannot be read" in told
+
+
+def test_what_has_expired_is_counted_and_decides_about_the_exit_code(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.failed("r1")
+    scene.broker.first_offsets["requests"] = 1
+
+    assert 4 == retry()
+    assert "1 have expired from the requests topic: ask for their products anew" in capsys.readouterr().err
+    scene.failed("r2")
+    assert 3 == retry()
+    assert ["retry of r2 (0:1)"] == [request["reason"] for request in scene.retries()]
+
+
+def test_a_request_that_would_be_refused_is_not_sent(scene: Scene) -> None:
+    place = scene.request("r1", " M1")
+    scene.result("r1", place, status="FAILED", error=error("VALIDATION_FAILED", retryable=False))
+
+    assert 4 == retry("--code", "VALIDATION_FAILED")
+    assert [] == scene.retries()
+
+
+@pytest.mark.parametrize(
+    ("request_id", "code", "told"),
+    [
+        ("unknown", 2, "--request-id unknown: there is no result"),
+        ("refused", 2, "--request-id refused: its result is CM21_REFUSED"),
+        ("done", 0, "done is synchronized"),
+    ],
+)
+def test_an_id_without_a_result_to_retry_says_why(
+    scene: Scene, request_id: str, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.failed("r1")
+    scene.result("refused", scene.request("refused"), **REFUSED)
+    scene.result("done", scene.request("done"))
+
+    assert code == retry("--request-id", request_id)
+    assert told in capsys.readouterr().err
+    assert [] == scene.retries()
+
+
+def test_the_plan_is_shown_and_nothing_sent_in_a_dry_run_or_without_a_yes(
+    scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.failed("r1")
+    scene.failed("r2")
+
+    assert 2 == main(["retry"])
+    told = capsys.readouterr().err
+    assert "add --yes" in told
+    monkeypatch.delenv("RESYNC_API_KEY")
+    assert 0 == main(["retry", "--dry-run"])
+    shown = capsys.readouterr()
+    assert ["CM21_UNAVAILABLE", SPECIFICATION_ID, "acme", "2", "2", "0", "0"] == shown.out.splitlines()[1].split()
+    assert "dry run: would send 4 products in 2 requests" in shown.err
+    assert 0 == main(["retry", "--dry-run", "--output", "json"])
+    assert ["r1", "r2"] == [each["retryOf"] for each in json.loads(capsys.readouterr().out)]
+    assert 2 == main(["retry"])
+    assert "There is no API key" in capsys.readouterr().err
+    assert [] == scene.retries()
+
+
+def test_one_that_somebody_retries_while_the_question_waits_is_left_out(
+    scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.failed("r1")
+    scene.failed("r2")
+
+    def somebody_else(_question: str, **_: object) -> None:
+        scene.request("theirs", reason="retry of r1 (0:0)")
+
+    monkeypatch.setattr("producer_tools.cli.retry.confirm", somebody_else)
+
+    assert 0 == main(["retry"])
+    assert ["retry of r2 (0:1)"] == [request["reason"] for request in scene.retries()]
+    assert "1 request left out: somebody else has retried them meanwhile" in capsys.readouterr().err
+
+
+def test_the_rate_bounds_the_sending(scene: Scene) -> None:
+    for number in range(4):
+        scene.failed(f"r{number}")
+    began = time.monotonic()
+
+    assert 0 == retry("--rate", "20/s")
+
+    assert 4 == len(scene.retries())
+    assert 0.15 <= time.monotonic() - began
+
+
+@pytest.mark.parametrize("rate", ["0/s", "fast", "10", "-1/s", "10/m"])
+def test_a_rate_is_a_number_per_second(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 2 == retry("--rate", rate)
+    assert "write it like 10/s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("verdict", "code"), [(SYNCHRONIZED, 0), (REFUSED, 4), (None, 5)])
+def test_waiting_ends_with_what_came_of_the_retries(scene: Scene, verdict: dict[str, Any] | None, code: int) -> None:
+    scene.failed("r1")
+    scene.verdict = verdict
+
+    assert code == retry("--wait", "--timeout", "200ms")
+
+
+def test_no_results_are_no_failure(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    scene.result("r1", scene.request("r1"))
+
+    assert 0 == retry()
+    assert "no results to retry" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"portion": 2}, {"requests": 3}, {"request_bytes": 400}, {"portion": 1, "requests": 2}],
+    ids=" ".join,
+)
+def test_a_plan_is_bounded_and_repeated_runs_come_to_its_end(
+    scene: Scene, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        scene.failed(f"r{number}", partition=number % 2)
+    monkeypatch.setattr("producer_tools.retries.plan.RetryLimits", lambda: RetryLimits(**limits))
+
+    sent = []
+    for _ in range(9):
+        assert 0 == retry()
+        sent.append(len(scene.retries()))
+
+    assert sent[0] <= limits.get("requests", 9)
+    assert 9 == sent[-1] == len({request["reason"] for request in scene.retries()})
+
+
+def test_a_request_that_was_answered_twice_is_retried_once(scene: Scene) -> None:
+    place = scene.failed("r1")
+    scene.result("r1", place, **UNAVAILABLE)
+
+    assert 0 == retry()
+    assert 1 == len(scene.retries())
+
+
+def test_the_reason_names_the_latest_request_and_the_original_reason_only() -> None:
+    chained = retry_reason("r2", (0, 7), retry_reason("r (1)", (3, 2**62), "price\nwas stale"))
+
+    assert "retry of r2 (0:7): price\nwas stale" == chained
+    assert "retry of r1 (0:0)" == retry_reason("r1", (0, 0), "")
+    assert 600 > len(retry_reason("r1", (0, 0), "x" * 10_000))
