@@ -150,10 +150,10 @@ def test_a_tool_with_the_documented_rights_can_do_its_work(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`send`, `results` and `dlq list`; no right on any group, and none on the service's."""
+    """`send`, `results`, `retry` and `dlq list`; no right on any group, and none on the service's."""
     del service
     topics = deployment.topics
-    for program in ("send", "send --wait", "results", "dlq list", "topics ensure"):
+    for program in ("send", "send --wait", "results", "retry", "dlq list", "topics ensure"):
         grant(secured_kafka, topics, "tool", program)
     time.sleep(1)
     settings = {
@@ -168,6 +168,7 @@ def test_a_tool_with_the_documented_rights_can_do_its_work(
     assert 0 == tools(["send", "--product", "TOOL-1:SKU-1"])
     assert 0 == tools(["send", "--product", "TOOL-2:SKU-2", "--wait", "--timeout", "60"])
     assert 0 == tools(["results", "--limit", "1", "--output", "json"])
+    assert 0 == tools(["retry", "--code", "CM21_UNAUTHORIZED", "--yes"])
     assert 0 == tools(["dlq", "list", "--output", "json"])
     assert 0 == administered(settings, "topics", "ensure")[0]
     assert "SYNCHRONIZED" in capsys.readouterr().out
