@@ -61,7 +61,8 @@ def test_what_an_outage_failed_is_synchronized_by_one_retry(deployment: Deployme
     assert [("SYNCHRONIZED", 2)] * 3 == [(each["status"], each["synchronizedProducts"]) for each in answers]
 
     assert (0, []) == retry(deployment, key, specification, "--yes")[:2]
-    code, again, _ = retry(deployment, key, specification, "--yes", "--again", "--wait")
+    ids = [argument for event in asked for argument in ("--request-id", event["requestId"])]
+    code, again, _ = retry(deployment, key, specification, "--yes", "--again", "--wait", *ids)
     assert (0, 3) == (code, len(again))
     pushed = [product for call in deployment.mirakl.submissions(instance) for product in call]
     assert {2} == {pushed.count(product["miraklProductId"]) for event in asked for product in event["products"]}
