@@ -4,6 +4,7 @@ Memory is bounded: results are judged in portions, and a plan holds a bounded nu
 What a plan has no room for is left to the next one, which finds those of this one retried.
 """
 
+import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,9 +26,16 @@ from producer_tools.retries.selection import Candidate, Group, Place, ResultScan
 from producer_tools.subscriber import ReceivedResult, ResyncResults, UndecodableResult
 from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
 from schemas.avro.codec import RequestDecoder, RequestEncoder
-from schemas.contract import API_KEY_HEADER, CORRELATION_HEADER, KAFKA_CORRELATION_HEADER, canonical_uuid
+from schemas.contract import (
+    API_KEY_HEADER,
+    CORRELATION_HEADER,
+    KAFKA_CORRELATION_HEADER,
+    SIGNATURE_HEADER,
+    canonical_uuid,
+)
 from schemas.events import ProductResyncRequested, ResyncStatus
 from schemas.settings import Settings
+from schemas.signature import Signature, signer
 
 CLOCK_MARGIN: Final = timedelta(minutes=5)
 """How far clocks may differ: what came after a result is searched from that long before it."""
@@ -281,9 +289,15 @@ class RetryPlanner:
         return Fate.SENT
 
     def _has_own_key(self, headers: Headers) -> bool:
-        """Return whether the original request was made with the caller's key, and so for the caller's tenant."""
-        keys = [value for name, value in headers if name.lower() == API_KEY_HEADER]
-        return bool(self._api_key and keys) and hmac.compare_digest(keys[-1] or b"", self._api_key)
+        """Return whether the original request was made with the caller's key, and so for the caller's tenant.
+
+        If both are present, only the signature counts, as for the service.
+        """
+        last = {name.lower(): value or b"" for name, value in headers}
+        if (header := last.get(SIGNATURE_HEADER)) is not None:
+            signature = Signature.read(header)
+            return signature is not None and signature.signer == signer(hashlib.sha256(self._api_key).digest())
+        return bool(self._api_key) and hmac.compare_digest(last.get(API_KEY_HEADER, b""), self._api_key)
 
     def _correlation(self, headers: Headers) -> Headers:
         return tuple(

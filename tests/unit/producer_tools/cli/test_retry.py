@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,6 +236,27 @@ def test_a_request_of_another_key_names_the_specification_that_was_used(scene: S
     assert 0 == retry()
 
     assert [SPECIFICATION_ID, None] == [request["clientSpecificationId"] for request in scene.retries()]
+
+
+def test_with_signatures_no_retry_has_a_key_and_own_requests_stay_as_they_are(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RESYNC_REQUEST_AUTH", "signature")
+    scene.failed("r1")
+    scene.verdict = UNAVAILABLE
+    assert 0 == retry()
+    scene.verdict = None
+
+    assert 0 == retry()
+
+    assert [None, None] == [request["clientSpecificationId"] for request in scene.retries()]
+    records = scene.broker.topics["requests"][0][-2:]
+    assert [["dj-client", "correlation-id", "dj-signature"]] * 2 == [
+        [name for name, _ in record.headers() or ()] for record in records
+    ]
+    (tmp_path / "key").write_text("another")
+    assert 0 == retry("--again", "--api-key-file", str(tmp_path / "key"))
+    assert SPECIFICATION_ID == scene.retries()[-1]["clientSpecificationId"]
 
 
 def test_what_results_claim_is_believed_within_bounds(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
