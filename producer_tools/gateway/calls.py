@@ -120,7 +120,7 @@ class Calls:
             asked = await self._bodies.work(len(body), lambda: synchronization(self._bodies.value_of(body)))
             request_id, is_idempotent = _identity(headers)
             if is_idempotent:
-                self._check_content(request_id, asked)
+                self._check_content(request_id, asked, headers.get(CLIENT_HEADER))
             preferred = preferences(",".join(request.headers.getlist("prefer")), self._settings.longest_wait)
             record = self.known.get(request_id) if is_idempotent else None
             if record is not None:
@@ -144,9 +144,12 @@ class Calls:
         wait = self._settings.wait if preferred.wait is None else preferred.wait
         return arrived + min(wait, self._settings.longest_wait)
 
-    def _check_content(self, request_id: str, asked: Synchronization) -> None:
-        """Raise ``ProblemError`` (422) where the same idempotency key came with another content."""
-        content = sha256(asked.model_dump_json().encode()).digest()
+    def _check_content(self, request_id: str, asked: Synchronization, client: bytes | None) -> None:
+        """Raise ``ProblemError`` (422) where the same idempotency key came with another content.
+
+        Whoever does not call as an operator must not be given the result of an operator's call.
+        """
+        content = sha256(asked.model_dump_json().encode() + b"\0" + (client or b"")).digest()
         if self._contents.setdefault(request_id, content) != content:
             raise ProblemError(Problem.of_gateway(GatewayCode.IDEMPOTENCY_KEY_REUSED).about(request_id))
         self._contents.move_to_end(request_id)

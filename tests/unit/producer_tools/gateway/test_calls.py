@@ -375,6 +375,17 @@ def test_an_idempotency_key_with_another_body_is_refused() -> None:
     run(story)
 
 
+def test_the_result_of_an_operators_call_is_not_repeated_to_whoever_is_none() -> None:
+    async def story() -> None:
+        world = World()
+        await world.answered_call(headers={"idempotency-key": "k"})
+        response = await world.call(headers={"idempotency-key": "k", "dj-client": "SUPPLIER"})
+
+        assert (422, "IDEMPOTENCY_KEY_REUSED") == (response.status_code, response.json()["code"])
+
+    run(story)
+
+
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256, "caf\u00e9"])
 def test_an_idempotency_key_is_visible_ascii(key: str) -> None:
     async def story() -> None:

@@ -1,6 +1,7 @@
 """The OpenAPI document says what the application does and what the contract says."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from producer_tools.gateway.calls import PATH
 from producer_tools.gateway.problems import Problem
 from producer_tools.gateway.synchronization import Synchronization
-from schemas.contract import ErrorCode, GatewayCode
+from schemas.contract import ErrorCode, GatewayCode, id_fault
 from schemas.events import FieldError, ProductReference, ProductResyncResult, ResyncError, ResyncStatus
 from tests.unit.producer_tools.gateway.world import World
 
@@ -80,6 +81,15 @@ def test_the_fields_are_those_of_the_models(name: str, model: Any, document: Nod
     assert {to_camel(field) for field in model.model_fields} == set(
         document["components"]["schemas"][name]["properties"]
     )
+
+
+@pytest.mark.parametrize("field", ["miraklProductId", "productSku"])
+@pytest.mark.parametrize("text", ["4711", "a b", "\u00e9", "a" * 255, "", " ", " a", "a ", "a\nb", "\u0085", "a" * 256])
+def test_the_pattern_of_an_id_accepts_what_the_service_accepts(field: str, text: str, document: Node) -> None:
+    described = document["components"]["schemas"]["ProductReference"]["properties"][field]
+    is_valid = len(text) <= described["maxLength"] and re.search(described["pattern"], text) is not None
+
+    assert is_valid == (id_fault(text) is None)
 
 
 def test_problems_and_statuses_are_described(document: Node) -> None:
