@@ -129,17 +129,17 @@ def _is_killed(copy: Path, mutant: Mutant, tests: Sequence[str]) -> bool:
     text = file.read_bytes()
     file.write_bytes(text[: mutant.begin] + f"({mutant.replacement})".encode() + text[mutant.end :])
     try:
-        return _run_tests(copy, "-x", *(tests or TESTS)) != 0
+        return _run_tests(copy, "-x", *(tests or TESTS), timeout=LONGEST_SECONDS) != 0
     except subprocess.TimeoutExpired:
         return True
     finally:
         file.write_bytes(text)
 
 
-def _run_tests(copy: Path, *arguments: str) -> int:
+def _run_tests(copy: Path, *arguments: str, timeout: float | None = None) -> int:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=LONGEST_SECONDS, check=False)
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=timeout, check=False)
     return done.returncode
 
 

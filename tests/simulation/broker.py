@@ -36,12 +36,17 @@ class Log:
     offsets: list[int] = field(default_factory=list)
     start: int = 0
     end: int = 0
+    broken: dict[int, int] = field(default_factory=dict)
+    """Offset in a batch that cannot be unpacked -> the batch's first offset."""
+    _batches: dict[int, int] = field(default_factory=dict)
 
     def append(self, record: Any) -> int:  # noqa: ANN401 - the scenario's
         """Write a record; its offset."""
         offset = self.end
         self.records[offset] = record
         self.offsets.append(offset)
+        if record.batch is not None:
+            self.broken[offset] = self._batches.setdefault(record.batch, offset)
         self.end += 1
         return offset
 
@@ -119,6 +124,11 @@ class Broker:
         self.down_until = 0.0
         self.silent_until = 0.0
         """Until then nobody is told the progress of a partition."""
+        self.incarnation = 0
+        """How often the topic was deleted and created again."""
+        self.recreated_at = float("-inf")
+        self.former_from, self.former_until = float("inf"), 0.0
+        """When progress is told as it was long ago, though no broker was down."""
         self.longest_metadata = METADATA_BYTES
         """``offset.metadata.max.bytes``."""
         self.refused_until: dict[str, float] = {}
@@ -132,6 +142,8 @@ class Broker:
         self.members: dict[str, Member] = {}
         self.generation = 0
         self.on_commit: Callable[[Transaction], None] = lambda _: None
+        self.on_write: Callable[[Process, Any], None] = lambda _process, _outcome: None
+        self.on_progress: Callable[[Process, Mapping[int, tuple[int, str]]], None] = lambda _process, _offsets: None
         self._producers: dict[str, ProducerState] = {}
         self._preparing = False
         self._member_number = 0
@@ -168,6 +180,8 @@ class Broker:
 
     def _tells_of_former_times(self) -> bool:
         """Kafka 4.3.1, where the coordinator was interrupted while loading: until something is written there."""
+        if self.former_from <= self.loop.now < self.former_until:
+            return True
         return 0.0 < self.down_until <= self.loop.now < self.down_until + FORMER_SECONDS
 
     def _former(self, partition: int, process: Process) -> tuple[int, str] | None:
@@ -191,10 +205,32 @@ class Broker:
         others = any(partition in each.assigned and each.consumer.replica.process is not process for each in members)
         return not others and any(each.consumer.replica.process is process for each in members)
 
-    def commit_plainly(self, offsets: Mapping[int, tuple[int, str]], metadata: bytes) -> None:
-        """Take offsets outside of a transaction."""
+    def commit_plainly(self, process: Process, offsets: Mapping[int, tuple[int, str]], metadata: bytes) -> None:
+        """Take offsets outside of a transaction; from nobody but a member, as long as there is any."""
+        if any(len(text) > self.longest_metadata for _, text in offsets.values()):
+            raise Refused("OFFSET_METADATA_TOO_LARGE")
+        if read_metadata(metadata)[0] == -1 and self.members:
+            raise Refused("UNKNOWN_MEMBER_ID")
         self._check_member(metadata)
+        self.on_progress(process, offsets)
         self.committed.update(offsets)
+
+    # -- the topic -------------------------------------------------------------------------------------
+
+    @property
+    def topic_id(self) -> bytes:
+        """The id of the topic, which another topic of the same name does not have."""
+        return b"topic%03d" % self.incarnation
+
+    def recreate(self, *, keeps_progress: bool) -> None:
+        """Delete the topic with all records, and create it again."""
+        self.trace("broker: the topic is deleted and created again")
+        self.incarnation += 1
+        self.recreated_at = self.loop.now
+        self.logs[:] = [Log() for _ in self.logs]
+        self._history.clear()
+        if not keeps_progress:
+            self.committed.clear()
 
     def _check_member(self, metadata: bytes) -> None:
         generation, member = read_metadata(metadata)

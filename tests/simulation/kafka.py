@@ -11,11 +11,15 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from tests.simulation.broker import Broker, ProducerState, Refused, Transaction, write_metadata
+from tests.simulation.broker import Broker, Refused, write_metadata
 from tests.simulation.loop import Signal, Steps, Wait
 
 OUT_OF_TIME = KafkaError._TIMED_OUT
 ANSWER = TypeVar("ANSWER")
+FETCH_BACKOFF_SECONDS = 0.5
+"""``fetch.error.backoff.ms``."""
+COMMIT_SECONDS = 5.0
+"""For which a commit outside of a transaction waits for its answer."""
 HANGING_SECONDS = 15.0
 """For which a call hangs, whatever its time-out."""
 RUNS = (1, 1, 5, 500)
@@ -140,7 +144,7 @@ class Message:
 class _Fetch:
     """One assigned partition, as fetched."""
 
-    __slots__ = ("end_told", "garbled_at", "paused", "position", "sought")
+    __slots__ = ("again_at", "end_told", "garbled_at", "paused", "position", "sought")
 
     def __init__(self, position: int) -> None:
         self.position = position
@@ -149,6 +153,8 @@ class _Fetch:
         self.sought = False
         self.garbled_at = -1
         """The last batch that could not be unpacked: fetched once more, it is sound."""
+        self.again_at = 0.0
+        """When a batch that cannot be unpacked is fetched again."""
 
 
 class SimulatedConsumer:
@@ -175,6 +181,9 @@ class SimulatedConsumer:
         self._joining = False
         self._left = False
         self._on: dict[str, Callable[..., Any]] = {}
+        self._on_commit: Callable[..., Any] | None = config.get("on_commit")
+        self._answers: deque[tuple[KafkaError | None, Sequence[TopicPartition]]] = deque()
+        """To commits that nobody has waited for."""
 
     # -- the background thread -------------------------------------------------------------------------
 
@@ -293,6 +302,10 @@ class SimulatedConsumer:
         return found
 
     def _serve(self) -> Steps:
+        while self._answers and self._on_commit is not None:
+            steps = self._on_commit(*self._answers.popleft())
+            if isinstance(steps, GeneratorType):
+                yield from steps
         while self._callbacks:
             what, partitions = self._callbacks.popleft()
             if what in ("revoke", "lost"):
@@ -320,7 +333,9 @@ class SimulatedConsumer:
         return self._take(self._run_of, self._fetches[self._run_of])
 
     def _has(self, partition: int, fetch: _Fetch) -> bool:
-        return fetch.position < self.broker.logs[partition].end or fetch.end_told < fetch.position
+        end = self.broker.logs[partition].end
+        told = fetch.position == end and fetch.end_told >= end
+        return not told and self.loop.now >= fetch.again_at
 
     def _take(self, partition: int, fetch: _Fetch) -> Message:
         log = self.broker.logs[partition]
@@ -335,6 +350,11 @@ class SimulatedConsumer:
         if offset >= log.end:
             fetch.position = fetch.end_told = log.end
             return Message(partition, log.end, error=KafkaError(KafkaError._PARTITION_EOF, "end"))
+        begins = log.broken.get(offset)
+        if begins is not None:
+            fetch.again_at = self.loop.now + FETCH_BACKOFF_SECONDS
+            self.loop.at(fetch.again_at, self.wake.give)
+            return Message(partition, begins, error=KafkaError(KafkaError._BAD_COMPRESSION, "cannot be unpacked"))
         fetch.position = offset + 1
         return Message(partition, offset, log.records[offset])
 
@@ -358,7 +378,7 @@ class SimulatedConsumer:
         if place.partition not in self._fetches:
             raise KafkaException(KafkaError(KafkaError._STATE, "Local: Erroneous state"))
         fetch = self._fetches[place.partition]
-        fetch.position, fetch.end_told, fetch.sought = place.offset, -1, True
+        fetch.position, fetch.end_told, fetch.sought, fetch.again_at = place.offset, -1, True, 0.0
 
     def committed(
         self, partitions: Sequence[TopicPartition], timeout: float
@@ -378,6 +398,33 @@ class SimulatedConsumer:
         self.replica.trace(f"read progress of {partition}: {offset} {metadata}")
         return [TopicPartition("requests", partition, offset, metadata)]
 
+    def commit(self, offsets: Sequence[TopicPartition], *, asynchronous: bool) -> Steps | None:
+        """Commit outside of a transaction: answered by the callback, or by the offsets."""
+        if not asynchronous:
+            return self._commit(offsets)
+        self.loop.start(self.replica.process, self._commit_later(offsets))
+        return None
+
+    def _commit(self, offsets: Sequence[TopicPartition]) -> Steps:
+        wanted = {each.partition: (each.offset, each.metadata or "") for each in offsets}
+        metadata, process = self.consumer_group_metadata(), self.replica.process
+        try:
+            yield from self.network.ask(
+                "commit offsets", lambda: self.broker.commit_plainly(process, wanted, metadata), COMMIT_SECONDS
+            )
+        except Refused as problem:
+            raise refused(problem) from problem
+        return offsets
+
+    def _commit_later(self, offsets: Sequence[TopicPartition]) -> Steps:
+        error = None
+        try:
+            yield from self._commit(offsets)
+        except KafkaException as problem:
+            error = problem.args[0]
+        self._answers.append((error, offsets))
+        self.wake.give()
+
     def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> Steps:
         log = self.broker.logs[place.partition]
         return (yield from self.network.ask("watermarks", lambda: (log.start, log.end), timeout))
@@ -395,153 +442,3 @@ class SimulatedConsumer:
         if self.instance is None:
             yield self.rng.random() * 0.01
             self.broker.leave(self.member_id)
-
-
-class SimulatedProducer:
-    """A transactional producer."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.replica = config["replica"]
-        self.network: Network = self.replica.network
-        self.broker = self.network.broker
-        self._id: str = config["transactional.id"]
-        self._state: ProducerState | None = None
-        self._transaction: Transaction | None = None
-        self._outcomes: list[Any] = []
-        self._watched: list[tuple[Any, Callable[..., Any]]] = []
-        """Outcomes with a delivery report of their own."""
-        self._failed: KafkaException | None = None
-        self._fatal: KafkaException | None = None
-
-    def init_transactions(self, timeout: float) -> Steps:
-        process = self.replica.process
-        try:
-            self._state = yield from self.network.ask(
-                "init", lambda: self.broker.init_producer(self._id, process), min(timeout, 2.0)
-            )
-        except Refused as problem:
-            raise refused(problem) from problem
-
-    def begin_transaction(self) -> None:
-        if self._fatal:
-            raise self._fatal
-        if self._state is None:
-            raise AssertionError("begun before it was initialized")
-        self._transaction = self.broker.begin(self._state)
-        self._outcomes, self._watched, self._failed = [], [], None
-
-    def produce(self, _topic: str, value: Any, _key: Any, headers: Any, on_delivery: Any) -> None:  # noqa: ANN401, ARG002
-        self._outcomes.append(value)
-        if on_delivery is not None:
-            self._watched.append((value, on_delivery))
-
-    def poll(self, _seconds: float) -> int:
-        return 0
-
-    def flush(self, timeout: float) -> Steps:
-        """Deliver what is in the queue; how many records are still in it."""
-        if not self._outcomes:
-            return 0
-        try:
-            yield from self._deliver(timeout)
-        except KafkaException as problem:
-            if problem.args[0].retriable():
-                return len(self._outcomes)
-        return 0
-
-    def _deliver(self, timeout: float) -> Steps:
-        outcomes, transaction = self._outcomes, self._transaction
-        if transaction is None:
-            raise AssertionError("no transaction")
-        undelivered = self._undelivered()
-        written: list[bool] = []
-
-        def write() -> None:
-            if not written:
-                self.broker.produce(transaction, outcomes)
-                written.append(True)
-
-        while not written:
-            try:
-                yield from self.network.ask("produce", write, min(timeout, 1.0))
-            except Refused as problem:
-                failure = refused_records(problem)
-                if failure.args[0].fatal():
-                    self._fatal = failure
-                else:
-                    self._failed = failure
-                raise failure from problem
-            except KafkaException:
-                continue
-        self._outcomes = []
-        for outcome, report in self._watched:
-            steps = report(undelivered.get(id(outcome)), None)
-            if isinstance(steps, GeneratorType):
-                yield from steps
-        self._watched = []
-
-    def _undelivered(self) -> dict[int, KafkaError]:
-        """Draw a record that is not delivered, which nothing but its report tells."""
-        if not self._watched or not self.replica.world.failure("delivery"):
-            return {}
-        outcome, _ = self.network.rng.choice(self._watched)
-        self._outcomes[:] = [each for each in self._outcomes if each is not outcome]
-        return {id(outcome): KafkaError(KafkaError._MSG_TIMED_OUT, "not delivered")}
-
-    def send_offsets_to_transaction(self, offsets: Sequence[TopicPartition], metadata: bytes, timeout: float) -> Steps:
-        transaction = self._usable()
-        wanted = {each.partition: (each.offset, each.metadata or "") for each in offsets}
-        yield from self._ask(
-            "send offsets", lambda: self.broker.send_offsets(transaction, wanted, metadata), min(timeout, 1.0)
-        )
-
-    def commit_transaction(self, timeout: float) -> Steps:
-        transaction = self._usable()
-        if self._outcomes:
-            yield from self._deliver(timeout)
-        yield from self._ask("commit", lambda: self.broker.end(transaction, "committed"), min(timeout, 1.0))
-        self._transaction = None
-
-    def abort_transaction(self, timeout: float) -> Steps:
-        if self._fatal:
-            raise self._fatal
-        self._failed = None
-        transaction = self._transaction
-        if transaction is None:
-            return
-        self._outcomes = []
-        if transaction.state == "aborted" and self.network.rng.random() < 0.5:
-            self._transaction = None  # the coordinator was quicker; newer clients take that for an abort
-            return
-        yield from self._ask("abort", lambda: self.broker.end(transaction, "aborted"), min(timeout, 1.0))
-        self._transaction = None
-
-    def _usable(self) -> Transaction:
-        if self._fatal:
-            raise self._fatal
-        if self._failed:
-            raise self._failed
-        if self._transaction is None:
-            raise AssertionError("no transaction")
-        return self._transaction
-
-    def _ask(self, what: str, effect: Callable[[], None], patience: float) -> Steps:
-        """Ask, perhaps with a failure that the world has in store."""
-        failure = self.replica.world.failure(what)
-        if failure == "before":
-            raise abortable(KafkaError.NOT_COORDINATOR, f"{what} failed")
-        if failure == "fatal before":
-            self._fatal = fatal(KafkaError._FATAL, f"{what} failed")
-            raise self._fatal
-        try:
-            yield from self.network.ask(what, effect, patience)
-        except Refused as problem:
-            error = refused(problem)
-            if error.args[0].fatal():
-                self._fatal = error
-            else:
-                self._failed = error
-            raise error from problem
-        if failure == "fatal after":
-            self._fatal = fatal(KafkaError._FATAL, f"{what} happened, but the producer broke")
-            raise self._fatal

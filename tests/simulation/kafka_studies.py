@@ -7,6 +7,8 @@ from random import Random
 from tests.simulation.quiet import READY_SECONDS, in_order, quiet, request, well_shop
 from tests.simulation.scenario import Fault, Plan, Regime
 
+UNREADABLE_SECONDS = 12.0
+"""From sending a request to its result, although a few batches of its partition cannot be unpacked."""
 KEPT_SECONDS = 0.6
 """Beyond two calls, where replicas join and leave: a revocation waits for 0.25 s, and a transaction is repeated."""
 
@@ -117,6 +119,101 @@ def _silent(rng: Random, plan: Plan) -> Plan:
     return plan
 
 
+def _recreated(rng: Random, plan: Plan) -> Plan:
+    """The topic is deleted and created again under its readers, who may crash: the newer one is read from its start."""
+    plan = quiet(
+        plan,
+        study="recreated",
+        topic_ids=True,
+        static=False,
+        partitions=rng.choice((1, 2)),
+        replicas=rng.choice((1, 1, 2)),
+        limits=replace(
+            plan.limits,
+            window=400,
+            records=1000,
+            active_records=600,
+            calls=8,
+            record_bytes=100_000,
+            request_deadline=40.0,
+        ),
+        call_timeout=30.0,
+        shops=(well_shop(0, rng, pace=rng.choice((0.05, 0.5)), products_per_call=10, concurrent_calls=2),),
+    )
+    times = [rng.uniform(READY_SECONDS + 1.0, 8.0)] + [rng.uniform(9.0, 14.0)] * (rng.random() < 0.3)
+    plan.faults = [Fault(time, "recreate", (rng.random() < 0.5,)) for time in times]
+    if rng.random() < 0.5:
+        plan.faults.append(Fault(times[0] + rng.uniform(-0.5, 6.0), "crash", (0, rng.choice((0.1, 1.0)))))
+    plan.faults.sort(key=lambda fault: fault.time)
+    records = [
+        request(number, rng.uniform(READY_SECONDS, plan.duration), rng.randrange(plan.partitions), plan.shops[0])
+        for number in range(rng.choice((40, 150)))
+    ]
+    # the newer log is often longer than what was read of the former one
+    burst = rng.choice((0, 0, 100))
+    records += [
+        request(len(records) + number, times[0] + 0.1, rng.randrange(plan.partitions), plan.shops[0])
+        for number in range(burst)
+    ]
+    plan.records = in_order(records)
+    return plan
+
+
+def _unreadable(rng: Random, plan: Plan) -> Plan:
+    """Batches that cannot be unpacked, however often they are fetched: each of their records is a dead letter."""
+    plan = quiet(
+        plan,
+        study="unreadable",
+        partitions=rng.choice((1, 2)),
+        limits=replace(plan.limits, request_deadline=40.0, window=400, records=1000, active_records=600),
+        call_timeout=30.0,
+        garbled=rng.choice((0.0, 0.0, 0.02)),
+        shops=(well_shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),),
+    )
+    (shop,) = plan.shops
+    records = [
+        request(number, rng.uniform(READY_SECONDS, 14.0), rng.randrange(plan.partitions), shop) for number in range(60)
+    ]
+    for batch in range(rng.choice((1, 2, 5))):
+        time, partition = rng.uniform(READY_SECONDS, 12.0), rng.randrange(plan.partitions)
+        count = rng.choice((1, 2, 3, 17, 60))
+        records += [
+            replace(request(len(records) + number, time, partition, shop), batch=batch, readable=False)
+            for number in range(count)
+        ]
+    if rng.random() < 0.3:
+        plan.faults = [Fault(rng.uniform(READY_SECONDS, 12.0), "crash", (0, 0.1))]
+    for record in records:
+        if record.batch is None and not plan.garbled and not plan.faults:
+            plan.promised[record.number] = UNREADABLE_SECONDS
+    plan.records = in_order(records)
+    return plan
+
+
+def _forgetful(rng: Random, plan: Plan) -> Plan:
+    """After transactions of unknown end the brokers tell progress of long ago, for longer than they are asked."""
+    plan = quiet(
+        plan,
+        study="forgetful",
+        partitions=rng.choice((1, 2, 3)),
+        limits=replace(plan.limits, request_deadline=40.0, window=400, records=1000, active_records=600),
+        call_timeout=30.0,
+        transaction_trouble=0.3,
+        shops=(well_shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),),
+        faults=[Fault(rng.uniform(5.0, 8.0), "former progress", (rng.choice((30.0, 1000.0)),))],
+    )
+    plan.records = in_order(
+        request(number, rng.uniform(READY_SECONDS, plan.duration), rng.randrange(plan.partitions), plan.shops[0])
+        for number in range(80)
+    )
+    return plan
+
+
+def _at_least_once(rng: Random, plan: Plan) -> Plan:  # noqa: ARG001 - a study
+    """Results outside of transactions, while everything may go wrong: none is missing, some come twice."""
+    return replace(plan, study="at least once", at_least_once=True)
+
+
 KAFKA_STUDIES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _unwritable,
     _cut,
@@ -125,4 +222,12 @@ KAFKA_STUDIES: tuple[Callable[[Random, Plan], Plan], ...] = (
     _silent,
     _joined,
     _joined,
+    _recreated,
+    _recreated,
+    _unreadable,
+    _unreadable,
+    _forgetful,
+    _forgetful,
+    _at_least_once,
+    _at_least_once,
 )

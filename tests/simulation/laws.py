@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from consumer.domain.calls import CallFailure, Refusal, Unacknowledged
 from consumer.domain.model import Directory
 from consumer.domain.outcome import RESTS_ON_DIRECTORY, DeadLettered, Failed, Partial, Synchronized, Verdict
-from consumer.domain.progress import decode_map
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit, StartCall
 from consumer.engine.core import Core
@@ -21,7 +20,6 @@ from consumer.engine.dispatch.lanes import Call
 from consumer.engine.policy import Policy
 from consumer.engine.requests import Assignment, Request
 from schemas.contract import DeadLetterReason, ErrorCode
-from tests.simulation.broker import METADATA_BYTES, Transaction
 from tests.simulation.mirakl import SentCall
 from tests.simulation.replica import WALL, Payload, Replica
 from tests.simulation.scenario import KEYS, MAX_PRODUCTS, POISON, UNKNOWN_SCHEMA, SentRecord, Shop
@@ -39,19 +37,6 @@ STALE = Policy().directory_patience + 0.6
 LARGEST_RECORD = 700
 """Bytes of the largest record, by which the bound on bytes may be exceeded."""
 REFUSALS_FOR_ENTRIES = (400, 413, 422)
-
-
-class ViolationError(Exception):
-    """A law is broken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One outcome that a ``read_committed`` subscriber sees."""
-
-    time: float
-    payload: Payload
-    transaction: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +73,8 @@ class Laws:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self.visible: dict[tuple[int, int], Outcome] = {}
-        self._unseen: dict[tuple[int, int], SentRecord] = {}
-        """Records without a visible outcome, oldest first."""
-        self._beyond: dict[int, set[int]] = {}
-        """Of each partition: visible outcomes that are not below the committed offset."""
-        self.read_before_cut: set[tuple[int, int]] = set()
-        """Records that were being worked on when they were deleted from the log."""
         self._calls: dict[tuple[str, str], _Calls] = {}
         self._counted: dict[int, int] = {}
-        self._forgotten: set[tuple[int, int]] = set()
-        """Records that a map left out for want of room: a crash may repeat them."""
         self._deep_at = 0.0
         skus: dict[str, set[str]] = {}
         for record in world.plan.records:
@@ -112,56 +88,10 @@ class Laws:
     def _broken(self, text: str) -> None:
         self._world.violated(text)
 
-    def sent(self, record: SentRecord) -> None:
-        """A record was written to the log."""
-        self._unseen[record.partition, record.offset] = record
-
-    # -- publishing ------------------------------------------------------------------------------------
-
-    def published(self, transaction: Transaction) -> None:
-        """A transaction has committed: its outcomes are visible, its offsets count."""
-        broker = self._world.broker
-        for payload in transaction.outcomes:
-            record = payload.request.record
-            place = (record.partition, record.offset)
-            if place in self.visible and place not in self._forgotten:
-                self._broken(f"record {place} has a second outcome, of transaction {transaction.number}")
-            self.visible[place] = Outcome(self._world.loop.now, payload, transaction.number)
-            self._unseen.pop(place, None)
-            self._beyond.setdefault(record.partition, set()).add(record.offset)
-            self._check_outcome(self._world.records_at[place], payload)
-            self._world.promises.published(self._world.records_at[place], payload)
-            if record.partition not in transaction.offsets:
-                self._broken(f"the outcome of {place} was published without the offset of its partition")
-        for partition, (offset, metadata) in transaction.offsets.items():
-            if broker.owners.get(partition) is not transaction.producer.process:
-                self._broken(f"partition {partition}: published after another owner could have read the progress")
-            before, _ = broker.committed.get(partition, (0, ""))
-            if offset < before:
-                self._broken(f"partition {partition}: the committed offset went back from {before} to {offset}")
-            self._check_progress(partition, before, offset, metadata)
-
-    def _check_progress(self, partition: int, before: int, offset: int, metadata: str) -> None:
-        """Offset and map say exactly which outcomes are visible."""
-        log = self._world.broker.logs[partition]
-        if offset > log.end:
-            self._broken(f"partition {partition}: committed {offset} beyond the log's end {log.end}")
-        for each in log.between(max(before, log.start), offset):
-            if (partition, each) not in self.visible:
-                self._broken(f"partition {partition}: committed {offset}, but record {each} has no outcome")
-        done = set(_named(offset, decode_map(offset, metadata)))
-        seen = self._beyond.setdefault(partition, set())
-        seen.difference_update([each for each in seen if each < offset])
-        if done - seen:
-            self._broken(f"partition {partition}: the map at {offset} names {sorted(done - seen)} without outcome")
-        if self._world.plan.longest_metadata < METADATA_BYTES:
-            self._forgotten |= {(partition, each) for each in seen - done}
-        elif seen - done:
-            self._broken(f"partition {partition}: the map at {offset} forgets {sorted(seen - done)}")
-
     # -- outcomes --------------------------------------------------------------------------------------
 
-    def _check_outcome(self, record: SentRecord, payload: Payload) -> None:
+    def check_outcome(self, record: SentRecord, payload: Payload) -> None:
+        """An outcome is one that the contract gives for this record and this state of the world."""
         verdict, request = payload.verdict, payload.request
         where = f"record {record.partition}:{record.offset} (r{record.number})"
         if isinstance(verdict, DeadLettered):
@@ -486,26 +416,6 @@ class Laws:
     def _queued(replica: Replica) -> set[int]:
         return {id(part.request) for lane in replica.core._dispatch.lanes.values() for part in lane.queued()}
 
-    # -- at the end ------------------------------------------------------------------------------------
-
-    def unanswered(self) -> list[SentRecord]:
-        """Records that wait for their outcome; those that were deleted unread are nobody's fault."""
-        logs = self._world.broker.logs
-        return [
-            record
-            for place, record in self._unseen.items()
-            if record.offset >= logs[record.partition].start or place in self.read_before_cut
-        ]
-
-    def lagging(self) -> list[int]:
-        """Partitions whose committed offset is not the log's end."""
-        broker = self._world.broker
-        return [
-            partition
-            for partition, log in enumerate(broker.logs)
-            if log.records and broker.committed.get(partition, (0, ""))[0] < log.end
-        ]
-
 
 def _lane_id(request: Request) -> str:
     """The client specification whose lane a request is in."""
@@ -528,13 +438,6 @@ def _reachable(core: Core) -> Iterator[Request]:
         if isinstance(each, Request):
             yield each
         stack += gc.get_referents(each)
-
-
-def _named(base: int, bitmap: bytes) -> Iterator[int]:
-    """Yield the offsets that a map calls done."""
-    for number, byte in enumerate(bitmap):
-        if byte:
-            yield from (base + 8 * number + bit for bit in range(8) if byte >> bit & 1)
 
 
 def _unknown(call: SentCall, decided: float) -> bool:

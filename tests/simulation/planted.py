@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from consumer.adapters.kafka.batch_search import BatchSearch
 from consumer.adapters.kafka.policy import READING
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
@@ -34,7 +35,7 @@ from schemas.signature import Signing
 from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed
-from tests.simulation.shells import GROUP, KAFKA_OUT, OUTGOING, POSITIONS
+from tests.simulation.shells import AT_LEAST_ONCE, GROUP, KAFKA_OUT, OUTGOING, POSITIONS, RESETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,7 @@ def _calls_anyway(self: Core, _at: Instant) -> bool:
 
 # -- the shells ----------------------------------------------------------------------------------------
 
+_END = BatchSearch.end.fget  # type: ignore[attr-defined]  # a property
 _GROUP, _SINK = GROUP.Group, KAFKA_OUT.TransactionalSink
 _publish, _committed, _seek = _GROUP.publish, SimulatedConsumer.committed, SimulatedConsumer.seek
 
@@ -255,6 +257,19 @@ def _unfenced(self: Any, partitions: Any) -> None:  # noqa: ANN401 - membership.
     """Given up, and still taken for ours."""
     for partition in partitions:
         self._owner._positions.unread.pop(partition, None)
+
+
+def _first_topic_id(self: Any, topic_id: bytes, _unread: object) -> None:  # noqa: ANN401 - resets.LogResets
+    self.topic_id = self.topic_id or topic_id
+
+
+def _no_topic_id(_offset: int, _metadata: str) -> bytes:
+    return b""
+
+
+def _one_too_many(self: BatchSearch) -> int | None:
+    end = _END(self)
+    return None if end is None else end + 1
 
 
 BUGS = (
@@ -307,4 +322,10 @@ BUGS = (
     Bug("calls although results are refused", ((Outbox, "may_call", True), (Outbox, "stuck", _never))),
     Bug("retry with a map that is too large", ((Outbox, "_learn", _never),)),
     Bug("no probe where nothing is left to publish", ((Outbox, "_probe", _nothing),)),
+    Bug("a topic that was created again goes unnoticed", ((RESETS.LogResets, "on_topic_id", _first_topic_id),)),
+    Bug("progress of a former topic counts", ((RESETS, "topic_id_of", _no_topic_id),)),
+    Bug("the record behind an unreadable batch counts to it", ((BatchSearch, "end", property(_one_too_many)),)),
+    Bug("partitions that are not read are not reported", ((POSITIONS.Positions, "report_troubles", _nothing),)),
+    Bug("ask a forgetful broker for ever", ((POSITIONS, "READING", replace(READING, credible_patience=1e9)),)),
+    Bug("commit offsets before results are written", ((AT_LEAST_ONCE.AtLeastOnceSink, "_flush", _nothing),)),
 )

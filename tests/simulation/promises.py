@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from consumer.adapters.kafka.policy import READING
 from consumer.domain.calls import CallFailure
 from consumer.domain.outcome import DeadLettered, Synchronized
 from consumer.domain.retry import Backoff
@@ -15,7 +16,7 @@ from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit
 from consumer.engine.dispatch.lanes import Lane
 from consumer.engine.policy import Policy
-from tests.simulation.broker import Transaction
+from tests.simulation.loop import Process
 from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import POISON, SentRecord
 
@@ -37,6 +38,8 @@ STEADY_CALLS = 2.4
 """Paces of a steady Mirakl that its two slowest calls take: one that was in flight, and the request's own."""
 POLL_GAP_SECONDS = 6.0
 """``max.poll.interval.ms`` of this world: the longest time between two polls of an owner thread."""
+REPORT_SECONDS = READING.unread_patience + POLL_GAP_SECONDS + 1.0
+"""After which a partition that is not read is in the status: the owner thread may hang meanwhile."""
 _BACKOFF, _POLICY = Backoff(), Policy()
 
 
@@ -133,9 +136,9 @@ class Promises:
         if any(not isinstance(each.verdict, DeadLettered) for part in commit.partitions for each in part.outcomes):
             self._unpublished_since.setdefault(replica.process.name, self._world.loop.now)
 
-    def committed(self, transaction: Transaction) -> None:
-        """A transaction has committed."""
-        self._unpublished_since.pop(transaction.producer.process.name, None)
+    def committed(self, process: Process) -> None:
+        """A process has committed."""
+        self._unpublished_since.pop(process.name, None)
 
     def ended(self, replica: "Replica") -> None:
         """A core has learnt how its transaction ended; outcomes that it dropped wait no more."""
@@ -197,6 +200,7 @@ class Promises:
                 self._check_turn(replica, lane, at.mono)
         self._check_pauses(replica, at.mono)
         self._check_revocation(replica, at.mono)
+        self._check_report(replica, at)
 
     def _check_probe(self, replica: "Replica", lane: Lane) -> None:
         """A sick Mirakl is asked again in time: pauses grow with failures in a row, and those alone."""
@@ -252,6 +256,14 @@ class Promises:
                 self._unread_since.pop(place, None)
             elif now - self._unread_since.setdefault(place, now) > MISMATCH_SECONDS:
                 self._broken(f"{replica.process.name}: partition {each.partition} is not read, and no pause is wanted")
+
+    def _check_report(self, replica: "Replica", at: Instant) -> None:
+        """What is not read for long is said where an operator looks."""
+        unread = replica.source._positions.unread.values()
+        if replica.disturbed or all(at.mono - each.since <= REPORT_SECONDS for each in unread):
+            return
+        if not replica.core.status(at).unread_partitions:
+            self._broken(f"{replica.process.name}: a partition has not been read for long, and nothing says so")
 
     def closed(self, replica: "Replica") -> None:
         """A process ends: its partitions must be free for others by then."""

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
 from consumer.adapters.kafka.remedies import Named
+from consumer.adapters.kafka.topic_watch import LOOK_SECONDS
 from consumer.domain.outcome import DeadLettered, Verdict
 from consumer.engine.clock import Instant
 from consumer.engine.commands import (
@@ -36,7 +37,7 @@ from tests.simulation.kafka import Network
 from tests.simulation.loop import Process, Steps
 from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import named_in_value
-from tests.simulation.shells import KAFKA_IN, KAFKA_OUT, OUTGOING
+from tests.simulation.shells import AT_LEAST_ONCE, KAFKA_IN, KAFKA_OUT, OUTGOING
 from tests.simulation.stores import TaughtDecoder
 
 if TYPE_CHECKING:
@@ -126,19 +127,42 @@ class Replica:
         self._ended = False
         instance = {"group.instance.id": f"i{slot}"} if plan.static else {}
         self.source = KAFKA_IN.KafkaSource(
-            {"replica": self, **instance}, "requests", self.post, lambda: self.fetch_budget, plan.drain
-        )
-        self.sink = KAFKA_OUT.TransactionalSink(
-            {"replica": self},
-            Named("requests", "group", f"group-i{slot}" if plan.static else f"group-{self.process.name}"),
-            _Publisher(self.process),
+            {"replica": self, **instance},
+            "requests",
             self.post,
-            self._transaction_ended,
-            membership=lambda: self.source.membership,
+            lambda: self.fetch_budget,
+            plan.drain,
+            None if plan.topic_ids else b"",
         )
+        self.sink = self._make_sink()
+        if plan.topic_ids:
+            world.loop.start(self.process, self._watch_topic())
         world.loop.start(self.process, self.source._run())
         world.loop.start(self.process, self.sink._run())
         self._turn_by(world.loop.now)
+
+    def _make_sink(self) -> Any:  # noqa: ANN401 - of a module that was compiled into tasks
+        static, process = self.world.plan.static, self.process
+        named = Named("requests", "group", f"group-i{self.slot}" if static else f"group-{process.name}")
+        common = {"replica": self}, named, _Publisher(process), self.post, self._transaction_ended
+        if self.world.plan.at_least_once:
+            return AT_LEAST_ONCE.AtLeastOnceSink(
+                *common, membership=lambda: self.source.membership, commit_offsets=self._commit_offsets
+            )
+        return KAFKA_OUT.TransactionalSink(*common, membership=lambda: self.source.membership)
+
+    def _commit_offsets(self, *arguments: Any) -> None:  # noqa: ANN401 - as the source's
+        self.source.commit(*arguments)
+        self.source._consumer.wake.give()
+
+    def _watch_topic(self) -> Steps:
+        """As ``TopicWatch``."""
+        broker = self.world.broker
+        while True:
+            yield 0.01
+            self.source.topic_is(b"" if broker.down else broker.topic_id)
+            self.source._consumer.wake.give()
+            yield LOOK_SECONDS
 
     def _watch_queueing(self) -> None:
         """Remember when requests come to their lanes."""

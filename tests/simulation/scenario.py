@@ -98,6 +98,10 @@ class SentRecord:
     timestamp: int = 0
     headers: Sequence[tuple[str, bytes | None]] = ()
     offset: int = -1
+    batch: int | None = None
+    """Records of one number are in one batch, which cannot be unpacked."""
+    incarnation: int = 0
+    """Of the topic, which may be deleted and created again."""
 
     def __post_init__(self) -> None:
         named = b"".join(part for id_, _ in self.products for part in named_in_value(id_))
@@ -156,6 +160,10 @@ class Plan:
     """Chance that what is fetched cannot be unpacked, as long as faults come; fetched once more it can."""
     hanging: float = 0.0
     """Chance that a call of the producer hangs, beyond its own time-out."""
+    topic_ids: bool = False
+    """The brokers tell the topic's id."""
+    at_least_once: bool = False
+    """Results are published outside of transactions."""
     study: str = ""
     """What it is about, of ``studies``; empty: any trouble may come."""
     promised: dict[int, float] = field(default_factory=dict)

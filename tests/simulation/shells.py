@@ -18,6 +18,7 @@ from types import GeneratorType, ModuleType, SimpleNamespace
 from typing import Any
 
 from consumer.adapters.kafka import (
+    at_least_once,
     broken_batches,
     broker_watch,
     committer,
@@ -33,8 +34,9 @@ from consumer.adapters.kafka import (
 )
 from consumer.adapters.kafka import source as kafka_in
 from consumer.adapters.kafka.bounded_call import OverdueError
-from tests.simulation.kafka import SimulatedConsumer, SimulatedProducer
+from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Loop, Signal, Steps, Wait
+from tests.simulation.producer import PlainProducer, SimulatedProducer
 
 _ASKED = frozenset({"pause", "resume", "drained", "reload", "reread", "topic_is", "start", "stop", "commit"})
 """Called from outside of a task, or where no task can wait."""
@@ -43,6 +45,7 @@ _TASKS: dict[str, frozenset[str]] = {
     "KafkaSource": _ASKED,
     "Committer": _COMMITTERS,
     "TransactionalSink": _COMMITTERS,
+    "AtLeastOnceSink": _COMMITTERS,
     **dict.fromkeys(
         (
             *("BrokenBatches", "BrokerWatch", "Fetching", "Group", "LogResets", "OffsetCommits", "Positions"),
@@ -195,6 +198,9 @@ for _module in (*_SOURCE, offset_commits, outgoing, committer):
     as_tasks(_module, **_WORLD)
 KAFKA_IN = as_tasks(kafka_in, **_WORLD)
 KAFKA_OUT = as_tasks(transactions, **_WORLD)
+AT_LEAST_ONCE = as_tasks(at_least_once, **_WORLD | {"Producer": PlainProducer})
 GROUP = _COMPILED[membership.__name__]
+RESETS = _COMPILED[resets.__name__]
+BROKEN = _COMPILED[broken_batches.__name__]
 POSITIONS = _COMPILED[positions.__name__]
 OUTGOING = _COMPILED[outgoing.__name__]

@@ -14,6 +14,8 @@ from tests.simulation.scenario import LATE_KEY, STEPS, Fault, Plan, Regime, Sent
 
 STUDIES_SHARE = 0.35
 """Share of the seeds whose plan is a study."""
+TOPIC_IDS_SHARE = 0.5
+"""Share of the other plans in which the brokers tell the id of the topic, which maps then carry."""
 CROWD_REQUESTS = 24
 """Of each client where there are more clients than slots: enough calls for an unfair round to show."""
 PROMPT_SECONDS = 3.0
@@ -29,6 +31,7 @@ def make_plan(seed: int) -> Plan:
     plan.garbled = rng.choice((0.0, 0.0, 0.0, 0.02, 0.2))
     plan.hanging = rng.choice((0.0, 0.0, 0.0, 0.05))
     plan.faults = sorted(plan.faults + list(_more_faults(rng, plan)), key=lambda fault: fault.time)
+    plan.topic_ids = rng.random() < TOPIC_IDS_SHARE
     return plan
 
 

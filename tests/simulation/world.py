@@ -1,6 +1,6 @@
 """The simulated world: parts, faults, time. One seed, one history."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from random import Random
 
 from consumer.engine.clock import Instant
@@ -15,12 +15,14 @@ from consumer.engine.events import (
     SchemaMissing,
     SchemaUnavailable,
 )
+from consumer.engine.records import Record
 from tests.simulation.broker import Broker, Transaction
-from tests.simulation.laws import Laws, ViolationError
-from tests.simulation.loop import Loop
+from tests.simulation.laws import Laws
+from tests.simulation.loop import Loop, Process
 from tests.simulation.mirakl import Mirakl, SentCall
 from tests.simulation.promises import Promises
-from tests.simulation.replica import Replica
+from tests.simulation.published import Published
+from tests.simulation.replica import Payload, Replica
 from tests.simulation.scenario import LATE_KEY, Fault, Plan, SentRecord
 from tests.simulation.shells import CLOCK
 from tests.simulation.stores import Database
@@ -31,7 +33,12 @@ SCHEMA_SECONDS = 40.0
 MOST_EVENTS = 2_000_000
 SLOW_SECONDS = 2.0
 """How long a core is slow."""
+_OF_THE_BROKER = frozenset({"refuse", "trim", "recreate", "former progress"})
 _OF_A_REPLICA = frozenset({"crash", "terminate", "freeze", "expel", "slow core"})
+
+
+class ViolationError(Exception):
+    """A law is broken."""
 
 
 class World:
@@ -70,7 +77,10 @@ class World:
         self.records_at: dict[tuple[int, int], SentRecord] = {}
         self.laws = Laws(self)
         self.promises = Promises(self)
+        self.published = Published(self)
         self.broker.on_commit = self._committed
+        self.broker.on_write = self._written
+        self.broker.on_progress = self._progressed
         self.violation: ViolationError | None = None
         self.calm = False
         self.replicas: dict[int, Replica | None] = {}
@@ -98,14 +108,14 @@ class World:
         if any(record.schema is not None for record in plan.records):
             patience += SCHEMA_SECONDS
         before = -1
-        while self.laws.unanswered():
-            if before == len(self.laws.visible):
-                left = [f"{each.partition}:{each.offset}" for each in self.laws.unanswered()]
+        while self.published.unanswered():
+            if before == len(self.published.visible):
+                left = [f"{each.partition}:{each.offset}" for each in self.published.unanswered()]
                 self.violated(f"{patience:.0f} s after the last fault or outcome {left} have none")
-            before = len(self.laws.visible)
-            self._turn_until(lambda: not self.laws.unanswered(), patience)
-        if not self._turn_until(lambda: not self.laws.lagging(), patience):
-            self.violated(f"partitions {self.laws.lagging()}: the committed offset does not reach the log's end")
+            before = len(self.published.visible)
+            self._turn_until(lambda: not self.published.unanswered(), patience)
+        if not self._turn_until(lambda: not self.published.lagging(), patience):
+            self.violated(f"partitions {self.published.lagging()}: the committed offset does not reach the log's end")
         self.promises.done(self._call_number)
 
     def _turn_until(self, done: object, seconds: float) -> bool:
@@ -293,10 +303,8 @@ class World:
             self._after(fault.args[0], self._retire, slot)
         elif fault.kind.endswith("down") or fault.kind in ("unwritable", "silent progress"):
             self._take_down(fault.kind, self.loop.now + fault.args[0])
-        elif fault.kind == "refuse":
-            self.broker.refused_until[fault.args[0]] = self.loop.now + fault.args[1]
-        elif fault.kind == "trim":
-            self._trim(fault.args[0])
+        elif fault.kind in _OF_THE_BROKER:
+            self._strike_broker(fault)
         else:
             self._change(fault, self.loop.now)
 
@@ -313,6 +321,17 @@ class World:
             case _:
                 replica.disturb(SLOW_SECONDS + fault.args[1])
                 replica.slow_until, replica.lag = self.loop.now + SLOW_SECONDS, fault.args[1]
+
+    def _strike_broker(self, fault: Fault) -> None:
+        match fault.kind:
+            case "refuse":
+                self.broker.refused_until[fault.args[0]] = self.loop.now + fault.args[1]
+            case "trim":
+                self._trim(fault.args[0])
+            case "recreate":
+                self._recreate(keeps_progress=fault.args[0])
+            case _:
+                self.broker.former_from, self.broker.former_until = self.loop.now, self.loop.now + fault.args[0]
 
     def _take_down(self, what: str, until: float) -> None:
         match what:
@@ -372,7 +391,7 @@ class World:
         done = self.broker.committed.get(partition, (log.start, ""))[0]
         ahead = log.end if self.plan.study == "cut" else self.rng.choice((0, 0, 3))
         if self.plan.study == "cut":
-            self.laws.read_before_cut |= {
+            self.published.read_before_cut |= {
                 (partition, offset)
                 for replica in self.replicas.values()
                 if replica is not None and partition in replica.core._partitions.assignments
@@ -386,8 +405,32 @@ class World:
 
     def _committed(self, transaction: Transaction) -> None:
         """A transaction's outcomes become visible."""
-        self.laws.published(transaction)
-        self.promises.committed(transaction)
+        self.published.published(transaction)
+        self.promises.committed(transaction.producer.process)
+
+    def _written(self, _process: Process, payload: Payload) -> None:
+        """An outcome becomes visible outside of a transaction."""
+        self.published.written(payload)
+
+    def _progressed(self, process: Process, offsets: Mapping[int, tuple[int, str]]) -> None:
+        """Offsets are committed outside of a transaction."""
+        self.published.progressed(offsets)
+        self.promises.committed(process)
+
+    def _recreate(self, *, keeps_progress: bool) -> None:
+        """Delete the requests topic and create it again; the group's progress may outlast it."""
+        self.published.recreated()
+        self.records_at.clear()
+        self.broker.recreate(keeps_progress=keeps_progress)
+        for replica in self.replicas.values():
+            if replica is not None:
+                replica.source._consumer.wake.give()
+
+    def sent_record(self, record: Record) -> SentRecord:
+        """Return what was sent as this record, which may be of a topic that was deleted since."""
+        if record.value is None:  # it could not be unpacked
+            return self.records_at[record.partition, record.offset]
+        return self.records[int(record.value.split(b"|")[0])]
 
     # -- what the parts do -----------------------------------------------------------------------------
 
@@ -396,8 +439,9 @@ class World:
         log.end += record.gap
         record.offset = log.append(record)
         record.timestamp = int(self.loop.now * 1000)
+        record.incarnation = self.broker.incarnation
         self.records_at[record.partition, record.offset] = record
-        self.laws.sent(record)
+        self.published.sent(record)
         self.trace(
             f"sent r{record.number} at {record.partition}:{record.offset} "
             f"{record.api_key!r} {record.given} {record.products} schema={record.schema} readable={record.readable}"
@@ -428,6 +472,7 @@ class World:
             self.promises.call_finished(replica, call)
         elif isinstance(event, Assigned):
             self.promises.assigned(replica, event.epoch)
+            self.published.read_from(event.partition, event.offset, event.metadata or "")
 
     def confirm_directory(self, replica: Replica, asked_at: float) -> None:
         """The database is asked."""
