@@ -2,7 +2,7 @@
 
 import click
 
-from consumer.adapters.stores import redacted
+from consumer.adapters.stores import OURS, check_schema, redacted
 from consumer.adapters.stores.schema import upgrade as upgrade_schema
 from consumer.cli.access import database, read_settings
 from schemas.console.output import say
@@ -24,5 +24,11 @@ def upgrade() -> None:
     """Create or migrate the tables. Safe to repeat."""
     with database(read_settings("database_url")) as engine:
         changed = upgrade_schema(engine)
+        newest = check_schema(engine)
         shown = redacted(engine.url.render_as_string(hide_password=True))
-    say(f"{shown}: {'upgraded to this release' if changed else 'already of this release'}.")
+    if changed:
+        say(f"{shown}: upgraded to this release (schema {newest}).")
+    elif newest == OURS:
+        say(f"{shown}: already of this release (schema {newest}).")
+    else:
+        say(f"{shown}: already of a newer release (schema {newest}), which supports this one (schema {OURS}).")

@@ -11,6 +11,7 @@ from consumer.adapters.finding import Finding, Level
 from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, NotLetInError
 from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.stores import (
+    OURS,
     DirectoryReader,
     Encryption,
     StoreError,
@@ -77,14 +78,15 @@ def _examine_database(settings: Settings) -> Iterator[Finding]:
     try:
         engine = create_engine(url)
         try:
-            check_schema(engine)
+            newest = check_schema(engine)
             findings = [*_examine_file(engine), *_examine_stores(engine, settings)]
         finally:
             engine.dispose()
     except StoreError as error:
         yield Finding(Level.FAIL, "database", error.problem, error.remedy)
         return
-    yield Finding(Level.OK, "database", f"{redacted(url)} is of this release.")
+    newer = f"a newer release (schema {newest}), which supports this one (schema {OURS})"
+    yield Finding(Level.OK, "database", f"{redacted(url)} is of {'this release' if newest == OURS else newer}.")
     yield from findings
 
 

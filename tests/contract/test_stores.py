@@ -1,25 +1,18 @@
 """What the stores promise, held by SQLite and PostgreSQL alike. "By hand" is a connection that is not ours."""
 
 import hashlib
-import os
 import sqlite3
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import psycopg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from cryptography.fernet import Fernet
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from consumer.adapters.stores import (
     AdministrationError,
@@ -32,18 +25,15 @@ from consumer.adapters.stores import (
     check_schema,
     create_engine,
     new_key,
-    open_to_others,
 )
 from consumer.adapters.stores import directory as directory_rows
 from consumer.adapters.stores.encryption import SIGNING, Decrypted
-from consumer.adapters.stores.schema import alembic_config, upgrade
-from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
+from consumer.adapters.stores.schema import upgrade
 from consumer.domain.base_url import origin
 from consumer.domain.model import AuthScheme, ClientSpecification, Directory, Role
 from schemas.signature import signing_secret
 from tests.support.postgres import Postgres
-
-Hand: TypeAlias = Callable[..., list[tuple[object, ...]]]
+from tests.support.stores import Hand, hand_connection
 
 KEY = new_key()
 ENCRYPTION = Encryption([KEY])
@@ -59,34 +49,6 @@ API_KEY_BY_HAND = (
     "'8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4')"
 )
 ANOTHER_API_KEY_BY_HAND = API_KEY_BY_HAND.replace("2222", "4444").replace("by hand", "another").replace("8f43", "0000")
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/stores.db"
-    return str(request.getfixturevalue("postgres_database"))
-
-
-@pytest.fixture
-def engine(database_url: str) -> Engine:
-    engine = create_engine(database_url, statement_seconds=0.5)
-    upgrade(engine)
-    return engine
-
-
-@pytest.fixture
-def by_hand(database_url: str) -> Hand:
-    def execute(*statements: str) -> list[tuple[object, ...]]:
-        with closing(hand_connection(database_url)) as connection:
-            cursor = connection.cursor()
-            for statement in statements:
-                cursor.execute(statement)
-            rows = cursor.fetchall() if cursor.description else []
-            connection.commit()
-        return rows
-
-    return execute
 
 
 @pytest.fixture
@@ -105,12 +67,6 @@ def reader(engine: Engine) -> Iterator[DirectoryReader]:
         yield reader
 
 
-def hand_connection(database_url: str) -> sqlite3.Connection | psycopg.Connection:
-    if database_url.startswith("sqlite"):
-        return sqlite3.connect(database_url.removeprefix("sqlite:///"))
-    return psycopg.connect(database_url.replace("+psycopg", ""))
-
-
 def snapshot(reader: DirectoryReader) -> Directory:
     directory = reader.read(None)
     assert directory is not None
@@ -119,134 +75,6 @@ def snapshot(reader: DirectoryReader) -> Directory:
 
 def is_sqlite(engine: Engine) -> bool:
     return engine.dialect.name == "sqlite"
-
-
-class TestSchema:
-    def test_a_database_that_was_never_upgraded_says_so(self, database_url: str) -> None:
-        with pytest.raises(StoreError, match="db upgrade") as trouble:
-            check_schema(create_engine(database_url))
-        assert trouble.value.missing_or_old
-
-    def test_a_database_that_has_lost_a_table_names_it(self, engine: Engine) -> None:
-        with engine.begin() as connection:
-            connection.execute(text("DROP TABLE api_keys"))
-
-        with pytest.raises(StoreError, match=r"has lost api_keys\. Restore it") as trouble:
-            check_schema(engine)
-        assert trouble.value.missing_or_old
-
-    def test_looking_for_a_sqlite_file_does_not_make_it(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreError, match="does not exist"):
-            check_schema(create_engine(f"sqlite:///{tmp_path}/none.db"))
-        assert not (tmp_path / "none.db").exists()
-
-    def test_a_sqlite_file_is_its_owners_alone(self, tmp_path: Path) -> None:
-        upgrade(create_engine(f"sqlite:///{tmp_path}/stores.db"))
-        assert (tmp_path / "stores.db").stat().st_mode & 0o777 == 0o600
-
-    def test_a_sqlite_file_that_others_can_use_is_closed_to_them(self, tmp_path: Path) -> None:
-        file = tmp_path / "stores.db"
-        upgrade(create_engine(f"sqlite:///{file}"))
-        file.chmod(0o664)
-        assert open_to_others(create_engine(f"sqlite:///{file}")) == file
-        upgrade(create_engine(f"sqlite:///{file}"))
-        assert file.stat().st_mode & 0o777 == 0o660
-        assert open_to_others(create_engine(f"sqlite:///{file}")) is None
-
-    def test_a_sqlite_file_that_cannot_be_made_says_so(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreError, match="cannot be made"):
-            upgrade(create_engine(f"sqlite:///{tmp_path}/no/such/folder.db"))
-
-    def test_a_file_that_is_no_database_is_left_alone(self, tmp_path: Path) -> None:
-        other = tmp_path / "notes.txt"
-        other.write_text("not a database, though longer than the header of one" * 10)
-        with pytest.raises(StoreError, match="not a database"):
-            upgrade(create_engine(f"sqlite:///{other}"))
-        assert other.read_text().startswith("not a database")
-
-    def test_upgrading_once_more_changes_nothing(
-        self, engine: Engine, specifications: ClientSpecifications, reader: DirectoryReader
-    ) -> None:
-        specifications.add("one", URL, SECRET)
-        before = snapshot(reader)
-        assert upgrade(engine) is False
-        assert snapshot(reader) == before
-
-    def test_two_upgrades_at_once_both_succeed(self, database_url: str) -> None:
-        program = (
-            "import sys; from consumer.adapters.stores import create_engine; "
-            "from consumer.adapters.stores.schema import upgrade; print(upgrade(create_engine(sys.argv[1])))"
-        )
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        both = [
-            subprocess.Popen(
-                [sys.executable, "-c", program, database_url],
-                env=environment,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            for _ in range(3)
-        ]
-        said = [process.communicate(timeout=60) for process in both]
-        assert [process.returncode for process in both] == [0, 0, 0], said
-        assert sorted(out.strip() for out, _ in said) == ["False", "False", "True"]
-        check_schema(create_engine(database_url))
-
-    def test_the_migrations_make_the_tables_that_the_program_uses(self, engine: Engine) -> None:
-        with engine.connect() as connection:
-            context = MigrationContext.configure(
-                connection, opts={"compare_type": True, "compare_server_default": True}
-            )
-            assert compare_metadata(context, metadata) == []
-
-    def test_the_program_knows_every_released_schema(self) -> None:
-        scripts = ScriptDirectory.from_config(alembic_config())
-        assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == SCHEMA_REVISIONS
-
-    @pytest.mark.parametrize("revision", ["0003", "9f86d081884c"])
-    def test_a_newer_database_is_refused_and_left_alone(self, engine: Engine, by_hand: Hand, revision: str) -> None:
-        by_hand(" ".join(["UPDATE alembic_version SET version_num =", repr(revision)]))
-        uses: list[Callable[[], object]] = [
-            partial(check_schema, engine),
-            partial(upgrade, engine),
-            partial(DirectoryReader(engine, None).read, None),
-            ApiKeys(engine).list,
-        ]
-        for use in uses:
-            with pytest.raises(StoreError, match="newer release") as trouble:
-                use()
-            assert trouble.value.missing_or_old
-
-    def test_an_unfinished_version_table_counts_as_older(self, engine: Engine, by_hand: Hand) -> None:
-        by_hand("DELETE FROM alembic_version")
-        with pytest.raises(StoreError, match=r"older release.*db upgrade") as trouble:
-            check_schema(engine)
-        assert trouble.value.missing_or_old
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            "UPDATE client_specifications SET id = upper(id) || 'X'",
-            "UPDATE client_specifications SET auth_scheme = 'basic'",
-            "UPDATE client_specifications SET products_per_call = 0",
-            "UPDATE client_specifications SET concurrent_calls = 0",
-            "UPDATE client_specifications SET calls_per_hour = 0",
-            "UPDATE client_specifications SET tenant = 'default', name = 'one'",
-            "UPDATE client_specifications SET credential = NULL",
-            "UPDATE api_keys SET role = 'ROOT'",
-            "UPDATE api_keys SET key_hash = NULL",
-            "INSERT INTO directory_version VALUES (2, 1)",
-        ],
-    )
-    def test_a_mistake_by_hand_is_refused_at_once(
-        self, change: str, by_hand: Hand, specifications: ClientSpecifications, api_keys: ApiKeys
-    ) -> None:
-        specifications.add("one", URL, SECRET)
-        specifications.add("two", URL, SECRET)
-        api_keys.issue("alerts")
-        with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError)):
-            by_hand(change)
 
 
 class TestDirectory:

@@ -11,10 +11,11 @@ from consumer.adapters.stores.client_specifications import (
     SpecificationChanges,
     SpecificationOptions,
 )
-from consumer.adapters.stores.database import StoreError, check_schema, create_engine, open_to_others, redacted
+from consumer.adapters.stores.database import StoreError, create_engine, open_to_others, redacted
 from consumer.adapters.stores.directory import DirectoryReader
 from consumer.adapters.stores.directory_source import StoredDirectory
 from consumer.adapters.stores.encryption import Binding, Encryption, EncryptionKeysError, new_key, read_credential
+from consumer.adapters.stores.revisions import OURS, check_schema
 from consumer.adapters.stores.rows import AdministrationError, EncryptionKeysNeededError
 from consumer.adapters.stores.tables import DEFAULT_CONCURRENT_CALLS, DEFAULT_PRODUCTS_PER_CALL, DEFAULT_TENANT
 
@@ -22,6 +23,7 @@ __all__ = [
     "DEFAULT_CONCURRENT_CALLS",
     "DEFAULT_PRODUCTS_PER_CALL",
     "DEFAULT_TENANT",
+    "OURS",
     "AdministrationError",
     "ApiKeyRow",
     "ApiKeys",

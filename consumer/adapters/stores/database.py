@@ -16,11 +16,10 @@ import psycopg
 import sqlalchemy
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
-from sqlalchemy import URL, Connection, Engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata
 from schemas.errors import ExplainedError
 
 STATEMENT_SECONDS = 3.0
@@ -30,7 +29,7 @@ _GRACE_SECONDS = 1.0
 OPEN_TO_OTHERS = 0o007
 """Rights of those who are neither a file's owner nor in its group."""
 _EXCERPT_CHARACTERS = 300
-_UPGRADE = "Run `mirakl-resync-consumer db upgrade`."
+UPGRADE = "Run `mirakl-resync-consumer db upgrade`."
 
 _Answer = TypeVar("_Answer")
 
@@ -63,7 +62,7 @@ def redacted(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         return "***"
-    return _shown(parsed)
+    return shown(parsed)
 
 
 @contextmanager
@@ -77,49 +76,27 @@ def troubles(engine: Engine) -> Iterator[None]:
 
 def trouble(error: DBAPIError, engine: Engine) -> StoreError:
     """Return what a driver's error means, and what to do about it."""
-    shown = _shown(engine.url)
+    database = f"The database {shown(engine.url)}"
     if _file_is_missing(engine):
-        return StoreError(f"The database {shown} does not exist.", _UPGRADE, missing_or_old=True)
+        return StoreError(f"{database} does not exist.", UPGRADE, missing_or_old=True)
     if _lacks_a_table(error.orig):
-        return StoreError(f"The database {shown} lacks our tables.", _UPGRADE, missing_or_old=True)
+        return StoreError(f"{database} lacks our tables.", UPGRADE, missing_or_old=True)
     if _took_too_long(error.orig):
         return StoreError(
-            f"The database {shown} is locked or too slow.",
+            f"{database} is locked or too slow.",
             "End what holds a transaction open or overloads it.",
             missing_or_old=False,
         )
+    if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+        return StoreError(
+            f"{database} refuses a right ({_excerpt(error, engine.url)}).",
+            "Grant what docs/operate/rights.md lists for PostgreSQL.",
+            missing_or_old=False,
+        )
     return StoreError(
-        f"The database {shown} cannot be used ({_excerpt(error, engine.url)}).",
+        f"{database} cannot be used ({_excerpt(error, engine.url)}).",
         "Check that it runs and that RESYNC_DATABASE_URL is correct.",
         missing_or_old=False,
-    )
-
-
-def check_schema(engine: Engine) -> None:
-    """Raise :class:`StoreError` unless the tables exist and are of this release."""
-    with troubles(engine), engine.connect() as connection:
-        check_revision(connection)
-        missing = sorted(set(metadata.tables) - set(inspect(connection).get_table_names()))
-    if missing:  # which no upgrade mends: the revision is the newest
-        raise StoreError(
-            f"The database {_shown(engine.url)} has lost {', '.join(missing)}.",
-            f"Restore it from a backup; or drop all that is left of it, to start anew. Then: {_UPGRADE}",
-            missing_or_old=True,
-        )
-
-
-def check_revision(connection: Connection) -> None:
-    """Raise :class:`StoreError` unless the tables are of this release; without tables, the driver's error."""
-    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if revision == SCHEMA_REVISIONS[-1]:
-        return
-    shown = _shown(connection.engine.url)
-    if revision is None or revision in SCHEMA_REVISIONS:
-        raise StoreError(f"The database {shown} is of an older release.", _UPGRADE, missing_or_old=True)
-    raise StoreError(
-        f"The database {shown} is of a newer release (schema {str(revision)[:32]!r}).",
-        "Run that release of the program.",
-        missing_or_old=True,
     )
 
 
@@ -165,7 +142,8 @@ def _url_problem(url: URL) -> tuple[str, str] | None:
     return None
 
 
-def _shown(url: URL) -> str:
+def shown(url: URL) -> str:
+    """Return where a URL points, without its password and options."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{url.database}"
     if "@" in (url.host or "") + (url.database or "") + repr(dict(url.query)):

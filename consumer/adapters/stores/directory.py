@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, RowMapping, select, text
 from sqlalchemy.exc import DBAPIError
 
 from consumer.adapters.mirakl.address import base_url_problem
-from consumer.adapters.stores.database import StoreError, check_revision, sqlite_file, trouble, went_away
+from consumer.adapters.stores.database import StoreError, sqlite_file, trouble, went_away
 from consumer.adapters.stores.encryption import (
     SIGNING,
     Binding,
@@ -23,6 +23,7 @@ from consumer.adapters.stores.encryption import (
     without_scheme,
 )
 from consumer.adapters.stores.limits import LIMITS, LONGEST_NAME
+from consumer.adapters.stores.revisions import check_revision
 from consumer.adapters.stores.tables import api_keys, as_stored, client_specifications, directory_version, instant
 from consumer.domain.base_url import ANY_HOST, HostRules, normalised, origin
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory

@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Engine, RowMapping, Table, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from consumer.adapters.stores.database import check_revision, trouble
+from consumer.adapters.stores.database import trouble
 from consumer.adapters.stores.encryption import NEW_KEY
 from consumer.adapters.stores.limits import name_problem
+from consumer.adapters.stores.revisions import check_revision
 from consumer.adapters.stores.tables import DEFAULT_TENANT, as_stored
 from schemas.contract import canonical_uuid
 from schemas.errors import ExplainedError
@@ -34,14 +35,14 @@ class EncryptionKeysNeededError(AdministrationError):
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One state of a database of this release."""
+    """One state of a database that this release may use."""
     with _transaction(engine) as connection:
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One change of a database of this release, all of it or nothing."""
+    """One change of a database that this release may use, all of it or nothing."""
     with _transaction(engine.execution_options(writes=True)) as connection:
         yield connection
 

@@ -1,39 +1,75 @@
 """Creates or migrates the tables: `db upgrade`."""
 
 import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from alembic import command
+import psycopg
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, inspect, text
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, delete, insert, inspect, text
+from sqlalchemy.exc import DBAPIError
 
-from consumer.adapters.stores.database import (
-    OPEN_TO_OTHERS,
-    StoreError,
-    check_revision,
-    create_engine,
-    sqlite_file,
-    troubles,
-)
-from consumer.adapters.stores.tables import SCHEMA_REVISIONS
+from consumer.adapters.stores.database import OPEN_TO_OTHERS, StoreError, create_engine, sqlite_file, trouble
+from consumer.adapters.stores.revisions import check_revision, read_supported
+from consumer.adapters.stores.tables import supported_revisions
 
 UPGRADE_SECONDS = 60.0
-"""One statement: a migration may wait for another one, or for the writers of a table."""
+"""One statement, and all attempts: a migration may wait for another one, or for the writers of a table."""
+LOCK_SECONDS = 1.0
+"""How long a migration waits for a table. Everybody who needs the table queues behind it, replicas of the service too:
+they wait 3 s for an answer, and must confirm their directory every 5 s."""
+_ATTEMPT_PAUSE_SECONDS = 0.5
 _ADVISORY_LOCK = 0x7265_7379_6E63
 """Number of the advisory lock of an upgrade in PostgreSQL ("resync")."""
 
 
-def upgrade(engine: Engine) -> bool:
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema."""
+
+    revision: str
+    apply: Callable[[], None]
+    """Makes the changes with ``alembic.op``, inside the transaction of the whole upgrade."""
+    retires: AbstractSet[str] = frozenset()
+    """Revisions whose programs can no longer use the database afterwards: the migration takes something away."""
+
+
+def released_migrations() -> tuple[Migration, ...]:
+    """Return the migrations of this program, oldest first."""
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    steps = [
+        Migration(script.revision, script.module.upgrade, getattr(script.module, "RETIRES", frozenset()))
+        for script in scripts
+    ]
+    return tuple(reversed(steps))
+
+
+def upgrade(engine: Engine, migrations: Sequence[Migration] | None = None) -> bool:
     """Create or migrate the tables, and a SQLite file if there is none; return whether anything changed.
 
     All of it is one transaction behind a lock: two upgrades at once do it once, and one that is killed leaves nothing.
-    Raises :class:`~consumer.adapters.stores.StoreError`.
+    A table that somebody holds is not waited for longer than ``LOCK_SECONDS``: all is tried again. A database that a
+    later release has migrated is left alone. Raises :class:`~consumer.adapters.stores.StoreError`.
     """
     _make_file(sqlite_file(engine))
+    steps = released_migrations() if migrations is None else migrations
     patient = create_engine(engine.url, statement_seconds=UPGRADE_SECONDS)
-    with troubles(engine), patient.execution_options(writes=True).begin() as connection:
-        return _upgrade(connection)
+    give_up = time.monotonic() + UPGRADE_SECONDS
+    while True:
+        try:
+            with patient.execution_options(writes=True).begin() as connection:
+                return _upgrade(connection, steps)
+        except DBAPIError as error:
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or time.monotonic() > give_up:
+                raise trouble(error, engine) from error
+        time.sleep(_ATTEMPT_PAUSE_SECONDS)
 
 
 def alembic_config() -> Config:
@@ -43,17 +79,22 @@ def alembic_config() -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> bool:
+def _upgrade(connection: Connection, migrations: Sequence[Migration]) -> bool:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-    if inspect(connection).has_table("alembic_version"):
-        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        if revision is not None and revision not in SCHEMA_REVISIONS[:-1]:
-            check_revision(connection)
-            return False
-    config = alembic_config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+        connection.execute(text(f"SET LOCAL lock_timeout = {round(LOCK_SECONDS * 1000)}"))
+    empty = not inspect(connection).has_table("alembic_version")
+    supported: AbstractSet[str] = frozenset() if empty else read_supported(connection)
+    pending = [each for each in migrations if empty or each.revision > max(supported, default=each.revision)]
+    if not pending or not supported <= {each.revision for each in migrations}:
+        check_revision(connection)
+        return False
+    with Operations.context(MigrationContext.configure(connection)):
+        for each in pending:
+            each.apply()
+            supported = (supported | {each.revision}) - each.retires
+    connection.execute(delete(supported_revisions))
+    connection.execute(insert(supported_revisions), [{"revision": each} for each in sorted(supported)])
     return True
 
 

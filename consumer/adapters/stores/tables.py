@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import NullType
 
 SCHEMA_REVISIONS = ("0001", "0002")
-"""Every released schema, oldest first; this program needs the last. Known here so that `run` needs no Alembic."""
+"""Every released schema, oldest first; the last is that of this program. Known here so that `run` needs no Alembic."""
 
 DEFAULT_TENANT = "default"
 DEFAULT_PRODUCTS_PER_CALL = 1000
@@ -85,6 +85,10 @@ directory_version = Table(
     Column("version", BigInteger, nullable=False),
 )
 """One row: a counter that triggers increase with every change of the other two tables, in the same transaction."""
+
+
+supported_revisions = Table("supported_revisions", metadata, Column("revision", String(32), primary_key=True))
+"""The schema revisions whose programs may use the database: see ``consumer.adapters.stores.revisions``."""
 
 
 def as_stored(column: Column[Any]) -> ColumnElement[Any]:

@@ -1,6 +1,8 @@
 """``config show``, ``encryption-key`` and ``db upgrade``."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,21 @@ def test_an_upgrade_makes_the_tables_once(run: Run) -> None:
     assert (0, 0) == (first.code, second.code)
     assert "upgraded to this release" in first.err
     assert "already of this release" in second.err
+
+
+def test_a_database_of_a_newer_release_is_left_alone_and_named_as_that(stores: Run) -> None:
+    with closing(sqlite3.connect("mirakl-resync.db")) as hand, hand:
+        hand.execute("INSERT INTO supported_revisions VALUES ('9999')")
+    ran = stores("db", "upgrade")
+    assert 0 == ran.code
+    assert "already of a newer release (schema 9999), which supports this one" in ran.err
+    with closing(sqlite3.connect("mirakl-resync.db")) as hand, hand:
+        hand.execute("DELETE FROM supported_revisions WHERE revision <> '9999'")
+    for command in (("db", "upgrade"), ("clients", "list")):
+        refused = stores(*command)
+        assert 1 == refused.code
+        assert "no longer supports programs of this one" in refused.err
+        assert "Run that release of the program" in refused.err
 
 
 @pytest.mark.parametrize("content", [None, b"no database, but something else\n"])

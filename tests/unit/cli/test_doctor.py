@@ -48,6 +48,14 @@ def test_a_missing_database_names_its_remedy(run: Run, monkeypatch: pytest.Monke
     assert "db upgrade" in rows["database"]["remedy"]
 
 
+def test_a_database_of_a_newer_release_is_fine_while_it_lists_this_one(stores: Run) -> None:
+    with closing(sqlite3.connect("mirakl-resync.db")) as database, database:
+        database.execute("INSERT INTO supported_revisions VALUES ('9999')")
+    _, rows = examined(stores)
+    assert "OK" == rows["database"]["level"]
+    assert "newer release (schema 9999), which supports this one" in rows["database"]["message"]
+
+
 def test_a_database_that_lost_a_table_names_its_remedy(stores: Run) -> None:
     with closing(sqlite3.connect("mirakl-resync.db")) as database:
         database.execute("DROP TABLE api_keys")

@@ -1,0 +1,131 @@
+"""A later release migrates the database under load: no request waits for it, and each program goes on or comes back."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.contract.deployment import Coordinates, Deployment, deployed, record
+from tests.integration.contract.wire import request
+from tests.support.service import ROOT, Service
+from tests.support.topics import Topics
+
+MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0099"
+down_revision = "{ours}"
+
+
+def upgrade():
+    op.add_column("client_specifications", sa.Column("region", sa.String(16)))
+    op.add_column("api_keys", sa.Column("uses", sa.Integer, nullable=False, server_default="0"))
+    op.create_table("regions", sa.Column("name", sa.String(16), primary_key=True))
+"""
+INTERVAL_SECONDS = 0.1
+PARTITIONS = 4
+UNNOTICED_SECONDS = 2.0
+"""Much less than a restart, or than an intake that closes, would cost."""
+
+
+class Load(threading.Thread):
+    """Asks on every partition, until told to stop."""
+
+    def __init__(self, deployment: Deployment, key: str) -> None:
+        super().__init__(name="load", daemon=True)
+        self._deployment = deployment
+        self._key = key
+        self._stop_asking = threading.Event()
+        self.sent: list[Coordinates] = []
+
+    def run(self) -> None:
+        while not self._stop_asking.wait(INTERVAL_SECONDS):
+            asked = [record(self._key, request(), partition=number) for number in range(PARTITIONS)]
+            self.sent += self._deployment.send(*asked)
+
+    def stop(self) -> list[Coordinates]:
+        self._stop_asking.set()
+        self.join()
+        return self.sent
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> dict[str, str]:
+    """The environment of a later release: this one's sources, with one more migration."""
+    tree = tmp_path / "later"
+    for room in ("consumer", "schemas"):
+        shutil.copytree(ROOT / room, tree / room, ignore=shutil.ignore_patterns("__pycache__"))
+    stores = tree / "consumer" / "adapters" / "stores"
+    tables = (stores / "tables.py").read_text()
+    found = next(line for line in tables.splitlines() if line.startswith("SCHEMA_REVISIONS"))
+    ours = found.rstrip(")").split('"')[-2]
+    (stores / "tables.py").write_text(tables.replace(found, found.replace(f'"{ours}"', f'"{ours}", "0099"')))
+    (stores / "migrations" / "versions" / "v0099_later.py").write_text(MIGRATION.format(ours=ours))
+    return {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def deployment(
+    request: pytest.FixtureRequest, kafka_bootstrap: str, topics: Topics, tmp_path: Path
+) -> Iterator[Deployment]:
+    url = "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_database"))
+    with deployed(kafka_bootstrap, topics, tmp_path, url) as made:
+        yield made
+
+
+def upgrade(deployment: Deployment, later: dict[str, str]) -> str:
+    """Run the later release's `db upgrade` as a program of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RESYNC_")}
+    command = [sys.executable, "-m", "consumer", "db", "upgrade"]
+    environment |= {**deployment.environment, **later}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == ran.returncode, ran.stderr
+    return ran.stderr
+
+
+def seconds(deployment: Deployment, coordinates: Coordinates) -> float:
+    """Return the time from the request to its one result."""
+    result = deployment.result(coordinates)
+    assert "SYNCHRONIZED" == result["status"]
+    return float(result["completedAt"] - result["requestedAt"]) / 1000
+
+
+@pytest.mark.slow
+def test_a_migration_of_a_later_release_disturbs_nobody(deployment: Deployment, later: dict[str, str]) -> None:
+    """Two replicas: one is killed and restarted on the migrated database, the other replaced by the later release."""
+    deployment.specification("only")
+    load = Load(deployment, deployment.key())
+
+    def replica(name: str, **settings: str) -> Service:
+        return deployment.service(name, RESYNC_KAFKA__GROUP_INSTANCE_ID=name[0], **settings)
+
+    with replica("a") as first, replica("b") as second:
+        load.start()
+        first_answers = deployment.result(deployment.send(record(load._key, request()))[0])
+        assert "SYNCHRONIZED" == first_answers["status"]
+        assert "upgraded to this release (schema 0099)" in upgrade(deployment, later)
+        deployment.key()  # a change that every replica has to read from the migrated tables
+        deployment.outcomes.wait(list(load.sent))
+        assert max(seconds(deployment, each) for each in list(load.sent)) < UNNOTICED_SECONDS
+
+        second.kill()
+        second.start()
+        second.wait_ready()
+        assert 0 == first.terminate()
+        with replica("a-later", **later) as newer:
+            assert "upgraded to this release (schema 0099)" not in upgrade(deployment, later)
+            assert 0 == newer.terminate()
+        first.start()
+        first.wait_ready()
+        sent = load.stop()
+        deployment.outcomes.wait(sent, 30)
+        assert all(seconds(deployment, each) >= 0 for each in sent)
+        for each in (first, second, newer):
+            assert "Traceback" not in each.output()
+            assert "database" not in "".join(line["event"] for line in each.log() if line["level"] == "error")
