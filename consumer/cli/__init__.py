@@ -29,7 +29,9 @@ def _lazy(module: str, name: str, short_help: str) -> LazyCommand:
         "clients": _lazy("clients", "clients", "Client specifications: which Mirakl to call, and how."),
         "api-keys": _lazy("api_keys", "api_keys", "API keys: who may make requests, for which tenant."),
         "config": _lazy("config", "config", "The settings, as this environment gives them."),
-        "encryption-key": _lazy("config", "encryption_key", "Print a new Fernet key, for RESYNC_ENCRYPTION_KEYS."),
+        "encryption-key": _lazy(
+            "encryption_key", "encryption_key", "Print a new Fernet key, for RESYNC_ENCRYPTION_KEYS."
+        ),
     },
     context_settings=CONTEXT_SETTINGS,
     epilog="""

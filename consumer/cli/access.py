@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from consumer.adapters.stores import create_engine
+from consumer.adapters.stores import Encryption, create_engine
 from schemas.errors import ExplainedError
 from schemas.exit_codes import ExitCode
 from schemas.registry.address import RegistryAddress
@@ -32,6 +32,11 @@ def read_all_settings() -> Settings:
     """Read what the service uses: everything but what belongs to ``mirakl-resync``. Raises ``SettingsError``."""
     uses = [edge for edge in EDGES if edge not in ("gateway", "api_key", "request_auth")]
     return read_settings(*uses, needs=["RESYNC_KAFKA__BOOTSTRAP_SERVERS", "RESYNC_ENCRYPTION_KEYS"])
+
+
+def encryption_of(settings: Settings) -> Encryption:
+    """Return the encryption of stored secrets. Raises ``EncryptionKeysError``."""
+    return Encryption([key.get_secret_value() for key in settings.encryption_keys])
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from consumer.adapters.stores import ApiKeys, Encryption
-from consumer.cli.access import InvalidInputError, database, read_settings
+from consumer.adapters.stores import ApiKeys
+from consumer.cli.access import InvalidInputError, database, encryption_of, read_settings
 from consumer.cli.options import output_option, row_argument, tenant_filter, tenant_of_name, tenant_option
 from consumer.domain.model import Role
 from schemas.console.options import duration
@@ -34,9 +34,8 @@ def _api_keys(*, signing: bool = False) -> Iterator[ApiKeys]:
             yield ApiKeys(engine)
         return
     settings = read_settings("database_url", "encryption_keys", needs=["RESYNC_ENCRYPTION_KEYS"])
-    encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
     with database(settings) as engine:
-        yield ApiKeys(engine, encryption)
+        yield ApiKeys(engine, encryption_of(settings))
 
 
 @click.group("api-keys")

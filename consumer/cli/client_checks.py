@@ -10,8 +10,8 @@ from consumer.adapters.finding import Level
 from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.mirakl.check import CheckResult, check
 from consumer.adapters.mirakl.way_out import WayOut
-from consumer.adapters.stores import ClientSpecifications, DirectoryReader, Encryption
-from consumer.cli.access import database, read_settings
+from consumer.adapters.stores import ClientSpecifications, DirectoryReader
+from consumer.cli.access import database, encryption_of, read_settings
 from consumer.cli.options import output_option
 from consumer.domain.model import ClientSpecification
 from schemas.console.output import Output, show
@@ -70,7 +70,7 @@ def check_clients(rows: tuple[str, ...], tenant: str | None, output: str) -> int
 
 def _chosen(settings: Settings, rows: Sequence[str], tenant: str | None) -> list[ClientSpecification]:
     """Return the named specifications in the order given, each once; without names all, by tenant and name."""
-    encryption, hosts = Encryption([key.get_secret_value() for key in settings.encryption_keys]), host_rules(settings)
+    encryption, hosts = encryption_of(settings), host_rules(settings)
     with database(settings) as engine:
         stored = ClientSpecifications(engine)
         ids = [stored.get(row, tenant).id for row in rows] or [row.id for row in stored.list(tenant)]

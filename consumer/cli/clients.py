@@ -13,12 +13,11 @@ from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.stores import (
     ClientSpecificationRow,
     ClientSpecifications,
-    Encryption,
     EncryptionKeysNeededError,
     SpecificationChanges,
     read_credential,
 )
-from consumer.cli.access import InvalidInputError, database, read_settings
+from consumer.cli.access import InvalidInputError, database, encryption_of, read_settings
 from consumer.cli.client_checks import check_clients
 from consumer.cli.options import output_option, row_argument, tenant_filter, tenant_of_name, tenant_option
 from consumer.domain.model import AuthScheme
@@ -166,10 +165,10 @@ def _specifications(*, encrypting: bool = False, hosts: bool = False) -> Iterato
     keep anybody from suspending a client.
     """
     settings, mistake = _settings(_HOSTS if hosts else _STORE, encrypting=encrypting)
-    keys = [key.get_secret_value() for key in settings.encryption_keys]
+    encryption = encryption_of(settings) if settings.encryption_keys else None
     with database(settings) as engine:
         try:
-            yield ClientSpecifications(engine, Encryption(keys) if keys else None, host_rules(settings))
+            yield ClientSpecifications(engine, encryption, host_rules(settings))
         except EncryptionKeysNeededError:
             if mistake is None:
                 raise

@@ -13,15 +13,15 @@ from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.stores import (
     OURS,
     DirectoryReader,
-    Encryption,
     StoreError,
     check_schema,
     create_engine,
     open_to_others,
     redacted,
 )
+from consumer.adapters.stores.rotation import KeyUses, count_key_uses
 from consumer.adapters.transports import check_base_urls
-from consumer.cli.access import read_all_settings, schema_registry
+from consumer.cli.access import encryption_of, read_all_settings, schema_registry
 from consumer.cli.options import output_option
 from consumer.domain.model import Directory, Role
 from consumer.preflight import SETTINGS, check_brokers, check_settings
@@ -99,7 +99,7 @@ def _examine_file(engine: Engine) -> Iterator[Finding]:
 
 
 def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
-    encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
+    encryption = encryption_of(settings)
     reader = DirectoryReader(engine, encryption, host_rules(settings))
     try:
         directory = reader.read(None)
@@ -109,6 +109,7 @@ def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
         yield _api_keys(directory)
         yield _client_specifications(directory)
         yield from check_base_urls(each.base_url for each in directory.specifications.values())
+    yield from _encryption_keys(count_key_uses(engine, encryption))
     for warning in reader.warnings:
         yield Finding(Level.FAIL, "stored row", warning, "Correct it, or remove or revoke it.")
 
@@ -130,6 +131,20 @@ def _api_keys(directory: Directory) -> Finding:
             remedy,
         )
     return Finding(Level.OK, "API keys", f"{valid} of {len(directory.api_keys)} may resynchronize.")
+
+
+def _encryption_keys(uses: KeyUses) -> Iterator[Finding]:
+    first, *others = uses.secrets
+    yield Finding(
+        Level.OK, "encryption keys", f"The first one ({first}) encrypts {uses.secrets[first]} stored secrets."
+    )
+    for each in others:
+        if uses.secrets[each]:
+            remedy = "Run `mirakl-resync-consumer encryption-key rotate` before you remove it."
+            found = f"An older one ({each}) still encrypts {uses.secrets[each]} stored secrets."
+            yield Finding(Level.WARN, "encryption keys", found, remedy)
+        else:
+            yield Finding(Level.OK, "encryption keys", f"An older one ({each}) is not in use: it can be removed.")
 
 
 def _client_specifications(directory: Directory) -> Finding:

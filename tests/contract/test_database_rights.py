@@ -20,6 +20,7 @@ from consumer.adapters.stores import (
     create_engine,
     new_key,
 )
+from consumer.adapters.stores.rotation import count_key_uses, rotate
 from consumer.adapters.stores.schema import upgrade
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operate" / "rights.md").read_text()
@@ -33,17 +34,19 @@ def run(engine: Engine) -> None:
     check_schema(engine)
     with closing(DirectoryReader(engine, ENCRYPTION)) as reader:
         assert reader.read(None) is not None
+    count_key_uses(engine, ENCRYPTION)
 
 
 def administer(engine: Engine) -> None:
     """Do what the administration's commands do."""
     check_schema(engine)
-    specifications, keys = ClientSpecifications(engine, ENCRYPTION), ApiKeys(engine)
+    specifications, keys = ClientSpecifications(engine, ENCRYPTION), ApiKeys(engine, ENCRYPTION)
     name = f"shop-{uuid4()}"
     specifications.add(name, "https://shop.mirakl.example", "secret")
     specifications.set(name, concurrent_calls=2)
+    keys.issue(name, signing=True)
+    assert rotate(engine, ENCRYPTION).signing_secrets
     specifications.remove(name)
-    keys.issue(name)
     keys.revoke(name)
 
 

@@ -95,7 +95,7 @@ class ClientSpecifications:
         changes: SpecificationChanges = {"name": name, "base_url": base_url, "credential": credential, **options}
         now = datetime.now(UTC)
         values: Values = {"id": str(uuid.uuid4()), "tenant": tenant, "created_at": now} | self._checked(changes)
-        values["credential"] = self._encrypted(credential, _binding(values))
+        values["credential"] = self._encrypted(credential, binding(values))
         with writing(self._engine) as connection:
             _refuse_taken(connection, values)
             connection.execute(insert(client_specifications).values(values | {"updated_at": now}))
@@ -190,7 +190,7 @@ class ClientSpecifications:
 
     def _with_bound_credential(self, row: RowMapping, values: Values) -> Values:
         """Bind the credential to the row's new values, and replace the form of earlier releases."""
-        before, after = _binding(row), _binding({**row, **values})
+        before, after = binding(row), binding({**row, **values})
         if "credential" in values:
             return values | {"credential": self._encrypted(values["credential"], after)}
         if self._encryption is None:
@@ -212,8 +212,8 @@ class ClientSpecifications:
         return values | {"credential": self._encryption.encrypt(found.secret, after)}
 
 
-def _binding(row: Mapping[str, Any] | RowMapping) -> Binding:
-    """Return where the credential of a row may be used; a row written by hand may contain anything."""
+def binding(row: Mapping[str, Any] | RowMapping) -> Binding:
+    """Return where the credential of a row may be used; nowhere (no use) if its base URL has no origin."""
     base_url = str(row["base_url"])
     try:
         where = origin(base_url)

@@ -11,8 +11,10 @@ The signing secret of an API key is encrypted together with the tenant and the i
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from hashlib import sha256
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -29,6 +31,7 @@ SIGNING = "signing"
 _BOUND_MARK = "\x01"
 """First character of what is encrypted with a binding. No credential begins with a control character."""
 
+_FINGERPRINT_DIGITS = 8
 _BEARER = re.compile(r"^bearer +(?=\S)", re.IGNORECASE)
 _HEADER_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
@@ -73,18 +76,47 @@ class Undecryptable(Enum):
 
 
 class Encryption:
-    """The first key encrypts, all decrypt: so a new key is put in front and the old one kept until all is set anew."""
+    """The first key encrypts, all decrypt: so a new key is put in front and the old one kept until all is set anew.
+
+    ``fingerprints`` name the keys, in their order, where people have to tell them apart.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         """Take Fernet keys (32 bytes, URL-safe base64). Raises :class:`EncryptionKeysError`."""
         if not keys:
             raise EncryptionKeysError("RESYNC_ENCRYPTION_KEYS is empty.", NEW_KEY)
-        self._fernet = MultiFernet([_fernet(key, place) for place, key in enumerate(keys, start=1)])
+        fernets = [_fernet(key, place) for place, key in enumerate(keys, start=1)]
+        self._fernet = MultiFernet(fernets)
+        self._by_fingerprint = dict(zip(map(fingerprint, keys), fernets, strict=True))
+        self.fingerprints = tuple(self._by_fingerprint)
 
     def encrypt(self, secret: str, binding: Binding) -> str:
         """Return the token to store."""
         content = [binding.tenant, binding.row_id, binding.use, secret]
         return self._fernet.encrypt(f"{_BOUND_MARK}{json.dumps(content)}".encode()).decode("ascii")
+
+    def renew(self, token: object, place: Binding | None) -> str | None:
+        """Return a token with the same secret, encrypted with the first key; ``None`` where no key decrypts it.
+
+        It stays bound to what it is bound to. If it is in the form of earlier releases, it is bound to ``place``;
+        ``None``: it keeps that form.
+        """
+        try:
+            plain = self._fernet.decrypt(str(token).encode(errors="replace"))
+        except InvalidToken:
+            return None
+        if place is not None and not plain.startswith(_BOUND_MARK.encode()):
+            with suppress(UnicodeDecodeError):  # no credential, and so bound to nothing
+                return self.encrypt(plain.decode(), place)
+        return self._fernet.encrypt(plain).decode("ascii")
+
+    def key_of(self, token: object) -> str | None:
+        """Return the fingerprint of the key that encrypted a token; ``None``: none of these."""
+        for name, fernet in self._by_fingerprint.items():
+            with suppress(InvalidToken):
+                fernet.decrypt(str(token).encode(errors="replace"))
+                return name
+        return None
 
     def decrypt(self, token: str, binding: Binding) -> Decrypted | Undecryptable:
         """Return the secret, or why there is none."""
@@ -101,6 +133,11 @@ class Encryption:
         if place != [binding.tenant, binding.row_id, binding.use]:
             return Undecryptable.BOUND_ELSEWHERE
         return Decrypted(secret, bound=True)
+
+
+def fingerprint(key: str) -> str:
+    """Return eight hex digits that name a key without telling anything about it: its SHA-256, truncated."""
+    return sha256(key.strip().encode()).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
 def new_key() -> str:

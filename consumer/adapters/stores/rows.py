@@ -11,7 +11,7 @@ from consumer.adapters.stores.database import trouble
 from consumer.adapters.stores.encryption import NEW_KEY
 from consumer.adapters.stores.limits import name_problem
 from consumer.adapters.stores.revisions import check_revision
-from consumer.adapters.stores.tables import DEFAULT_TENANT, as_stored
+from consumer.adapters.stores.tables import DEFAULT_TENANT, as_stored, directory_version
 from schemas.contract import canonical_uuid
 from schemas.errors import ExplainedError
 from schemas.exit_codes import ExitCode
@@ -42,8 +42,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One change of a database that this release may use, all of it or nothing."""
+    """One change of a database that this release may use, all of it or nothing.
+
+    Changes follow each other: what is read here is what the last one left. In PostgreSQL the counter of changes is
+    locked, as the triggers do, but before anything is read.
+    """
     with _transaction(engine.execution_options(writes=True)) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(directory_version.c.version).with_for_update())
         yield connection
 
 

@@ -34,7 +34,7 @@ def leaves() -> list[tuple[str, ...]]:
 def test_the_commands_are_those_of_the_contract() -> None:
     assert {
         *("run", "doctor", "db upgrade", "topics ensure", "schemas register", "schemas check", "config show"),
-        *("encryption-key", "api-keys issue", "api-keys list", "api-keys revoke"),
+        *("encryption-key rotate", "api-keys issue", "api-keys list", "api-keys revoke"),
         *("clients add", "clients set", "clients list", "clients activate", "clients deactivate"),
         *("clients suspend", "clients resume", "clients remove"),
     } == {" ".join(path) for path in leaves()}
@@ -160,6 +160,6 @@ def test_an_interrupted_command_ends_with_130(run: Run, monkeypatch: pytest.Monk
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("consumer.cli.config.read_settings", interrupt)
+    monkeypatch.setattr("consumer.cli.encryption_key.read_settings", interrupt)
     ran = run("encryption-key")
     assert (130, "") == (ran.code, ran.out)

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.adapters.stores import Binding, Encryption, EncryptionKeysError, new_key, read_credential
-from consumer.adapters.stores.encryption import LONGEST_CREDENTIAL, Decrypted, Undecryptable, credential_problem
+from consumer.adapters.stores.encryption import (
+    LONGEST_CREDENTIAL,
+    Decrypted,
+    Undecryptable,
+    credential_problem,
+    fingerprint,
+)
 
 OLD, NEW = new_key(), new_key()
 HERE = Binding("default", "0b6a2c1e-7f0e-4c52-9d1c-2d3f6f0f8a11", "https://mirakl.example:443")
@@ -119,3 +125,40 @@ def test_a_problem_never_repeats_the_credential(credential: str) -> None:
 def test_a_credential_is_bounded() -> None:
     assert credential_problem("a" * LONGEST_CREDENTIAL) is None
     assert credential_problem("a" * (LONGEST_CREDENTIAL + 1)) is not None
+
+
+def test_a_renewed_token_needs_the_first_key_alone_and_stays_in_its_place() -> None:
+    token = Encryption([OLD]).encrypt("front-key", HERE)
+    renewed = Encryption([NEW, OLD]).renew(token, None)
+    assert renewed is not None
+    assert Encryption([NEW]).decrypt(renewed, HERE) == Decrypted("front-key", bound=True)
+
+
+@pytest.mark.parametrize("place", [HERE, None])
+def test_the_form_of_earlier_releases_is_bound_where_a_place_is_given(place: Binding | None) -> None:
+    token = Fernet(OLD).encrypt(b"front-key").decode()
+    renewed = Encryption([NEW, OLD]).renew(token, place)
+    assert renewed is not None
+    assert Encryption([NEW]).decrypt(renewed, HERE) == Decrypted("front-key", bound=place is not None)
+
+
+def test_what_is_no_text_is_kept_as_it_is() -> None:
+    renewed = Encryption([NEW]).renew(Fernet(NEW).encrypt(b"\xff").decode(), HERE)
+    assert Fernet(NEW).decrypt(str(renewed)) == b"\xff"
+
+
+@given(st.none() | st.text() | st.binary() | st.integers())
+def test_garbage_is_neither_renewed_nor_of_any_key(token: object) -> None:
+    encryption = Encryption([NEW])
+    assert encryption.renew(token, HERE) is None
+    assert encryption.key_of(token) is None
+
+
+def test_a_fingerprint_tells_keys_apart_and_shows_nothing_of_them() -> None:
+    encryption = Encryption([NEW, OLD, NEW])
+    first, second = encryption.fingerprints
+    assert first != second
+    assert fingerprint(f" {NEW}\n") == first
+    assert len(first) == 8
+    assert first not in NEW
+    assert encryption.key_of(Encryption([OLD]).encrypt("front-key", HERE)) == second
