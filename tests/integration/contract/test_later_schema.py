@@ -30,8 +30,8 @@ def upgrade():
 """
 INTERVAL_SECONDS = 0.1
 PARTITIONS = 4
-UNNOTICED_SECONDS = 2.0
-"""Much less than a restart, or than an intake that closes, would cost."""
+UNNOTICED_SECONDS = 5.0
+"""A replica that cannot confirm its directory for so long closes its intake."""
 
 
 class Load(threading.Thread):
@@ -107,19 +107,17 @@ def test_a_migration_of_a_later_release_disturbs_nobody(deployment: Deployment, 
 
     with replica("a") as first, replica("b") as second:
         load.start()
-        first_answers = deployment.result(deployment.send(record(load._key, request()))[0])
-        assert "SYNCHRONIZED" == first_answers["status"]
         assert "upgraded to this release (schema 0099)" in upgrade(deployment, later)
         deployment.key()  # a change that every replica has to read from the migrated tables
-        deployment.outcomes.wait(list(load.sent))
-        assert max(seconds(deployment, each) for each in list(load.sent)) < UNNOTICED_SECONDS
+        meanwhile = list(load.sent)
+        deployment.outcomes.wait(meanwhile)
+        assert max(seconds(deployment, each) for each in meanwhile) < UNNOTICED_SECONDS
 
         second.kill()
         second.start()
         second.wait_ready()
         assert 0 == first.terminate()
         with replica("a-later", **later) as newer:
-            assert "upgraded to this release (schema 0099)" not in upgrade(deployment, later)
             assert 0 == newer.terminate()
         first.start()
         first.wait_ready()
