@@ -36,7 +36,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         *("run", "doctor", "db upgrade", "topics ensure", "schemas register", "schemas check", "config show"),
         *("encryption-key rotate", "api-keys issue", "api-keys list", "api-keys revoke"),
         *("clients add", "clients set", "clients list", "clients activate", "clients deactivate"),
-        *("clients suspend", "clients resume", "clients remove"),
+        *("clients suspend", "clients resume", "clients remove", "clients check"),
     } == {" ".join(path) for path in leaves()}
 
 
