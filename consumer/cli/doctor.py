@@ -27,6 +27,7 @@ from consumer.domain.model import Directory, Role
 from consumer.preflight import SETTINGS, check_brokers, check_settings
 from schemas.console.output import Output, show
 from schemas.console.program import examples
+from schemas.contract import Credential
 from schemas.exit_codes import ExitCode
 from schemas.registry.errors import RegistryError
 from schemas.registry.registration import check, subjects
@@ -106,7 +107,7 @@ def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
     finally:
         reader.close()
     if directory is not None:
-        yield _api_keys(directory)
+        yield _api_keys(directory, keys_accepted=Credential.KEY in settings.accept_credentials)
         yield _client_specifications(directory)
         yield from check_base_urls(each.base_url for each in directory.specifications.values())
     yield from _encryption_keys(count_key_uses(engine, encryption))
@@ -114,22 +115,23 @@ def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "stored row", warning, "Correct it, or remove or revoke it.")
 
 
-def _api_keys(directory: Directory) -> Finding:
-    remedy = "Issue one with `mirakl-resync-consumer api-keys issue --name N`."
+def _api_keys(directory: Directory, *, keys_accepted: bool) -> Finding:
+    remedy = f"Issue one with `mirakl-resync-consumer api-keys issue --name N{'' if keys_accepted else ' --signing'}`."
     if not directory.api_keys:
         return Finding(Level.FAIL, "API keys", "There is none, so every request has to wait.", remedy)
     now = time.time()
     valid = sum(
-        key.role is Role.OPERATOR and not key.revoked and (key.expires_at is None or key.expires_at > now)
+        key.role is Role.OPERATOR
+        and not key.revoked
+        and (key.expires_at is None or key.expires_at > now)
+        and (keys_accepted or key.signing_secret is not None)
         for key in directory.api_keys.values()
     )
     if not valid:
-        return Finding(
-            Level.WARN,
-            "API keys",
-            "None may resynchronize: all are expired, revoked or without the OPERATOR role.",
-            remedy,
-        )
+        reason = "all are expired, revoked or without the OPERATOR role"
+        if not keys_accepted:
+            reason = "RESYNC_ACCEPT_CREDENTIALS excludes keys, and no valid operator's key can sign"
+        return Finding(Level.WARN, "API keys", f"None may resynchronize: {reason}.", remedy)
     return Finding(Level.OK, "API keys", f"{valid} of {len(directory.api_keys)} may resynchronize.")
 
 

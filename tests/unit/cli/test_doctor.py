@@ -85,6 +85,21 @@ def test_keys_that_cannot_be_used_are_a_risk(stores: Run) -> None:
     assert "WARN" == rows["API keys"]["level"]
 
 
+def test_keys_that_cannot_sign_are_a_risk_where_only_signatures_are_accepted(
+    stores: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores("api-keys", "issue", "--name", "ada")
+    monkeypatch.setenv("RESYNC_ACCEPT_CREDENTIALS", "signature")
+    _, rows = examined(stores)
+    assert "WARN" == rows["API keys"]["level"]
+    assert "no valid operator's key can sign" in rows["API keys"]["message"]
+    assert "--signing" in rows["API keys"]["remedy"]
+
+    stores("api-keys", "issue", "--name", "bob", "--signing")
+    _, rows = examined(stores)
+    assert ("OK", "1 of 2 may resynchronize.") == (rows["API keys"]["level"], rows["API keys"]["message"])
+
+
 def test_a_credential_of_another_key_fails_and_is_named(stores: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     add = ("clients", "add", "--name", "acme", "--url", "https://acme.mirakl.net", "--credential-file", "-")
     stores(*add, stdin=b"hunter2")
