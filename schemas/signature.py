@@ -89,5 +89,6 @@ class Signing:
 
     def _tag(self, secret: bytes, content: Content) -> bytes:
         schema_id, client = (content.schema_id or b"").hex().encode(), content.client or b""
-        signed = b"%b%b\n%b\n%b" % (self._prefix, schema_id, client, content.value or b"")
-        return b64encode(hmac.digest(secret, signed, "sha256"))
+        mac = hmac.new(secret, b"%b%b\n%b\n" % (self._prefix, schema_id, client), "sha256")
+        mac.update(content.value or b"")  # which may be large, and is not copied
+        return b64encode(mac.digest())
