@@ -34,6 +34,7 @@ class _Options(TypedDict):
     no_key: bool
     tail: bool
     dead: bool
+    signed: bool
     latency: str
     products_per_call: int
     concurrent_calls: int
@@ -57,6 +58,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--no-key", is_flag=True, help="Spread each client specification's requests over all partitions.")
 @click.option("--tail", is_flag=True, help="3 % of the CM21 calls are 2 s slower; measured to 95 % of the results.")
 @click.option("--dead", is_flag=True, help="One client specification's Mirakl never answers; the others are measured.")
+@click.option("--signed", is_flag=True, help="The same requests, signed, beside those that carry their key.")
 @click.option("--latency", default="50ms", help="Of a CM21 call.")
 @click.option("--products-per-call", default=200, type=_POSITIVE, help="Limit of each client specification.")
 @click.option("--concurrent-calls", default=8, type=_POSITIVE, help="Limit of each client specification.")
@@ -90,7 +92,7 @@ def _measure(console: Console, options: _Options) -> None:
     workload = Workload(options["requests"], options["clients"], keyed=not options["no_key"])
     limits = Limits(options["products_per_call"], options["concurrent_calls"])
     settings = {"RESYNC_LOG__REQUESTS": options["log"]}
-    with prepared(workload, options["partitions"], limits, settings) as stage:
+    with prepared(workload, options["partitions"], limits, settings, signed=options["signed"]) as stage:
         runner = Runner(stage, profiler)
         click.echo("warming up", err=True)
         runner.bare(headers=True)
@@ -114,6 +116,8 @@ def _programs(runner: Runner, options: _Options, empty_start_cpu: float) -> dict
         programs[BARE_WITH_HEADERS] = lambda: runner.bare(headers=True)
     well = Mirakl(options["latency"])
     programs[SERVICE] = lambda: runner.service(well, empty_start_cpu)
+    if options["signed"]:
+        programs["service, signed"] = lambda: runner.service(well, empty_start_cpu, signed=True)
     if options["tail"]:
         programs["service, slow tail"] = lambda: runner.service(Mirakl(well.latency, tail=TAIL), empty_start_cpu)
     if options["dead"]:

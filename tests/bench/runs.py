@@ -118,9 +118,9 @@ class Runner:
         with self._stage.topics() as topics:
             return self._summary(self._observe(_Target(self._bare_loop(topics, headers=headers), topics)), 0.0)
 
-    def service(self, behaviour: Mirakl, empty_start_cpu: float) -> Run:
+    def service(self, behaviour: Mirakl, empty_start_cpu: float, *, signed: bool = False) -> Run:
         """The service with a simulated Mirakl; ``empty_start_cpu`` as :meth:`empty_start` gives it."""
-        with self._stage.topics() as topics, self._stage.mirakl(behaviour) as mirakl:
+        with self._stage.topics(signed=signed) as topics, self._stage.mirakl(behaviour) as mirakl:
             service = self._service(topics)
             ready = _Ready(service.admin_port)
             observed = self._observe(_Target(service, topics, {MIRAKL: mirakl.pid}, behaviour.dead, ready))

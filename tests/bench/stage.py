@@ -48,17 +48,20 @@ class Stage:
     workload: Workload
     requests: str
     """The topic that holds the workload."""
+    signed_requests: str
+    """The topic that holds it signed; empty where that is not measured."""
     mirakl_port: int
     settings: dict[str, str]
     """Of the service."""
     folder: Path
 
     @contextmanager
-    def topics(self, *, preloaded: bool = True) -> Iterator[Topics]:
+    def topics(self, *, preloaded: bool = True, signed: bool = False) -> Iterator[Topics]:
         """Results and dead letters of one run, and a group that has read nothing."""
+        requests = self.signed_requests if signed else self.requests
         made = create_topics(self.bootstrap, partitions=self.partitions)
         try:
-            yield replace(made, requests=self.requests) if preloaded else made
+            yield replace(made, requests=requests) if preloaded else made
         finally:
             delete_topics(self.bootstrap, made)
 
@@ -98,19 +101,25 @@ class RunningMirakl:
 
 
 @contextmanager
-def prepared(workload: Workload, partitions: int, limits: Limits, settings: dict[str, str]) -> Iterator[Stage]:
-    """Start a broker unless one is given, fill the database and the topic."""
+def prepared(
+    workload: Workload, partitions: int, limits: Limits, settings: dict[str, str], *, signed: bool = False
+) -> Iterator[Stage]:
+    """Start a broker unless one is given; fill the database, the topic and, if ``signed``, a second topic."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name, _broker() as bootstrap:
         folder, mirakl_port = Path(name), free_port()
         own = {"RESYNC_DATABASE_URL": f"sqlite:///{folder}/bench.db", "RESYNC_ENCRYPTION_KEYS": new_key()}
         api_key = _fill_database(own, workload, limits, mirakl_port)
-        topics = create_topics(bootstrap, partitions=partitions)
+        own |= {"RESYNC_KAFKA__BOOTSTRAP_SERVERS": bootstrap, "RESYNC_LOG__FORMAT": "json", **settings}
+        made = [create_topics(bootstrap, partitions=partitions) for _ in range(2 if signed else 1)]
+        keyed, *others = (topics.requests for topics in made)
         try:
-            preload(bootstrap, topics.requests, partitions, workload, api_key)
-            own |= {"RESYNC_KAFKA__BOOTSTRAP_SERVERS": bootstrap, "RESYNC_LOG__FORMAT": "json", **settings}
-            yield Stage(bootstrap, partitions, workload, topics.requests, mirakl_port, own, folder)
+            preload(bootstrap, keyed, partitions, workload, api_key)
+            for requests in others:
+                preload(bootstrap, requests, partitions, workload, api_key, signed=True)
+            yield Stage(bootstrap, partitions, workload, keyed, "".join(others), mirakl_port, own, folder)
         finally:
-            delete_topics(bootstrap, topics)
+            for topics in made:
+                delete_topics(bootstrap, topics)
 
 
 def _fill_database(settings: dict[str, str], workload: Workload, limits: Limits, mirakl_port: int) -> str:
@@ -118,7 +127,8 @@ def _fill_database(settings: dict[str, str], workload: Workload, limits: Limits,
     engine = create_engine(settings["RESYNC_DATABASE_URL"])
     try:
         upgrade(engine)
-        specifications = ClientSpecifications(engine, Encryption([settings["RESYNC_ENCRYPTION_KEYS"]]))
+        encryption = Encryption([settings["RESYNC_ENCRYPTION_KEYS"]])
+        specifications = ClientSpecifications(engine, encryption)
         for number in range(workload.specifications):
             name = workload.name(number)
             specifications.add(
@@ -129,7 +139,7 @@ def _fill_database(settings: dict[str, str], workload: Workload, limits: Limits,
                 products_per_call=limits.products_per_call,
                 concurrent_calls=limits.concurrent_calls,
             )
-        return ApiKeys(engine).issue("bench").key
+        return ApiKeys(engine, encryption).issue("bench", signing=True).key
     finally:
         engine.dispose()
 

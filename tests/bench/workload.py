@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, Message, Producer
 
 from schemas.avro.codec import RequestEncoder
+from schemas.signature import Content, Signing
 
 ACKNOWLEDGED_SECONDS = 60
 PRODUCTS_PER_REQUEST = 2
@@ -67,10 +68,16 @@ class Workload:
             yield encoder.encode(request), specification_id.encode() if self.keyed else None
 
 
-def preload(bootstrap: str, topic: str, partitions: int, workload: Workload, api_key: str) -> None:
-    """Write the whole workload; raises :class:`RuntimeError` where a record was not acknowledged."""
+def preload(
+    bootstrap: str, topic: str, partitions: int, workload: Workload, api_key: str, *, signed: bool = False
+) -> None:
+    """Write the whole workload, with the key or ``signed`` with it.
+
+    Raises :class:`RuntimeError` where a record was not acknowledged.
+    """
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 500_000})
-    headers: list[tuple[str, str | bytes | None]] = [("dj-client", b"OPERATOR"), ("dj-api-key", api_key.encode())]
+    client, key_bytes, signing = ("dj-client", b"OPERATOR"), api_key.encode(), Signing(topic)
+    headers: list[tuple[str, str | bytes | None]] = [client, ("dj-api-key", key_bytes)]
     spread = random.Random(1)
     failed: list[KafkaError] = []
 
@@ -81,6 +88,8 @@ def preload(bootstrap: str, topic: str, partitions: int, workload: Workload, api
     for number, (value, key) in enumerate(workload.values()):
         # keys are dealt out: with so few of them a hash would be measured that puts three on one partition
         partition = spread.randrange(partitions) if key is None else workload.specification_of(number) % partitions
+        if signed:
+            headers = [client, ("dj-signature", signing.header(key_bytes, Content(None, client[1], value)))]
         producer.produce(topic, value, key, partition=partition, headers=headers, on_delivery=delivered)
         producer.poll(0)
     if producer.flush(ACKNOWLEDGED_SECONDS) or failed:

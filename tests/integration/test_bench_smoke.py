@@ -20,7 +20,7 @@ FEW = Workload(requests=3, specifications=3, keyed=True)
 @pytest.mark.slow
 def test_service_and_bare_loops_answer_each_request_once_and_are_timed(kafka_bootstrap: str, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    arguments = ["--requests", "500", "--rounds", "1", "--dead", "--latency", "5ms", "--json", str(figures)]
+    arguments = ["--requests", "500", "--rounds", "1", "--dead", "--signed", "--latency", "5ms", "--json", str(figures)]
 
     ran = subprocess.run(
         [sys.executable, "-m", "tests.bench", *arguments],
@@ -34,8 +34,8 @@ def test_service_and_bare_loops_answer_each_request_once_and_are_timed(kafka_boo
 
     assert 0 == ran.returncode, ran.stderr
     runs = {name: run for name, [run] in json.loads(figures.read_text())["report"]["runs"].items()}
-    assert ["bare loop", "bare with our headers", "service", "service, one dead"] == list(runs)
-    assert [500, 500, 500, 437] == [run["results"] for run in runs.values()]
+    assert ["bare loop", "bare with our headers", "service", "service, signed", "service, one dead"] == list(runs)
+    assert [500, 500, 500, 500, 437] == [run["results"] for run in runs.values()]
     assert runs["service"]["requests_per_call"] > 1
     assert all(run["peak_megabytes"] > 10 for run in runs.values())
     assert all(run["first_seconds"] > 0 for run in runs.values())
