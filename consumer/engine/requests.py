@@ -70,6 +70,8 @@ class Request:
     given: str | None = None
     """The client specification asked for, lower case."""
     tenant: str | None = None
+    """Of the API key, as its name; ``None``: the request has no valid key."""
+    key_name: str | None = None
     products: Products = field(default_factory=dict)
     refusal: ResyncError | None = None
     """Why its sender may not resynchronize, if that is final although its writer schema is not known yet."""

@@ -319,7 +319,17 @@ def _log_line(outcomes: Sequence[Request]) -> float:
     def write() -> None:
         log.write(
             AnsweredRequest(
-                each.request_id, "t", 0, each.record.offset, None, "SYNCHRONIZED", None, 1.0, None, each.tenant
+                each.request_id,
+                "t",
+                0,
+                each.record.offset,
+                None,
+                "SYNCHRONIZED",
+                None,
+                1.0,
+                None,
+                each.tenant,
+                each.key_name,
             )
             for each in outcomes
         )

@@ -49,6 +49,7 @@ class OutcomeLog:
             now - request.read_at,
             trace[3:35].decode() if trace else None,
             request.tenant,
+            request.key_name,
         )
 
     def _dead_lettered(self, request: Request, verdict: DeadLettered) -> DeadLetteredRecord:

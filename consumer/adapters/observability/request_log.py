@@ -33,6 +33,8 @@ class AnsweredRequest(NamedTuple):
     """From being read to being published."""
     trace_id: str | None
     tenant: str | None
+    api_key: str | None
+    """The name of the key; ``None`` where no valid key asked."""
 
 
 class DeadLetteredRecord(NamedTuple):
@@ -116,15 +118,15 @@ def request_log(logs: Logs, settings: LogSettings) -> RequestLog:
 
 def _answered(head: str, lines: Iterable[AnsweredRequest]) -> list[str]:
     """Return the lines; fields that the requests of one call share are rendered once."""
-    shared: dict[tuple[str, str | None, str, str | None, str | None], str] = {}
+    shared: dict[tuple[str | None, ...], str] = {}
     text = []
-    for request_id, topic, partition, offset, specification, status, code, seconds, trace_id, tenant in lines:
-        key = (topic, specification, status, code, tenant)
+    for request_id, topic, partition, offset, specification, status, code, seconds, trace_id, tenant, name in lines:
+        key = (topic, specification, status, code, tenant, name)
         begin = shared.get(key)
         if begin is None:
             begin = shared[key] = (
                 f'{head}"topic":{quote(topic)},"client_specification_id":{_or_null(specification)},'
-                f'"tenant":{_or_null(tenant)},"status":{quote(status)},"code":{_or_null(code)},"request_id":'
+                f'"tenant":{_or_null(tenant)},"api_key":{_or_null(name)},"status":{quote(status)},"code":{_or_null(code)},"request_id":'
             )
         trace = "null" if trace_id is None else quote(trace_id)
         text.append(

@@ -211,7 +211,7 @@ def load_api_key(row: StoredRow, encryption: Encryption | None) -> LoadedApiKey 
     key = ApiKey(
         id=str(row["id"]),
         tenant=str(row["tenant"]),
-        name=str(row["name"]),
+        name=str(row["name"])[:LONGEST_NAME],  # it stands in every line of the log
         role=Role(row["role"]),
         expires_at=expires_at.timestamp() if expires_at else None,
         revoked=not _is_false(row["revoked"]),

@@ -33,8 +33,8 @@ class Behind:
 
 Routed: TypeAlias = ClientSpecification | Failed
 Decision: TypeAlias = Routed | DeadLettered | SchemaNeeded | AwaitDirectory
-_Requester: TypeAlias = tuple[str | None, ResyncError | None]
-"""(tenant of the API key, why its holder may not resynchronize)."""
+_Requester: TypeAlias = tuple[ApiKey | None, ResyncError | None]
+"""(valid API key, why its holder may not resynchronize)."""
 _Route: TypeAlias = tuple[str | None, Routed]
 """(the given id in lower case, decision)."""
 
@@ -84,7 +84,7 @@ class Decider:
     def _before_schema(self, request: Request, needed: SchemaNeeded, at: Instant) -> SchemaNeeded | AwaitDirectory:
         """Identify the sender first: a request that is refused in any case is in conflict with no other one."""
         self._forget_former(at)
-        request.tenant, refusal = self._identified(request, at)
+        refusal = self._identify(request, at)
         if refusal is not None and isinstance(self._confirmed(request, _failed(refusal, None, at)), AwaitDirectory):
             return AwaitDirectory()
         request.refusal = refusal
@@ -94,12 +94,13 @@ class Decider:
         self._forget_former(at)
         refusal = request.refusal
         if refusal is None:
-            request.tenant, refusal = self._identified(request, at)
+            refusal = self._identify(request, at)
         if request.tenant is not None and request.headers.signature is not None:
             read_at = at.wall - (at.mono - request.read_at)
             late = self._credentials.untimely(request.requested_at, read_at)
             if late is not None:
-                request.tenant, refusal = None, late
+                _note_key(request, None)
+                refusal = late
         if refusal is not None:
             return _failed(refusal, None, at)
         given = body["clientSpecificationId"]
@@ -109,6 +110,12 @@ class Decider:
         request.products = products
         return self._route(request, given, at)
 
+    def _identify(self, request: Request, at: Instant) -> ResyncError | None:
+        """Note whose request it is; return why its sender may not resynchronize, if so."""
+        known, refusal = self._identified(request, at)
+        _note_key(request, known)
+        return refusal
+
     def _identified(self, request: Request, at: Instant) -> _Requester:
         headers = request.headers
         if headers.signature is not None:  # made for this record: nothing to remember
@@ -117,11 +124,8 @@ class Decider:
         return self._requesters.get(who) or self._requesters.setdefault(who, self._requester(request, at))
 
     def _requester(self, request: Request, at: Instant) -> _Requester:
-        """Return the tenant of a valid key, and why its holder may not resynchronize, if so."""
         known = self._known(request, at)
-        return (
-            (None, known) if isinstance(known, ResyncError) else (known.tenant, refuse(known, request.headers.caller))
-        )
+        return (None, known) if isinstance(known, ResyncError) else (known, refuse(known, request.headers.caller))
 
     def _known(self, request: Request, at: Instant) -> ApiKey | ResyncError:
         return self._credentials.identify(self.directory, request.headers, request.record.value, at.wall)
@@ -148,17 +152,18 @@ class Decider:
             self._routes.clear()
 
     def _dead_letter(self, request: Request, reason: DeadLetterReason, message: str, at: Instant) -> DeadLettered:
-        request.tenant = self._tenant(request, at)
-        return DeadLettered(reason, message)
-
-    def _tenant(self, request: Request, at: Instant) -> str | None:
         known = self._known(request, at)
-        return None if isinstance(known, ResyncError) else known.tenant
+        _note_key(request, None if isinstance(known, ResyncError) else known)
+        return DeadLettered(reason, message)
 
     def _confirmed(self, request: Request, decision: Routed) -> Routed | AwaitDirectory:
         """Return the decision, unless it is a *no* that rests on a state of the database older than the record."""
         is_no = isinstance(decision, Failed) and decision.error.code in RESTS_ON_DIRECTORY
         return AwaitDirectory() if is_no and self.confirmed_at < request.read_at else decision
+
+
+def _note_key(request: Request, key: ApiKey | None) -> None:
+    request.tenant, request.key_name = (None, None) if key is None else (key.tenant, key.name)
 
 
 def _failed(error: ResyncError, specification_id: str | None, at: Instant) -> Failed:

@@ -71,6 +71,25 @@ def test_a_signed_request_is_the_key_holders() -> None:
     assert "SYNCHRONIZED" == answer(here, here.record(body("asks"), signed=True))
 
 
+def test_a_request_has_the_name_of_its_key_whether_it_was_sent_or_signed_with() -> None:
+    """Nobody whose credential is not valid gets the name of a key."""
+    here = world(key=signing_key(name="erp"))
+    long_ago = body("asks").replace(b"1700000000000", b"1")
+    records = [
+        here.record(body("asks")),
+        here.record(body("asks"), signed=True),
+        here.record(b"no request", signed=True),
+        here.record(body("asks", given=SECOND)),
+        here.record(body("asks"), key=b"stranger"),
+        here.record(long_ago, signed=True),
+    ]
+    for record in records:
+        answer(here, record)
+
+    assert ["erp", "erp", "erp", "erp", None, None] == [each.key_name for each in here.committed]
+    assert ["default"] * 4 + [None] * 2 == [each.tenant for each in here.committed]
+
+
 def test_what_is_signed_differently_is_refused() -> None:
     here = world()
     good = here.record(body("asks"), signed=True)

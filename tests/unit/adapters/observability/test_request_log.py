@@ -30,6 +30,7 @@ ANSWERED_REQUESTS = st.builds(
     duration_seconds=st.floats(0, 10_000).map(lambda seconds: round(seconds, 6)),
     trace_id=OPTIONAL_TEXTS,
     tenant=OPTIONAL_TEXTS,
+    api_key=OPTIONAL_TEXTS,
 )
 DEAD_LETTERS = st.builds(
     DeadLetteredRecord,
@@ -40,7 +41,7 @@ DEAD_LETTERS = st.builds(
     offset=st.integers(0, 2**63 - 1),
     tenant=OPTIONAL_TEXTS,
 )
-ANSWER = AnsweredRequest("r-1", "requests", 3, 42, "c-1", "SYNCHRONIZED", None, 0.0125, "4bf9", "acme")
+ANSWER = AnsweredRequest("r-1", "requests", 3, 42, "c-1", "SYNCHRONIZED", None, 0.0125, "4bf9", "acme", "erp")
 DEAD_LETTER = DeadLetteredRecord("UNREADABLE", "No known framing.", "requests", 3, 43, None)
 
 
@@ -68,6 +69,7 @@ def test_a_line_says_who_asked_what_it_came_to_and_how_long_it_took() -> None:
             "topic": "requests",
             "client_specification_id": "c-1",
             "tenant": "acme",
+            "api_key": "erp",
             "status": "SYNCHRONIZED",
             "code": None,
             "request_id": "r-1",
@@ -77,6 +79,13 @@ def test_a_line_says_who_asked_what_it_came_to_and_how_long_it_took() -> None:
             "trace_id": "4bf9",
         }
     ]
+
+
+def test_requests_of_one_call_are_told_apart_by_their_keys() -> None:
+    lines = Lines()
+    lines.log.write([ANSWER, ANSWER._replace(api_key="monitoring"), ANSWER._replace(api_key=None)])
+
+    assert ["erp", "monitoring", None] == [line["api_key"] for line in lines]
 
 
 def test_a_dead_letter_gets_a_warning_with_its_reason_and_coordinates() -> None:

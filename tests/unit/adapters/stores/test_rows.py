@@ -282,6 +282,10 @@ def test_a_secret_that_is_not_of_this_key_keeps_it_from_signing_and_from_nothing
     assert said in loaded.warning
 
 
+def test_a_name_of_any_length_stays_short_enough_for_a_line_of_the_log() -> None:
+    assert len(api_key(name="x" * 10**6).name) == LONGEST_NAME
+
+
 def test_without_encryption_keys_no_key_can_sign() -> None:
     loaded = load_api_key(API_KEY | {"signing_secret": ENCRYPTION.encrypt(SECRET.hex(), PLACE)}, None)
     assert not isinstance(loaded, str)

@@ -23,7 +23,7 @@ from schemas.settings.model import LogFormat, LoggedRequests, LogLevel, LogSetti
 
 SETTINGS = LogSettings()
 HOSTILE = 'a\n{"level":"error"}\r\x1b[2J\x00\u2028\u202e"\\é😀'
-ANSWER = AnsweredRequest("r-1", "requests", 3, 42, None, "FAILED", "API_KEY_INVALID", 0.0125, None, None)
+ANSWER = AnsweredRequest("r-1", "requests", 3, 42, None, "FAILED", "API_KEY_INVALID", 0.0125, None, None, HOSTILE)
 
 
 @pytest.fixture(autouse=True)
