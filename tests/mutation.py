@@ -24,6 +24,7 @@ from xml.etree import ElementTree as ET
 ROOT = Path(__file__).parents[1]
 SOURCES = ("consumer/engine", "consumer/domain")
 TESTS = ("tests/unit/engine", "tests/unit/domain")
+WITHOUT_COST = ("-m", "not cost")
 LONGEST_SECONDS = 300.0
 """A mutant whose tests take longer counts as found: something does not end."""
 
@@ -97,17 +98,17 @@ def _replaceable(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
 
 
 def _copy_sources(copy: Path) -> None:
-    for name in ("consumer", "schemas", "tests", "producer_tools"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    shutil.copy(ROOT / "pyproject.toml", copy)
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
+    shutil.copytree(ROOT, copy, ignore=ignored, dirs_exist_ok=True)
 
 
 def _tests_by_line(copy: Path) -> Mapping[tuple[str, int], Sequence[str]]:
     """Return the tests that come past each line of the sources, the quickest first."""
     sources = [f"--cov={source}" for source in SOURCES]
-    done = _run_tests(copy, *sources, "--cov-context=test", "--cov-report=", "--junitxml=tests.xml", *TESTS)
-    if done != 0:
-        raise SystemExit("The unit tests fail as they are. Mend them first.")
+    options = "--cov-context=test", "--cov-report=", "--junitxml=tests.xml"
+    done = _run_tests(copy, "-x", *WITHOUT_COST, *sources, *options, *TESTS)
+    if done.returncode != 0:
+        raise SystemExit(f"The unit tests fail as they are. Mend them first.\n{done.stdout[-2000:]}")
     subprocess.run(
         [sys.executable, "-m", "coverage", "json", "--show-contexts", "-q", "-o", "lines.json"], cwd=copy, check=True
     )
@@ -129,18 +130,19 @@ def _is_killed(copy: Path, mutant: Mutant, tests: Sequence[str]) -> bool:
     text = file.read_bytes()
     file.write_bytes(text[: mutant.begin] + f"({mutant.replacement})".encode() + text[mutant.end :])
     try:
-        return _run_tests(copy, "-x", *(tests or TESTS), timeout=LONGEST_SECONDS) != 0
+        return _run_tests(copy, "-x", *WITHOUT_COST, *(tests or TESTS), timeout=LONGEST_SECONDS).returncode != 0
     except subprocess.TimeoutExpired:
         return True
     finally:
         file.write_bytes(text)
 
 
-def _run_tests(copy: Path, *arguments: str, timeout: float | None = None) -> int:
+def _run_tests(copy: Path, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=timeout, check=False)
-    return done.returncode
+    return subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 if __name__ == "__main__":
