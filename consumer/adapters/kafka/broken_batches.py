@@ -27,6 +27,8 @@ class BrokenBatches:
         self._reading = reading
         self._passed_at: dict[int, float] = {}
         """Partition -> when it last came past an unreadable batch, in monotonic seconds."""
+        self._ask_from = 0.0
+        """When brokers that answer slowly, or not at all, may be asked again (monotonic seconds)."""
         self.searches: dict[int, BatchSearch] = {}
         """Partitions that stand before an unreadable batch."""
 
@@ -52,12 +54,23 @@ class BrokenBatches:
         self._go_on(partition, search, epoch)
 
     def _begin(self, partition: int, begins: int) -> BatchSearch | None:
-        """Return a new search, or ``None`` where the log's end is not known: the error comes again."""
+        """Return a new search, or ``None`` where the log's end is not known: the error comes again.
+
+        While the brokers are slow, one query has to do for a whole list, which may hold errors of many partitions: the
+        group hears from us only when we poll.
+        """
+        began = time.monotonic()
+        if began < self._ask_from:
+            return None
         try:
             _, log_end = self._partitions.watermarks(partition)
         except KafkaException as problem:
             _log.warning("the log's end of partition %d is not known: %s", partition, problem.args[0].str())
             return None
+        finally:
+            now = time.monotonic()
+            if now - began > READING.positions_budget:
+                self._ask_from = now + READING.retry
         read_to = self._reading.read_to.get(partition, begins)
         search = self.searches[partition] = BatchSearch(begins, read_to, log_end)
         return search
