@@ -16,7 +16,7 @@ from schemas.settings import SETTINGS
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
     str(path.relative_to(ROOT)): path.read_text()
-    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 }
 DESIGN = DOCUMENTS["DESIGN.md"]
 SETTINGS_PAGE = DOCUMENTS["docs/operate/settings.md"]
