@@ -44,15 +44,16 @@ SHOWN_GROUPS: Final = 50
 
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/s")
 
-_EXPLANATIONS: Final = {
-    Fate.LATER: "are left to the next run, since one run has its bounds: repeat the command for them",
-    Fate.SYNCHRONIZED: "were synchronized since; --again repeats them",
-    Fate.RETRIED: "were retried before; --again repeats them",
-    Fate.EXPIRED: "have expired from the requests topic: ask for their products anew with `send`",
-    Fate.ELSEWHERE: "name no place on {topic}: if they came from another topic, set RESYNC_TOPICS__REQUESTS to it",
-    Fate.ANOTHER: "name a place where another request stands: the topic was created anew, or somebody else wrote them",
-    Fate.UNREADABLE: "name a record that cannot be read as a request",
-    Fate.INVALID: "have requests that would be refused: correct their products and use `send`",
+_REMEDIES: Final = {
+    Fate.LATER: "one run has its bounds. Run the command again for the rest.",
+    Fate.SYNCHRONIZED: "nothing is missing. Use --again to repeat them nevertheless.",
+    Fate.RETRIED: "each is retried once. Use --again to repeat them.",
+    Fate.EXPIRED: "the requests are no longer on {topic}. Ask for their products with `send`.",
+    Fate.ELSEWHERE: "the results name no place on {topic}. If they came from another one, set RESYNC_TOPICS__REQUESTS.",
+    Fate.ANOTHER: "the topic was created anew, or the service did not write the results. Ask for the products with "
+    "`send`.",
+    Fate.UNREADABLE: "the results name records that are not requests. Ask for the products with `send`.",
+    Fate.INVALID: "the requests would be refused again. Correct them, and use `send`.",
 }
 
 
@@ -231,9 +232,9 @@ def _show(plan: RetryPlan, settings: Settings, options: RetryOptions) -> None:
         with streaming(Stream(options.output, Table(), lambda _item: ())) as data:
             for each in plan.retries:
                 data.add(_planned_json(each))
-    for fate, explanation in _EXPLANATIONS.items():
+    for fate, remedy in _REMEDIES.items():
         if number := plan.totals[fate]:
-            say(f"{number:,} {explanation.format(topic=settings.topics.requests)}")
+            say(f"{number:,} {fate.value}: {remedy.format(topic=settings.topics.requests)}")
     if not plan.totals:
         say("no results to retry")
     else:

@@ -13,6 +13,9 @@ RETRY_OF: Final = "retry of "
 MAX_REASON_CHARACTERS: Final = 500
 """Characters of the original reason that a retry repeats."""
 
+MAX_RETRIES: Final = 200_000
+"""Retries whose own results are looked at; of further ones, only that they were made counts."""
+
 _MARK: Final = RETRY_OF.encode()
 _PLACE: Final = re.compile(r" \(([0-9]{1,10}):([0-9]{1,19})\)")
 _OURS: Final = re.compile(rf"{RETRY_OF}.{{1,{MAX_ID_CHARACTERS}}}?{_PLACE.pattern}(?:: (?P<reason>.*))?", re.DOTALL)
@@ -37,6 +40,7 @@ class Retries:
         for candidate in candidates:
             self._by_claim[candidate.claim] = candidate
             self._by_id.setdefault(candidate.request_id, []).append(candidate)
+        self.repeated: set[Candidate] = set()
         self.found: dict[str, list[Candidate]] = {}
         """Id of a retry -> what it repeats."""
 
@@ -48,7 +52,9 @@ class Retries:
                 continue
             request = requests.decode(value, headers_of(message) or ())
             if not isinstance(request, str) and (repeated := list(self.repeated_by(request.reason))):
-                self.found[request.request_id] = repeated
+                self.repeated.update(repeated)
+                if len(self.found) < MAX_RETRIES:
+                    self.found[request.request_id] = repeated
 
     def repeated_by(self, reason: str | None) -> Iterator[Candidate]:
         """Iterate over the candidates that a request with this reason repeats.

@@ -66,7 +66,7 @@ class Fate(Enum):
     RETRIED = "retried before"
     EXPIRED = "expired"
     ELSEWHERE = "from elsewhere"
-    ANOTHER = "another request"
+    ANOTHER = "not the request of the result"
     UNREADABLE = "unreadable"
     INVALID = "not valid"
 
@@ -163,9 +163,8 @@ class RetryPlanner:
         retries = Retries(retry.of for retry in plan.retries)
         with closing(self._reader_of_requests("end", plan.read_to)) as reader:
             retries.read(reader, self._requests)
-        retried = {id(candidate) for candidates in retries.found.values() for candidate in candidates}
-        plan.retries = [retry for retry in plan.retries if id(retry.of) not in retried]
-        return len(retried)
+        plan.retries = [retry for retry in plan.retries if retry.of not in retries.repeated]
+        return len(retries.repeated)
 
     def request(self, retry: Retry) -> ProductResyncRequested:
         """Return the request to send now."""
@@ -205,11 +204,11 @@ class RetryPlanner:
             plan.read_to.setdefault(partition, end)
         fates = {candidate: fate for candidate in candidates if (fate := _out_of_bounds(candidate, bounds))}
         asked = {candidate.request_id for candidate in candidates}
-        for retry_id, repeated in retries.found.items():
-            # of a chain, only the latest is sent again
-            if not self._again or retry_id in asked:
-                fates |= dict.fromkeys(repeated, Fate.RETRIED)
-        return fates if self._again else fates | self._synchronized(candidates, retries.found)
+        if self._again:  # of a chain, only the latest is sent again
+            chained = (repeated for retry_id, repeated in retries.found.items() if retry_id in asked)
+            return fates | dict.fromkeys(chain.from_iterable(chained), Fate.RETRIED)
+        fates |= dict.fromkeys(retries.repeated, Fate.RETRIED)
+        return fates | self._synchronized(candidates, retries.found)
 
     def _synchronized(self, candidates: list[Candidate], retries: dict[str, list[Candidate]]) -> dict[Candidate, Fate]:
         """Return those whose products were accepted later: under the same id, or by a retry."""

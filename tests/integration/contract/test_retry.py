@@ -107,7 +107,7 @@ def test_what_has_expired_is_told_and_the_rest_sent(deployment: Deployment, clie
     code, (sent,), told = retry(deployment, key, specification, "--yes")
 
     assert (3, events[1]["requestId"], 0) == (code, sent["retryOf"], sent["partition"])
-    assert "1 have expired from the requests topic" in told
+    assert "1 expired: " in told
     assert 4 == retry(deployment, key, specification, "--yes", "--request-id", events[0]["requestId"])[0]
 
 

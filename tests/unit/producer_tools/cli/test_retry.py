@@ -141,7 +141,7 @@ def test_nothing_is_sent_once_a_retry_was_synchronized_except_again(
     (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert ("SYNCHRONIZED", "r1") == (answer["status"], answer["retryOf"])
     assert 0 == retry()
-    assert "1 were synchronized since; --again repeats them" in capsys.readouterr().err
+    assert "1 synchronized since: nothing is missing. Use --again" in capsys.readouterr().err
     assert 1 == len(scene.retries())
     assert 0 == retry("--again")
     assert ["retry of r1 (0:0)"] * 2 == [request["reason"] for request in scene.retries()]
@@ -280,9 +280,9 @@ def test_what_results_claim_is_believed_within_bounds(scene: Scene, capsys: pyte
 
     assert ["retry of good (0:0)"] == [request["reason"] for request in scene.retries()]
     told = capsys.readouterr().err
-    assert "2 name no place on requests" in told
-    assert "5 name a place where another request stands" in told
-    assert "1 name a record that cannot be read" in told
+    assert "2 from elsewhere: the results name no place on requests." in told
+    assert "5 not the request of the result: " in told
+    assert "1 unreadable: " in told
 
 
 def test_what_has_expired_is_counted_and_decides_about_the_exit_code(
@@ -292,7 +292,7 @@ def test_what_has_expired_is_counted_and_decides_about_the_exit_code(
     scene.broker.first_offsets["requests"] = 1
 
     assert 4 == retry()
-    assert "1 have expired from the requests topic: ask for their products anew" in capsys.readouterr().err
+    assert "1 expired: the requests are no longer on requests. Ask for their products" in capsys.readouterr().err
     scene.failed("r2")
     assert 3 == retry()
     assert ["retry of r2 (0:1)"] == [request["reason"] for request in scene.retries()]
