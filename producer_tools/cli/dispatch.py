@@ -3,48 +3,38 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
 
+from producer_tools.cli.delivery import Delivery, counted, deliver, named
 from producer_tools.cli.result_rows import answer_row, answer_table, result_json, warn_undecodable
-from producer_tools.errors import ResyncToolError, UnreachableError
+from producer_tools.errors import ResyncToolError
 from producer_tools.publisher import ResyncPublisher
 from producer_tools.sender import Acknowledgement, OutgoingRecord
 from producer_tools.subscriber import POLL_SECONDS, ReceivedResult, ResyncResults
 from schemas.console.output import Cell, JsonObject, Output, Stream, Table, progress, say, streaming
-from schemas.errors import exit_code_of
 from schemas.events import ProductResyncRequested, ResyncStatus
 from schemas.exit_codes import ExitCode
 from schemas.settings import format_duration
 
-NAMED_AT_MOST = 20
-"""Request ids in a message for people; the data contains all."""
 
+@dataclass(slots=True, kw_only=True)
+class Dispatch(Delivery):
+    """One request that is being sent; its name is its id."""
 
-@dataclass(slots=True)
-class Dispatch:
-    """One request that is being sent."""
-
-    request_id: str
     client_specification_id: str | None
     products: int
     retry_of: str | None = None
     """Id of the request that this one repeats."""
-    acknowledgement: Acknowledgement | None = None
-    failure: BaseException | None = None
-    """Why it is not acknowledged; ``None`` also while nobody knows."""
     result: ReceivedResult | None = None
 
     @classmethod
     def of(cls, request: ProductResyncRequested) -> "Dispatch":
-        return cls(request.request_id, request.client_specification_id, len(request.products))
-
-    def finish(self, delivery: Future[Acknowledgement]) -> None:
-        """Take the end of a delivery."""
-        self.failure = delivery.exception()
-        self.acknowledgement = None if self.failure else delivery.result()
+        return cls(
+            name=request.request_id,
+            client_specification_id=request.client_specification_id,
+            products=len(request.products),
+        )
 
     @property
     def origin(self) -> JsonObject:
@@ -59,36 +49,26 @@ def dispatch(
     output: Output,
     *,
     timeout: float | None,
-    rate: float | None = None,
 ) -> set[ExitCode]:
     """Send the record of each dispatch and show what came of it; return the exit codes that apply.
 
-    ``timeout``: seconds to wait for the results, ``None``: do not wait. ``rate``: records per second at most. Raises
-    ``ResyncToolError`` only while nothing has been sent yet.
+    ``timeout``: seconds to wait for the results, ``None``: do not wait. Raises ``ResyncToolError`` only
+    while nothing has been sent yet.
     """
     if timeout is None:
-        return _send(publisher, dispatches, paced(records, rate), output)
-    ids = [each.request_id for each in dispatches]
+        return _send(publisher, dispatches, records, output)
+    ids = [each.name for each in dispatches]
     # Watching begins before sending, so that no result can be missed.
     with ResyncResults(
         publisher.settings, start="end", request_ids=ids, follow=True, on_undecodable=warn_undecodable
     ) as watch:
-        return _send_and_wait(publisher, watch, dispatches, paced(records, rate), timeout, output)
-
-
-def paced(records: Iterable[OutgoingRecord], rate: float | None) -> Iterator[OutgoingRecord]:
-    """Iterate over the records, ``rate`` a second at most."""
-    began = time.monotonic()
-    for number, record in enumerate(records):
-        if rate is not None and (early := began + number / rate - time.monotonic()) > 0:
-            time.sleep(early)
-        yield record
+        return _send_and_wait(publisher, watch, dispatches, records, timeout, output)
 
 
 def _send(
     publisher: ResyncPublisher, dispatches: Sequence[Dispatch], records: Iterable[OutgoingRecord], output: Output
 ) -> set[ExitCode]:
-    codes = _deliver(publisher, dispatches, records)
+    codes = deliver(publisher, publisher.submit_record, dispatches, records, "request")
     with streaming(Stream(output, Table("request", "products", "partition", "offset"), _sent_row)) as stream:
         for each in dispatches:
             if each.acknowledgement:
@@ -104,12 +84,12 @@ def _send_and_wait(
     timeout: float,
     output: Output,
 ) -> set[ExitCode]:
-    codes = _deliver(publisher, dispatches, records)
+    codes = deliver(publisher, publisher.submit_record, dispatches, records, "request")
     acknowledged = [each for each in dispatches if each.acknowledgement]
     with streaming(Stream(output, answer_table(), answer_row)) as stream:
         if output is Output.IDS:
             for each in acknowledged:
-                stream.add({"requestId": each.request_id})
+                stream.add({"requestId": each.name})
         if ExitCode.INTERRUPTED not in codes:
             codes |= _await_results(watch, acknowledged, timeout, stream if output is Output.JSONL else None)
         if output is not Output.IDS:
@@ -121,45 +101,10 @@ def _send_and_wait(
     return codes
 
 
-def _deliver(
-    publisher: ResyncPublisher, dispatches: Sequence[Dispatch], records: Iterable[OutgoingRecord]
-) -> set[ExitCode]:
-    """Send all and wait for the acknowledgement of each; raises only while nothing has been sent yet."""
-    codes: set[ExitCode] = set()
-    finished = SimpleQueue[Future[Acknowledgement]]()
-    try:
-        with publisher, progress("sending", len(dispatches)) as advance:
-            for each, record in zip(dispatches, records, strict=True):
-                delivery = publisher.submit_record(record)
-                delivery.add_done_callback(each.finish)
-                delivery.add_done_callback(finished.put)
-                advance(finished.qsize())
-            for done in range(1, len(dispatches) + 1):
-                finished.get()
-                advance(done)
-    except KeyboardInterrupt:
-        codes.add(ExitCode.INTERRUPTED)
-    return codes | _delivery_codes(dispatches)
-
-
-def _delivery_codes(dispatches: Sequence[Dispatch]) -> set[ExitCode]:
-    missing = [each for each in dispatches if each.acknowledgement is None]
-    failures = [each.failure for each in missing if each.failure]
-    if missing:
-        why = f": {failures[0]}" if failures else ", the rest was not sent"
-        say(f"error: {len(missing)} of {counted(len(dispatches), 'request')} not acknowledged{why}")
-        say(f"not acknowledged: {_named(missing)}")
-    if any(isinstance(failure, UnreachableError) for failure in failures):
-        return {ExitCode.UNREACHABLE}
-    if failures and len(missing) == len(dispatches):
-        return {exit_code_of(failures[0])}
-    return {ExitCode.FAILED} if failures else set()
-
-
 def _await_results(
     watch: ResyncResults, acknowledged: Sequence[Dispatch], timeout: float, stream: Stream | None
 ) -> set[ExitCode]:
-    waiting = {each.request_id: each for each in acknowledged}
+    waiting = {each.name: each for each in acknowledged}
     deadline = time.monotonic() + timeout
     show = stream is None or not sys.stdout.isatty()
     try:
@@ -202,13 +147,13 @@ def _say_answers(acknowledged: Sequence[Dispatch], timeout: float, *, interrupte
     unanswered = [each for each in acknowledged if each.result is None]
     if unanswered:
         when = "yet" if interrupted else f"within {format_duration(timeout)}"
-        say(f"no result {when}: {_named(unanswered)}")
-        say(f"look again with `mirakl-resync results --request-id {unanswered[0].request_id}`")
+        say(f"no result {when}: {named([each.name for each in unanswered])}")
+        say(f"look again with `mirakl-resync results --request-id {unanswered[0].name}`")
 
 
 def _sent_json(sent: Dispatch, at: Acknowledgement) -> JsonObject:
     return {
-        "requestId": sent.request_id,
+        "requestId": sent.name,
         "clientSpecificationId": sent.client_specification_id,
         "products": sent.products,
         "topic": at.topic,
@@ -224,16 +169,5 @@ def _sent_row(item: JsonObject) -> Sequence[Cell]:
 
 def _answer_json(sent: Dispatch) -> JsonObject:
     """Return the result, or what is known without one; then ``status`` is null."""
-    known = result_json(sent.result) if sent.result else {"requestId": sent.request_id, "status": None}
+    known = result_json(sent.result) if sent.result else {"requestId": sent.name, "status": None}
     return {**known, **sent.origin}
-
-
-def _named(dispatches: Iterable[Dispatch]) -> str:
-    ids = [each.request_id for each in dispatches]
-    more = len(ids) - NAMED_AT_MOST
-    return ", ".join(ids[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not 1."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

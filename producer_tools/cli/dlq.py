@@ -10,6 +10,7 @@ from itertools import islice
 
 import click
 
+from producer_tools.cli.delivery import Delivery, deliver
 from producer_tools.cli.options import (
     NO_TERMINAL,
     api_key_from,
@@ -24,7 +25,7 @@ from producer_tools.cli.result_rows import iso, to_the_second
 from producer_tools.connection import Connection
 from producer_tools.dead_letters import DeadLetter, DeadLetters, Redrive, plan_redrive, redriven
 from producer_tools.environment import READING, SENDING, tool_settings
-from producer_tools.errors import InvalidRequestError, Mistake, UnreachableError
+from producer_tools.errors import InvalidRequestError, Mistake
 from producer_tools.publisher import operator_headers
 from producer_tools.sender import RecordSender
 from schemas.console.output import (
@@ -42,7 +43,6 @@ from schemas.console.output import (
 from schemas.console.program import examples
 from schemas.console.text import printable
 from schemas.contract import API_KEY_HEADER, SIGNATURE_MAX_AGE_SECONDS, Credential
-from schemas.errors import exit_code_of
 from schemas.exit_codes import ExitCode, foremost, of_failures
 from schemas.settings import Settings, format_duration
 
@@ -269,23 +269,11 @@ def _send(settings: Settings, letters: Sequence[DeadLetter], api_key: str) -> se
         max(largest, settings.max_request_bytes),
         auth=settings.request_auth,
     )
-    with sender, progress("sending", len(letters)) as advance:
-        deliveries = [(letter, sender.send(redriven(letter, api_key))) for letter in letters]
-        for done, (_, delivery) in enumerate(deliveries, 1):
-            delivery.exception()
-            advance(done)
-    failures = [failure for _, delivery in deliveries if (failure := delivery.exception())]
-    for letter, delivery in deliveries:
-        if failure := delivery.exception():
-            say(f"error: {letter.coordinates} was not acknowledged: {failure}")
-    table.write(
-        (letter.coordinates, str(delivery.result().partition), str(delivery.result().offset))
-        for letter, delivery in deliveries
-        if not delivery.exception()
-    )
-    if any(isinstance(failure, UnreachableError) for failure in failures):
-        return {ExitCode.UNREACHABLE}
-    return {exit_code_of(failures[0])} if failures else set()
+    deliveries = [Delivery(name=letter.coordinates) for letter in letters]
+    records = (redriven(letter, api_key) for letter in letters)
+    codes = deliver(sender, sender.send, deliveries, records, "dead letter")
+    table.write((each.name, str(at.partition), str(at.offset)) for each in deliveries if (at := each.acknowledgement))
+    return codes
 
 
 def _list_json(letter: DeadLetter) -> JsonObject:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ from typing import Final
 
 import click
 
-from producer_tools.cli.dispatch import Dispatch, counted, dispatch
+from producer_tools.cli.delivery import counted
+from producer_tools.cli.dispatch import Dispatch, dispatch
 from producer_tools.cli.options import (
     NO_TERMINAL,
     api_key_from,
@@ -181,15 +183,26 @@ def _send(
     publisher: ResyncPublisher, planner: RetryPlanner, retries: Sequence[Retry], options: RetryOptions
 ) -> set[ExitCode]:
     dispatches = [
-        Dispatch(each.request_id, each.client_specification_id, each.products, each.of.request_id) for each in retries
+        Dispatch(
+            name=each.request_id,
+            client_specification_id=each.client_specification_id,
+            products=each.products,
+            retry_of=each.of.request_id,
+        )
+        for each in retries
     ]
-    records = _records(publisher, planner, retries)
-    return dispatch(publisher, dispatches, records, options.output, timeout=options.timeout, rate=options.rate)
+    records = _records(publisher, planner, retries, options.rate)
+    return dispatch(publisher, dispatches, records, options.output, timeout=options.timeout)
 
 
-def _records(publisher: ResyncPublisher, planner: RetryPlanner, retries: Sequence[Retry]) -> Iterator[OutgoingRecord]:
-    """Make each record when it is its turn, for the time at which it is requested."""
-    for each in retries:
+def _records(
+    publisher: ResyncPublisher, planner: RetryPlanner, retries: Sequence[Retry], rate: float | None
+) -> Iterator[OutgoingRecord]:
+    """Make each record when it is its turn, since it has the time at which it is requested."""
+    began = time.monotonic()
+    for number, each in enumerate(retries):
+        if rate is not None:
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
         record = publisher.prepare(planner.request(each))
         partition = each.of.place[0] if each.of.place else None
         yield replace(record, partition=partition, headers=record.headers + each.correlation)

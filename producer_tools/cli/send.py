@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from producer_tools.cli.dispatch import Dispatch, counted, dispatch
+from producer_tools.cli.delivery import counted
+from producer_tools.cli.dispatch import Dispatch, dispatch
 from producer_tools.cli.options import api_key_from, api_key_option, confirm, timeout_option, wait_option, yes_option
 from producer_tools.cli.result_rows import event_json
 from producer_tools.cli.send_plan import SendOptions, SendPlan, plan_requests
