@@ -15,6 +15,8 @@ from producer_tools.cli import main
         (["dlq", "redrive"], "say --all"),
         (["dlq", "redrive", "0:1", "--all"], "say --all"),
         (["send", "--file", "there/is/none.csv"], "does not exist"),
+        (["retry", "--client-specification", "acme"], "'acme' is not a UUID in its 36-character form"),
+        (["retry", "--until", "yesterday"], "write it like 2026-01-31T08:00:00Z or 2h"),
         (["sned"], "No such command 'sned'"),
     ],
 )
@@ -25,7 +27,7 @@ def test_wrong_usage_ends_with_2_and_says_what_to_write(
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["send"], ["results"], ["dlq", "list"], ["dlq", "redrive"]])
+@pytest.mark.parametrize("command", [[], ["send"], ["results"], ["dlq", "list"], ["dlq", "redrive"], ["retry"]])
 def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     assert "mirakl-resync " + " ".join(command or ["send"]) in capsys.readouterr().out.split("Example", 1)[1]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import KafkaError
 
 from producer_tools.cli import main
 from schemas.avro.codec import ResultEncoder
@@ -140,3 +141,17 @@ def test_without_a_terminal_redriving_needs_a_yes(broker: FakeBroker, capsys: py
     assert 0 == main(["dlq", "redrive", "0:0", "--dry-run"])
     assert "goes to partition 0" in capsys.readouterr().out
     assert before == len(broker.topics["requests"][0])
+
+
+def test_a_dead_letter_that_is_not_acknowledged_is_named(
+    broker: FakeBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_letter(broker)
+    add_letter(broker)
+    broker.deliveries = [None, KafkaError(KafkaError._MSG_TIMED_OUT)]
+
+    assert 6 == main(["dlq", "redrive", "--all", "--yes"])
+
+    told = capsys.readouterr()
+    assert "not acknowledged: 0:1" in told.err
+    assert ["0:0"] == [line.split()[0] for line in told.out.splitlines()[1:]]
