@@ -1,11 +1,11 @@
 """What became of requests since they were answered: retried, or synchronized after all."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection
 from typing import Final
 
 from producer_tools.registry_access import RequestReader
-from producer_tools.retries.selection import Candidate, Place
+from producer_tools.retries.selection import Candidate, Claim, Place
 from producer_tools.topic_reader import TopicReader, headers_of
 from schemas.contract import MAX_ID_CHARACTERS
 
@@ -34,14 +34,11 @@ def retry_reason(request_id: str, place: Place, reason: str | None) -> str:
 class Retries:
     """Which of the candidates have been retried, by the reasons of requests."""
 
-    def __init__(self, candidates: Iterable[Candidate]) -> None:
-        self._by_claim: dict[tuple[Place | None, str], Candidate] = {}
-        self._by_id: dict[str, list[Candidate]] = {}
-        for candidate in candidates:
-            self._by_claim[candidate.claim] = candidate
-            self._by_id.setdefault(candidate.request_id, []).append(candidate)
-        self.repeated: set[Candidate] = set()
-        self.found: dict[str, list[Candidate]] = {}
+    def __init__(self, candidates: Collection[Candidate]) -> None:
+        self._claims = {candidate.claim for candidate in candidates}
+        self._ids = {candidate.request_id for candidate in candidates}
+        self.repeated: set[Claim] = set()
+        self.found: dict[str, Claim] = {}
         """Id of a retry -> what it repeats."""
 
     def read(self, reader: TopicReader, requests: RequestReader) -> None:
@@ -51,22 +48,21 @@ class Retries:
             if value is None or _MARK not in value:
                 continue
             request = requests.decode(value, headers_of(message) or ())
-            if not isinstance(request, str) and (repeated := list(self.repeated_by(request.reason))):
-                self.repeated.update(repeated)
+            if not isinstance(request, str) and (claim := self.repeated_by(request.reason)):
+                self.repeated.add(claim)
                 if len(self.found) < MAX_RETRIES:
-                    self.found[request.request_id] = repeated
+                    self.found[request.request_id] = claim
 
-    def repeated_by(self, reason: str | None) -> Iterator[Candidate]:
-        """Iterate over the candidates that a request with this reason repeats.
+    def repeated_by(self, reason: str | None) -> Claim | None:
+        """Return which of the candidates a request with this reason repeats.
 
-        Without a place, as somebody else may write it, that is each with the id.
+        Without a place, as somebody else may write it, all candidates with the id; ``None``: no candidate.
         """
         if reason is None or not reason.startswith(RETRY_OF):
-            return
+            return None
         rest = reason[len(RETRY_OF) :][: MAX_ID_CHARACTERS + _LONGEST_PLACE]
         for place in _PLACE.finditer(rest):
-            candidate = self._by_claim.get(((int(place[1]), int(place[2])), rest[: place.start()]))
-            if candidate is not None:
-                yield candidate
-                return
-        yield from self._by_id.get(rest) or self._by_id.get(rest.partition(": ")[0]) or ()
+            claim = ((int(place[1]), int(place[2])), rest[: place.start()])
+            if claim in self._claims:
+                return claim
+        return next(((None, each) for each in (rest, rest.partition(": ")[0]) if each in self._ids), None)

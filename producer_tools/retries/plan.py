@@ -7,7 +7,7 @@ What a plan has no room for is left to the next one, which finds those of this o
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from producer_tools.errors import InvalidRequestError
 from producer_tools.publisher import encoded, new_request
 from producer_tools.registry_access import RequestReader
 from producer_tools.retries.history import Retries, retry_reason
-from producer_tools.retries.selection import Candidate, Group, Place, ResultScan, Selection
+from producer_tools.retries.selection import Candidate, Claim, Group, Place, ResultScan, Selection
 from producer_tools.subscriber import ReceivedResult, ResyncResults, UndecodableResult
 from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
 from schemas.avro.codec import RequestDecoder, RequestEncoder
@@ -160,11 +160,12 @@ class RetryPlanner:
         """Leave out what somebody has retried since the plan was made; return how many."""
         if self._again or not plan.retries:
             return 0
-        retries = Retries(retry.of for retry in plan.retries)
+        retries = Retries([retry.of for retry in plan.retries])
         with closing(self._reader_of_requests("end", plan.read_to)) as reader:
             retries.read(reader, self._requests)
-        plan.retries = [retry for retry in plan.retries if retry.of not in retries.repeated]
-        return len(retries.repeated)
+        planned = plan.retries
+        plan.retries = [retry for retry in planned if not retry.of.among(retries.repeated)]
+        return len(planned) - len(plan.retries)
 
     def request(self, retry: Retry) -> ProductResyncRequested:
         """Return the request to send now."""
@@ -202,33 +203,34 @@ class RetryPlanner:
             retries.read(reader, self._requests)
         for partition, (_, end) in bounds.items():
             plan.read_to.setdefault(partition, end)
-        fates = {candidate: fate for candidate in candidates if (fate := _out_of_bounds(candidate, bounds))}
-        asked = {candidate.request_id for candidate in candidates}
+        retried = retries.repeated
         if self._again:  # of a chain, only the latest is sent again
-            chained = (repeated for retry_id, repeated in retries.found.items() if retry_id in asked)
-            return fates | dict.fromkeys(chain.from_iterable(chained), Fate.RETRIED)
-        fates |= dict.fromkeys(retries.repeated, Fate.RETRIED)
-        return fates | self._synchronized(candidates, retries.found)
+            asked = {candidate.request_id for candidate in candidates}
+            retried = {claim for retry_id, claim in retries.found.items() if retry_id in asked}
+        fates = {candidate: fate for candidate in candidates if (fate := _out_of_bounds(candidate, bounds))}
+        fates |= {candidate: Fate.RETRIED for candidate in candidates if candidate.among(retried)}
+        return fates if self._again else fates | self._synchronized(candidates, retries.found)
 
-    def _synchronized(self, candidates: list[Candidate], retries: dict[str, list[Candidate]]) -> dict[Candidate, Fate]:
+    def _synchronized(self, candidates: list[Candidate], retries: dict[str, Claim]) -> dict[Candidate, Fate]:
         """Return those whose products were accepted later: under the same id, or by a retry."""
-        own: dict[str, list[Candidate]] = {}
-        for candidate in candidates:
-            own.setdefault(candidate.request_id, []).append(candidate)
-        found: dict[Candidate, Fate] = {}
         results = ResyncResults(
             self._settings,
             start=_before(candidates),
-            request_ids=own.keys() | retries.keys(),
+            request_ids={candidate.request_id for candidate in candidates} | retries.keys(),
             on_undecodable=lambda _undecodable: None,
         )
+        synchronized_at: dict[str, datetime] = {}
         for result in results:
             if result.value.status is ResyncStatus.SYNCHRONIZED:
                 request_id = result.value.request_id
-                found |= dict.fromkeys(retries.get(request_id, ()), Fate.SYNCHRONIZED)
-                later = (each for each in own.get(request_id, ()) if result.timestamp > each.answered_at)
-                found |= dict.fromkeys(later, Fate.SYNCHRONIZED)
-        return found
+                synchronized_at[request_id] = max(result.timestamp, synchronized_at.get(request_id, result.timestamp))
+        repeated = {claim for retry_id, claim in retries.items() if retry_id in synchronized_at}
+        return {
+            candidate: Fate.SYNCHRONIZED
+            for candidate in candidates
+            if candidate.among(repeated)
+            or candidate.answered_at < synchronized_at.get(candidate.request_id, candidate.answered_at)
+        }
 
     def _take(self, plan: RetryPlan, candidates: list[Candidate]) -> dict[Candidate, Fate]:
         """Read the requests of candidates and add their retries to the plan; return the fates of the others."""
@@ -243,18 +245,24 @@ class RetryPlanner:
             for partition, wanted in by_partition.items():
                 reader.seek(partition, min(wanted))
                 for message in reader.to_end():
-                    for candidate in wanted.pop(message.offset() or 0, ()):
-                        fates[candidate] = self._take_one(plan, candidate, message)
+                    here = wanted.pop(message.offset() or 0, ())
+                    if here:
+                        fates |= self._take_from(plan, here, message)
                     if not wanted:
                         break
                 fates |= dict.fromkeys(chain.from_iterable(wanted.values()), Fate.EXPIRED)
         return fates
 
-    def _take_one(self, plan: RetryPlan, candidate: Candidate, message: Message) -> Fate:
+    def _take_from(self, plan: RetryPlan, candidates: Collection[Candidate], message: Message) -> dict[Candidate, Fate]:
         headers = headers_of(message) or ()
-        request = self._requests.decode(message.value(), headers)
+        request = self._requests.decode(message.value(), headers)  # once, however many results name this place
         if isinstance(request, str):
-            return Fate.UNREADABLE
+            return dict.fromkeys(candidates, Fate.UNREADABLE)
+        return {candidate: self._take_one(plan, candidate, request, headers) for candidate in candidates}
+
+    def _take_one(
+        self, plan: RetryPlan, candidate: Candidate, request: ProductResyncRequested, headers: Headers
+    ) -> Fate:
         if not _belongs(candidate, request):
             return Fate.ANOTHER
         specification = request.client_specification_id

@@ -1,6 +1,6 @@
 """Which results to retry, and what they tell of their requests."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
@@ -19,6 +19,9 @@ from schemas.settings import Settings
 
 Place: TypeAlias = tuple[int, int]
 """Partition and offset of a request on the requests topic."""
+
+Claim: TypeAlias = tuple[Place | None, str]
+"""A request by its place and its id: anybody's result may name any place. Without a place, all with the id."""
 
 MAX_GROUPS: Final = 1_000
 """Combinations of code, client specification and tenant that are told apart; further ones are counted together."""
@@ -54,9 +57,12 @@ class Candidate:
     """The products that a partial result names as not accepted; ``None``: all products of the request."""
 
     @property
-    def claim(self) -> tuple[Place | None, str]:
-        """What makes it the result of one request: anybody's result may name any place."""
+    def claim(self) -> Claim:
         return self.place, self.request_id
+
+    def among(self, claims: Container[Claim]) -> bool:
+        """Return whether its request is one of these."""
+        return self.claim in claims or (None, self.request_id) in claims
 
 
 @dataclass(frozen=True, slots=True)
