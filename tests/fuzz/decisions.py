@@ -19,6 +19,8 @@ from consumer.engine.policy import Policy
 from consumer.engine.records import Record
 from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Part, Request
+from schemas.contract import REQUESTS_TOPIC
+from schemas.signature import Content, Signing, signing_secret
 from tests.support.builders import api_key
 from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, body, specification
 
@@ -74,9 +76,20 @@ def _learnt(request: Request) -> tuple[Any, ...]:
 def _request(rng: Random, at: Instant) -> Request:
     products = rng.choice(({"a": "1"}, {}, {"a": "1", " b": "1"}, dict.fromkeys("abcd", "1")))
     value = rng.choice((b"no request", *(4 * [body("r", products, rng.choice(GIVEN))])))
-    headers = [("dj-api-key", rng.choice(KEYS)), ("dj-client", rng.choice(CALLERS))]
+    headers: list[tuple[str, bytes | None]] = [("dj-api-key", rng.choice(KEYS)), ("dj-client", rng.choice(CALLERS))]
+    if rng.random() < 0.4:
+        headers.append(("dj-signature", _signature(rng, headers[1][1], value)))
     record = Record(0, 0, 0, None, value, headers)
     return Request(record, Assignment(0, 1, Progress(0)), read_headers(headers), at.mono - rng.choice((0, 1)), 300.0)
+
+
+def _signature(rng: Random, caller: bytes | None, value: bytes) -> bytes | None:
+    """Of this record, or hostile: of another one, blank, cut short or changed in one byte."""
+    good = Signing(REQUESTS_TOPIC).header(rng.choice((b"one", b"two", b"unknown")), Content(None, caller, value))
+    at = rng.randrange(len(good))
+    changed = good[:at] + bytes([rng.randrange(256)]) + good[at + 1 :]
+    other = Signing(REQUESTS_TOPIC).header(b"one", Content(None, caller, value + b" "))
+    return rng.choice((good, good, good, other, changed, good[:at], b"", b" \t", None))
 
 
 def _directory(rng: Random) -> Directory:
@@ -90,12 +103,13 @@ def _directory(rng: Random) -> Directory:
         )
         for id_ in rng.sample((FIRST, SECOND, THIRD), rng.randint(0, 3))
     ]
-    keys = {key_digest(key): _key(rng) for key in rng.sample((b"one", b"two", b"three"), rng.randint(0, 3))}
+    keys = {key_digest(key): _key(rng, key) for key in rng.sample((b"one", b"two", b"three"), rng.randint(0, 3))}
     return build_directory(1, specifications, keys)
 
 
-def _key(rng: Random) -> ApiKey:
+def _key(rng: Random, key: bytes) -> ApiKey:
     return api_key(
+        signing_secret=rng.choice((signing_secret(key), signing_secret(key), None)),
         tenant=rng.choice(TENANTS),
         role=rng.choice((Role.OPERATOR, Role.OPERATOR, Role.SUPPLIER)),
         expires_at=rng.choice((None, None, NOW - 1, NOW, NOW + 1)),
