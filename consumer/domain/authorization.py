@@ -53,11 +53,9 @@ def identify_signer(
     ``matches`` says whether a secret made the signature of this record; it is asked for valid keys that the signature
     names only, so that a made-up header costs no HMAC.
     """
-    if is_blank(header):
-        return error(ErrorCode.API_KEY_MISSING)
     signature = Signature.read(header)
     if signature is None:
-        return invalid(CredentialFault.MALFORMED)
+        return error(ErrorCode.API_KEY_MISSING) if is_blank(header) else invalid(CredentialFault.MALFORMED)
     fault = CredentialFault.UNKNOWN
     for known in directory.signers.get(signature.signer, ()):  # more than one: only by hand, or by a wonder
         found = _fault(known, wall)
