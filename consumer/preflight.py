@@ -4,11 +4,16 @@
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from consumer.adapters.certificates import CertificateLook
+from consumer.adapters.clocks import ClockReading
 from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka.broker_clock import brokers_clock
 from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, KafkaTroubleError
+from consumer.adapters.kafka.certificates import broker_certificates
 from consumer.adapters.kafka.properties import (
     DEFAULT_MESSAGE_BYTES,
     MessageSizes,
@@ -51,6 +56,10 @@ class BrokersChecked:
     findings: tuple[Finding, ...]
     topics: Mapping[str, TopicFacts]
     """Topics that exist, by name; empty also where no advertised address can be reached."""
+    certificates: tuple[CertificateLook, ...] = ()
+    """Only with ``thorough``."""
+    clock: ClockReading | None = None
+    """Only with ``thorough``, and where the brokers show it."""
 
     @property
     def unreachable(self) -> bool:
@@ -59,13 +68,15 @@ class BrokersChecked:
 
 
 def check_brokers(settings: Settings, *, thorough: bool) -> BrokersChecked:
-    """Check addresses, topics and rights; ``thorough``: also a transaction and the limits of the brokers.
+    """Check addresses, topics and rights.
 
+    ``thorough``: also a transaction, and the limits, certificates and clock of the brokers.
     Raises what ``TopicAdmin.metadata`` raises where no broker answers, or none lets us in.
     """
     admin = TopicAdmin(settings.kafka)
     metadata = admin.metadata()
-    addresses = BrokersChecked(tuple(check_addresses(try_addresses(metadata))), {})
+    tried = try_addresses(metadata)
+    addresses = BrokersChecked(tuple(check_addresses(tried)), {})
     if addresses.unreachable:
         return addresses
     findings = list(addresses.findings)
@@ -79,6 +90,9 @@ def check_brokers(settings: Settings, *, thorough: bool) -> BrokersChecked:
         if thorough:
             times = broker_times(settings)
             findings += check_bounds(admin.client, metadata.brokers, times, exactly_once=exactly_once)
+            looks = broker_certificates(settings.kafka.properties, tried)
+            clock = brokers_clock(admin.client, topics.values(), time.time())
+            return BrokersChecked(tuple(findings), topics, tuple(looks), clock)
     return BrokersChecked(tuple(findings), topics)
 
 

@@ -1,15 +1,21 @@
 """``doctor``: checks everything that a run needs, from this machine."""
 
+import asyncio
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 
 import click
 from sqlalchemy import Engine
 
+from consumer.adapters.certificates import CertificateLook, check_certificates
+from consumer.adapters.clocks import ClockReading, check_clocks, http_date, reading
 from consumer.adapters.finding import Finding, Level
 from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, NotLetInError
 from consumer.adapters.mirakl.address import host_rules
+from consumer.adapters.mirakl.certificates import mirakl_certificates
+from consumer.adapters.mirakl.way_out import WayOut
 from consumer.adapters.stores import (
     OURS,
     DirectoryReader,
@@ -19,6 +25,7 @@ from consumer.adapters.stores import (
     open_to_others,
     redacted,
 )
+from consumer.adapters.stores.clock import database_clock
 from consumer.adapters.stores.rotation import KeyUses, count_key_uses
 from consumer.adapters.transports import check_base_urls
 from consumer.cli.access import encryption_of, read_all_settings, schema_registry
@@ -29,6 +36,7 @@ from schemas.console.output import Output, show
 from schemas.console.program import examples
 from schemas.contract import Credential
 from schemas.exit_codes import ExitCode
+from schemas.registry.client import Greeting
 from schemas.registry.errors import RegistryError
 from schemas.registry.registration import check, subjects
 from schemas.settings import Settings, SettingsError
@@ -49,6 +57,10 @@ def doctor(output: str) -> int:
     Settings, database, keys, brokers (the addresses of all, rights, a transaction that writes nothing, their bounds),
     topics, connections that are not encrypted and, if set, the schema registry.
 
+    Certificates of brokers, registry and each Mirakl that end within 14 days; it takes a TLS handshake, and no call.
+    Clocks that differ by more than a second from this machine's: of the database, of the registry, and of the brokers
+    where a topic's records have their time.
+
     Exit code 0: nothing fails (a WARN is a risk); 2: the settings are wrong; 6: only brokers or registry are
     unreachable; otherwise 1.
     """
@@ -67,20 +79,42 @@ def _exit_code(findings: list[Finding]) -> int:
     return ExitCode.UNREACHABLE if all(finding.unreachable for finding in failed) else ExitCode.FAILED
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What the edges have shown so far, to be judged together."""
+
+    base_urls: list[str] = field(default_factory=list)
+    certificates: list[CertificateLook] = field(default_factory=list)
+    clocks: list[ClockReading] = field(default_factory=list)
+
+
 def _examine(settings: Settings) -> Iterator[Finding]:
+    seen = _Seen()
     yield from check_settings(settings)
-    yield from _examine_database(settings)
-    yield from _examine_brokers(settings)
-    yield from _examine_registry(settings)
+    yield from _examine_database(settings, seen)
+    yield from _examine_brokers(settings, seen)
+    yield from _examine_registry(settings, seen)
+    yield from _examine_miraklis(settings, seen)
+    yield from check_certificates(seen.certificates, datetime.now(UTC))
+    yield from check_clocks(seen.clocks)
 
 
-def _examine_database(settings: Settings) -> Iterator[Finding]:
+def _examine_miraklis(settings: Settings, seen: _Seen) -> Iterator[Finding]:
+    way_out = WayOut.of(settings.mirakl)
+    if way_out.proxy is not None:
+        yield Finding(Level.OK, "proxy", f"Mirakl is called through {way_out.proxy} ({way_out.proxy.setting}).")
+    seen.certificates += asyncio.run(mirakl_certificates(seen.base_urls, way_out, settings.call_timeout))
+
+
+def _examine_database(settings: Settings, seen: _Seen) -> Iterator[Finding]:
     url = settings.database_url.get_secret_value()
     try:
         engine = create_engine(url)
         try:
             newest = check_schema(engine)
-            findings = [*_examine_file(engine), *_examine_stores(engine, settings)]
+            findings = [*_examine_file(engine), *_examine_stores(engine, settings, seen)]
+            if (clock := database_clock(engine)) is not None:
+                seen.clocks.append(clock)
         finally:
             engine.dispose()
     except StoreError as error:
@@ -99,7 +133,7 @@ def _examine_file(engine: Engine) -> Iterator[Finding]:
         )
 
 
-def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
+def _examine_stores(engine: Engine, settings: Settings, seen: _Seen) -> Iterator[Finding]:
     encryption = encryption_of(settings)
     reader = DirectoryReader(engine, encryption, host_rules(settings))
     try:
@@ -109,7 +143,8 @@ def _examine_stores(engine: Engine, settings: Settings) -> Iterator[Finding]:
     if directory is not None:
         yield _api_keys(directory, keys_accepted=Credential.KEY in settings.accept_credentials)
         yield _client_specifications(directory)
-        yield from check_base_urls(each.base_url for each in directory.specifications.values())
+        seen.base_urls += [each.base_url for each in directory.specifications.values()]
+        yield from check_base_urls(seen.base_urls)
     yield from _encryption_keys(count_key_uses(engine, encryption))
     for warning in reader.warnings:
         yield Finding(Level.FAIL, "stored row", warning, "Correct it, or remove or revoke it.")
@@ -158,7 +193,7 @@ def _client_specifications(directory: Directory) -> Finding:
     return Finding(Level.OK, subject, f"{active} of {len(directory.specifications)} active.")
 
 
-def _examine_brokers(settings: Settings) -> Iterator[Finding]:
+def _examine_brokers(settings: Settings, seen: _Seen) -> Iterator[Finding]:
     try:
         checked = check_brokers(settings, thorough=True)
     except BrokerUnreachableError as error:
@@ -170,9 +205,19 @@ def _examine_brokers(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding(Level.OK, "brokers", f"{settings.kafka.bootstrap_servers} answers.")
         yield from checked.findings
+        seen.certificates += checked.certificates
+        if checked.clock is not None:
+            seen.clocks.append(checked.clock)
 
 
-def _examine_registry(settings: Settings) -> Iterator[Finding]:
+def _look_at(greeting: Greeting, seen: _Seen) -> None:
+    if greeting.certificate is not None:
+        seen.certificates.append(CertificateLook("schema registry", greeting.certificate))
+    if (date := http_date(greeting.date)) is not None:
+        seen.clocks.append(reading("the schema registry", date.timestamp(), greeting.before, greeting.after, 1.0))
+
+
+def _examine_registry(settings: Settings, seen: _Seen) -> Iterator[Finding]:
     subject = "schema registry"
     if settings.schema_registry.url is None:
         yield Finding(Level.OK, subject, "None is configured: the bundled schemas are used.")
@@ -181,6 +226,7 @@ def _examine_registry(settings: Settings) -> Iterator[Finding]:
     try:
         with schema_registry(settings.schema_registry) as registry:
             problems = [problem for report in check(registry, wanted) for problem in report.problems]
+            _look_at(registry.greet(), seen)
     except RegistryError as error:
         yield Finding(Level.FAIL, subject, error.problem, error.remedy, unreachable=error.unreachable)
         return

@@ -5,8 +5,10 @@ worded for people and without secrets.
 """
 
 import json
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Self, TypeAlias
 
@@ -141,6 +143,23 @@ def whole_schema(ref: SchemaRef) -> Conversation[str | Missing]:
     return self_contained(found.text, definitions)
 
 
+_GREETING: Final[Question[Json]] = Question("its configuration", "GET", "config", lambda answer: answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What an answer shows of the server."""
+
+    certificate: bytes | None = field(repr=False)
+    """DER; ``None``: without TLS."""
+    date: str | None
+    """The header ``Date``; ``None``: absent, or from a cache."""
+    before: float
+    """Time of ours before the question, in seconds since the epoch."""
+    after: float
+    """The same after the answer's head."""
+
+
 class SchemaRegistry:
     """A connection to a schema registry, which several threads may use. ``transport`` replaces the network in tests.
 
@@ -189,6 +208,17 @@ class SchemaRegistry:
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return] # typeshed leaves it open
             answer = self._ask(question)
+
+    def greet(self) -> Greeting:
+        """Return what its next answer shows of the server, whatever that answer is. Raises `RegistryError`."""
+        with _network_errors(_GREETING, self._address):
+            self._bounds.begin(self._address.timeout)
+            before = time.time()
+            with self._http.stream("GET", _GREETING.path) as response:
+                encrypted = response.extensions["network_stream"].get_extra_info("ssl_object")
+                certificate = encrypted and encrypted.getpeercert(True)  # noqa: FBT003 - CPython's object has no keywords
+                cached = "age" in response.headers
+                return Greeting(certificate, None if cached else response.headers.get("date"), before, time.time())
 
     def close(self) -> None:
         """Close its connections."""

@@ -47,6 +47,7 @@ UNCOMPRESSED: Final = "uncompressed"
 that is larger than ``max.message.bytes`` then. Otherwise a few kilobytes could expand to gigabytes in the service's
 memory: librdkafka limits that for zstd and snappy, but not for gzip and lz4 (observed with 2.16)."""
 COMPRESSION: Final = "compression.type"
+TIMESTAMP_TYPE: Final = "message.timestamp.type"
 
 _EMBEDDED: Final = "mockCluster"
 """Beginning of the cluster id of librdkafka's embedded broker, which does not return its configuration."""
@@ -63,6 +64,8 @@ class TopicLimits:
     compacted: bool
     compression: str = UNCOMPRESSED
     """``producer``: the broker keeps batches as compressed by the producer, however far they expand."""
+    log_append_time: bool = False
+    """Records have the time at which the broker appended them."""
 
     def entries(self) -> dict[str, str]:
         """Return what can be changed, as the broker's configuration names it."""
@@ -222,6 +225,7 @@ def _limits_of(config: Mapping[str, ConfigEntry]) -> TopicLimits:
         retention_ms=int(config["retention.ms"].value or -1),
         compacted="compact" in (config["cleanup.policy"].value or ""),
         compression=config[COMPRESSION].value or UNCOMPRESSED,
+        log_append_time=TIMESTAMP_TYPE in config and config[TIMESTAMP_TYPE].value == "LogAppendTime",
     )
 
 

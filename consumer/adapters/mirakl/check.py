@@ -9,8 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from socket import gaierror
-from ssl import SSLCertVerificationError, SSLError
 from typing import Final
 
 import httpx
@@ -18,8 +16,7 @@ import httpx
 from consumer.adapters.mirakl.address import state_address
 from consumer.adapters.mirakl.connections import one_connection_each
 from consumer.adapters.mirakl.exchange import FAILURES, Times, headers, read_body
-from consumer.adapters.mirakl.failures import causes, own_trouble
-from consumer.adapters.mirakl.proxy import ProxyTroubleError
+from consumer.adapters.mirakl.failures import own_trouble, remedy
 from consumer.adapters.mirakl.response import read_answer
 from consumer.adapters.mirakl.way_out import WayOut
 from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
@@ -65,7 +62,7 @@ async def check(specification: ClientSpecification, way_out: WayOut, call_timeou
     except FAILURES as error:
         own = own_trouble(error)
         problem = own or f"Mirakl could not be asked: {times.reason(error)}."
-        return CheckResult(passed=False, message=problem, remedy="" if own else _remedy(error))
+        return CheckResult(passed=False, message=problem, remedy="" if own else remedy(error))
     finally:
         await connection.aclose()
     result = judge(response.status_code, response.headers, bytes(body), specification.credential)
@@ -119,23 +116,3 @@ def _unavailable(failure: CallFailure) -> CheckResult:
         return CheckResult(passed=False, message=problem, remedy=f"Check again later{wait}.")
     problem = f"Mirakl is unavailable ({failure.reason})."
     return CheckResult(passed=False, message=problem, remedy="Check again later; if it lasts, ask its operator.")
-
-
-def _remedy(error: Exception) -> str:
-    """Return what to do about a call without a complete answer."""
-    for each in causes(error):
-        match each:
-            case ProxyTroubleError():
-                return each.remedy
-            case SSLCertVerificationError():
-                return (
-                    "Check the host of the base URL. If a proxy or this Mirakl has a certificate of your own "
-                    "authority, set RESYNC_MIRAKL__CA_FILE to that authority's."
-                )
-            case SSLError():
-                return "Check the port of the base URL, and whether https is spoken there."
-            case gaierror():
-                return "Check the host of the base URL. If only a proxy knows it, set RESYNC_MIRAKL__PROXY_URL."
-            case _:
-                continue
-    return "Check host and port of the base URL, and the way out: firewall, RESYNC_MIRAKL__PROXY_URL."

@@ -5,8 +5,8 @@ from typing import Final
 
 import httpx
 
-from consumer.adapters.mirakl.failures import cause
-from consumer.adapters.mirakl.proxy import USER_AGENT, ProxyTroubleError
+from consumer.adapters.mirakl.failures import ProxyTroubleError, cause
+from consumer.adapters.mirakl.proxy import USER_AGENT
 from consumer.adapters.mirakl.response import MAX_BODY_BYTES
 from consumer.domain.model import AuthScheme, ClientSpecification
 

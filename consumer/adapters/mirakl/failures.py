@@ -1,11 +1,24 @@
-"""Why a call failed, in the words of the operating system and of TLS."""
+"""Why a call failed, in the words of the operating system and of TLS, and what to do about it."""
 
 import os
 from collections.abc import Iterator
 from socket import gaierror
 from ssl import SSLCertVerificationError, SSLEOFError, SSLError
 
+import httpx
+
 from consumer.adapters.mirakl.host_connections import OwnTroubleError
+
+
+class ProxyTroubleError(httpx.ProxyError):
+    """There is no tunnel through the proxy; both texts are free of credentials."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        """A clause: ``the proxy answered 407: it wants a user and password``."""
+        self.remedy = remedy
+        """A sentence."""
 
 
 def own_trouble(error: Exception) -> str | None:
@@ -32,6 +45,26 @@ def cause(error: BaseException) -> str:
             case _:
                 continue
     return "the other side closed it"
+
+
+def remedy(error: Exception) -> str:
+    """Return what to do about a call without a complete answer."""
+    for each in causes(error):
+        match each:
+            case ProxyTroubleError():
+                return each.remedy
+            case SSLCertVerificationError():
+                return (
+                    "Check the host of the base URL. If a proxy or this Mirakl has a certificate of your own "
+                    "authority, set RESYNC_MIRAKL__CA_FILE to that authority's."
+                )
+            case SSLError():
+                return "Check the port of the base URL, and whether https is spoken there."
+            case gaierror():
+                return "Check the host of the base URL. If only a proxy knows it, set RESYNC_MIRAKL__PROXY_URL."
+            case _:
+                continue
+    return "Check host and port of the base URL, and the way out: firewall, RESYNC_MIRAKL__PROXY_URL."
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -15,10 +15,10 @@ import anyio
 import httpx
 from anyio.abc import ByteStream, SocketAttribute
 
+from consumer.adapters.mirakl.connecting import connect
 from consumer.adapters.mirakl.host_connections import HostConnections
-from consumer.adapters.mirakl.proxy import tunnel
 from consumer.adapters.mirakl.response_reader import AnswerHead, AnswerReader, BrokenAnswerError
-from consumer.adapters.mirakl.streams import LOST, encrypted
+from consumer.adapters.mirakl.streams import LOST
 from consumer.adapters.mirakl.way_out import WayOut
 
 MAX_AGE_SECONDS: Final = 300.0
@@ -28,7 +28,6 @@ FREE_READS: Final = 128
 """Reads of one answer without a pause. Honest answers take a few, and a page of 64 KiB about 50."""
 READ_PAUSE_SECONDS: Final = 0.05
 """Before each further read, so that what comes in single bytes is read in larger pieces, 20 times a second."""
-_PORTS: Final = {"http": 80, "https": 443}
 _NOT_IN_A_HEADER: Final = re.compile(rb"[\0\r\n]")
 
 
@@ -60,7 +59,7 @@ class Http11Connection(httpx.AsyncBaseTransport):
         ):
             await self.aclose()
         if self._stream is None:
-            self._stream = await self._connected(request.url, seconds["connect"])
+            self._stream = await connect(self._way_out, self._hosts, request.url, seconds["connect"])
             self._opened_at = loop.time()
         self._answer, self._reads, self._written = AnswerReader(), 0, False
         await self._send(self._stream, request, seconds["write"])
@@ -127,20 +126,6 @@ class Http11Connection(httpx.AsyncBaseTransport):
         """After an answer: keep the connection where both sides are through with it and neither wants it closed."""
         if not (self._written and self._answer.reusable):
             await self.aclose()
-
-    async def _connected(self, url: httpx.URL, seconds: float) -> ByteStream:
-        host, port = url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
-        proxy = self._way_out.proxy_for(url)
-        if proxy is not None:
-            return await tunnel(proxy, self._hosts, self._way_out.tls, host, port, seconds)
-        try:
-            with anyio.fail_after(seconds):
-                stream = await self._hosts.connect(host, port)
-            return stream if url.scheme == "http" else await encrypted(stream, self._way_out.tls, host, seconds)
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout("no connection in time") from error
-        except (OSError, *LOST) as error:
-            raise httpx.ConnectError("no connection") from error
 
 
 class _Body(httpx.AsyncByteStream):

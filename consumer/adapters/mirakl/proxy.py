@@ -15,7 +15,7 @@ import httpx
 from anyio.abc import ByteStream
 
 from consumer import __version__
-from consumer.adapters.mirakl.failures import cause
+from consumer.adapters.mirakl.failures import ProxyTroubleError, cause
 from consumer.adapters.mirakl.host_connections import HostConnections
 from consumer.adapters.mirakl.response_reader import AnswerLimits, AnswerReader, BrokenAnswerError
 from consumer.adapters.mirakl.streams import LOST, encrypted
@@ -29,17 +29,6 @@ _PORTS: Final = {"http": 80, "https": 443}
 _CHECK_URL: Final = "Check {setting}: it must be the URL of a forward proxy, with http:// or https:// as it listens."
 _LOGIN: Final = frozenset({HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.UNAUTHORIZED})
 """Tinyproxy answers a wrong password with 401."""
-
-
-class ProxyTroubleError(httpx.ProxyError):
-    """There is no tunnel through the proxy; both texts are free of credentials."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        """A clause: ``the proxy answered 407: it wants a user and password``."""
-        self.remedy = remedy
-        """A sentence."""
 
 
 @dataclass(frozen=True, slots=True)
