@@ -17,11 +17,14 @@ from tests.support.parts import wait_until
 from tests.support.records import RawRecord
 from tests.support.secured_kafka import SecuredKafka
 from tests.support.service import Service
+from tests.support.tokens import TokenEndpoint
 from tests.support.topics import create_topics
 
 TOPIC, GROUP, ID = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
 CLUSTER = ResourceType.BROKER
 READ, WRITE = AclOperation.READ, AclOperation.WRITE
+TOKEN_SECONDS = 5.0
+"""The life of a token. Clients ask for the next one when four fifths of it are over."""
 QUIET_SECONDS = 15.0
 """Long enough for hundreds of calls, were they made again and again."""
 
@@ -128,7 +131,9 @@ def test_with_all_rights_nothing_fails(deployment: Deployment, restricted: dict[
     assert 0 == code
     assert {"OK"} == {row["level"] for row in rows if row["subject"] in {"transactions", "brokers", "broker 1"}}
     warned = " ".join(row["message"] for row in rows if row["level"] == "WARN")
-    assert "SASL_PLAINTEXT" in warned
+    assert "Kafka is reached without encryption" not in warned
+    (certificates,) = (row for row in rows if row["subject"] == "certificates")
+    assert "1 last for two weeks" in certificates["message"], "that of the broker"
 
 
 def test_each_documented_right_that_is_not_only_recommended_is_taken_away_by_a_test() -> None:
@@ -217,6 +222,31 @@ def test_a_wrong_password_is_told_as_such(
     code, _, err = administered({**deployment.environment, **wrong}, "run")
     assert 2 == code
     assert "sasl.password" in err
+
+
+@pytest.mark.slow
+def test_tokens_that_end_while_the_service_runs_are_replaced(
+    secured_kafka: SecuredKafka, deployment: Deployment
+) -> None:
+    """OAUTHBEARER: a session ends with its token, so a client that keeps the first one would be shut out."""
+    with TokenEndpoint("tokens", TOKEN_SECONDS) as endpoint:
+        grant(secured_kafka, deployment.topics, "tokens", "run")
+        settings = {
+            "RESYNC_KAFKA__BOOTSTRAP_SERVERS": secured_kafka.secured,
+            "RESYNC_KAFKA__PROPERTIES": json.dumps(secured_kafka.token_properties(endpoint.url)),
+        }
+        assert [] == failed(deployment, settings)
+        with deployment.service(**settings):
+            first = deployment.send(*requests(deployment, 1, "TOKEN"))
+            deployment.outcomes.wait(first)
+            seen = endpoint.issued
+            wait_until(lambda: endpoint.issued >= seen + 4, timeout=3 * TOKEN_SECONDS, what="further tokens")
+            later = deployment.send(*requests(deployment, 3, "TOKENLATER"))
+            deployment.outcomes.wait(later)
+    (found,) = failed(deployment, settings)
+    assert "sasl.oauthbearer" in found, "without its endpoint there is no token"
+    assert {1} == {len(deployment.outcomes.results[each]) for each in (*first, *later)}
+    assert endpoint.refused == 0
 
 
 def test_a_plain_client_of_a_secured_port_is_told_so(deployment: Deployment, secured_kafka: SecuredKafka) -> None:

@@ -1,6 +1,7 @@
 """``topics ensure`` and the broker's part of ``doctor``, on a real broker."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from consumer.adapters.clocks import ClockReading
+from consumer.adapters.kafka.broker_clock import brokers_clock
 from consumer.adapters.kafka.topic_admin import TopicAdmin, TopicFacts
 from schemas.contract import HEADROOM_BYTES
 from schemas.settings import KafkaSettings
@@ -102,6 +105,26 @@ def test_too_small_a_topic_is_given_room(ensure: Run, kafka_bootstrap: str, name
     assert ["unchanged", "changed", "unchanged"] == [report["outcome"] for report in reports(ensure)]
     (requests, _), (results, _), _ = limits(kafka_bootstrap, names)
     assert requests + HEADROOM_BYTES == results
+
+
+def test_the_brokers_clock_shows_where_records_have_their_time(
+    ensure: Run, kafka_bootstrap: str, names: Topics
+) -> None:
+    reports(ensure, "--partitions", "1")
+    admin = TopicAdmin(KafkaSettings(bootstrap_servers=kafka_bootstrap))
+    now = time.time()
+
+    def clock(ours: float) -> ClockReading | None:
+        return brokers_clock(admin.client, facts(kafka_bootstrap, names).values(), ours)
+
+    send_raw(kafka_bootstrap, names.results, [RawRecord(b"x", partition=0)])
+    assert clock(now - 60) is None, "the time is the producer's"
+    admin.configure(names.results, {"message.timestamp.type": "LogAppendTime"})
+    send_raw(kafka_bootstrap, names.results, [RawRecord(b"x", partition=0)])
+    found = clock(now - 60)
+    assert found is not None
+    assert 60 <= found.certain < 120
+    assert clock(time.time() + 1) is None
 
 
 def test_what_the_broker_refuses_is_said(ensure: Run) -> None:

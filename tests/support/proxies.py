@@ -50,13 +50,21 @@ class TinyProxy:
         """What it has logged."""
         return self._log.read_text() if self._log.exists() else ""
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Start it, also again; return when it answers."""
         self._process.start()
         wait_until(lambda: answers(self.port), timeout=10, what="Tinyproxy answers")
+
+    def stop(self) -> None:
+        """End it, and with it all tunnels."""
+        self._process.end(signal.SIGTERM)
+
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.end(signal.SIGTERM)
+        self.stop()
         shutil.rmtree(self._folder)
 
 

@@ -22,6 +22,24 @@ class Refusal:
     remedy: str
 
 
+_SASL = (
+    (
+        ("unsupported sasl mechanism", "not enabled in the server"),
+        Refusal("The Kafka brokers do not offer our SASL mechanism", f"Correct sasl.mechanisms {_PROPERTIES}."),
+    ),
+    (
+        ("oauthbearer", "oidc", "invalid_token"),
+        Refusal(
+            "The Kafka brokers do not accept our token, or there is none",
+            f"Correct the properties sasl.oauthbearer.* {_PROPERTIES}, and check the token endpoint.",
+        ),
+    ),
+)
+"""By what librdkafka and the brokers say. Brokers also name the mechanism where only the password is wrong."""
+_LOGIN = Refusal(
+    "The Kafka brokers do not accept our user or password",
+    f"Correct sasl.username and sasl.password {_PROPERTIES}.",
+)
 _TLS = (
     (
         ("certificate verify failed", "unable to get local issuer", "self-signed", "self signed"),
@@ -52,15 +70,8 @@ def refusal(errors: Iterable[KafkaError]) -> Refusal | None:
     for error in errors:
         said = error.str()
         if error.code() in _CREDENTIALS:
-            if "mechanism" in said.lower():
-                return Refusal(
-                    f"The Kafka brokers do not offer our SASL mechanism ({said})",
-                    f"Correct sasl.mechanisms {_PROPERTIES}.",
-                )
-            return Refusal(
-                f"The Kafka brokers do not accept our user or password ({said})",
-                f"Correct sasl.username and sasl.password {_PROPERTIES}.",
-            )
+            found = next((found for signs, found in _SASL if any(sign in said.lower() for sign in signs)), _LOGIN)
+            return Refusal(f"{found.problem} ({said})", found.remedy)
         for signs, found in _TLS:
             if any(sign in said.lower() for sign in signs):
                 return Refusal(f"{found.problem} ({said})", found.remedy)

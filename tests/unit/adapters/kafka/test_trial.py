@@ -101,7 +101,23 @@ def test_each_advertised_address_is_tried() -> None:
     ("code", "said", "named"),
     [
         (KafkaError._AUTHENTICATION, "SASL authentication error: Invalid username or password", "sasl.password"),
+        (
+            KafkaError._AUTHENTICATION,
+            "Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512",
+            "sasl.password",
+        ),
         (KafkaError._AUTHENTICATION, "Unsupported SASL mechanism", "sasl.mechanisms"),
+        (
+            KafkaError._AUTHENTICATION,
+            "Client SASL mechanism 'PLAIN' not enabled in the server, enabled mechanisms are [SCRAM-SHA-512]",
+            "sasl.mechanisms",
+        ),
+        (KafkaError._AUTHENTICATION, 'SASL authentication error: {"status":"invalid_token"}', "sasl.oauthbearer"),
+        (
+            KafkaError._AUTHENTICATION,
+            "Failed to acquire SASL OAUTHBEARER token: Failed to retrieve OIDC token",
+            "sasl.oauthbearer",
+        ),
         (KafkaError._SSL, "error:0A000086:SSL routines::certificate verify failed", "ssl.ca.location"),
         (KafkaError._SSL, "sslv3 alert bad certificate: SSL alert number 42", "ssl.certificate.location"),
         (KafkaError._SSL, "tlsv13 alert certificate required: SSL alert number 116", "ssl.certificate.location"),
