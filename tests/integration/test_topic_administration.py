@@ -107,19 +107,18 @@ def test_too_small_a_topic_is_given_room(ensure: Run, kafka_bootstrap: str, name
     assert requests + HEADROOM_BYTES == results
 
 
-def test_the_brokers_clock_shows_where_records_have_their_time(
-    ensure: Run, kafka_bootstrap: str, names: Topics
-) -> None:
-    reports(ensure, "--partitions", "1")
+def test_the_brokers_clock_shows_where_records_have_their_time(kafka_bootstrap: str, names: Topics) -> None:
     admin = TopicAdmin(KafkaSettings(bootstrap_servers=kafka_bootstrap))
+    stamped = {"message.timestamp.type": "LogAppendTime"}
+    for name, config in ((names.requests, {}), (names.results, stamped), (names.dead_letters, stamped)):
+        admin.create(name, config, partitions=1, replication_factor=1)
     now = time.time()
 
     def clock(ours: float) -> ClockReading | None:
         return brokers_clock(admin.client, facts(kafka_bootstrap, names).values(), ours)
 
-    send_raw(kafka_bootstrap, names.results, [RawRecord(b"x", partition=0)])
+    send_raw(kafka_bootstrap, names.requests, [RawRecord(b"x", partition=0)])
     assert clock(now - 60) is None, "the time is the producer's"
-    admin.configure(names.results, {"message.timestamp.type": "LogAppendTime"})
     send_raw(kafka_bootstrap, names.results, [RawRecord(b"x", partition=0)])
     found = clock(now - 60)
     assert found is not None
