@@ -166,7 +166,7 @@ class Published:
         It may go on from what it has committed last for certain, at the price of repeated answers.
         """
         lied_for = self._world.loop.now - self._world.broker.former_from
-        if offset >= self._committed.get(partition, 0) or lied_for < READING.credible_patience:
+        if offset > self._committed.get(partition, 0) or lied_for < READING.credible_patience:
             return
         done = set(_named(offset, decode_map(offset, metadata)))
         again = {each for where, each in self.visible if where == partition and each >= offset} - done
