@@ -51,7 +51,7 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class BrokersChecked:
-    """What was found of the brokers and the topics."""
+    """Findings about the brokers and the topics."""
 
     findings: tuple[Finding, ...]
     topics: Mapping[str, TopicFacts]

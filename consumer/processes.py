@@ -100,7 +100,7 @@ class Member:
         """Port of its admin server on the loopback address; ``None`` until it has started."""
         self.failed_starts = 0
         self.restart_at: float | None = None
-        """When to start it again (monotonic seconds); ``None`` while it runs."""
+        """Monotonic time of its next start, in seconds; ``None`` while it runs."""
         self._command = command
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None

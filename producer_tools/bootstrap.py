@@ -48,7 +48,7 @@ from schemas.settings import Settings
 
 EXIT_STOPPED, EXIT_BROKEN = 0, 1
 PIN_SECONDS: Final = 10.0
-"""How long the brokers have to say where the results of the last minutes begin."""
+"""Timeout in seconds for looking up the offsets of the results of the last minutes."""
 MOST_FILES: Final = 65_536
 """Open files that the process asks for: each connection is one."""
 HEARTBEAT_SECONDS: Final = 1.0
@@ -85,7 +85,7 @@ def _start_troubles() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class KafkaParts:
-    """What speaks with the brokers. The positions of ``reader`` are fixed."""
+    """Clients of the brokers. The positions of ``reader`` are fixed."""
 
     sender: RecordSender
     reader: ResultsReader

@@ -89,7 +89,7 @@ class Connection:
         self._log = log
         self._trouble: KafkaError | None = None
         self.all_down_at = 0.0
-        """When a handle last reported that it has lost all brokers, monotonic; 0: never."""
+        """Monotonic time of the last report that a handle lost all brokers, in seconds; 0: never."""
 
     def producer(self, max_message_bytes: int, defaults: Mapping[str, object] | None = None) -> Producer:
         """Make an idempotent producer, which writes each record once although it may send it several times.

@@ -98,7 +98,7 @@ class DeadLetter:
 
     @property
     def redrive_count(self) -> int:
-        """How often it had been redriven when it was dead-lettered."""
+        """Return how often it had been redriven when it was dead-lettered."""
         return decimal(self.text(DLQ_REDRIVE_COUNT_HEADER), HIGHEST_REDRIVE_COUNT) or 0
 
     @property
@@ -173,7 +173,7 @@ class Redrive:
 
     letter: DeadLetter
     obstacle: str | None
-    """Why it is not sent, for people; ``None``: it is sent."""
+    """Reason why it is not sent, for people; ``None``: it is sent."""
     done: bool = False
     """Whether it is not sent because it was redriven before."""
 

@@ -54,7 +54,7 @@ class ProductFile:
     products: list[LocatedProduct] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What was ignored, for people."""
+    """Notes about ignored content, for people."""
     client_specification_id: str | None = None
 
     def at(self, line: int) -> str:
@@ -144,7 +144,7 @@ def _read_csv(file: ProductFile, text: str) -> None:
 
 
 def _rows(file: ProductFile, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Every row that is not blank with the line it begins in; a row that is no CSV is a mistake."""
+    """Every row that is not blank with the line it begins in; a row that is not CSV is a mistake."""
     separator, skipped = _separator(text)
     lines = io.StringIO(text, newline="")
     for _ in range(skipped):

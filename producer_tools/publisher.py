@@ -199,7 +199,7 @@ def operator_headers(settings: Settings, api_key: str | None = None) -> tuple[tu
 
 def _tracing(correlation_id: str | None, traceparent: str | None) -> tuple[tuple[str, bytes], ...]:
     if traceparent is not None and not is_traceparent(traceparent.encode(errors="replace")):
-        message = "is no W3C traceparent, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        message = "is not a W3C traceparent, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         raise InvalidRequestError([Mistake("traceparent", message)])
     given = ((CORRELATION_HEADER, correlation_id), (TRACEPARENT_HEADER, traceparent))
     return tuple((name, text.encode()) for name, text in given if text is not None)

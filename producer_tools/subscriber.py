@@ -81,7 +81,7 @@ class ResyncResults:
         start: ``"beginning"``, ``"end"``, or the (aware) time of the oldest result to give.
         request_ids: only the results of these requests; ``None``: all.
         follow: go on for ever with what comes; otherwise stop at the end as of the start.
-        on_undecodable: told of each record that is no result.
+        on_undecodable: called with each record that is not a result.
 
     """
 

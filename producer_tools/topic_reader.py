@@ -36,7 +36,7 @@ class TopicReader:
     """The records of one topic from ``start`` on; ``finished`` once everything is read that was there when it was made.
 
     Making one asks the brokers and pins the positions: a record written afterwards cannot be missed.
-    ``partitions``: read these alone. ``earlier``: partition -> offset to begin at where that is before ``start``.
+    ``partitions``: read only these. ``earlier``: partition -> offset to begin at where that is before ``start``.
     Raises what ``Connection.partitions`` raises.
     """
 
@@ -158,7 +158,7 @@ class TopicReader:
             return {partition: first for partition, (first, _) in self.bounds.items()}
         if start == "end":
             return {partition: end for partition, (_, end) in self.bounds.items()}
-        milliseconds = max(0, int(start.timestamp() * 1000))  # negative ones are no times to the brokers, but commands
+        milliseconds = max(0, int(start.timestamp() * 1000))  # the brokers reject negative ones, but commands
         times = [TopicPartition(self._topic, partition, milliseconds) for partition in self._known]
         consumer = self._consumer
         found = self._connection.ask(

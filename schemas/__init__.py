@@ -1,1 +1,1 @@
-"""What both programs share: the contract, the released Avro schemas, the registry, the settings, the command line."""
+"""Code that both programs share: contract, released Avro schemas, registry, settings, command line."""

@@ -83,7 +83,7 @@ DLQ_HEADERS_OMITTED_HEADER: Final = "dlq.headers-omitted"
 
 
 class Credential(StrEnum):
-    """How a request proves who asks: values of ``RESYNC_REQUEST_AUTH`` and ``RESYNC_ACCEPT_CREDENTIALS``."""
+    """Kind of a request's credential: values of ``RESYNC_REQUEST_AUTH`` and ``RESYNC_ACCEPT_CREDENTIALS``."""
 
     KEY = "key"
     """The API key itself, in ``dj-api-key``."""
@@ -94,7 +94,7 @@ class Credential(StrEnum):
 SIGNATURE_MAX_AGE_SECONDS: Final = 3 * 86_400.0
 """Default of ``RESYNC_SIGNATURE_MAX_AGE``: as long as the requests topic keeps a record by default."""
 SIGNATURE_MAX_AHEAD_SECONDS: Final = 300.0
-"""How far ``requestedAt`` of a signed request may lie in the future: clocks differ."""
+"""Most seconds by which ``requestedAt`` of a signed request may lie in the future: clocks differ."""
 
 # Limits
 
@@ -129,7 +129,7 @@ class DeadLetterReason(StrEnum):
 
 
 class CredentialFault(StrEnum):
-    """What is wrong with a credential: the messages of ``API_KEY_INVALID``."""
+    """Fault of a credential: the messages of ``API_KEY_INVALID``."""
 
     UNKNOWN = "The API key is unknown: have one issued and use that."
     EXPIRED = "The API key has expired: have a new one issued and use that."

@@ -109,7 +109,7 @@ class FieldError(Event):
 
 
 class ResyncError(Event):
-    """Why a request was not, or not wholly, synchronized."""
+    """Error of a request that was not, or only partially, synchronized."""
 
     http_status: int
     """The status that the published HTTP operation answers with."""

@@ -6,7 +6,7 @@ from typing import Final
 
 
 class ExitCode(IntEnum):
-    """How a command ended, for scripts."""
+    """Exit codes of the commands, for scripts."""
 
     DONE = 0
     """Done; for requests: all synchronized, or without ``--wait`` all acknowledged by the broker."""

@@ -28,7 +28,7 @@ _BEGUN_MOST: Final = 1024
 
 
 class Content(NamedTuple):
-    """What a signature covers besides the topic; ``None`` where the record has no such header, or a null value."""
+    """Signed parts of a record besides the topic; ``None`` if the record has no such header, or a null value."""
 
     schema_id: bytes | None
     """The header ``__value_schema_id``."""

@@ -7,7 +7,7 @@ from schemas.errors import sentences
 
 
 class Level(StrEnum):
-    """How severe a finding is."""
+    """Severity of a finding."""
 
     OK = "OK"
     WARN = "WARN"

@@ -1,4 +1,4 @@
-"""What travels in plain text: whoever can listen on the way reads API keys, passwords and credentials."""
+"""Warnings about connections in plain text: anyone on the path can read API keys, passwords and credentials."""
 
 from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qs, urlsplit

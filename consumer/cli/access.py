@@ -1,4 +1,4 @@
-"""What commands use: settings, database, brokers, registry."""
+"""Access to what commands use: settings, database, brokers, registry."""
 
 import os
 from collections.abc import Collection, Iterator

@@ -19,7 +19,7 @@ from schemas.signature import Signature
 
 @dataclass(frozen=True, slots=True)
 class CredentialPolicy:
-    """Which credentials count, and how old a signed request may be."""
+    """Accepted kinds of credentials, and the maximum age of a signed request."""
 
     accepted: tuple[Credential, ...] = tuple(Credential)
     """``RESYNC_ACCEPT_CREDENTIALS``."""

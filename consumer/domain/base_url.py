@@ -1,4 +1,4 @@
-"""Which base URLs a credential may be sent to, and the address of CM21 below one.
+"""Validation of base URLs: where a credential may be sent, and the address of CM21 below one.
 
 Operators paste a base URL with or without a trailing ``/`` and with or without ``/api`` (CM21.md, "base URL"):
 all four mean the same Mirakl. A path in front of ``/api`` is kept, since gateways put Mirakl below one.
@@ -50,7 +50,7 @@ def base_url_problem(base_url: str, hosts: HostRules = ANY_HOST) -> str | None:
     The sentence never repeats the URL: what people paste may hold a password.
     """
     if len(base_url) > MAXIMUM_LENGTH:
-        return f"The base URL is longer than {MAXIMUM_LENGTH} characters; give the address of Mirakl alone."
+        return f"The base URL is longer than {MAXIMUM_LENGTH} characters; give only the address of Mirakl."
     if not _URL_CHARACTERS.fullmatch(base_url) or "\\" in base_url:
         return "The base URL holds white space, a backslash or a character outside ASCII; paste it again."
     try:

@@ -34,7 +34,7 @@ def cut_batch(
     """Take the parts of the next call off the queue; parts that are no longer sendable fall away.
 
     ``in_flight`` are the products of all calls in flight, ``held`` Mirakl ids that something older waits
-    with. A part larger than the limit travels alone where it stands first, which is where the caller can cut it
+    with. A part larger than the limit travels by itself if it is the first one, where the caller can cut it
     up; behind others that have to wait, it waits as well.
     """
     parts: list[PartT] = []
@@ -58,7 +58,7 @@ def cut_batch(
 
 
 def _conflicts(wanted: Products, batch: Products, in_flight: Products, blocked: set[str]) -> bool:
-    """Is an id blocked, or present with another SKU? On the hot path."""
+    """Return whether an id is blocked, or present with another SKU. On the hot path."""
     if blocked and not blocked.isdisjoint(wanted):
         return True
     if in_flight.keys().isdisjoint(wanted) and batch.keys().isdisjoint(wanted):

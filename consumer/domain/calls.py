@@ -8,7 +8,7 @@
     ├── Unacknowledged  2xx without a tracking id: accepted or not is unknown; final
     └── CallFailure     try again later; ``may_have_reached`` says whether Mirakl may have accepted it
 
-Decided by the HTTP status alone (CM21.md, "error body").
+Decided only by the HTTP status (CM21.md, "error body").
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class CallFailure:
     retry_after: float | None = None
     """Seconds from the end of the call, where Mirakl named a time."""
     ours: str | None = None
-    """Which resource of this process was lacking, with the remedy. Closes the intake; says nothing about Mirakl."""
+    """The resource that this process lacked, with the remedy. Closes the intake; unrelated to Mirakl's health."""
 
 
 CallOutcome: TypeAlias = Receipt | Refusal | Unacknowledged | CallFailure

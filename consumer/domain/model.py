@@ -16,14 +16,14 @@ Products: TypeAlias = Mapping[str, str]
 
 
 class AuthScheme(StrEnum):
-    """How Mirakl wants the credential in ``Authorization`` (CM21.md: a property of the specification)."""
+    """Form of the credential in ``Authorization``, a property of the client specification (CM21.md)."""
 
     BEARER = "bearer"
     API_KEY = "api-key"
 
 
 class Role(StrEnum):
-    """What an API key may do; only ``OPERATOR`` may resynchronize."""
+    """Role of an API key; only ``OPERATOR`` may resynchronize."""
 
     OPERATOR = "OPERATOR"
     ACCOUNT = "ACCOUNT"

@@ -1,4 +1,4 @@
-"""What a record gets: a verdict, published as one result event or as one dead letter.
+"""Outcome of a record: a verdict, published as one result event or as one dead letter.
 
 ::
 
@@ -41,7 +41,7 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True)
 class ResyncError:
-    """Why a request was not, or not wholly, synchronized. Bounded when made by ``error``."""
+    """Error of a request that was not, or only partially, synchronized. Bounded when made by ``error``."""
 
     code: ErrorCode
     message: str

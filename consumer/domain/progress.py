@@ -42,7 +42,7 @@ class ProgressMapIgnoredError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CommitPoint:
-    """What to commit for a partition: its lowest unfinished offset and the map of what is done beyond."""
+    """Commit of a partition: its lowest unfinished offset, and the map of finished offsets beyond it."""
 
     offset: int
     metadata: str

@@ -1,4 +1,4 @@
-"""Which client specification does a request use? A pure function of the directory snapshot."""
+"""Resolution of a request's client specification, a pure function of the directory snapshot."""
 
 from consumer.domain.model import ClientSpecification, Directory
 from consumer.domain.outcome import ResyncError, error

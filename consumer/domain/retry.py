@@ -1,4 +1,4 @@
-"""When to try again. Pure: the time and the random number are arguments."""
+"""Retry delays. Pure: the time and the random number are arguments."""
 
 import zlib
 from dataclasses import dataclass

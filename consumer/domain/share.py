@@ -1,4 +1,4 @@
-"""What one of several processes of a replica may use of each client specification's quotas."""
+"""Share of each client specification's quotas for one of several processes of a replica."""
 
 from dataclasses import dataclass, replace
 

@@ -28,7 +28,7 @@ class PausableClock:
 
     def __init__(self) -> None:
         self.troubles: tuple[str, ...] = ()
-        """What closes the intake now, each with what to do."""
+        """Reasons that currently close the intake, each with its remedy."""
         self.closings: Counter[str] = Counter()
         """Reason -> times that it closed the intake."""
         self._since: float | None = None

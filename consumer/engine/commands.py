@@ -72,9 +72,9 @@ class Reload:
     epoch: int
     """Of the assignment that ends with this."""
     acknowledged: CommitPoint | None
-    """What that assignment has certainly committed last; ``None``: nothing, so what it began with counts."""
+    """The last certain commit of that assignment; ``None``: there is none, so its start position counts."""
     attempted: CommitPoint
-    """What it may have committed since."""
+    """A later commit whose outcome is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

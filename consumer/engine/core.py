@@ -124,7 +124,7 @@ class Core:
 
     @property
     def fetch_budget(self) -> FetchBudget:
-        """How much the consumer's thread may fetch now: nothing while the intake is closed or the service stops."""
+        """Return the current fetch budget: nothing while the intake is closed or the service stops."""
         partitions = self._partitions
         closed = partitions.stopping or self._clock.troubles
         records = 0 if closed else self._pressure.fetch_budget(partitions.assignments.values())

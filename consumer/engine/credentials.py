@@ -1,4 +1,4 @@
-"""Who asks: the credential of a record, checked against the directory."""
+"""Credentials of records, checked against the directory."""
 
 from typing import Protocol
 

@@ -94,9 +94,9 @@ class Driver:
         self.status: EngineStatus = core.status(now())
         """As of the last ``status_interval``; may be read from any thread."""
         self.fetch_budget = FetchBudget(0)
-        """What may be fetched now; may be read from any thread."""
+        """The current fetch budget; may be read from any thread."""
         self.progress_at = time.monotonic()
-        """When the loop turned last, in monotonic seconds; may be read from any thread."""
+        """Monotonic time of the loop's last turn, in seconds; may be read from any thread."""
 
     def connect(self, source: RecordSource, sink: OutcomeSink) -> None:
         """Set the two Kafka threads that carry out commands."""

@@ -16,7 +16,7 @@ from consumer.engine.records import ReadRange, Record
 
 
 class TransactionResult(Enum):
-    """How a transaction ended."""
+    """End of a transaction."""
 
     COMMITTED = auto()
     ABORTED = auto()
@@ -27,10 +27,10 @@ class TransactionResult(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TransactionTrouble:
-    """Why a transaction did not commit, other than by a rebalance."""
+    """Reason why a transaction did not commit, other than a rebalance."""
 
     message: str
-    """What happened and what an operator can do; for people."""
+    """Problem and remedy, for people."""
     metadata_too_large: bool = False
     """The brokers refused a progress map for its size (``offset.metadata.max.bytes``)."""
 
@@ -50,7 +50,7 @@ class BrokerTrouble:
     """No broker is reachable, or one is again."""
 
     message: str | None
-    """What happened and what to do; ``None`` once the brokers answer again."""
+    """Problem and remedy; ``None`` once the brokers respond again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class PublishingTrouble:
     """No transaction can begin, or one can again."""
 
     message: str | None
-    """What happened and what to do; ``None`` once a transaction can begin."""
+    """Problem and remedy; ``None`` once a transaction can begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class TransactionFinished:
     kept: frozenset[int]
     """Partitions that were still assigned when the transaction was made."""
     trouble: TransactionTrouble | None = None
-    """Why it did not commit; ``None`` if it did, or if a rebalance was the reason."""
+    """Reason why it did not commit; ``None`` if it did, or if a rebalance was the reason."""
 
 
 # -- the driver ----------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class DirectoryUnavailable:
     """The database did not answer ``ConfirmDirectory``."""
 
     message: str
-    """What happened and what to do."""
+    """Problem and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class SchemaUnavailable:
 
     reference: Hashable
     message: str
-    """What happened and what to do."""
+    """Problem and remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the engine needs from the outside, as protocols."""
+"""Ports: the protocols through which the engine uses its adapters."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ def plain_encodings(text: str) -> Sequence[bytes]:
 
 
 class Ordered(Protocol):
-    """What has a place in the order of its partition: a request."""
+    """A request with a place in the order of its partition."""
 
     @property
     def record(self) -> Record: ...

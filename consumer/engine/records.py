@@ -18,7 +18,7 @@ class Record:
     headers: Sequence[tuple[str, bytes | None]] | None = field(repr=False)  # the requester's API key is among them
     """``None`` where the names are not UTF-8."""
     problem: str | None = None
-    """Why nothing of it could be read, not even key and value."""
+    """Reason why the record could not be read at all, not even its key and value."""
     size: int = field(init=False)
     """Bytes of key, value and headers; header names count as characters."""
 
@@ -30,7 +30,7 @@ class Record:
 
 
 class ReadRange(NamedTuple):
-    """What was read of a partition without interruption, for one assignment.
+    """Records read from a partition without interruption, for one assignment.
 
     All records of the log from ``begin`` to before ``end`` were delivered, in order: what is missing between them
     are gaps of the log. ``begin`` is where the reader was told to read from, or the end of the range before.

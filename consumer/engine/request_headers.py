@@ -48,7 +48,7 @@ class RequestHeaders:
     correlation: tuple[tuple[str, bytes | None], ...] = ()
     """Correlation headers, repeated in the result byte for byte."""
     unreadable: str | None = None
-    """Why the headers make the record a dead letter."""
+    """Reason why the headers make the record a dead letter."""
 
     def __repr__(self) -> str:
         """Keys never show."""

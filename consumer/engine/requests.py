@@ -24,7 +24,7 @@ from consumer.engine.request_headers import RequestHeaders
 
 
 class Phase(IntEnum):
-    """How far a request has come. It is open in the phases before ``DECIDED``."""
+    """Phase of a request. It is open in the phases before ``DECIDED``."""
 
     UNDECIDED = 0
     """Taken in. It waits for its writer schema, for a confirmed directory or behind an older request."""
@@ -74,7 +74,7 @@ class Request:
     key_name: str | None = None
     products: Products = field(default_factory=dict)
     refusal: ResyncError | None = None
-    """Why its sender may not resynchronize, if that is final although its writer schema is not known yet."""
+    """Error of a sender that may not resynchronize, final even though the writer schema is not known yet."""
     lane: str | None = None
     """Id of the lane, which is that of the client specification, once it is routed."""
     parts: "Sequence[Part]" = ()
@@ -125,7 +125,7 @@ class Request:
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """What of a request travels in one call: all of it, or a slice of one too large for a call."""
+    """Part of a request that travels in one call: all of it, or a slice of one too large for a call."""
 
     request: Request
     products: Products
@@ -135,7 +135,7 @@ class Part:
     receipt: tuple[int, str] | None = None
     """(call number, tracking id) once Mirakl has accepted it."""
     error: ResyncError | None = None
-    """Why it is finally not accepted."""
+    """Error with which Mirakl or we finally refused it."""
 
     @property
     def final(self) -> bool:
@@ -184,12 +184,12 @@ class Assignment:
     holes: int = 0
     """Ranges in a row that did not continue what was read before."""
     hole_since: float = 0.0
-    """When the first of them came, in monotonic seconds."""
+    """Monotonic arrival of the first of them, in seconds."""
     reread_at: float = 0.0
-    """When to ask for the missing part again, in monotonic seconds."""
+    """Monotonic time of the next query for the missing part, in seconds."""
     committed_offset: int = -1
     acknowledged: CommitPoint | None = None
-    """What this assignment has certainly committed last."""
+    """The last certain commit of this assignment."""
     ended: bool = False
     revoking: bool = False
     """It is to be given up: nothing more is taken in, and no call starts for it."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class FetchBudget(NamedTuple):
-    """How much the consumer's thread may fetch now."""
+    """Current fetch budget of the consumer's thread."""
 
     records: int
     """Records that may be fetched beyond those that the core has received; not below 0."""
@@ -53,7 +53,7 @@ class EngineStatus:
     """The consumer has joined its group (also with no partition)."""
     stopping: bool
     troubles: tuple[str, ...]
-    """Why the intake is closed, each with its remedy; empty: it is open."""
+    """Reasons why the intake is closed, each with its remedy; empty: it is open."""
     intake_closed: Mapping[str, int]
     """Times the intake closed, by reason (``database``, ``no-api-key``, ``broker``, ``publishing``, ``calls``)."""
     oldest_unanswered_seconds: float

@@ -39,7 +39,7 @@ VERSION = 2
 """Of the form of the lines."""
 
 Json: TypeAlias = Any
-"""What ``json`` writes and reads."""
+"""A value that ``json`` can write and read."""
 Write: TypeAlias = Callable[[str], bool]
 """Keep a line; ``False`` where no more lines are kept."""
 

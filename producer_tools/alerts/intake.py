@@ -28,7 +28,7 @@ tried before the notification is refused."""
 REQUESTED: Final = "REQUESTED"
 REPEATED: Final = "REPEATED"
 NOT_ACKNOWLEDGED: Final = "NOT_ACKNOWLEDGED"
-"""What becomes of alerts in the metric, besides the reasons for leaving them out."""
+"""Outcomes of alerts in the metric, besides the reasons for leaving them out."""
 
 NAMED_AT_MOST: Final = 10
 """Fingerprints in one line of the log; the answer has them all."""
@@ -41,7 +41,7 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(slots=True)
 class Answer:
-    """What became of the alerts of one notification."""
+    """Outcome of one notification's alerts."""
 
     requests: list[PlannedRequest] = field(default_factory=list)
     """Acknowledged by the brokers."""

@@ -89,7 +89,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class NotANotification:
-    """Why a body is refused as a whole; sending it again changes nothing."""
+    """Permanent reason for refusing a whole body."""
 
     message: str
     too_large: bool = False

@@ -25,7 +25,7 @@ REASON_MAX_CHARACTERS: Final = 500
 
 
 class SkipReason(StrEnum):
-    """Why an alert does not become a request; in the contract's answer, in metrics and logs."""
+    """Reason why an alert does not become a request; in the contract's response, in metrics and logs."""
 
     RESOLVED = "RESOLVED"
     NO_RULE = "NO_RULE"

@@ -9,7 +9,7 @@ from producer_tools.products import LocatedProduct, Product
 
 @dataclass(frozen=True, slots=True)
 class ReadProducts:
-    """What a text says, and what is wrong with it."""
+    """Products read from a text, and its mistakes."""
 
     located: list[LocatedProduct]
     mistakes: list[Mistake]

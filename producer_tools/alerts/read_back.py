@@ -21,7 +21,7 @@ MOST_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5.0
 """Before reading is tried again, where Kafka does not answer."""
 POLL_SECONDS: Final = 1.0
-"""How soon longer ``again_after`` times of changed rules are seen."""
+"""Period in seconds at which longer ``again_after`` times of changed rules are noticed."""
 _READ_SECONDS: Final = 0.2
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)

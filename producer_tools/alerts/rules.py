@@ -8,7 +8,7 @@ from producer_tools.products import Product
 
 DAY_SECONDS: Final = 86_400.0
 READ_BACK_SECONDS: Final = 7 * DAY_SECONDS
-"""How far back results matter to a rule that never asks again: longer than results are usually kept."""
+"""Age in seconds up to which results matter to a rule that never asks again: longer than results are usually kept."""
 
 
 DEFAULT_MAX_PRODUCTS: Final = 500
@@ -53,7 +53,7 @@ ProductSource: TypeAlias = Annotation | PairOfLabels | ProductList
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of the alerts that match."""
+    """A rule: what to ask for when an alert matches."""
 
     name: str
     match: Mapping[str, frozenset[str]]
@@ -89,7 +89,7 @@ class Rules:
 
     @property
     def read_back_seconds(self) -> float:
-        """How old a result may be and still keep a request from being made: the longest ``again_after``."""
+        """Longest ``again_after`` in seconds: a result of this age still prevents another request."""
         return max(
             (READ_BACK_SECONDS if rule.again_after is None else rule.again_after for rule in self.rules), default=0.0
         )

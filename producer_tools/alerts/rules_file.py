@@ -61,7 +61,7 @@ _SOURCE_NAMES: Final = ("annotation", "labels", "file", "fixed")
 
 @dataclass(frozen=True, slots=True)
 class LoadedRules:
-    """What a rules file came to."""
+    """Rules read from a file, and its mistakes."""
 
     rules: Rules | None
     """``None`` exactly if there are mistakes."""
@@ -285,7 +285,7 @@ class RulesReader:
         except UnicodeDecodeError:
             key = ""
         if not key.strip() or any(character in key for character in "\r\n\0"):
-            self.document.mistake(node, f"{what} {shown(name)} does not hold an API key. Write the key alone into it.")
+            self.document.mistake(node, f"{what} {shown(name)} does not hold an API key. Write only the key into it.")
             return None
         return key
 

@@ -24,7 +24,7 @@ class Delivery:
     """A request id, or the coordinates of a dead letter."""
     acknowledgement: Acknowledgement | None = None
     failure: BaseException | None = None
-    """Why it is not acknowledged; ``None`` also while nobody knows."""
+    """Reason why it is not acknowledged; ``None`` also while that is unknown."""
 
     def finish(self, acknowledged: Future[Acknowledgement]) -> None:
         """Take the end of the sending."""

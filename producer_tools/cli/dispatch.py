@@ -38,7 +38,7 @@ class Dispatch(Delivery):
 
     @property
     def origin(self) -> JsonObject:
-        """What the data says of a request that repeats another one."""
+        """Text in the output for a request that repeats another one."""
         return {} if self.retry_of is None else {"retryOf": self.retry_of}
 
 

@@ -195,7 +195,7 @@ def _redrive(options: RedriveOptions) -> int:
 
 
 def _note_old_ones(settings: Settings, letters: Sequence[DeadLetter]) -> None:
-    """Say which of them the service refuses if they are signed: their ``requestedAt`` stays what it was."""
+    """Warn about those that the service refuses if they are signed: their ``requestedAt`` is kept."""
     oldest = time.time() - SIGNATURE_MAX_AGE_SECONDS
     old = sum(letter.sent_at is not None and letter.sent_at < oldest for letter in letters)
     if old and settings.request_auth is Credential.SIGNATURE:

@@ -66,7 +66,7 @@ def _answer(item: JsonObject) -> str:
 
 
 def warn_undecodable(undecodable: UndecodableResult) -> None:
-    """Tell people of a record that is not a result."""
+    """Warn about a record that is not a result."""
     say(f"warning: {undecodable}")
 
 

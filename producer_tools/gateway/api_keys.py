@@ -44,7 +44,7 @@ class Place:
 
 
 class ApiKeys:
-    """What is known of keys, by their digests; no key is kept. ``clock`` is monotonic."""
+    """Verdicts of the service about API keys, by their digests; no key is kept. ``clock`` is monotonic."""
 
     def __init__(self, policy: GatewayPolicy, calls_per_key: int, clock: Callable[[], float]) -> None:
         self._policy = policy

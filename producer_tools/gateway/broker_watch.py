@@ -107,7 +107,7 @@ class BrokerWatch:
         self._unread: deque[tuple[float, Ends]] = deque(maxlen=math.ceil(policy.behind_seconds / policy.probe_seconds))
         """Later answers and their times, oldest first."""
         self.lag_records = 0
-        """How many records the reader was behind the ends at the last answer."""
+        """Records between the reader's positions and the ends at the last response."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker-watch", daemon=True)
 

@@ -55,7 +55,7 @@ PASSED_ON: Final = (CLIENT_HEADER, API_KEY_HEADER, TRACEPARENT_HEADER, TRACESTAT
 """Headers of a call that become headers of the record, byte for byte."""
 MAX_REQUESTED_BY_CHARACTERS: Final = 255
 CLOCK_SKEW_SECONDS: Final = 60.0
-"""How far ahead the clock of another gateway may be: an id with a later time was not made by one."""
+"""Most seconds by which another gateway's clock may be ahead: an id with a later time was not made by one."""
 _IDEMPOTENCY_KEY: Final = re.compile(rb'"([!-~]{1,255})"|([!-~]{1,255})')
 _DECODE_AGAIN_SECONDS: Final = 1.0
 HUNG_UP_STATUS: Final = 499
@@ -140,7 +140,7 @@ class Calls:
                 place.release()
 
     def _until(self, preferred: Preferences, arrived: float) -> float:
-        """When the caller's time is over, monotonic."""
+        """Return the monotonic time at which the caller's wait ends, in seconds."""
         wait = self._settings.wait if preferred.wait is None else preferred.wait
         return arrived + min(wait, self._settings.longest_wait)
 

@@ -18,7 +18,7 @@ class GatewayPolicy:
     buffered_body_bytes: int = 32 << 20
     """All bodies that are being received or parsed; bounds the memory that senders can occupy together."""
     invalid_key_seconds: float = 5.0
-    """How long a key that the service called invalid is refused here: the time in which a new key takes effect."""
+    """A key that the service called invalid is refused here for this time, in which a new key takes effect."""
     remembered_keys: int = 10_000
     """Keys known to be valid, and keys known to be invalid: digests, the least recently used ones are forgotten."""
     known_results: int = 20_000
@@ -26,7 +26,7 @@ class GatewayPolicy:
     known_result_bytes: int = 32 << 20
     """Size of these results; the oldest are forgotten."""
     read_back_seconds: float = 600.0
-    """How much of the results topic is read again at the start, so that a new gateway knows recent results."""
+    """Age up to which results are read again at the start, so that a new gateway knows recent results."""
     pending_grace_seconds: float = 60.0
     """A request without a result is pending for the request deadline and this long: records wait to be read, too."""
     pending_requests: int = 20_000
@@ -40,7 +40,7 @@ class GatewayPolicy:
     probe_seconds: float = 1.0
     """Between two questions to the brokers for the ends of both topics."""
     probe_timeout_seconds: float = 2.0
-    """How long the brokers have to answer one."""
+    """Timeout of a probe."""
     behind_seconds: float = 5.0
     """A reader that has not read what was there so long ago is behind: calls get 503. Two lost probes are not that."""
     growth_seconds: float = 2.0

@@ -9,7 +9,7 @@ _MOST_SECONDS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a caller prefers, within the gateway's limits."""
+    """Preferences of a caller, within the gateway's limits."""
 
     wait: float | None
     """Seconds; ``None``: the caller names no time."""

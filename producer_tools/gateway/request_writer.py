@@ -25,7 +25,7 @@ from schemas.events import ProductResyncRequested
 
 
 class Written(Enum):
-    """What is certain about a request."""
+    """Certainty about whether a request was written."""
 
     ACKNOWLEDGED = auto()
     """It is on the topic, on all in-sync replicas."""

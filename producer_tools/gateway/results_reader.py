@@ -60,7 +60,7 @@ class ResultsReader:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def subscribe(self, listener: Listener) -> None:
-        """Tell ``listener`` of each result of a request made over HTTP. To be called before ``start``."""
+        """Call ``listener`` for each result of a request made over HTTP. To be called before ``start``."""
         self._listeners.append(listener)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -88,7 +88,7 @@ class ResultsReader:
         self._consumer.close()
 
     def _turn(self) -> None:
-        # consume() alone would wait for a full batch, or its whole timeout
+        # consume() by itself would wait for a full batch, or its whole timeout
         first = self._consumer.poll(self._policy.poll_seconds)
         if first is None:
             return

@@ -38,7 +38,7 @@ class _Product(ProductReference):
 
 
 class Synchronization(Event):
-    """What a caller asks for; the service checks the values."""
+    """Body of a call; the service validates its values."""
 
     model_config = _LENIENT
 

@@ -21,7 +21,7 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Ending(Enum):
-    """Why a call stopped waiting without a result."""
+    """Reason why a call stopped waiting without a result."""
 
     TIME_UP = auto()
     HUNG_UP = auto()
@@ -33,7 +33,7 @@ class Ending(Enum):
 
 
 Outcome: TypeAlias = ProductResyncResult | ResultRecord | Ending
-"""What a wait comes to; an undecoded record where its schema has to be asked for."""
+"""Outcome of a wait; an undecoded record if its schema has to be fetched first."""
 
 
 class Exchange:

@@ -1,4 +1,4 @@
-"""What became of requests since they were answered: retried, or synchronized after all."""
+"""History of requests after their results: retried, or synchronized after all."""
 
 import re
 from collections.abc import Collection
@@ -32,7 +32,7 @@ def retry_reason(request_id: str, place: Place, reason: str | None) -> str:
 
 
 class Retries:
-    """Which of the candidates have been retried, by the reasons of requests."""
+    """Candidates that have been retried, found by the reasons of requests."""
 
     def __init__(self, candidates: Collection[Candidate]) -> None:
         self._claims = {candidate.claim for candidate in candidates}

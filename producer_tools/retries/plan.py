@@ -1,4 +1,4 @@
-"""What happens to each matching result, decided before anything is sent.
+"""Plan of a retry: a decision about each matching result, made before anything is sent.
 
 Memory is bounded: results are judged in portions, and a plan holds a bounded number of requests, each as its bytes.
 What a plan has no room for is left to the next one, which finds those of this one retried.
@@ -38,7 +38,7 @@ from schemas.settings import Settings
 from schemas.signature import Signature, signer
 
 CLOCK_MARGIN: Final = timedelta(minutes=5)
-"""How far clocks may differ: what came after a result is searched from that long before it."""
+"""Most seconds by which clocks may differ: the search for later records begins that long before a result."""
 
 _CORRELATION: Final = frozenset({CORRELATION_HEADER.lower(), KAFKA_CORRELATION_HEADER.lower()})
 
@@ -58,7 +58,7 @@ class RetryLimits:
 
 
 class Fate(Enum):
-    """What happens to a matching result."""
+    """Decision about a matching result."""
 
     SENT = "to send"
     LATER = "left to the next run"

@@ -1,4 +1,4 @@
-"""Which results to retry, and what they tell of their requests."""
+"""Selection of the results to retry, with the places of their requests."""
 
 from collections.abc import Callable, Container, Generator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _UNFINISHED: Final = frozenset({ResyncStatus.FAILED, ResyncStatus.PARTIALLY_SYNC
 
 
 class Group(NamedTuple):
-    """What results are counted by."""
+    """Key by which results are counted."""
 
     code: str
     client_specification_id: str | None

@@ -126,7 +126,7 @@ class RecordDecoder:
             if schema_header is None:
                 return _unreadable(f"no known framing: the value begins with {framing.hex()!r}")
             begin = schema_header[:SINGLE_OBJECT_BYTES].hex()
-            return _unreadable(f"the header {SCHEMA_ID_HEADER} is no schema id or GUID: it begins with {begin!r}")
+            return _unreadable(f"the header {SCHEMA_ID_HEADER} is not a schema id or GUID: it begins with {begin!r}")
         refused = self._bundled_refused.get(ref) or self._learnt.refused(ref)
         if refused is not None:
             return refused

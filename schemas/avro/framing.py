@@ -1,4 +1,4 @@
-"""How a record names its writer schema.
+"""Framings by which a record names its writer schema.
 
 ====================  =========================  ==========================================
 where                 bytes                      the schema's

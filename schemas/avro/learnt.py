@@ -24,7 +24,7 @@ MAX_REFUSED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why bytes are not a record of the expected kind; permanent."""
+    """Permanent reason why bytes are not a record of the expected kind."""
 
     reason: DeadLetterReason
     message: str

@@ -32,7 +32,7 @@ NOT_A_SCHEMA: Final = (
     *(SchemaParseException, UnknownType, AttributeError, IndexError),
     *(KeyError, RecursionError, TypeError, ValueError),
 )
-"""What fastavro and our own code raise for a text that is not an Avro schema."""
+"""Exceptions that fastavro and our own code raise for a text that is not an Avro schema."""
 _STRUCTURE: Final = frozenset({"type", "name", "namespace", "fields", "items", "values", "symbols", "size"})
 
 

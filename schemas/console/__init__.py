@@ -1,4 +1,4 @@
-"""What both programs share as command-line programs: startup, streams, output, options, and how a command ends.
+"""Command-line code of both programs: startup, streams, output, options, and exit codes.
 
 `startup`, `streams`, `termination` and `text` import the standard library only.
 """

@@ -39,7 +39,7 @@ _NARROWEST_COLUMN: Final = 12
 
 
 class Output(StrEnum):
-    """How data is written to stdout."""
+    """Format of the data on stdout."""
 
     TABLE = "table"
     JSON = "json"

@@ -15,7 +15,7 @@ STDOUT: Final = 1
 STDERR: Final = 2
 
 _WHILE_CLOSED: Final = {STDIN: os.O_WRONLY, STDOUT: os.O_RDONLY, STDERR: os.O_WRONLY}
-"""How the null device replaces a closed stream. Opened the wrong way round for the first two: reading input that is
+"""Mode in which the null device replaces a closed stream. It is the wrong one for the first two: reading input that is
 not there, and writing output that nobody receives, fail (EBADF) instead of seeming to succeed. Messages are lost."""
 
 _LOST: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO})

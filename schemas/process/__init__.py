@@ -1,1 +1,1 @@
-"""What both long-running programs share as processes: stop signals, logs, health, metrics, the watchdog, memory."""
+"""Process-level code of the long-running programs: stop signals, logs, health, metrics, watchdog, memory."""

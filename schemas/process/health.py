@@ -39,10 +39,10 @@ if TYPE_CHECKING:  # for the health check's sake, which must start fast
     from schemas.process.watchdog import Heartbeat
 
 REQUEST_SECONDS: Final = 10.0
-"""What one connection may take, from accept to close."""
+"""Most seconds for one connection, from accept to close."""
 MAX_CONNECTIONS: Final = 32
 POLL_SECONDS: Final = 0.1
-"""How soon the server sees that it is to stop, and that a connection is overdue."""
+"""Period in seconds at which the server checks for a stop and for overdue connections."""
 CHECK_TIMEOUT_SECONDS: Final = 3.0
 DEFAULT_HOST: Final = "0.0.0.0"  # noqa: S104 - probes and scrapers come from other hosts; as in the settings
 DEFAULT_PORT: Final = 8080
@@ -64,7 +64,7 @@ class AdminAddressError(ExplainedError):
 
 
 def liveness(heartbeats: Iterable[Heartbeat], now: float) -> Liveness:
-    """Which heartbeats have been silent for longer than their limits; ``now`` in monotonic seconds."""
+    """Return the heartbeats that have been silent for longer than their limits; ``now`` in monotonic seconds."""
     return Liveness(
         tuple(
             f"{heartbeat.name}: no progress for {now - progress:.0f} s (limit {heartbeat.limit_seconds:g} s)"

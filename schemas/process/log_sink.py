@@ -1,4 +1,4 @@
-"""Where log lines go: a queue of bytes, and one thread that writes them to a file descriptor.
+"""Sink of log lines: a queue of bytes, and one thread that writes them to a file descriptor.
 
 Logging never waits for the reader. If the reader stalls and ``MAX_PENDING_BYTES`` wait, further lines are dropped,
 and the next line that gets through says how many. A process that is killed loses the lines that wait: those of some

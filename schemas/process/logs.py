@@ -68,7 +68,7 @@ class Logs:
         self.level = level
         """As in ``logging``."""
         self.render_for_people = render if console else None
-        """How an event is shown; ``None``: as JSON."""
+        """Renderer of an event; ``None``: as JSON."""
         atexit.register(self.close)
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ EXIT_STUCK: Final = 70
 
 LOOK_INTERVAL_SECONDS: Final = 1.0
 REPORT_TIMEOUT_SECONDS: Final = 5.0
-"""How long the report may take to be written before the process leaves without it."""
+"""Timeout for writing the report, in seconds; after it, the process leaves without one."""
 _STDERR: Final = 2
 
 
@@ -91,7 +91,7 @@ class Watchdog:
 
 
 class _Account:
-    """How long a heartbeat has been silent, in the watchdog's waking time."""
+    """Silence of a heartbeat, in seconds of the watchdog's waking time."""
 
     def __init__(self, heartbeat: Heartbeat) -> None:
         self.heartbeat = heartbeat

@@ -1,4 +1,4 @@
-"""What a registry with Confluent's REST API is asked, and how its answers are read.
+"""Requests to a registry with Confluent's REST API, and the reading of its responses.
 
 A `Question` is a value: a request and the meaning of its answers. `schemas.registry.client` sends it.
 

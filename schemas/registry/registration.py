@@ -71,7 +71,7 @@ class SubjectReport:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What has to be corrected; empty: nothing."""
+        """Problems that have to be corrected; empty: there are none."""
         return tuple(self._problems())
 
     def _problems(self) -> Iterator[Problem]:

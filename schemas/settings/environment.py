@@ -212,7 +212,7 @@ def _complaint(details: ErrorDetails) -> str:
 
 
 def _written(value: object) -> str:
-    """Durations alone are floats."""
+    """Only durations are floats."""
     return format_duration(value) if isinstance(value, float) else repr(value)
 
 
@@ -297,7 +297,7 @@ def _shown(value: object) -> str:
 
 
 _USERINFO_OF_HTTP = re.compile(r"^(https?://)(?:.*@)", re.IGNORECASE | re.DOTALL)
-"""Of a proxy: the user alone may be a token."""
+"""Of a proxy: a user without a password may be a token."""
 _USERINFO_PASSWORD = re.compile(r"(://[^:/@]*):.*@", re.DOTALL)
 _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""What the models of the settings have in common: their base, and the types of fields that several of them use."""
+"""Base of the settings' models, and types of fields that several of them use."""
 
 from pathlib import Path
 from typing import Annotated, TypeAlias

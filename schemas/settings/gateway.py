@@ -21,12 +21,12 @@ def _tokens(given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     for number, token in enumerate(given, 1):
         text = token.get_secret_value()
         if not (text.isascii() and text.isprintable()) or " " in text:
-            raise ValueError(f"number {number} of {len(given)} is not a token: write visible ASCII characters alone")
+            raise ValueError(f"number {number} of {len(given)} is not a token: write only visible ASCII characters")
     return given
 
 
 class GatewaySettings(EdgeModel):
-    """Where the gateway listens, how long and how many calls may wait, and its alerts."""
+    """Settings of the gateway: its address, the number and duration of waiting calls, and its alerts."""
 
     host: Host = Field(default="127.0.0.1", description="The address that serves the published HTTP operation.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Its port; 0: any that is free.")

@@ -58,7 +58,7 @@ CONSUMER_ONLY = frozenset(
     share.acknowledgement.mode
     """.split()  # noqa: SIM905  one name a line would hide the list
 )
-"""Mean something to a consumer alone (``C``)."""
+"""Properties of consumers only (``C``)."""
 
 PRODUCER_ONLY = frozenset(
     """
@@ -70,7 +70,7 @@ PRODUCER_ONLY = frozenset(
     request.timeout.ms retries sticky.partitioning.linger.ms transaction.timeout.ms transactional.id
     """.split()  # noqa: SIM905  one name a line would hide the list
 )
-"""Mean something to a producer alone (``P``)."""
+"""Properties of producers only (``P``)."""
 
 
 FILES = frozenset(
@@ -88,7 +88,7 @@ _RESERVED = {
     "set RESYNC_KAFKA__GROUP_ID instead": "group.id",
     "set RESYNC_KAFKA__GROUP_INSTANCE_ID instead": "group.instance.id",
     "set RESYNC_KAFKA__GROUP_PROTOCOL instead": "group.protocol",
-    "offsets are committed together with the results, by the service alone": """
+    "offsets are committed together with the results, only by the service": """
         enable.auto.commit auto.commit.enable auto.commit.interval.ms enable.auto.offset.store
         offset.store.method offset.store.path offset.store.sync.interval.ms""",
     "the service decides where a partition begins and never jumps over records": "auto.offset.reset",
@@ -101,7 +101,7 @@ _RESERVED = {
         max.in.flight max.in.flight.requests.per.connection queuing.strategy""",
     "the service needs the report of every delivery": "delivery.report.only.error produce.offset.report",
     "the size of messages follows the limits of the topics": "message.max.bytes",
-    "topics are created by `mirakl-resync-consumer topics ensure` alone": "allow.auto.create.topics",
+    "topics are created only by `mirakl-resync-consumer topics ensure`": "allow.auto.create.topics",
     "headers and transactions need the protocol versions that the broker itself names": """
         api.version.request api.version.fallback.ms broker.version.fallback""",
     "it would load foreign code into the service": "plugin.library.paths interceptors",

@@ -23,13 +23,13 @@ def _hosts(given: frozenset[str]) -> frozenset[str]:
     for host in given:
         if not _PATTERN.fullmatch(host) or ".." in host:
             raise ValueError(
-                f"{host!r} is not a host: write names alone, comma-separated, such as acme.mirakl.net or *.mirakl.net"
+                f"{host!r} is not a host: write only names, comma-separated, such as acme.mirakl.net or *.mirakl.net"
             )
     return frozenset(host.removesuffix(".") for host in given)
 
 
 class MiraklSettings(EdgeModel):
-    """How Mirakl is reached, and at which hosts."""
+    """Settings of the way to Mirakl: proxy, certificate authorities, allowed hosts."""
 
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] | None = Field(
         default=None,

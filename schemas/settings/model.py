@@ -72,7 +72,7 @@ class LogFormat(StrEnum):
 
 
 class LoggedRequests(StrEnum):
-    """Which answered requests are logged."""
+    """Selection of the answered requests that are logged."""
 
     ALL = "all"
     FAILED = "failed"
@@ -81,7 +81,7 @@ class LoggedRequests(StrEnum):
 def _bare_hosts(hosts: frozenset[str]) -> frozenset[str]:
     for host in hosts:
         if host.count(":") == 1 or not host.isprintable() or any(character in " /@[]" for character in host):
-            raise ValueError("must be host names alone, comma-separated: without http://, port or path")
+            raise ValueError("must be host names only, comma-separated: without http://, port or path")
     return hosts
 
 

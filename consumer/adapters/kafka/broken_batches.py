@@ -28,7 +28,7 @@ class BrokenBatches:
         self._passed_at: dict[int, float] = {}
         """Partition -> when it last came past an unreadable batch, in monotonic seconds."""
         self._ask_from = 0.0
-        """When brokers that answer slowly, or not at all, may be asked again (monotonic seconds)."""
+        """Monotonic time of the next query to brokers that respond slowly or not at all, in seconds."""
         self.searches: dict[int, BatchSearch] = {}
         """Partitions that stand before an unreadable batch."""
 

@@ -18,7 +18,7 @@ class BrokerWatch:
         self._topic = topic
         self._post = post
         self._look_at: float | None = None
-        """When to look next, in monotonic seconds; ``None``: a broker is up as far as is known."""
+        """Monotonic time of the next look, in seconds; ``None``: as far as is known, a broker is up."""
 
     def on_error(self, error: KafkaError) -> None:
         """Take an error that concerns no partition (callback ``error_cb``); all others are librdkafka's to retry."""

@@ -79,9 +79,9 @@ class Committer:
         self._parts: Sequence[PartitionCommit] = ()
         """Partitions and outcomes of the transaction in hand."""
         self._trouble: TransactionTrouble | None = None
-        """Why the transaction in hand fails, if an operator may have to act."""
+        """Reason why the current transaction fails, if an operator may have to act."""
         self.busy_since: float | None = None
-        """When the producer call that is being made began, in monotonic seconds; for the watchdog."""
+        """Monotonic start of the current producer call, in seconds; for the watchdog."""
         self.failure: BaseException | None = None
         """The exception that ended the thread, if it was not ``stop``."""
 

@@ -41,7 +41,7 @@ class Publisher(Protocol):
 
 
 Origin: TypeAlias = tuple[PartitionCommit, int]
-"""Which outcome a record was made of: the partition's part of the transaction, and the index in it."""
+"""The outcome behind a record: the partition's part of the transaction, and the index in it."""
 
 
 class Outgoing:
@@ -121,7 +121,7 @@ class Outgoing:
     def learn(self) -> bool:
         """Learn from what a broker found too large; ``False`` if there is nothing to learn.
 
-        A broker refuses whole batches, so batches are made smaller before a record that is alone in one is.
+        A broker refuses whole batches, so batches are made smaller before a record that has one to itself is.
         """
         found = [
             (part.partition, part.outcomes[index].record.offset)

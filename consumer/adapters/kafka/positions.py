@@ -31,7 +31,7 @@ class _Unread:
 
     since: float
     due: float
-    """When to query next."""
+    """Monotonic time of the next query, in seconds."""
     attempts: int = 0
     problem: str = "the brokers have not returned its committed offset"
     incredible_since: float | None = None

@@ -66,7 +66,7 @@ Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Where records come from and go to."""
+    """Topics and ids that records are read from and written to."""
 
     requests: str
     results: str
@@ -287,6 +287,6 @@ def _continued(traceparent: bytes, partition: int, offset: int) -> bytes:
 
 
 def _count(redrive_count: bytes | None) -> bytes:
-    """How often a dead letter was sent again; ours to word, whatever stands in the header."""
+    """Return how often a dead letter was redriven. The text is ours, whatever the header contains."""
     text = redrive_count or b""
     return text if text.isdigit() and len(text) < 10 else b"0"  # noqa: PLR2004 - fits any counter

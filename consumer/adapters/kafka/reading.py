@@ -1,4 +1,4 @@
-"""What was read of each partition without interruption, and from where reading goes on.
+"""Ranges read without interruption from each partition, and the offsets at which reading continues.
 
 What is posted names, for each partition, the range of the log that was read without interruption. An error, or
 anything left out, ends a range; the next one begins where reading was resumed, and the core takes it only if it leaves

@@ -1,4 +1,4 @@
-"""Why no broker accepts our connection: wrong credentials, certificates and protocols are not outages."""
+"""Reasons why no broker accepts our connection: wrong credentials, certificates and protocols are not outages."""
 
 import socket
 from collections.abc import Iterable

@@ -10,7 +10,7 @@ from schemas.errors import sentences
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What errors are about; the brokers' errors do not name it."""
+    """Subjects of errors, which the brokers' errors do not name."""
 
     requests: str
     group: str

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Start(NamedTuple):
-    """Where an assignment begins."""
+    """Start position of an assignment."""
 
     offset: int
     """Everything before it is committed, or was never there."""
@@ -57,7 +57,7 @@ class LogResets:
         self._topic = topic
         self._drain_seconds = drain_seconds
         self._look_at = 0.0
-        """When to look again for the place in the log of partitions that are out of range."""
+        """Monotonic time at which to look up the log bounds of out-of-range partitions again, in seconds."""
         self._anew: set[int] = set()
         """Unread partitions whose log is another one: committed offsets say nothing about it."""
         self.renewed: dict[int, float] = {}

@@ -66,7 +66,7 @@ class KafkaSource:
             partitions, self._group, self._reading, self._broken, self._resets, post, self._stop.is_set
         )
         self.progress_at = time.monotonic()
-        """When the thread last turned, in monotonic seconds; any thread may read it."""
+        """Monotonic time of the last turn of the thread's loop, in seconds; any thread may read it."""
         self.failure: BaseException | None = None
         """The exception that ended the thread, if it was not ``stop``."""
 

@@ -204,7 +204,7 @@ class TopicAdmin:
         self._settle(name, lambda found: found.partitions >= total)
 
     def configure(self, name: str, config: Mapping[str, str]) -> None:
-        """Set these of ``TopicLimits.entries`` and leave all others alone."""
+        """Set these of ``TopicLimits.entries`` and keep all others."""
         entries = [
             ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()
         ]

@@ -38,7 +38,7 @@ class TopicReport:
     outcome: str
     """``created``, ``changed`` or ``unchanged``."""
     details: tuple[str, ...]
-    """What was changed, or differs and was kept; for people."""
+    """Lines for people: each change, and each difference that was kept."""
 
 
 def ensure_topics(admin: TopicAdmin, topics: TopicSettings, plan: TopicPlan) -> list[TopicReport]:

@@ -33,7 +33,7 @@ _CHECK_CREDENTIAL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one CM22 call has shown."""
+    """Result of one CM22 call."""
 
     passed: bool
     message: str

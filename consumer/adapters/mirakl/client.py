@@ -83,7 +83,7 @@ class Cm21:
         except FAILURES:
             broke_off = True
             if not response.is_success:
-                body.clear()  # the status alone decides
+                body.clear()  # only the status decides
         finally:
             await response.aclose()
         outcome = read_answer(

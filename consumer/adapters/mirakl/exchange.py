@@ -1,4 +1,4 @@
-"""What all calls to Mirakl have in common: credential and headers, times, the body, and why a call failed."""
+"""Common part of all calls to Mirakl: credential and headers, timeouts, the body, and descriptions of failures."""
 
 import re
 from typing import Final

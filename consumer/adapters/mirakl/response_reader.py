@@ -1,7 +1,7 @@
 """One HTTP/1.1 response, sans-IO: bytes in, head and body out.
 
 As lenient as curl, since a response that was understood decides more than one that was refused for its form: odd header
-lines are skipped, ``Transfer-Encoding`` may be repeated, lines may end with LF alone. That is safe here. Nothing is
+lines are skipped, ``Transfer-Encoding`` may be repeated, lines may end with a bare LF. That is safe here. Nothing is
 forwarded, and a connection is only used again after an answer without any doubt about its end (RFC 9112, section 6.3).
 """
 
@@ -30,7 +30,7 @@ class AnswerLimits:
 
 
 class BrokenAnswerError(Exception):
-    """The bytes are no complete HTTP/1.1 answer within the limits."""
+    """The bytes are not a complete HTTP/1.1 response within the limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class AnswerHead:
 
 
 class _Framing(Enum):
-    """How the end of the body is found."""
+    """Framing of a body: how its end is found."""
 
     LENGTH = auto()
     CHUNKED = auto()
@@ -219,7 +219,7 @@ class AnswerReader:
 
 
 def _header_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
-    """Read the lines after the status line; one that is no field is passed over."""
+    """Read the lines after the status line; a line that is not a field is skipped."""
     fields: list[tuple[bytes, bytes]] = []
     for line in lines[1:]:
         if line[:1] in (b" ", b"\t") and fields:  # the last value goes on: RFC 9112, section 5.2

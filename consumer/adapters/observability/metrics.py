@@ -188,7 +188,7 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_last_commit_age_seconds",
         (),
         "seconds",
-        "Time since the last commit; absent before the first. Idle is no trouble: look at it with records in flight.",
+        "Time since the last commit; absent before the first. It also grows while the service is idle.",
         lambda status, now: [] if status.last_commit_at is None else one(max(0.0, now - status.last_commit_at)),
     ),
     ReadRow[EngineStatus](

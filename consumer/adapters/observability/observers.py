@@ -1,4 +1,4 @@
-"""What is measured and logged of each finished call and transaction."""
+"""Metrics and log lines of finished calls and transactions."""
 
 import logging
 import time

@@ -33,7 +33,7 @@ StoredRow: TypeAlias = Mapping[str, Any] | RowMapping
 
 _DIGEST_BYTES = 32
 """Of SHA-256, and so of the signing secret too."""
-_TENANT_MISTAKE = f"Its tenant is no text of 1 to {LONGEST_NAME} characters."
+_TENANT_MISTAKE = f"Its tenant is not a text of 1 to {LONGEST_NAME} characters."
 _VERSION = select(directory_version.c.version)
 _SPECIFICATIONS = select(*map(as_stored, client_specifications.c)).order_by(client_specifications.c.id)
 _API_KEYS = select(*map(as_stored, api_keys.c)).order_by(api_keys.c.id)
@@ -124,7 +124,7 @@ class DirectoryReader:
                 warnings.append(_unreadable("Client specification", row, problem))
                 continue
             if specification is None:
-                warnings.append(f"Client specification {row['id']!r:.80} is left out: its id is no UUID.")
+                warnings.append(f"Client specification {row['id']!r:.80} is left out: its id is not a UUID.")
                 continue
             loaded.append(specification)
             if specification.unusable:
@@ -152,7 +152,7 @@ class DirectoryReader:
 
 
 def load_specification(row: StoredRow, encryption: Encryption | None, hosts: HostRules) -> ClientSpecification | None:
-    """Read a row as the driver gave it; ``None`` where its id is no UUID: no request and no result could name it.
+    """Read a row as the driver gave it; ``None`` where its id is not a UUID: no request and no result could name it.
 
     Any other mistake makes it unusable, and a value that may be a misplaced secret is left out of the specification.
     """
@@ -188,7 +188,7 @@ class LoadedApiKey(NamedTuple):
     digest: bytes
     key: ApiKey
     warning: str | None
-    """Why it cannot sign, although a secret is stored for it."""
+    """Reason why it cannot sign although a secret is stored for it."""
 
 
 def load_api_key(row: StoredRow, encryption: Encryption | None) -> LoadedApiKey | str:
@@ -196,7 +196,7 @@ def load_api_key(row: StoredRow, encryption: Encryption | None) -> LoadedApiKey 
     about = f"API key {row['id']!r:.80} ({row['name']!r:.80}) is ignored:"
     digest = _digest(row["key_hash"])
     if digest is None:
-        return f"{about} its key_hash is no SHA-256 in hexadecimal."
+        return f"{about} its key_hash is not a SHA-256 in hexadecimal."
     if not _is_name(row["tenant"]):
         return f"{about} {_TENANT_MISTAKE}"
     if row["role"] not in {role.value for role in Role}:
@@ -314,7 +314,7 @@ def _expiry(stored: object) -> datetime | str | None:
     """``None``: never; a sentence: unreadable."""
     if stored in (None, "infinity"):
         return None
-    return instant(stored) or "its expires_at is no time; write it as 2030-12-31 23:59:59."
+    return instant(stored) or "its expires_at is not a time; write it as 2030-12-31 23:59:59."
 
 
 def _identity(engine: Engine) -> tuple[int, int] | None:

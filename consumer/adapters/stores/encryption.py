@@ -67,7 +67,7 @@ class Decrypted:
 
 
 class Undecryptable(Enum):
-    """Why a stored token yields no secret."""
+    """Reason why a stored token yields no secret."""
 
     NO_KEY = auto()
     """None of the keys encrypted it, or it is damaged."""
@@ -159,7 +159,7 @@ def without_scheme(credential: str) -> str:
 
 
 def credential_problem(credential: str) -> str | None:
-    """Say in one sentence why a credential cannot travel in an ``Authorization`` header; ``None``: it can.
+    """Return in one sentence why a credential cannot travel in an ``Authorization`` header; ``None``: it can.
 
     Visible ASCII with spaces inside: tokens are that (RFC 6750, section 2.1), and whatever else a header may hold
     is read differently by different servers (RFC 9110, section 5.5). The sentence never repeats the credential.
@@ -167,11 +167,11 @@ def credential_problem(credential: str) -> str | None:
     if not credential:
         return "The credential is empty; give Mirakl's key or token."
     if len(credential) > LONGEST_CREDENTIAL:
-        return f"The credential is longer than {LONGEST_CREDENTIAL} characters; give Mirakl's key or token alone."
+        return f"The credential is longer than {LONGEST_CREDENTIAL} characters; give only Mirakl's key or token."
     if not _HEADER_TEXT.fullmatch(credential):
         return (
             "The credential holds a line break, another control character, white space at an end "
-            "or a character outside ASCII; give Mirakl's key or token alone."
+            "or a character outside ASCII; give only Mirakl's key or token."
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Which programs may use a database: it lists the schema revisions that it supports.
+"""Compatibility of a database with programs: it lists the schema revisions that it supports.
 
 A program has one revision, that of the newest migration it brings. A migration of a later release adds its own revision
 to the list and keeps the others, unless it takes something away that their programs use (docs/develop/migrations.md).

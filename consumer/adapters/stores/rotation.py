@@ -14,7 +14,7 @@ from consumer.adapters.stores.tables import api_keys, client_specifications
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What was written anew, and what was left as it is."""
+    """Counts of secrets that were written anew and of those that were kept."""
 
     credentials: int
     signing_secrets: int
@@ -24,7 +24,7 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class KeyUses:
-    """How many stored secrets each key encrypts."""
+    """Number of stored secrets that each key encrypts."""
 
     secrets: Mapping[str, int]
     """Fingerprint of each configured key, in their order -> number of secrets."""
@@ -37,7 +37,7 @@ class _Secret:
     column: str
     row: RowMapping
     place: Binding | None
-    """Where a credential in the form of earlier releases may be used; ``None``: it stays in that form."""
+    """Binding for a credential in the form of earlier releases; ``None``: it stays in that form."""
 
     @property
     def token(self) -> object:

@@ -23,7 +23,7 @@ from consumer.adapters.stores.tables import supported_revisions
 UPGRADE_SECONDS = 60.0
 """One statement, and all attempts: a migration may wait for another one, or for the writers of a table."""
 LOCK_SECONDS = 1.0
-"""How long a migration waits for a table. Everybody who needs the table queues behind it, replicas of the service too:
+"""Seconds for which a migration waits for a table. Whoever needs the table queues behind it, replicas too:
 they wait 3 s for an answer, and must confirm their directory every 5 s."""
 _ATTEMPT_PAUSE_SECONDS = 0.5
 _ADVISORY_LOCK = 0x7265_7379_6E63
@@ -73,7 +73,7 @@ def upgrade(engine: Engine, migrations: Sequence[Migration] | None = None) -> bo
 
 
 def alembic_config() -> Config:
-    """Where the migrations are, also in an installed package; no ``alembic.ini`` is needed."""
+    """Return Alembic's configuration: the migrations of the package, without an ``alembic.ini``."""
     config = Config()
     config.set_main_option("script_location", f"{__package__}:migrations")
     return config

@@ -53,7 +53,7 @@ class Admission:
         self._resumed: deque[Request] = deque()
         self._unconfirmed: list[Request] = []
         self._asked_at: float | None = None
-        """When the question to the database that is in flight was asked."""
+        """Start of the database query that is in flight."""
         self._ask_from = float("-inf")
         self._directory_trouble = "The database has not been read yet. Check it, and RESYNC_DATABASE_URL."
 

@@ -1,6 +1,6 @@
 """Bisection: finds the requests that made Mirakl refuse a batch (400, 413, 422).
 
-Binary splitting. The first half of a refused batch is sent alone. If that is accepted, the second half holds a bad
+Binary splitting. The first half of a refused batch is sent by itself. If that is accepted, the second half holds a bad
 request and is split at once. If it is refused, the search goes on in the first half, and nothing is known of the
 second: its requests join the *leftovers*, which travel in batches of their own, first in, first out. So one bad request
 among ``n`` is found with at most ``ceil(log2 n) + 1`` calls, and what is left over costs at most as many. A batch

@@ -1,4 +1,4 @@
-"""How much a lane may hold, so that what waits in it meets its deadline."""
+"""Capacity of a lane: the most that it may hold for all of it to meet its deadline."""
 
 from consumer.engine.dispatch.lanes import Lane
 from consumer.engine.policy import Policy

@@ -57,7 +57,7 @@ class Dispatch:
         self._disordered: set[Lane] = set()
         """Lanes that got requests of other lanes."""
         self._own_trouble: tuple[str, float] | None = None
-        """What of our own a call lacked, with the remedy, and when last (monotonic seconds)."""
+        """The resource of this process that a call lacked, with the remedy and the monotonic time in seconds."""
 
     # -- lanes -----------------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ class Dispatch:
         return lane
 
     def enqueue(self, request: Request, lane: Lane, at: Instant) -> None:
-        """Give a request to its lane, or give it up if the lane cannot call before its deadline."""
+        """Add a request to its lane, or give it up if the lane cannot call before its deadline."""
         part = request.route(lane.specification.id)
         health, now = lane.health, at.mono
         in_time = health.can_call_now and request.read_at == now  # nearly always, on the hot path
@@ -225,7 +225,7 @@ class Dispatch:
                     self.give_up(request, GiveUp.DEADLINE, at, wait=wait)
 
     def check_lanes(self, at: Instant) -> None:
-        """Give up what has become too late for lanes that cannot call, and have all others try."""
+        """Give up requests that became too late for lanes that cannot call, and let all other lanes try."""
         for lane in self.lanes.values():
             lane.drop_unsendable_head()
             if not lane.idle:

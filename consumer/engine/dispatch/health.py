@@ -49,7 +49,7 @@ class LaneHealth:
         """Of the specification's calls per hour; ``None``: no limit."""
         self.sick_until: float | None = None
         self.trouble: str | None = None
-        """How the last call failed, for people; ``None`` once one was answered."""
+        """Description of the last call's failure, for people; ``None`` after a response."""
         self.failed_at = 0.0
         self.typical: float | None = None
         """Running mean of call durations; ``None`` before the first answer."""
@@ -59,7 +59,7 @@ class LaneHealth:
         self.answers = 0
         """Calls that were answered."""
         self._heard_at = float("-inf")
-        """When a call came back last."""
+        """Monotonic time of the last completed call, in seconds."""
         self._failures = 0
         """In a row."""
         self._ordered_until = 0.0

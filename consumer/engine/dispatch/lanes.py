@@ -55,7 +55,7 @@ class Lane:
         self._in_flight: dict[str, str] = {}
         """The products of all calls in flight."""
         self._repeated: Counter[str] = Counter()
-        """How many calls beyond one carry an id: exact repeats may be in flight at once."""
+        """Number of calls in flight with an id, beyond the first: exact repeats may be in flight at once."""
         self._bisection = Bisection(policy)
         self._size = BatchSize(policy)
         self._searching = 0

@@ -1,4 +1,4 @@
-"""Which requests of lanes that cannot call are given up, so that they do not hold up others.
+"""Load shedding: the requests of lanes that cannot call that are given up, so that they do not hold up others.
 
 Only if somebody else is held up. For a partition's window: another lane that can call was fed from that partition
 within the last deadline, or a record of such a lane was fetched and waits behind. For a global budget: such a lane has

@@ -1,4 +1,4 @@
-"""How a request is answered once nothing more is done for it, in words that say what to do."""
+"""Final verdicts of requests for which nothing more is done, with messages that say what to do."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -11,7 +11,7 @@ from schemas.contract import ErrorCode
 
 
 class GiveUp(Enum):
-    """Why no more is done for a request. The value goes on ``Mirakl could not be reached ...``."""
+    """Reason for giving up a request. The value continues the sentence ``Mirakl could not be reached ...``."""
 
     DEADLINE = "in time"
     """No call can start before its deadline, or the one in flight takes too long."""

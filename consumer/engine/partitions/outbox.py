@@ -19,7 +19,7 @@ from consumer.engine.requests import Assignment, Request
 
 
 class Outlet(StrEnum):
-    """Where an outcome goes: each has a topic of its own, which may fail by itself."""
+    """Destination of an outcome: each has its own topic, which may fail independently."""
 
     RESULTS = "results"
     DEAD_LETTERS = "dead-letters"
@@ -38,7 +38,7 @@ class Health:
     retry_at: float = float("-inf")
     hurried_at: float = float("-inf")
     message: str = ""
-    """What an operator can do."""
+    """Remedy for the operator."""
 
     def __post_init__(self) -> None:
         self.most = self.policy.transaction_most
@@ -104,7 +104,7 @@ class Outbox:
 
     @property
     def due_at(self) -> float:
-        """When what waits has gathered for long enough."""
+        """Return the time at which the waiting outcomes have been gathered for long enough."""
         return self.ended_at + self._policy.gather
 
     def committed(self, at: Instant) -> None:

@@ -1,4 +1,4 @@
-"""What the demo asks for, and which answer is the right one.
+"""Requests of the demo, with their expected results.
 
 Each tenant stands for one way of having client specifications: ACME has a single active one, GLOBEX several, INITECH
 none. Specifications whose Mirakl misbehaves are GLOBEX's, inactive, and asked for by their id. Wherever calls are
@@ -39,7 +39,7 @@ class Specification:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """Who asks."""
+    """Requester of a case."""
 
     name: str
     tenant: str
@@ -50,7 +50,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request gets; ``Case.expected`` is one, and what came is compared with it."""
+    """Comparable part of a result; ``Case.expected`` is compared with the actual one."""
 
     outcome: str
     """The result's status, its error's HTTP status and code, or a dead letter's reason."""
@@ -77,7 +77,7 @@ class Case:
     called: Specification | None = None
     """The one whose Mirakl is called, and called by no other case."""
     calls: range = range(1)
-    """How many CM21 calls are right."""
+    """Expected number of CM21 calls."""
     least_seconds: float = 0.0
     """An answer that comes sooner cannot be true."""
     product_count: int = 2
@@ -95,7 +95,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What came of a case."""
+    """Actual result of a case."""
 
     answer: Answer | None
     """``None``: nothing came."""
@@ -108,7 +108,7 @@ class Observation:
 
 
 def complaints(case: Case, seen: Observation) -> Iterator[str]:
-    """Say what is wrong with what came, for people; nothing: it was right."""
+    """Return what is wrong with the result, for people; empty: nothing."""
     if seen.answer is None:
         yield f"no answer within {seen.seconds:.0f} s"
         return
@@ -228,11 +228,11 @@ CASES: Final = (
     ),
     Case("no key", "a request without an API key", Answer("401 API_KEY_MISSING"), None),
     Case("wrong key", "an API key that was never issued", Answer("401 API_KEY_INVALID"), FORGED),
-    Case("wrong role", "a supplier's key is no operator's", Answer("403 OPERATOR_REQUIRED"), ACME_SUPPLIER),
+    Case("wrong role", "a supplier's key lacks the operator role", Answer("403 OPERATOR_REQUIRED"), ACME_SUPPLIER),
     Case("empty list", "a request without products", Answer("400 VALIDATION_FAILED"), ACME, product_count=0),
     Case(
         "unreadable",
-        "bytes that are no request become a dead letter",
+        "bytes that are not a request become a dead letter",
         Answer("dead letter UNREADABLE"),
         ACME,
         readable=False,

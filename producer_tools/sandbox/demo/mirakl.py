@@ -51,19 +51,19 @@ class SimulatedMirakl:
 
     @property
     def all_calls(self) -> int:
-        """How often CM21 was called, whoever was meant."""
+        """Return the number of CM21 calls for all client specifications."""
         return sum(instance.counters.calls for instance in self._simulator.instances)
 
     def url(self, specification: Specification) -> str:
-        """Where the client specification leads to."""
+        """Return the base URL of the client specification."""
         return self._simulator.url(specification.name)
 
     def calls(self, specification: Specification) -> int:
-        """How often CM21 was called through it."""
+        """Return the number of CM21 calls for it."""
         return self._simulator.counters(specification.name).calls
 
     def missing(self, tracking_ids: Iterable[str], products: Collection[ProductReference]) -> int:
-        """How many of the products were not taken in under these tracking ids."""
+        """Return the number of products that Mirakl did not accept under these tracking ids."""
         pairs = {each.mirakl_product_id: each.product_sku for each in products}
         return len(self._simulator.journal.missing(tracking_ids, pairs))
 

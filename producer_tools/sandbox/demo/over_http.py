@@ -62,7 +62,7 @@ def ask_over_http(stage: Stage, screen: Screen) -> Iterator[tuple[str, str]]:
 
 
 def _locations(response: httpx.Response) -> Iterator[str]:
-    """Where the results of accepted requests will be."""
+    """Addresses at which the results of accepted requests will be."""
     if response.status_code != HTTPStatus.ACCEPTED:
         return
     if "location" in response.headers:
@@ -87,7 +87,7 @@ def _body(name: str, specification_id: str | None) -> Mapping[str, Any]:
 
 
 def _notification() -> Mapping[str, Any]:
-    """What Alertmanager's webhook sends."""
+    """Body of a notification as Alertmanager's webhook sends it."""
     alert = {
         "status": "firing",
         "labels": {"alertname": "ProductStuck"},

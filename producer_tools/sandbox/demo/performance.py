@@ -203,7 +203,7 @@ def _observation(stage: Stage, sent: _Sent) -> Observation:
 
 
 def _missing(stage: Stage, case: Case, result: ProductResyncResult) -> int:
-    """How many products the answer calls taken in although Mirakl did not take them in."""
+    """Return the number of products reported as synchronized that Mirakl did not accept."""
     if result.status is ResyncStatus.FAILED:
         return 0
     taken_in = set(case.products) - set(result.unsynchronized_products)

@@ -1,4 +1,4 @@
-"""What the demo shows: answers as they come, and a summary; in colour on a terminal, plain lines in a pipe."""
+"""Output of the demo: results as they arrive, and a summary; coloured on a terminal, plain lines in a pipe."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ class Screen:
         self.say(INTRODUCTION)
 
     def parts(self, *, broker: str, mirakl: str, folder: str) -> None:
-        """Say where the embedded parts are."""
+        """Show the addresses of the embedded parts."""
         self.say(f"  Kafka    embedded broker, {broker}")
         self.say(f"  Mirakl   simulated, {mirakl}")
         self.say(f"  stores   SQLite, in {folder}\n")
@@ -56,7 +56,7 @@ class Screen:
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Say what is under way; on a terminal, show that it goes on."""
+        """Show the current step; on a terminal, with a spinner."""
         self.say(text)
         if not self._console.is_terminal:
             yield

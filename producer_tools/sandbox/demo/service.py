@@ -24,7 +24,7 @@ Command: TypeAlias = tuple[Sequence[str], str]
 
 
 def environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Give a child what we have ourselves, and of our settings only its ``own``: nobody's real Kafka is touched."""
+    """Return the environment of a child: ours, with only its ``own`` settings. No real Kafka is touched."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RESYNC_")}
     return inherited | dict(own)
 
@@ -66,7 +66,7 @@ class Service:
                 check=False,
                 env=self._environment,
                 cwd=self._folder,
-                process_group=0,  # Ctrl-C reaches the demo alone, which ends the others in order
+                process_group=0,  # Ctrl-C reaches only the demo, which ends the others in order
             )
         except subprocess.TimeoutExpired:
             raise ResyncToolError(f"The service's administration did not end within {COMMANDS_SECONDS:g} s.") from None

@@ -32,7 +32,7 @@ from schemas.settings import Settings
 
 READY_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
-"""How soon Ctrl-C, or the end of the service, is seen."""
+"""Period in seconds at which Ctrl-C and the end of the service are noticed."""
 
 
 @dataclass(frozen=True, slots=True)

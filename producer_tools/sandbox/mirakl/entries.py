@@ -12,7 +12,7 @@ _MAX_PROBLEMS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Why a body is none that a targeted resynchronization may send."""
+    """Reason why a body violates the format of a targeted resynchronization."""
 
     problems: tuple[str, ...]
 

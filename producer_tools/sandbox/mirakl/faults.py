@@ -21,7 +21,7 @@ from producer_tools.sandbox.mirakl.wire import Delivery, Then, response
 
 
 class Effect(StrEnum):
-    """What happens to a call that a fault meets."""
+    """Effect of a fault on a call."""
 
     STATUS = "status"
     """An answer with ``status``."""
@@ -53,7 +53,7 @@ class Effect(StrEnum):
 
 
 class Body(StrEnum):
-    """What stands in an answer that is an error."""
+    """Body of an error response."""
 
     JSON = "json"
     """``{"message", "status"}``."""
@@ -110,7 +110,7 @@ class Fault(BaseModel):
         return self.effect in _ANSWERED_WITH_2XX if self.taken_in is None else self.taken_in
 
     def concerns(self, operation: str, mirakl_product_ids: Collection[str]) -> bool:
-        """Tell whether the call is of the kind that this fault meets; how often is another matter."""
+        """Return whether this fault applies to the call, regardless of its count and probability."""
         return (
             operation == self.operation
             and len(mirakl_product_ids) >= self.min_entries
@@ -152,7 +152,7 @@ _THEN: Final = {
 
 
 def delivery(fault: Fault, right_answer: bytes, wall_time: float) -> Delivery:
-    """Say what is sent back instead of the right answer (``wall_time``: seconds since the epoch)."""
+    """Return the response that replaces the right one (``wall_time``: seconds since the epoch)."""
     return Delivery(
         _data(fault, right_answer, wall_time),
         fault.delay,

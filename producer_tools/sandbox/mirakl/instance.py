@@ -27,7 +27,7 @@ _PHASES: Final = ("WAITING", "QUEUED", "RUNNING")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all instances of one simulator share."""
+    """State that all instances of one simulator share."""
 
     plan: FaultPlan
     journal: Journal

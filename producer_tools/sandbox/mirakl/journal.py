@@ -1,4 +1,4 @@
-"""What a simulated Mirakl took in, and what it was asked: the witness of the tests."""
+"""Journal of a simulated Mirakl: its calls and accepted products, against which tests check results."""
 
 import json
 from collections import Counter, deque
@@ -98,7 +98,7 @@ class Journal:
 
 @dataclass(slots=True)
 class Counters:
-    """What one instance was asked through CM21, and what it did."""
+    """CM21 calls of one instance, and their effects."""
 
     calls: int = 0
     entries: int = 0

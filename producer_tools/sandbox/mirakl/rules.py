@@ -1,4 +1,4 @@
-"""How a simulated Mirakl instance behaves while nothing is wrong with it: limits, pace, credentials, processing."""
+"""Behaviour of a healthy simulated Mirakl instance: limits, pace, credentials, processing."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -28,7 +28,7 @@ class EntryError(_Frozen):
 
 
 class Processing(_Frozen):
-    """What becomes of a submission: what CM22 and CM23 say of it."""
+    """Processing of a submission, as CM22 and CM23 report it."""
 
     seconds: NonNegativeFloat = 0.0
     """Until it is final; the first thirds of it are ``WAITING``, ``QUEUED`` and ``RUNNING``."""

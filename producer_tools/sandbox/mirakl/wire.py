@@ -32,7 +32,7 @@ class Request:
 
 
 class Then(Enum):
-    """What becomes of the connection once the bytes are out."""
+    """Fate of the connection after the bytes are sent."""
 
     KEEP = auto()
     CLOSE = auto()
@@ -42,7 +42,7 @@ class Then(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is sent back, and how."""
+    """Response to a call, and how it is sent."""
 
     data: bytes = b""
     delay: float = 0.0

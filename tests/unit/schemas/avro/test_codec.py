@@ -86,7 +86,7 @@ class TestFramings:
         unread = decoder().decode(RequestEncoder().encode(REQUEST), b"\x05abc")
 
         assert isinstance(unread, Unreadable)
-        assert unread.message == "the header __value_schema_id is no schema id or GUID: it begins with '05616263'"
+        assert unread.message == "the header __value_schema_id is not a schema id or GUID: it begins with '05616263'"
 
     def test_a_fingerprint_belongs_in_front_of_the_body_and_not_into_the_header(self) -> None:
         value = RequestEncoder().encode(REQUEST)

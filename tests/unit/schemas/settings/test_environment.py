@@ -83,7 +83,7 @@ def test_a_value_comes_from_its_variable() -> None:
 
 @pytest.mark.parametrize("given", ["http://mirakl", "mirakl:8080", "mirakl simulator", "mirakl/api", "[::1]"])
 def test_insecure_hosts_are_host_names_alone(given: str) -> None:
-    with pytest.raises(SettingsError, match="host names alone"):
+    with pytest.raises(SettingsError, match="host names only"):
         load({"RESYNC_INSECURE_HOSTS": f"other,{given}"})
 
 
