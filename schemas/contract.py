@@ -135,8 +135,13 @@ class CredentialFault(StrEnum):
     EXPIRED = "The API key has expired: have a new one issued and use that."
     REVOKED = "The API key is revoked: have a new one issued and use that."
     REFUSED = "The service has just refused this API key: have a new one issued and use that."
-    KEYS_EXCLUDED = "API keys are not accepted here: sign the request (dj-signature) instead of sending its key."
-    SIGNATURES_EXCLUDED = "Signatures are not accepted here: send the API key in the header dj-api-key."
+    KEYS_EXCLUDED = (
+        "API keys are not accepted here: sign the request (dj-signature) instead of sending its key; tools and gateway "
+        "do so with RESYNC_REQUEST_AUTH=signature."
+    )
+    SIGNATURES_EXCLUDED = (
+        "Signatures are not accepted here: send the API key in the header dj-api-key (RESYNC_REQUEST_AUTH=key)."
+    )
     MALFORMED = (
         "The signature is malformed: write v1:, the first 16 hex digits of the key's SHA-256, a colon and the HMAC in "
         "padded base64."

@@ -42,8 +42,10 @@ def shell(folder: Path) -> list[str]:
     return ["/bin/sh", "sign.sh"]
 
 
-@pytest.mark.parametrize("language", [python, java, shell])
-@pytest.mark.parametrize("schema_id", ["", "0000000a0b"])
+@pytest.mark.parametrize(
+    ("language", "schema_id"),
+    [(python, ""), (python, "0000000a0b"), (java, "0000000a0b"), (shell, ""), (shell, "00ff")],
+)
 def test_each_program_of_the_document_signs(
     tmp_path: Path, language: Callable[[Path], list[str]], schema_id: str
 ) -> None:

@@ -152,6 +152,14 @@ def test_a_signature_counts_for_a_while(age: float, code: str) -> None:
     assert code == answer(here, here.record(signed_at(here.at.wall - age), signed=True))
 
 
+def test_of_an_old_signature_that_does_not_match_the_mismatch_is_told() -> None:
+    here = world()
+    old = here.record(signed_at(0.0), signed=True)
+
+    assert "MISMATCH" == answer(here, replace(old, value=signed_at(1.0)))
+    assert "TOO_OLD" == answer(here, replace(old, offset=2))
+
+
 def test_the_age_may_be_set_and_a_key_has_none() -> None:
     here = world(max_age=60.0)
     old = signed_at(here.at.wall - 70)
