@@ -191,6 +191,45 @@ def test_a_full_lane_takes_one_large_request_and_leaves_those_of_other_partition
     assert {"SYNCHRONIZED"} == {world.code(each) for each in world.answered}
 
 
+def test_partitions_paused_for_want_of_a_fetch_budget_are_resumed_once_a_quarter_of_it_is_back() -> None:
+    world = World(specification(products_per_call=1, concurrent_calls=40), policy=Policy(records=40, active_records=40))
+    world.assign(1)
+    world.send("slow")
+    world.wait(2.0)
+    world.answer()
+    world.settle()
+    world.fetch([world.record(body(f"r{n}")) for n in range(40)])
+    assert 0 == world.core.fetch_budget.records
+    assert 1 not in world.paused
+    world.wait(Policy().full_patience + 0.2)
+    assert 1 in world.paused
+
+    for _ in range(9):
+        world.answer()
+    world.settle()
+    assert 9 == world.core.fetch_budget.records
+    assert 1 in world.paused
+
+    world.answer()
+    world.settle()
+    assert 10 == world.core.fetch_budget.records
+    assert 1 not in world.paused
+
+
+def test_a_full_lane_that_was_never_heard_of_turns_back_partitions_that_bring_nothing_else() -> None:
+    """It may be dead, but nobody else waits behind its requests there."""
+    world = World(specification(products_per_call=10, concurrent_calls=1))
+    large = {f"p{n}": "sku" for n in range(600)}
+    world.assign(1)
+    world.assign(2)
+    world.send("out")
+    for partition in range(3):
+        world.send(f"large-{partition}", large, partition=partition)
+    world.wait(0.3)
+
+    assert 2 == world.status.in_flight_records, "the one that is out, and a large one"
+
+
 def test_a_lane_counts_on_no_more_calls_at_once_than_are_left_to_it() -> None:
     """With few calls for all, what a specification would allow says little about how fast a queue shrinks."""
     many = specification(products_per_call=1, concurrent_calls=8)

@@ -332,6 +332,18 @@ def is_over(world: World) -> bool:
     return world.stopped
 
 
+def test_a_stop_waits_for_the_end_of_a_transaction_though_its_partition_was_lost() -> None:
+    world = World()
+    world.send("a")
+    world.answer()
+    world.end(0)
+    world.do(StopRequested())
+    assert not is_over(world)
+
+    world.commit()
+    assert is_over(world)
+
+
 def test_a_stop_does_not_wait_for_a_mirakl_that_is_away() -> None:
     world = World(specification(), specification(SECOND))
     world.send("dead", given=SECOND)
