@@ -94,7 +94,8 @@ def _replaceable(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
             yield node.test, "False"
         elif isinstance(node, ast.BoolOp):
             neutral = "True" if isinstance(node.op, ast.And) else "False"
-            yield from ((each, neutral) for each in node.values)
+            # a constant is a default, whose like would decide nothing
+            yield from ((each, neutral) for each in node.values if not isinstance(each, ast.Constant))
 
 
 def _copy_sources(copy: Path) -> None:
