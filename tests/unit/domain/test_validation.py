@@ -106,6 +106,10 @@ def test_exact_repeats_count_once_towards_the_most_products() -> None:
     assert {"a": "1", "b": "1"} == validate([reference(name, "1") for name in "abab"], None, 2)
 
 
+def test_a_good_client_specification_id_is_not_blamed_beside_a_bad_product() -> None:
+    assert ["products[0].productSku"] == list(refused([reference("ok", " ")], UUID))
+
+
 @pytest.mark.parametrize("good", [UUID, UUID.upper(), "0F8fad5b-D9CB-469f-A165-70867728950e", "0" * 8 + UUID[8:]])
 def test_a_uuid_in_its_36_characters_is_good_in_any_case(good: str) -> None:
     assert {"a": "sku"} == validate([reference("a")], good, MOST)

@@ -330,6 +330,21 @@ def test_a_dead_client_sheds_when_a_global_budget_is_three_quarters_full() -> No
     assert 10 == len(world.answered[1:])
 
 
+def test_a_dead_client_sheds_when_three_quarters_of_the_bytes_are_in_flight_down_to_a_half() -> None:
+    size = World().record(body("r10", given=FIRST)).size
+    world = beside_another(Policy(record_bytes=40 * size))
+    dead_with(world, 29)
+    world.jump(0.1)
+    world.settle()
+    assert ["other"] == world.answered
+
+    world.fetch([world.record(body(f"r{n}", given=FIRST)) for n in (29, 30)])
+    world.jump(0.1)
+    world.settle()
+    assert 20 >= world.core._pressure.bytes / size
+    assert 10 <= len(world.answered[1:]) <= 12
+
+
 def test_a_dead_client_sheds_when_a_record_of_another_partition_finds_no_room_for_it() -> None:
     world = World(specification(), specification(SECOND), policy=small(records=40))
     world.assign(1)

@@ -117,6 +117,7 @@ def test_a_schema_that_nobody_waits_for_any_more_is_not_asked_for_again() -> Non
     world.send("odd", schema="v9")
     world.do(SchemaUnavailable("v9", "away"))
     world.end(0)
+    assert () == world.status.troubles
     world.lookups.clear()
     world.wait(10)
 
