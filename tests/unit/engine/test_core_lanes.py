@@ -249,6 +249,18 @@ def test_a_second_half_is_not_asked_about_when_the_first_one_was_accepted() -> N
     assert [64, 32, 16, 8, 4, 2, 1, 1] == [len(batch) for batch in world.batches()]
 
 
+def test_what_is_left_over_of_a_search_travels_as_soon_as_it_fills_a_batch() -> None:
+    """It is nearly always good, so it does not wait for all the calls that find the bad one."""
+    world = World(specification(products_per_call=4, concurrent_calls=1))
+    one_each(world, 4)
+    world.answer(outcome=Refusal(422, "bad entry"))
+    world.change(specification(products_per_call=2, concurrent_calls=1))
+    world.confirm(world.now)
+    world.answer(outcome=Refusal(422, "bad entry"))
+
+    assert [["p0", "p1", "p2", "p3"], ["p0", "p1"], ["p2", "p3"]] == list(world.batches())
+
+
 def test_a_search_leaves_at_least_every_second_call_to_whole_batches_of_others() -> None:
     world = World(specification(concurrent_calls=1, products_per_call=20))
     world.send("first")

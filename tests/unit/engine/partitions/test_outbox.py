@@ -339,3 +339,16 @@ def test_brokers_that_take_no_map_at_all_get_none() -> None:
 
     assert 50 == len(world.answered)
     assert (0, "") == world.offsets[0]
+
+
+def test_one_failure_after_a_long_transaction_closes_no_intake_yet() -> None:
+    """The brokers have answered: from then on their failures tell, not how long results have waited."""
+    world = World()
+    world.send("a")
+    world.answer()
+    world.wait(Policy().broker_patience - 0.2)
+    world.commit(ABORTED, trouble=NO_RIGHT)
+    world.wait(0.5)
+
+    assert () == world.status.troubles
+    assert 0 < world.core.fetch_budget.records
