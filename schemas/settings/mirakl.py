@@ -38,7 +38,7 @@ class MiraklSettings(EdgeModel):
         "unset: `HTTPS_PROXY`, except for hosts in `NO_PROXY`.",
     )
     ca_file: Authorities | None = Field(
-        default=None, description="CA certificates (PEM) to trust instead of the system's."
+        default=None, description="CA certificates (PEM) to trust instead of the public authorities."
     )
     allowed_hosts: (
         Annotated[frozenset[str], BeforeValidator(separated), BeforeValidator(lower), AfterValidator(_hosts)] | None

@@ -27,8 +27,8 @@ class Cm21:
     """Calls Mirakl's CM21 for any client specification; for one event loop.
 
     ``call_timeout``: seconds for a whole call, from asking for a connection to the last byte of the answer.
-    ``connections``: calls in flight. ``way_out``: proxy and trusted certificates; unset: no proxy, the system's
-    certificates. ``transport`` replaces the network in tests.
+    ``connections``: calls in flight. ``way_out``: proxy and trusted certificates; unset: no proxy, the public
+    authorities. ``transport`` replaces the network in tests.
     """
 
     def __init__(

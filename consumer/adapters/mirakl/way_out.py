@@ -21,7 +21,7 @@ PROXY_VARIABLE: Final = "HTTPS_PROXY"
 
 
 def trust(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Return a TLS context for HTTP/1.1 that trusts these authorities; ``None``: the system's."""
+    """Return a TLS context for HTTP/1.1 that trusts these authorities; ``None``: the public ones."""
     tls = httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=ca_file)
     tls.set_alpn_protocols(["http/1.1"])
     return tls
