@@ -9,6 +9,7 @@ import httpx
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined]  # public, yet not marked
 
+from consumer.adapters.kafka import topic_admin
 from producer_tools.cli import main as tools
 from tests.integration.contract import wire
 from tests.integration.contract.deployment import Deployment, administered, deployed, operator, record
@@ -249,7 +250,10 @@ def test_tokens_that_end_while_the_service_runs_are_replaced(
     assert endpoint.refused == 0
 
 
-def test_a_plain_client_of_a_secured_port_is_told_so(deployment: Deployment, secured_kafka: SecuredKafka) -> None:
+def test_a_plain_client_of_a_secured_port_is_told_so(
+    deployment: Deployment, secured_kafka: SecuredKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_admin, "REACH_TIMEOUT_SECONDS", 3.0)  # the port says nothing that a client understands
     (found,) = failed(deployment, {"RESYNC_KAFKA__BOOTSTRAP_SERVERS": secured_kafka.secured})
     assert "security.protocol" in found
 
