@@ -1,4 +1,4 @@
-"""A later release migrates the database under load: no request waits for it, and each program goes on or comes back."""
+"""Maintenance of the database under load: no request waits for it."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.integration.contract.deployment import Coordinates, Deployment, deployed, record
 from tests.integration.contract.wire import request
@@ -127,3 +128,28 @@ def test_a_migration_of_a_later_release_disturbs_nobody(deployment: Deployment, 
         for each in (first, second, newer):
             assert "Traceback" not in each.output()
             assert "database" not in "".join(line["event"] for line in each.log() if line["level"] == "error")
+
+
+@pytest.mark.slow
+def test_encryption_keys_are_rotated_under_load(kafka_bootstrap: str, topics: Topics, tmp_path: Path) -> None:
+    """A replica that knows both keys notices nothing; afterwards the new one is enough."""
+    with deployed(kafka_bootstrap, topics, tmp_path) as deployment:
+        deployment.specification("only")
+        old, new = deployment.encryption_key, Fernet.generate_key().decode()
+        load = Load(deployment, deployment.key())
+        deployment.encryption_key = f"{old},{new}"
+        with deployment.service() as replica:
+            load.start()
+            deployment.encryption_key = f"{new},{old}"
+            for _ in range(5):
+                deployment.administer("encryption-key", "rotate")
+                deployment.key()  # read after the rotation, or its issuer waits for it
+            sent = load.stop()
+            deployment.outcomes.wait(sent)
+            assert max(seconds(deployment, each) for each in sent) < UNNOTICED_SECONDS
+            assert 0 == replica.terminate()
+            assert "Traceback" not in replica.output()
+        deployment.encryption_key = new
+        with deployment.service("afterwards"):
+            [result] = deployment.ask(load._key, request())
+            assert "SYNCHRONIZED" == result["status"]
