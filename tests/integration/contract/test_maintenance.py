@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,14 @@ def upgrade(deployment: Deployment, later: dict[str, str]) -> str:
     return ran.stderr
 
 
+def ready(*replicas: Service) -> None:
+    """Start them together, and wait until all are ready."""
+    for each in replicas:
+        each.start()
+    for each in replicas:
+        each.wait_ready()
+
+
 def seconds(deployment: Deployment, coordinates: Coordinates) -> float:
     """Return the time from the request to its one result."""
     result = deployment.result(coordinates)
@@ -106,8 +115,13 @@ def test_a_migration_of_a_later_release_disturbs_nobody(deployment: Deployment, 
     def replica(name: str, **settings: str) -> Service:
         return deployment.service(name, RESYNC_KAFKA__GROUP_INSTANCE_ID=name[0], **settings)
 
-    with replica("a") as first, replica("b") as second:
+    first, second, newer = replica("a"), replica("b"), replica("a-later", **later)
+    with ExitStack() as stack:
+        for each in (first, second, newer):
+            stack.callback(each.kill)
+        ready(first, second)
         load.start()
+        stack.callback(load.stop)
         assert "upgraded to this release (schema 0099)" in upgrade(deployment, later)
         deployment.key()  # a change that every replica has to read from the migrated tables
         meanwhile = list(load.sent)
@@ -116,12 +130,11 @@ def test_a_migration_of_a_later_release_disturbs_nobody(deployment: Deployment, 
 
         second.kill()
         second.start()
-        second.wait_ready()
         assert 0 == first.terminate()
-        with replica("a-later", **later) as newer:
-            assert 0 == newer.terminate()
-        first.start()
-        first.wait_ready()
+        ready(newer)
+        second.wait_ready()
+        assert 0 == newer.terminate()
+        ready(first)
         sent = load.stop()
         deployment.outcomes.wait(sent, 30)
         assert all(seconds(deployment, each) >= 0 for each in sent)
@@ -138,8 +151,9 @@ def test_encryption_keys_are_rotated_under_load(kafka_bootstrap: str, topics: To
         old, new = deployment.encryption_key, Fernet.generate_key().decode()
         load = Load(deployment, deployment.key())
         deployment.encryption_key = f"{old},{new}"
-        with deployment.service() as replica:
+        with deployment.service() as replica, ExitStack() as stack:
             load.start()
+            stack.callback(load.stop)
             deployment.encryption_key = f"{new},{old}"
             for _ in range(5):
                 deployment.administer("encryption-key", "rotate")
