@@ -341,6 +341,18 @@ def test_a_full_lane_that_hangs_is_read_past_to_see_whether_it_holds_up_others(*
     assert FIRST in [call.specification.id for call in world.calls.values()]
 
 
+def test_a_partition_is_not_read_on_beyond_its_window_for_a_lane_that_may_yet_answer() -> None:
+    """Its requests cannot be given up yet, so nothing behind them could be taken in."""
+    hanging = specification(SECOND, products_per_call=1, concurrent_calls=1)
+    world = World(specification(), hanging, policy=Policy(window=100, request_deadline=40.0))
+    world.send("hangs", given=SECOND)
+    world.wait(0.6)
+    world.fetch([world.record(body("behind-a-gap", given=SECOND), offset=200)])
+    world.wait(0.1)
+
+    assert {0} == world.paused
+
+
 def test_no_more_than_some_records_are_fetched_past_a_full_lane_that_hangs() -> None:
     """Each of them has to be kept until there is room."""
     hanging = specification(SECOND, products_per_call=1, concurrent_calls=1)

@@ -217,6 +217,24 @@ def test_large_records_that_wait_in_blocked_partitions_are_given_back_and_read_a
     assert not again.keys() & world.paused
 
 
+def test_large_records_behind_a_gap_are_not_read_again_before_the_window_reaches_them() -> None:
+    world = World(policy=Policy(window=10, record_bytes=100_000))
+    world.send("odd", schema="v9")
+    large = [world.record(body(f"r{n}", {"p": "s" * 2000}), offset=50 + n) for n in range(30)]
+    world.fetch(large)
+    world.live(3.0)
+    assert {0} == world.paused
+    (assignment,) = world.core._partitions.assignments.values()
+    assert 50 == assignment.given_back
+    assert [] == world.rereads
+
+    world.decoder.learnt.add("v9")
+    world.do(SchemaFound("v9"))
+    world.answer()
+    world.settle()
+    assert [1] == [each.offset for each in world.rereads], "from where the gap begins"
+
+
 def test_requests_that_wait_behind_undecidable_ones_count_like_these() -> None:
     world = World(policy=Policy(records=100, active_records=40))
     world.assign(1)
