@@ -186,6 +186,18 @@ def test_a_retry_after_beyond_the_deadline_is_answered_at_once() -> None:
     assert not world.calls
 
 
+def test_a_request_that_comes_while_its_mirakl_rests_beyond_the_deadline_is_answered_in_the_same_event() -> None:
+    world = World(policy=Policy(request_deadline=20.0))
+    world.send("first")
+    world.fail(retry_after=60.0)
+    world.settle()
+    world.send("second")
+    assert world.transaction is not None
+    world.commit()
+
+    assert "CM21_UNAVAILABLE" == world.code("second")
+
+
 def test_a_quota_that_lets_no_further_call_through_before_the_deadline_answers_all_who_wait_at_once() -> None:
     """One call an hour: what the first call did not take cannot be called in time."""
     world = World(specification(calls_per_hour=1, products_per_call=1))
