@@ -42,6 +42,7 @@ from schemas.contract import (
     API_KEY_HEADER,
     CLIENT_HEADER,
     CORRELATION_HEADER,
+    OPERATOR,
     SCHEMA_ID_HEADER,
     TRACEPARENT_HEADER,
     TRACESTATE_HEADER,
@@ -120,7 +121,7 @@ class Calls:
             asked = await self._bodies.work(len(body), lambda: synchronization(self._bodies.value_of(body)))
             request_id, is_idempotent = _identity(headers)
             if is_idempotent:
-                self._check_content(request_id, asked, headers.get(CLIENT_HEADER))
+                self._check_content(request_id, asked)
             preferred = preferences(",".join(request.headers.getlist("prefer")), self._settings.longest_wait)
             record = self.known.get(request_id) if is_idempotent else None
             if record is not None:
@@ -144,12 +145,9 @@ class Calls:
         wait = self._settings.wait if preferred.wait is None else preferred.wait
         return arrived + min(wait, self._settings.longest_wait)
 
-    def _check_content(self, request_id: str, asked: Synchronization, client: bytes | None) -> None:
-        """Raise ``ProblemError`` (422) where the same idempotency key came with another content.
-
-        Whoever does not call as an operator must not be given the result of an operator's call.
-        """
-        content = sha256(asked.model_dump_json().encode() + b"\0" + (client or b"")).digest()
+    def _check_content(self, request_id: str, asked: Synchronization) -> None:
+        """Raise ``ProblemError`` (422) where the same idempotency key came with another content."""
+        content = sha256(asked.model_dump_json().encode()).digest()
         if self._contents.setdefault(request_id, content) != content:
             raise ProblemError(Problem.of_gateway(GatewayCode.IDEMPOTENCY_KEY_REUSED).about(request_id))
         self._contents.move_to_end(request_id)
@@ -268,13 +266,19 @@ def location(request_id: str) -> str:
 
 
 def _identity(headers: Mapping[str, bytes]) -> tuple[str, bool]:
-    """The id of a new call's request, and whether it follows from an idempotency key."""
+    """Return the id of a new call's request, and whether it follows from an idempotency key.
+
+    A call that is not made as an operator has an id of its own: it must not be given the result of an operator's call,
+    and its refusal must not become the result of one.
+    """
     given = headers.get("idempotency-key")
     if given is None:
         return new_request_id(), False
     found = _IDEMPOTENCY_KEY.fullmatch(given)
     if found is None:
         raise validation_refusal([("Idempotency-Key", "must be 1 to 255 visible ASCII characters")], 1)
+    if headers.get(CLIENT_HEADER) != OPERATOR:
+        return new_request_id(), False
     return idempotent_request_id(headers[API_KEY_HEADER], found[1] or found[2]), True
 
 
