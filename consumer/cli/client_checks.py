@@ -10,18 +10,20 @@ from consumer.adapters.finding import Level
 from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.mirakl.check import CheckResult, check
 from consumer.adapters.mirakl.way_out import WayOut
-from consumer.adapters.stores import ClientSpecifications, DirectoryReader
+from consumer.adapters.stores import ClientSpecificationRow, ClientSpecifications, DirectoryReader
 from consumer.cli.access import database, encryption_of, read_settings
 from consumer.cli.options import output_option
 from consumer.domain.model import ClientSpecification
 from schemas.console.output import Output, show
 from schemas.console.program import examples
+from schemas.contract import canonical_uuid
 from schemas.exit_codes import ExitCode
 from schemas.settings import Settings
 
 CONCURRENT_CHECKS = 8
 """Enough that a few silent Miraklis hold up no other, and few enough for a proxy."""
 _COLUMNS = {"level": "", "tenant": "tenant", "name": "name", "message": "found", "remedy": "remedy"}
+_GONE = "It was removed, or given another id, while this command ran."
 
 
 @click.command(
@@ -44,6 +46,7 @@ def check_clients(rows: tuple[str, ...], tenant: str | None, output: str) -> int
 
     Asks each Mirakl for the state of a synchronization that cannot exist (CM22), with one request each. Nothing is
     synchronized. Suspended and inactive ones are checked as well.
+    One that the service could not read fails.
 
     Exit code 0: all passed; 1: some failed.
     """
@@ -52,38 +55,49 @@ def check_clients(rows: tuple[str, ...], tenant: str | None, output: str) -> int
         needs=["RESYNC_ENCRYPTION_KEYS"],
     )
     chosen = _chosen(settings, rows, tenant)
-    results = asyncio.run(_check_all(chosen, settings))
+    results = asyncio.run(_check_all([found for _, found in chosen], settings))
     shown = [
         {
             "level": Level.OK if result.passed else Level.FAIL,
-            "id": each.id,
-            "tenant": each.tenant,
-            "name": each.name,
+            "id": row.id,
+            "tenant": row.tenant,
+            "name": row.name,
             "message": result.message,
             "remedy": result.remedy,
         }
-        for each, result in zip(chosen, results, strict=True)
+        for (row, _), result in zip(chosen, results, strict=True)
     ]
     show(shown, Output(output), columns=_COLUMNS, empty="There is no client specification. Add one with `clients add`.")
     return ExitCode.DONE if all(result.passed for result in results) else ExitCode.FAILED
 
 
-def _chosen(settings: Settings, rows: Sequence[str], tenant: str | None) -> list[ClientSpecification]:
-    """Return the named specifications in the order given, each once; without names all, by tenant and name."""
+def _chosen(
+    settings: Settings, rows: Sequence[str], tenant: str | None
+) -> list[tuple[ClientSpecificationRow, ClientSpecification | str]]:
+    """Return the named rows in the order given, each once; without names all, by tenant and name.
+
+    With each its specification as the service reads it, or a sentence why there is none.
+    """
     encryption, hosts = encryption_of(settings), host_rules(settings)
     with database(settings) as engine:
         stored = ClientSpecifications(engine)
-        ids = [stored.get(row, tenant).id for row in rows] or [row.id for row in stored.list(tenant)]
+        chosen = [stored.get(row, tenant) for row in rows] or stored.list(tenant)
         with closing(DirectoryReader(engine, encryption, hosts)) as reader:
             directory = reader.read(None)
+            left_out = reader.left_out
     found = {} if directory is None else directory.specifications
-    return [found[each] for each in dict.fromkeys(ids) if each in found]
+    return [
+        (row, found.get(canonical_uuid(str(row.id)) or "") or left_out.get(str(row.id), _GONE))
+        for row in {row.id: row for row in chosen}.values()
+    ]
 
 
-async def _check_all(chosen: Sequence[ClientSpecification], settings: Settings) -> list[CheckResult]:
+async def _check_all(chosen: Sequence[ClientSpecification | str], settings: Settings) -> list[CheckResult]:
     way_out, free = WayOut.of(settings.mirakl), asyncio.Semaphore(CONCURRENT_CHECKS)
 
-    async def one(specification: ClientSpecification) -> CheckResult:
+    async def one(specification: ClientSpecification | str) -> CheckResult:
+        if isinstance(specification, str):
+            return CheckResult(passed=False, message=specification)
         async with free:
             return await check(specification, way_out, settings.call_timeout)
 

@@ -43,7 +43,7 @@ class DirectoryReader:
     """Reads snapshots over one long-lived connection; one call at a time, from any thread.
 
     ``warnings`` names, one sentence each, the rows that the last snapshot leaves out and the specifications in it that
-    cannot be used.
+    cannot be used. ``left_out`` has those of client specifications that it leaves out, by their stored id.
     """
 
     def __init__(self, engine: Engine, encryption: Encryption | None, hosts: HostRules = ANY_HOST) -> None:
@@ -57,6 +57,7 @@ class DirectoryReader:
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
         self.warnings: tuple[str, ...] = ()
+        self.left_out: Mapping[str, str] = {}
 
     def read(self, known_version: int | None) -> Directory | None:
         """Return the snapshot, or ``None`` while it is still the one of ``known_version``.
@@ -116,15 +117,15 @@ class DirectoryReader:
         return build_directory(version, specifications, keys)
 
     def _specifications(self, connection: Connection, warnings: list[str]) -> list[ClientSpecification]:
-        loaded = []
+        loaded, left_out = [], {}
         for row in connection.execute(_SPECIFICATIONS).mappings():
             try:
                 specification = load_specification(row, self._encryption, self._hosts)
             except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
-                warnings.append(_unreadable("Client specification", row, problem))
+                left_out[str(row["id"])] = _unreadable("Client specification", row, problem)
                 continue
             if specification is None:
-                warnings.append(f"Client specification {row['id']!r:.80} is left out: its id is not a UUID.")
+                left_out[str(row["id"])] = f"Client specification {row['id']!r:.80} is left out: its id is not a UUID."
                 continue
             loaded.append(specification)
             if specification.unusable:
@@ -132,6 +133,8 @@ class DirectoryReader:
                     f"Client specification {specification.id} ({specification.name!r}) cannot be used: "
                     f"{specification.unusable}"
                 )
+        self.left_out = left_out
+        warnings.extend(left_out.values())
         return loaded
 
     def _keys(self, connection: Connection, warnings: list[str]) -> dict[bytes, ApiKey]:
