@@ -1,10 +1,12 @@
 """``clients check`` against a simulated Mirakl over sockets: each trouble gets its sentence, and nothing is sent."""
 
 import asyncio
+import gzip
 import json
+import sqlite3
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -123,7 +125,7 @@ def test_each_failing_client_gets_its_sentence_and_the_others_pass(stores: Run, 
         assert {"revoked"} == checked(stores, "--tenant", "north")[1].keys()
         assert {"good", "revoked"} == checked(stores, "good", rows["revoked"]["id"], rows["good"]["id"])[1].keys()
     expected = {
-        "good": ("Address and credential are good", ""),
+        "good": ("accepts the credential (HTTP 404: ", ""),
         "revoked": ("refuses the credential (HTTP 401: Unauthorized)", "--credential-file"),
         "wrong-path": ("this is not Mirakl's API", "base URL"),
         "down": ("connection refused", "RESYNC_MIRAKL__PROXY_URL"),
@@ -174,7 +176,10 @@ def test_a_client_that_does_not_exist_or_keys_that_are_missing_are_wrong_usage(
     ("status", "headers", "body", "message", "remedy"),
     [
         (404, JSON, b'{"message": "no such synchronization", "status": 404}', "", ""),
-        (404, {}, b"", "", ""),
+        (404, JSON | {"content-encoding": "gzip"}, gzip.compress(b'{"message": "no such synchronization"}'), "", ""),
+        (404, {}, b"", "not a JSON object (HTTP 404)", "--url"),
+        (404, JSON, b'["no such synchronization"]', "not a JSON object", "--url"),
+        (404, {"content-type": "text/plain"}, b"404 page not found\n", "404 page not found", "--url"),
         (404, {"content-type": "text/html"}, b"<html>Not Found</html>", "not Mirakl's API", "--url"),
         (404, {}, b"  <!doctype html>", "not Mirakl's API", "--url"),
         (401, JSON, b'{"message": "Unauthorized"}', "refuses the credential", "--auth"),
@@ -199,6 +204,29 @@ def test_what_an_answer_says(status: int, headers: Mapping[str, str], body: byte
     assert message in result.message
     assert remedy in result.remedy
     assert "u:p" not in result.message
+
+
+def test_what_a_404_says_is_shown_since_a_gateway_may_have_said_it() -> None:
+    result = judge(404, httpx.Headers(JSON), b'{"message": "no Route matched with those values"}', CREDENTIAL)
+    assert "no Route matched with those values" in result.message
+    assert "are good" not in result.message
+
+
+def test_a_row_that_the_service_cannot_read_fails_and_one_that_it_can_is_checked(stores: Run) -> None:
+    """Rows may be written by hand, past the constraints: as with an id in capitals, or none."""
+    with served(WatchedMirakl()) as base_url:
+        for name in ("capitals", "good", "not-a-uuid"):
+            add(stores, name, f"{base_url}/c/{name}")
+        (file,) = Path().glob("*.db")
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute("UPDATE client_specifications SET id = upper(id) WHERE name = 'capitals'")
+            connection.execute("UPDATE client_specifications SET id = 'acme-1' WHERE name = 'not-a-uuid'")
+        code, rows = checked(stores)
+        assert (1, 1) == (code, checked(stores, "not-a-uuid")[0])
+        assert 0 == checked(stores, "capitals")[0]
+    assert {"capitals": "OK", "good": "OK", "not-a-uuid": "FAIL"} == {name: row["level"] for name, row in rows.items()}
+    assert "'acme-1' is left out: its id is not a UUID." in rows["not-a-uuid"]["message"]
 
 
 def test_a_mirakl_that_repeats_the_credential_is_not_quoted_with_it() -> None:

@@ -1,7 +1,8 @@
 """Checks address and credential of a client specification with one CM22 call, which changes nothing.
 
-CM22 is asked for the state of a tracking id that cannot exist. Its 404 comes from behind the check of the credential,
-so it says that both are good. No CM21 call is made.
+CM22 is asked for the state of a tracking id that cannot exist. Mirakl's 404 comes from behind the check of the
+credential, so it says that both are good. Other servers answer 404 too: Mirakl's is a JSON object, and what it says is
+shown, since that of an API gateway is one as well. No CM21 call is made.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from consumer.adapters.mirakl.address import state_address
 from consumer.adapters.mirakl.connections import one_connection_each
 from consumer.adapters.mirakl.exchange import FAILURES, Times, headers, read_body
 from consumer.adapters.mirakl.failures import own_trouble, remedy
-from consumer.adapters.mirakl.response import read_answer
+from consumer.adapters.mirakl.response import decompressed, parsed, read_answer
 from consumer.adapters.mirakl.way_out import WayOut
 from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification
@@ -72,10 +73,13 @@ async def check(specification: ClientSpecification, way_out: WayOut, call_timeou
 def judge(status: int, answer_headers: Mapping[str, str], body: bytes, credential: str) -> CheckResult:
     """Return what an answer to CM22 says; ``{id}`` in its remedy stands for the client specification's id."""
     outcome = read_answer(status, answer_headers, body, credential=credential, wall_time=time.time())
+    body = decompressed(body, answer_headers.get("content-encoding", ""))
     page = "html" in answer_headers.get("content-type", "").lower() or body.lstrip().startswith(b"<")
     match outcome:
-        case Refusal(status=HTTPStatus.NOT_FOUND) if not page:
-            return CheckResult(passed=True, message="Address and credential are good.")
+        case Refusal(status=HTTPStatus.NOT_FOUND) if isinstance(parsed(body), dict):
+            return CheckResult(
+                passed=True, message=f"The answer is as of a Mirakl that accepts the credential ({_quoted(outcome)})."
+            )
         case Receipt() | Unacknowledged() if page:
             problem = f"The answer is HTTP {status} with a web page, such as a login page: this is not Mirakl's API."
             return CheckResult(passed=False, message=problem, remedy=_CHECK_URL)
@@ -89,10 +93,12 @@ def judge(status: int, answer_headers: Mapping[str, str], body: bytes, credentia
 
 
 def _refused(refusal: Refusal, *, page: bool) -> CheckResult:
-    answer = f"HTTP {refusal.status}: {refusal.excerpt}" if refusal.excerpt else f"HTTP {refusal.status}"
+    answer = _quoted(refusal)
     match refusal.status:
-        case HTTPStatus.NOT_FOUND:
+        case HTTPStatus.NOT_FOUND if page:
             problem, todo = f"The answer is a web page ({answer}): this is not Mirakl's API.", _CHECK_URL
+        case HTTPStatus.NOT_FOUND:
+            problem, todo = f"The answer is not a JSON object ({answer}): this is not Mirakl's API.", _CHECK_URL
         case HTTPStatus.UNAUTHORIZED:
             problem, todo = f"Mirakl refuses the credential ({answer}).", _CHECK_CREDENTIAL
         case HTTPStatus.FORBIDDEN if page:
@@ -107,6 +113,10 @@ def _refused(refusal: Refusal, *, page: bool) -> CheckResult:
         case _:
             problem, todo = f"The answer is not one that Mirakl gives to CM22 ({answer}).", _CHECK_URL
     return CheckResult(passed=False, message=problem, remedy=todo)
+
+
+def _quoted(refusal: Refusal) -> str:
+    return f"HTTP {refusal.status}: {refusal.excerpt}" if refusal.excerpt else f"HTTP {refusal.status}"
 
 
 def _unavailable(failure: CallFailure) -> CheckResult:

@@ -54,7 +54,7 @@ def read_answer(
     ``headers``: names in any case. ``body``: at most ``MAX_BODY_BYTES`` of it, undecoded. ``wall_time``: seconds
     since the epoch at which the answer came, for a ``Retry-After`` that is a date.
     """
-    body = _decompressed(body, headers.get("content-encoding", ""))
+    body = decompressed(body, headers.get("content-encoding", ""))
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         tracking_id = _tracking_id(body)
         return (
@@ -91,21 +91,22 @@ def retry_after(value: str | None, wall_time: float) -> float | None:
 
 
 def _tracking_id(body: bytes) -> str | None:
-    answer = _parsed(body)
+    answer = parsed(body)
     tracking_id = answer.get("tracking_id") if isinstance(answer, dict) else None
     if not isinstance(tracking_id, str) or not tracking_id.strip() or len(tracking_id) > MAX_TRACKING_ID:
         return None
     return tracking_id if tracking_id.isprintable() else None  # lone surrogates could not be written anywhere
 
 
-def _parsed(body: bytes) -> object:
+def parsed(body: bytes) -> object:
+    """Return a body, decompressed, as the JSON value that it is; ``None``: it is none."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):  # not JSON, not text, or nested without end
         return None
 
 
-def _decompressed(body: bytes, encoding: str) -> bytes:
+def decompressed(body: bytes, encoding: str) -> bytes:
     """Decompress gzip and deflate, which nobody asked for, up to the limit.
 
     The first bytes decide, since headers of proxies are not always right; ``encoding`` only tells a raw deflate.
@@ -125,7 +126,7 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
 
 
 def _excerpt(body: bytes, credential: str) -> str:
-    answer = _parsed(body)
+    answer = parsed(body)
     words = " ".join(_messages(answer)) if answer is not None else ""
     text = words or _text(body)
     text = redacted(text[:_ENOUGH_TEXT], credential)
