@@ -106,14 +106,18 @@ def check_proxy(given: str) -> None:
 
 
 def proxy_mistakes(environ: Mapping[str, str], variables: Iterable[str] = _PROXY_VARIABLES) -> Iterator[str]:
-    """Return mistakes in the proxies of the environment; ``variables``: their names in upper case."""
+    """Return mistakes in the proxies of the environment; ``variables``: their names in upper case.
+
+    Only what is used is judged: a lower-case name that is set, be it to nothing, hides the upper-case one
+    (``urllib.request.getproxies_environment``).
+    """
     for name in variables:
-        for variable in (name, name.lower()):
-            if given := environ.get(variable):
-                try:
-                    check_proxy(with_scheme(given))
-                except ValueError as error:
-                    yield f"{variable}: {error}. Correct or unset it."
+        variable = name.lower() if name.lower() in environ else name
+        if given := environ.get(variable):
+            try:
+                check_proxy(with_scheme(given))
+            except ValueError as error:
+                yield f"{variable}: {error}. Correct or unset it."
 
 
 def with_scheme(proxy: str) -> str:

@@ -55,8 +55,15 @@ class WayOut:
         """Return the proxy on the way to an address; ``None``: it is called directly."""
         if self.proxy is None or url.scheme != "https":
             return None
-        address = url.netloc.decode("ascii")
-        direct = urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]  # typeshed lacks it
-            address, {"no": self.no_proxy}
+        return None if self._is_direct(url) else self.proxy
+
+    def _is_direct(self, url: httpx.URL) -> bool:
+        """Return whether ``no_proxy`` names the host, with or without its port, final dot, and brackets of IPv6."""
+        host = url.raw_host.decode("ascii").removesuffix(".")
+        written = f"[{host}]" if ":" in host else host
+        with_port = written if url.port is None else f"{written}:{url.port}"
+        no_proxy = {"no": ",".join(each.strip().removesuffix(".") for each in self.no_proxy.split(","))}
+        return any(
+            urllib.request.proxy_bypass_environment(each, no_proxy)  # type: ignore[attr-defined]  # typeshed lacks it
+            for each in (host, written, with_port)
         )
-        return None if direct else self.proxy

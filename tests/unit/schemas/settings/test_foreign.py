@@ -131,6 +131,13 @@ def test_the_proxy_of_the_environment_is_checked_where_it_is_used(variable: str)
     load({"ALL_PROXY": "socks5://proxy"})
 
 
+@pytest.mark.parametrize("registry", [{}, {REGISTRY: "https://r"}])
+@pytest.mark.parametrize("lower", ["http://proxy:3128", ""])
+def test_a_proxy_that_a_lower_case_name_hides_is_not_judged(lower: str, registry: dict[str, str]) -> None:
+    load({"HTTPS_PROXY": "socks5://proxy", "https_proxy": lower, **registry})
+    assert mistake({"HTTPS_PROXY": lower, "https_proxy": "socks5://proxy", **registry}).startswith("https_proxy: ")
+
+
 @pytest.mark.parametrize(
     "url",
     [
