@@ -295,6 +295,28 @@ class TestFirstRelease:
         assert upgrade(engine)
         assert OURS == check_schema(engine)
 
+    def test_a_list_of_its_own_that_is_empty_is_as_good_as_no_database(self, database_url: str, by_hand: Hand) -> None:
+        engine = create_engine(database_url)
+        by_hand("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        with pytest.raises(StoreError, match=r"lacks our tables\. Run `mirakl-resync"):
+            check_schema(engine)
+        assert upgrade(engine)
+        assert OURS == check_schema(engine)
+        assert [("0001",)] == by_hand("SELECT version_num FROM alembic_version")
+
+    def test_its_tables_without_their_revision_say_what_to_insert_and_where(
+        self, database_url: str, by_hand: Hand
+    ) -> None:
+        engine = create_engine(database_url)
+        make_first_release(engine)
+        by_hand("DELETE FROM alembic_version")
+        for use in (check_schema, upgrade):
+            with pytest.raises(StoreError, match=r"alembic_version is empty\..*insert '0001' into that") as trouble:
+                use(engine)
+            assert "supported_revisions" not in str(trouble.value)
+        by_hand("INSERT INTO alembic_version VALUES ('0001')")
+        assert upgrade(engine)
+
     def test_its_programs_go_on_after_the_upgrade(self, database_url: str, by_hand: Hand) -> None:
         make_first_release(create_engine(database_url))
         by_hand(insert_key("old"))

@@ -43,6 +43,14 @@ def check_revision(connection: Connection) -> str:
     if OURS in supported:
         return max(supported)
     database = f"The database {shown(connection.engine.url)}"
+    if not supported and not has_tables(connection):
+        raise StoreError(f"{database} lacks our tables.", UPGRADE, missing_or_old=True)
+    if not supported and not inspect(connection).has_table(supported_revisions.name):
+        raise StoreError(
+            f"{database} is of release 0.1, and its table alembic_version is empty.",
+            f"Restore it from a backup; or insert {SCHEMA_REVISIONS[0]!r} into that table. Then: {UPGRADE}",
+            missing_or_old=True,
+        )
     if not supported:
         raise StoreError(
             f"{database} lists no schema revision; this program needs {OURS!r} in supported_revisions.",
@@ -57,6 +65,11 @@ def check_revision(connection: Connection) -> str:
         "Run that release of the program, or restore the backup from before its `db upgrade`.",
         missing_or_old=True,
     )
+
+
+def has_tables(connection: Connection) -> bool:
+    """Return whether any of our tables exists; ``alembic_version`` alone, and empty, is as good as no database."""
+    return any(map(inspect(connection).has_table, metadata.tables))
 
 
 def read_supported(connection: Connection) -> AbstractSet[str]:

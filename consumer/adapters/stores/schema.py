@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, delete, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from consumer.adapters.stores.database import OPEN_TO_OTHERS, StoreError, create_engine, sqlite_file, trouble
-from consumer.adapters.stores.revisions import check_revision, read_supported
+from consumer.adapters.stores.revisions import check_revision, has_tables, read_supported
 from consumer.adapters.stores.tables import supported_revisions
 
 UPGRADE_SECONDS = 60.0
@@ -83,8 +83,9 @@ def _upgrade(connection: Connection, migrations: Sequence[Migration]) -> bool:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         connection.execute(text(f"SET LOCAL lock_timeout = {round(LOCK_SECONDS * 1000)}"))
-    empty = not inspect(connection).has_table("alembic_version")
-    supported: AbstractSet[str] = frozenset() if empty else read_supported(connection)
+    versioned = inspect(connection).has_table("alembic_version")
+    supported: AbstractSet[str] = read_supported(connection) if versioned else frozenset()
+    empty = not versioned or (not supported and not has_tables(connection))
     pending = [each for each in migrations if empty or each.revision > max(supported, default=each.revision)]
     if not pending or not supported <= {each.revision for each in migrations}:
         check_revision(connection)

@@ -16,8 +16,9 @@ def upgrade() -> None:
     op.create_table("supported_revisions", sa.Column("revision", sa.String(32), primary_key=True))
     connection = op.get_bind()
     if not sa.inspect(connection).has_table("alembic_version"):
-        first = op.create_table("alembic_version", sa.Column("version_num", sa.String(32), primary_key=True))
-        op.bulk_insert(first, [{"version_num": "0001"}])
+        op.create_table("alembic_version", sa.Column("version_num", sa.String(32), primary_key=True))
+    if connection.scalar(sa.text("SELECT count(*) FROM alembic_version")) == 0:
+        op.execute("INSERT INTO alembic_version VALUES ('0001')")
     if connection.dialect.name == "postgresql":
         _let_the_same_roles_read_it()
 
