@@ -55,7 +55,11 @@ def rotate() -> int:
     if done.undecryptable:
         return ExitCode.FAILED
     if others:
-        say(f"No secret needs {', '.join(others)} any more. Remove what is not the first key from every environment.")
+        say(
+            f"No secret needs {', '.join(others)} any more. A command that has another key first can still store one. "
+            f"Put {first} first in every environment, and remove the others when `mirakl-resync-consumer doctor` or "
+            "`config show` counts no secret of theirs."
+        )
     return ExitCode.DONE
 
 

@@ -46,6 +46,19 @@ def test_it_says_how_much_it_wrote_and_which_keys_can_go(filled: Run) -> None:
     assert f"No secret needs {OLD_PRINT} any more." in ran.err
 
 
+def test_it_has_the_keys_in_use_looked_at_again_before_one_is_removed(
+    filled: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that has the old key first can store a secret right after the rotation."""
+    said = filled("encryption-key", "rotate").err
+    assert f"Put {NEW_PRINT} first in every environment" in said
+    assert "remove the others when `mirakl-resync-consumer doctor` or `config show` counts no secret of theirs" in said
+    monkeypatch.setenv("RESYNC_ENCRYPTION_KEYS", f"{OLD},{NEW}")
+    assert 0 == filled("clients", "set", "acme", "--credential-file", "credential").code
+    monkeypatch.setenv("RESYNC_ENCRYPTION_KEYS", f"{NEW},{OLD}")
+    assert f"*** ({NEW_PRINT}: 1 secrets), *** ({OLD_PRINT}: 1 secrets)" == keys_shown(filled)
+
+
 def test_the_keys_in_use_are_shown_by_fingerprint(filled: Run) -> None:
     assert f"*** ({NEW_PRINT}: 0 secrets), *** ({OLD_PRINT}: 2 secrets)" == keys_shown(filled)
     filled("encryption-key", "rotate")
