@@ -13,12 +13,12 @@ from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
 from schemas.avro.released import requests
 from schemas.avro.writer_schema import SchemaError
-from schemas.contract import SCHEMA_ID_HEADER
+from schemas.contract import SCHEMA_ID_HEADER, value_subject
 from schemas.events import Event, ProductResyncRequested, ProductResyncResult
 from schemas.registry.address import RegistryAddress
 from schemas.registry.client import SchemaRegistry
 from schemas.registry.errors import RegistryError, SchemaNotRegisteredError
-from schemas.registry.questions import Missing
+from schemas.registry.questions import Missing, registered_id
 from schemas.registry.registration import newest_id
 from schemas.settings import SchemaRegistrySettings
 
@@ -27,6 +27,9 @@ ASK_AGAIN_SECONDS = 30.0
 
 MISSING_MAX = 10_000
 """Schemas known to be missing at a time; beyond, all are asked for again."""
+
+MAX_LOOKUPS = 100
+"""Questions to the registry for schemas that records name, for one reader of requests: each is a wait."""
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
@@ -45,6 +48,11 @@ def request_encoder(settings: SchemaRegistrySettings, topic: str) -> RequestEnco
         raise MisconfiguredError(error.problem, error.remedy) from error
     except RegistryError as error:
         raise _explained(error) from error
+
+
+def schema_header(headers: Headers) -> bytes | None:
+    """Return the header that names the schema: names are case-insensitive, and the last of a repeated one counts."""
+    return {name.lower(): value for name, value in headers}.get(SCHEMA_ID_HEADER)
 
 
 class EventReader(Generic[AnyEvent]):
@@ -70,7 +78,7 @@ class EventReader(Generic[AnyEvent]):
 
         Raises ``UnreachableError`` or ``MisconfiguredError`` if the registry has to be asked and does not answer.
         """
-        header = dict(headers).get(SCHEMA_ID_HEADER)
+        header = schema_header(headers)
         found = self.decode_known(value, header)
         if isinstance(found, UnknownSchema):
             if not self._learn(found.ref):
@@ -123,15 +131,70 @@ class ResultReader(EventReader[ProductResyncResult]):
 
 
 class RequestReader(EventReader[ProductResyncRequested]):
-    """Decodes requests of at most ``max_bytes``, as the service does."""
+    """Decodes requests of at most ``max_bytes``, as the service does, though anybody may write any schema id.
 
-    def __init__(self, settings: SchemaRegistrySettings, max_bytes: int) -> None:
+    ``topic``: the one under whose subject our own schemas are registered.
+    """
+
+    def __init__(self, settings: SchemaRegistrySettings, max_bytes: int, topic: str) -> None:
         super().__init__(
             settings,
             lambda registry: RequestDecoder(registry=registry, max_bytes=max_bytes),
             ProductResyncRequested,
             "request",
         )
+        self._subject = value_subject(topic)
+        self._own: dict[SchemaRef, str] | None = None
+        self._lookups = MAX_LOOKUPS
+
+    def decode_own(self, value: bytes | None, headers: Headers) -> ProductResyncRequested | str:
+        """Return the request if it was written with one of our released schemas, or why it cannot be read.
+
+        Raises ``UnreachableError`` or ``MisconfiguredError`` if the registry does not say which ids these have; it is
+        asked once, whatever records name.
+        """
+        header = schema_header(headers)
+        found = self.decode_known(value, header)
+        if isinstance(found, UnknownSchema):
+            own = self._own_schemas()
+            if found.ref in own:
+                self._decoder.learn(found.ref, own[found.ref])
+                found = self.decode_known(value, header)
+        return f"{found.ref} is none of ours" if isinstance(found, UnknownSchema) else found
+
+    def read(self, value: bytes | None, headers: Headers) -> ProductResyncRequested | str:
+        """Return the request, or why it cannot be read; also the registry's refusal of a schema, and too many schemas.
+
+        Raises as ``decode_own`` does: a registry that knows our own schemas is in order.
+        """
+        known = self.decode_known(value, schema_header(headers))
+        if not isinstance(known, UnknownSchema):
+            return known
+        own = self.decode_own(value, headers)
+        if not isinstance(own, str):
+            return own
+        if not self._lookups:
+            return f"more than {MAX_LOOKUPS} questions to the schema registry"
+        self._lookups -= 1
+        try:
+            return self.decode(value, headers)
+        except ResyncToolError as error:
+            return str(error)
+
+    def _own_schemas(self) -> dict[SchemaRef, str]:
+        if self._own is None:
+            own = {}
+            assert self._address is not None  # noqa: S101 - without one, no schema is worth a question
+            try:
+                self._registry = self._registry or SchemaRegistry(self._address)
+                for version in requests():
+                    schema_id = self._registry.ask(registered_id(self._subject, version.text))
+                    if not isinstance(schema_id, Missing):
+                        own[SchemaRef.from_id(schema_id)] = version.text
+            except RegistryError as error:
+                raise _explained(error) from error
+            self._own = own
+        return self._own
 
 
 def _explained(error: RegistryError) -> ResyncToolError:

@@ -25,6 +25,8 @@ class Delivery:
     acknowledgement: Acknowledgement | None = None
     failure: BaseException | None = None
     """Reason why it is not acknowledged; ``None`` also while that is unknown."""
+    withdrawn: bool = False
+    """Whether it was not to be sent any more when it was its turn."""
 
     def finish(self, acknowledged: Future[Acknowledgement]) -> None:
         """Take the end of the sending."""
@@ -36,10 +38,12 @@ def deliver(
     sender: AbstractContextManager[object],
     send: Callable[[OutgoingRecord], Future[Acknowledgement]],
     deliveries: Sequence[Delivery],
-    records: Iterable[OutgoingRecord],
+    records: Iterable[OutgoingRecord | None],
     noun: str,
 ) -> set[ExitCode]:
     """Send the record of each delivery, wait for all acknowledgements, and return the exit codes that apply.
+
+    A record of ``None`` withdraws its delivery.
 
     Raises ``ResyncToolError`` only while nothing has been sent yet. An interruption drops what is not sent.
     """
@@ -48,11 +52,14 @@ def deliver(
     try:
         with sender, progress("sending", len(deliveries)) as advance:
             for delivery, record in zip(deliveries, records, strict=True):
+                if record is None:
+                    delivery.withdrawn = True
+                    continue
                 acknowledged = send(record)
                 acknowledged.add_done_callback(delivery.finish)
                 acknowledged.add_done_callback(finished.put)
                 advance(finished.qsize())
-            for done in range(1, len(deliveries) + 1):
+            for done in range(1, sum(not each.withdrawn for each in deliveries) + 1):
                 finished.get()
                 advance(done)
     except KeyboardInterrupt:
@@ -72,7 +79,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def _codes(deliveries: Sequence[Delivery], noun: str) -> set[ExitCode]:
-    missing = [delivery for delivery in deliveries if delivery.acknowledgement is None]
+    missing = [delivery for delivery in deliveries if delivery.acknowledgement is None and not delivery.withdrawn]
     failures = [delivery.failure for delivery in missing if delivery.failure]
     if missing:
         why = f": {failures[0]}" if failures else ", the rest was not sent"

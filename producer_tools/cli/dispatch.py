@@ -45,7 +45,7 @@ class Dispatch(Delivery):
 def dispatch(
     publisher: ResyncPublisher,
     dispatches: Sequence[Dispatch],
-    records: Iterable[OutgoingRecord],
+    records: Iterable[OutgoingRecord | None],
     output: Output,
     *,
     timeout: float | None,
@@ -66,7 +66,7 @@ def dispatch(
 
 
 def _send(
-    publisher: ResyncPublisher, dispatches: Sequence[Dispatch], records: Iterable[OutgoingRecord], output: Output
+    publisher: ResyncPublisher, dispatches: Sequence[Dispatch], records: Iterable[OutgoingRecord | None], output: Output
 ) -> set[ExitCode]:
     codes = deliver(publisher, publisher.submit_record, dispatches, records, "request")
     with streaming(Stream(output, Table("request", "products", "partition", "offset"), _sent_row)) as stream:
@@ -80,7 +80,7 @@ def _send_and_wait(
     publisher: ResyncPublisher,
     watch: ResyncResults,
     dispatches: Sequence[Dispatch],
-    records: Iterable[OutgoingRecord],
+    records: Iterable[OutgoingRecord | None],
     timeout: float,
     output: Output,
 ) -> set[ExitCode]:

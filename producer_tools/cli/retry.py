@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -27,7 +28,7 @@ from producer_tools.cli.options import (
 from producer_tools.cli.result_rows import show_warnings, warn_undecodable
 from producer_tools.cli.send_plan import default_requester
 from producer_tools.environment import SENDING, tool_settings
-from producer_tools.errors import InvalidRequestError, Mistake
+from producer_tools.errors import InvalidRequestError, Mistake, ResyncToolError
 from producer_tools.publisher import ResyncPublisher
 from producer_tools.retries.plan import OBSTACLES, Fate, Retry, RetryPlan, RetryPlanner
 from producer_tools.retries.selection import Group, Selection
@@ -43,6 +44,9 @@ from schemas.settings import Settings
 
 SHOWN_GROUPS: Final = 50
 """Rows of the plan, the largest groups first; the sums below it count all."""
+
+LOOK_SECONDS: Final = 5.0
+"""Seconds between two looks, while sending, at what others have retried."""
 
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/s")
 
@@ -173,14 +177,15 @@ def _retry(selection: Selection, options: RetryOptions) -> int:
     if plan.retries and publisher is not None:
         if not options.yes:
             confirm(f"Send {_amount(plan)} to {settings.topics.requests}?", otherwise=NO_TERMINAL)
-        if left_out := planner.leave_out_retried(plan):
-            say(f"{counted(left_out, 'request')} left out: somebody else has retried them meanwhile")
-        codes |= _send(publisher, planner, plan.retries, options)
+        left_out = planner.retried_since(plan, plan.retries)
+        _say_left_out(len(left_out))
+        retries = [each for each in plan.retries if each.request_id not in left_out]
+        codes |= _send(publisher, planner, plan, retries, options)
     return foremost(codes)
 
 
 def _send(
-    publisher: ResyncPublisher, planner: RetryPlanner, retries: Sequence[Retry], options: RetryOptions
+    publisher: ResyncPublisher, planner: RetryPlanner, plan: RetryPlan, retries: Sequence[Retry], options: RetryOptions
 ) -> set[ExitCode]:
     dispatches = [
         Dispatch(
@@ -191,21 +196,42 @@ def _send(
         )
         for each in retries
     ]
-    records = _records(publisher, planner, retries, options.rate)
-    return dispatch(publisher, dispatches, records, options.output, timeout=options.timeout)
+    records = _records(publisher, planner, plan, retries, options.rate)
+    codes = dispatch(publisher, dispatches, records, options.output, timeout=options.timeout)
+    _say_left_out(sum(each.withdrawn for each in dispatches))
+    return codes
 
 
 def _records(
-    publisher: ResyncPublisher, planner: RetryPlanner, retries: Sequence[Retry], rate: float | None
-) -> Iterator[OutgoingRecord]:
-    """Make each record when it is its turn, since it has the time at which it is requested."""
-    began = time.monotonic()
+    publisher: ResyncPublisher, planner: RetryPlanner, plan: RetryPlan, retries: Sequence[Retry], rate: float | None
+) -> Iterator[OutgoingRecord | None]:
+    """Make each record when it is its turn, since it has the time at which it is requested.
+
+    ``None`` for one that somebody else has retried meanwhile: with a low rate, sending takes hours.
+    """
+    publisher.open()
+    due = looked_at = time.monotonic()
+    left_out: set[str] = set()
     for number, each in enumerate(retries):
         if rate is not None:
-            time.sleep(max(0.0, began + number / rate - time.monotonic()))
+            time.sleep(max(0.0, due - time.monotonic()))
+        if time.monotonic() - looked_at >= LOOK_SECONDS:
+            with suppress(ResyncToolError):  # sending goes on as long as it can, and reports its own trouble
+                left_out |= planner.retried_since(plan, retries[number:])
+            looked_at = time.monotonic()
+        if each.request_id in left_out:
+            yield None
+            continue
         record = publisher.prepare(planner.request(each))
+        if rate is not None:
+            due = max(due, time.monotonic()) + 1 / rate  # what a stall has cost is not made up for by a burst
         partition = each.of.place[0] if each.of.place else None
         yield replace(record, partition=partition, headers=record.headers + each.correlation)
+
+
+def _say_left_out(number: int) -> None:
+    if number:
+        say(f"{counted(number, 'request')} left out: somebody else has retried them meanwhile")
 
 
 def _say_unknown(codes: Sequence[str]) -> None:

@@ -17,8 +17,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from producer_tools.connection import PARTITION_EOF, Connection
 from producer_tools.gateway.known_results import ResultRecord, made_over_http
 from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.registry_access import schema_header
 from producer_tools.topic_reader import headers_of
-from schemas.contract import SCHEMA_ID_HEADER
 
 Listener: TypeAlias = Callable[[Sequence[ResultRecord]], None]
 """Gets the records of one batch, in the order of each partition; runs on the event loop and must not wait."""
@@ -130,5 +130,5 @@ class ResultsReader:
 
 
 def _result_record(key: bytes, message: Message) -> ResultRecord:
-    header = dict(headers_of(message) or ()).get(SCHEMA_ID_HEADER)
+    header = schema_header(headers_of(message) or ())
     return ResultRecord(key.decode(), message.value(), header, message.timestamp()[1])

@@ -7,7 +7,7 @@ What a plan has no room for is left to the next one, which finds those of this o
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,10 +21,10 @@ from producer_tools.connection import Connection
 from producer_tools.errors import InvalidRequestError
 from producer_tools.publisher import encoded, new_request
 from producer_tools.registry_access import RequestReader
-from producer_tools.retries.history import Retries, retry_reason
-from producer_tools.retries.selection import Candidate, Claim, Group, Place, ResultScan, Selection
+from producer_tools.retries.history import Answers, Repetition, Retries, fingerprint, retry_reason
+from producer_tools.retries.selection import Candidate, Group, Place, ResultScan, Selection
 from producer_tools.subscriber import ReceivedResult, ResyncResults, UndecodableResult
-from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
+from producer_tools.topic_reader import Headers, TopicReader, headers_of
 from schemas.avro.codec import RequestDecoder, RequestEncoder
 from schemas.contract import (
     API_KEY_HEADER,
@@ -33,13 +33,14 @@ from schemas.contract import (
     SIGNATURE_HEADER,
     canonical_uuid,
 )
-from schemas.events import ProductResyncRequested, ResyncStatus
+from schemas.events import ProductResyncRequested
 from schemas.settings import Settings
 from schemas.signature import Signature, signer
 
 CLOCK_MARGIN: Final = timedelta(minutes=5)
 """Most seconds by which clocks may differ: the search for later records begins that long before a result."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CORRELATION: Final = frozenset({CORRELATION_HEADER.lower(), KAFKA_CORRELATION_HEADER.lower()})
 
 
@@ -85,6 +86,8 @@ class Retry:
     template: bytes = field(repr=False)
     """The new request, encoded; the time is set when it is sent."""
     products: int
+    fingerprint: bytes = field(repr=False)
+    """That of the products, by which a repetition of somebody else is recognized."""
     correlation: Headers = field(repr=False)
     """The original's correlation headers, which its requester waits for."""
 
@@ -140,7 +143,7 @@ class RetryPlanner:
         self._requested_by = requested_by
         self._api_key = (api_key or "").encode()
         self._limits = limits or RetryLimits()
-        self._requests = RequestReader(settings.schema_registry, settings.max_request_bytes)
+        self._requests = RequestReader(settings.schema_registry, settings.max_request_bytes, settings.topics.requests)
         self._encoder = RequestEncoder()
         self._decoder = RequestDecoder(registry=False, max_bytes=settings.max_request_bytes)
 
@@ -156,16 +159,17 @@ class RetryPlanner:
                     plan.count(first, Fate.LATER)
         return plan
 
-    def leave_out_retried(self, plan: RetryPlan) -> int:
-        """Leave out what somebody has retried since the plan was made; return how many."""
-        if self._again or not plan.retries:
-            return 0
-        retries = Retries([retry.of for retry in plan.retries])
-        with closing(self._reader_of_requests("end", plan.read_to)) as reader:
-            retries.read(reader, self._requests)
-        planned = plan.retries
-        plan.retries = [retry for retry in planned if not retry.of.among(retries.repeated)]
-        return len(planned) - len(plan.retries)
+    def retried_since(self, plan: RetryPlan, retries: Sequence[Retry]) -> set[str]:
+        """Return the ids of those of a plan's retries whose requests somebody has retried since the last look.
+
+        Raises ``UnreachableError`` or ``MisconfiguredError``.
+        """
+        if self._again or not retries:
+            return set()
+        made = Retries([retry.of for retry in retries])
+        plan.read_to |= self._read_open(made, plan.read_to)
+        repeated = {(each.of, each.products) for each in made.found}
+        return {retry.request_id for retry in retries if (retry.of.claim, retry.fingerprint) in repeated}
 
     def request(self, retry: Retry) -> ProductResyncRequested:
         """Return the request to send now."""
@@ -197,65 +201,88 @@ class RetryPlanner:
         lowest: dict[int, int] = {}
         for partition, offset in map(_place, candidates):
             lowest[partition] = min(offset, lowest.get(partition, offset))
-        start = _before(candidates)
-        with closing(self._reader_of_requests(start, lowest)) as reader:
+        topic, start = self._settings.topics.requests, _before(candidates)
+        with closing(TopicReader(Connection(self._settings.kafka), topic, start, earlier=lowest)) as reader:
             bounds = reader.bounds
             retries.read(reader, self._requests)
-        for partition, (_, end) in bounds.items():
+        ends = {partition: end for partition, (_, end) in bounds.items()}
+        self._read_open(retries, ends)
+        for partition, end in ends.items():
             plan.read_to.setdefault(partition, end)
-        retried = retries.repeated
-        if self._again:  # of a chain, only the latest is sent again
-            asked = {candidate.request_id for candidate in candidates}
-            retried = {claim for retry_id, claim in retries.found.items() if retry_id in asked}
+        answers = self._answers(candidates, retries.found)
         fates = {candidate: fate for candidate in candidates if (fate := _out_of_bounds(candidate, bounds))}
-        fates |= {candidate: Fate.RETRIED for candidate in candidates if candidate.among(retried)}
-        return fates if self._again else fates | self._synchronized(candidates, retries.found)
+        asked = {candidate.claim for candidate in candidates}
+        for candidate in candidates:
+            repetitions = answers.repetitions(candidate)
+            if self._again:  # of a chain, only the latest is sent again
+                repetitions = [each for each in repetitions if each.claim in asked]
+            if repetitions:
+                fates[candidate] = Fate.RETRIED
+            if not self._again and answers.synchronized(candidate):
+                fates[candidate] = Fate.SYNCHRONIZED
+        return fates
 
-    def _synchronized(self, candidates: list[Candidate], retries: dict[str, Claim]) -> dict[Candidate, Fate]:
-        """Return those whose products were accepted later: under the same id, or by a retry."""
+    def _read_open(self, retries: Retries, ends: dict[int, int]) -> dict[int, int]:
+        """Read what stands behind the first open transaction of each partition; return up to where.
+
+        Only there: an aborted record is never answered, and would count for ever.
+        """
+        topic = self._settings.topics.requests
+        reader = TopicReader(Connection(self._settings.kafka), topic, "end", read_committed=False, earlier=ends)
+        with closing(reader):
+            retries.read(reader, self._requests)
+        return {partition: end for partition, (_, end) in reader.bounds.items()}
+
+    def _answers(self, candidates: list[Candidate], repetitions: list[Repetition]) -> Answers:
+        """Return what was answered later under the same ids, and to the repetitions."""
+        answers = Answers(candidates, repetitions)
         results = ResyncResults(
             self._settings,
-            start=_before(candidates),
-            request_ids={candidate.request_id for candidate in candidates} | retries.keys(),
+            start=_asked_before(candidates),
+            request_ids=answers.request_ids,
             on_undecodable=lambda _undecodable: None,
         )
-        synchronized_at: dict[str, datetime] = {}
-        for result in results:
-            if result.value.status is ResyncStatus.SYNCHRONIZED:
-                request_id = result.value.request_id
-                synchronized_at[request_id] = max(result.timestamp, synchronized_at.get(request_id, result.timestamp))
-        repeated = {claim for retry_id, claim in retries.items() if retry_id in synchronized_at}
-        return {
-            candidate: Fate.SYNCHRONIZED
-            for candidate in candidates
-            if candidate.among(repeated)
-            or candidate.answered_at < synchronized_at.get(candidate.request_id, candidate.answered_at)
-        }
+        answers.read(results, self._settings.topics.requests)
+        for place, message in self._records_at(answers.places(candidates)):
+            request = self._requests.read(message.value(), headers_of(message) or ())
+            if not isinstance(request, str):
+                answers.learn(place, request.request_id, request.products)
+        return answers
 
-    def _take(self, plan: RetryPlan, candidates: list[Candidate]) -> dict[Candidate, Fate]:
-        """Read the requests of candidates and add their retries to the plan; return the fates of the others."""
-        by_partition: dict[int, dict[int, list[Candidate]]] = {}
-        for candidate in candidates:
-            partition, offset = _place(candidate)
-            by_partition.setdefault(partition, {}).setdefault(offset, []).append(candidate)
-        fates: dict[Candidate, Fate] = {}
+    def _records_at(self, places: Collection[Place]) -> Iterator[tuple[Place, Message]]:
+        """Iterate over the records at these places of the requests topic; those that it has no more are left out."""
+        by_partition: dict[int, set[int]] = {}
+        for partition, offset in places:
+            by_partition.setdefault(partition, set()).add(offset)
+        if not by_partition:
+            return
         topic = self._settings.topics.requests
         reader = TopicReader(Connection(self._settings.kafka), topic, "end", partitions=by_partition)
         with closing(reader):
-            for partition, wanted in by_partition.items():
+            for partition in by_partition.keys() & reader.bounds.keys():
+                wanted = by_partition[partition]
                 reader.seek(partition, min(wanted))
                 for message in reader.to_end():
-                    here = wanted.pop(message.offset() or 0, ())
-                    if here:
-                        fates |= self._take_from(plan, here, message)
+                    offset = message.offset() or 0
+                    if offset in wanted:
+                        wanted.remove(offset)
+                        yield (partition, offset), message
                     if not wanted:
                         break
-                fates |= dict.fromkeys(chain.from_iterable(wanted.values()), Fate.EXPIRED)
+
+    def _take(self, plan: RetryPlan, candidates: list[Candidate]) -> dict[Candidate, Fate]:
+        """Read the requests of candidates and add their retries to the plan; return the fates of the others."""
+        wanted: dict[Place, list[Candidate]] = {}
+        for candidate in candidates:
+            wanted.setdefault(_place(candidate), []).append(candidate)
+        fates: dict[Candidate, Fate] = dict.fromkeys(candidates, Fate.EXPIRED)
+        for place, message in self._records_at(wanted):
+            fates |= self._take_from(plan, wanted[place], message)
         return fates
 
     def _take_from(self, plan: RetryPlan, candidates: Collection[Candidate], message: Message) -> dict[Candidate, Fate]:
         headers = headers_of(message) or ()
-        request = self._requests.decode(message.value(), headers)  # once, however many results name this place
+        request = self._requests.read(message.value(), headers)  # once, however many results name this place
         if isinstance(request, str):
             return dict.fromkeys(candidates, Fate.UNREADABLE)
         return {candidate: self._take_one(plan, candidate, request, headers) for candidate in candidates}
@@ -290,6 +317,7 @@ class RetryPlanner:
                 new.client_specification_id,
                 template,
                 len(new.products),
+                fingerprint(new.products),
                 self._correlation(headers),
             )
         )
@@ -315,9 +343,6 @@ class RetryPlanner:
             }.values()
         )
 
-    def _reader_of_requests(self, start: Start, earlier: dict[int, int]) -> TopicReader:
-        return TopicReader(Connection(self._settings.kafka), self._settings.topics.requests, start, earlier=earlier)
-
 
 def _portion(candidates: Iterator[Candidate], most: int) -> list[Candidate]:
     portion: list[Candidate] = []
@@ -331,6 +356,12 @@ def _portion(candidates: Iterator[Candidate], most: int) -> list[Candidate]:
 
 def _before(candidates: list[Candidate]) -> datetime:
     return min(candidate.answered_at for candidate in candidates) - CLOCK_MARGIN
+
+
+def _asked_before(candidates: list[Candidate]) -> datetime:
+    """Return a time before which no repetition was answered: one may have been refused before the original's result."""
+    asked = min(candidate.requested_at for candidate in candidates)
+    return max(min(asked, *(candidate.answered_at for candidate in candidates)), _EPOCH + CLOCK_MARGIN) - CLOCK_MARGIN
 
 
 def _place(candidate: Candidate) -> Place:

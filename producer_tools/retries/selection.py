@@ -1,6 +1,7 @@
 """Selection of the results to retry, with the places of their requests."""
 
-from collections.abc import Callable, Container, Generator
+import sys
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
@@ -21,7 +22,7 @@ Place: TypeAlias = tuple[int, int]
 """Partition and offset of a request on the requests topic."""
 
 Claim: TypeAlias = tuple[Place | None, str]
-"""A request by its place and its id: anybody's result may name any place. Without a place, all with the id."""
+"""A request by its place and its id: anybody's result may name any place."""
 
 MAX_GROUPS: Final = 1_000
 """Combinations of code, client specification and tenant that are told apart; further ones are counted together."""
@@ -51,6 +52,10 @@ class Candidate:
     group: Group
     client_specification_id: str | None
     answered_at: datetime
+    requested_at: datetime
+    """By the requester's clock, as the result repeats it."""
+    tenant: str | None
+    """The tenant that asked; ``None``: its key was not valid."""
     place: Place | None
     """``None``: the result does not name a place on the configured requests topic."""
     missing: tuple[ProductReference, ...] | None
@@ -59,10 +64,6 @@ class Candidate:
     @property
     def claim(self) -> Claim:
         return self.place, self.request_id
-
-    def among(self, claims: Container[Claim]) -> bool:
-        """Return whether its request is one of these."""
-        return self.claim in claims or (None, self.request_id) in claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +135,15 @@ class ResultScan:
             self._groups.setdefault(group, group),
             specification,
             result.timestamp,
-            _place(result, self._settings.topics.requests),
+            value.requested_at,
+            result.tenant and sys.intern(result.tenant),
+            request_place(result, self._settings.topics.requests),
             value.unsynchronized_products if partial else None,
         )
 
 
-def _place(result: ReceivedResult, requests_topic: str) -> Place | None:
+def request_place(result: ReceivedResult, requests_topic: str) -> Place | None:
+    """Return where the result says that its request stands; ``None``: not on this topic."""
     if result.header(REQUEST_TOPIC_HEADER) != requests_topic:
         return None
     partition = decimal(result.header(REQUEST_PARTITION_HEADER), HIGHEST_PARTITION)

@@ -63,6 +63,8 @@ class FakeBroker:
     """By name: the records of each partition, the first with the offset 0."""
     missing_offsets: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     """Offsets of a partition that hold no record, such as transaction markers."""
+    stable_ends: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Of a partition, where an open transaction begins: a reader of committed records sees nothing from there on."""
     first_offsets: dict[str, int] = field(default_factory=dict)
     """Of the partitions of a topic: earlier records have expired."""
     failures: list[KafkaError] = field(default_factory=list)
@@ -128,7 +130,13 @@ class FakeConsumer(_Handle):
 
     def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
         assert timeout > 0
-        return self.broker.first_offsets.get(place.topic, 0), len(self.broker.topics[place.topic][place.partition])
+        return self.broker.first_offsets.get(place.topic, 0), len(self._visible(place.topic, place.partition))
+
+    def _visible(self, topic: str, partition: int) -> list[FakeMessage]:
+        committed = self.properties["isolation.level"] == "read_committed"
+        return self.broker.topics[topic][partition][
+            : self.broker.stable_ends.get((topic, partition)) if committed else None
+        ]
 
     def offsets_for_times(self, times: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert timeout > 0
@@ -153,7 +161,7 @@ class FakeConsumer(_Handle):
         assert timeout >= 0
         self.report()
         for (topic, partition), position in self._positions.items():
-            records, at = self.broker.topics[topic][partition], position
+            records, at = self._visible(topic, partition), position
             while at < len(records) and at in self.broker.missing_offsets.get((topic, partition), ()):
                 at += 1
             self._positions[topic, partition] = at

@@ -1,17 +1,24 @@
 """``retry`` from its options to its exit code, over topics in memory."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from producer_tools.cli import main
+from producer_tools.publisher import ResyncPublisher
 from producer_tools.retries.history import retry_reason
 from producer_tools.retries.plan import RetryLimits
+from producer_tools.sender import OutgoingRecord
 from schemas.avro.codec import RequestDecoder, RequestEncoder, ResultEncoder
+from schemas.events import ProductResyncRequested
 from tests.support.builders import SPECIFICATION_ID, result_fields
 from tests.unit.producer_tools.fake_kafka import ENVIRON, FakeBroker, FakeMessage, fake_broker
 
@@ -58,16 +65,27 @@ class Scene:
         message = self.broker.add("requests", partition, value_=RequestEncoder().encode(fields), headers_=headers)
         return message.partition_, message.offset_
 
-    def result(self, request_id: str, place: Place, topic: str = "requests", **changes: Any) -> None:  # noqa: ANN401 - of any field
+    def result(
+        self,
+        request_id: str,
+        place: Place,
+        topic: str = "requests",
+        tenant: str | None = "acme",
+        **changes: Any,  # noqa: ANN401 - of any field
+    ) -> None:
         self._now += 1000
         headers = [
-            ("resync-tenant", b"acme"),
+            *([("resync-tenant", tenant.encode())] if tenant else []),
             ("resync-request-topic", topic.encode()),
             ("resync-request-partition", str(place[0]).encode()),
             ("resync-request-offset", str(place[1]).encode()),
         ]
         value = ResultEncoder().encode(result_fields(request_id, **changes))
         self.broker.add("results", 0, value_=value, key_=request_id.encode(), headers_=headers, timestamp_=self._now)
+
+    def wait(self, hours: int) -> None:
+        """Let time pass until the next result."""
+        self._now += hours * 3_600_000
 
     def failed(self, request_id: str, *products: str, **changes: Any) -> Place:  # noqa: ANN401 - of any field
         """A request that was answered ``CM21_UNAVAILABLE``."""
@@ -96,6 +114,39 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setattr("producer_tools.cli.dispatch.POLL_SECONDS", 0.02)
     with fake_broker(monkeypatch, [("requests", 2), ("results", 1)]) as broker:
         yield Scene(broker)
+
+
+@pytest.fixture
+def registry(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A registry that has our schema of requests under 7, and does not have GUIDs: the paths that were asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self, status: int, body: object) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def do_POST(self) -> None:
+            self.answer(200, {"id": 7})
+
+        def do_GET(self) -> None:
+            self.answer(404, {"message": "no such page"})
+
+        def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the library's name
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("RESYNC_SCHEMA_REGISTRY__URL", f"http://127.0.0.1:{server.server_port}")
+        scene.broker.answer = None
+        yield asked
+        server.shutdown()
 
 
 def retry(*arguments: str) -> int:
@@ -169,7 +220,7 @@ def test_one_that_was_asked_for_again_under_its_id_and_synchronized_is_left(scen
     assert ["retry of r2 (0:2)"] == [request["reason"] for request in scene.retries()]
 
 
-@pytest.mark.parametrize("reason", ["retry of r1", "retry of r1: by hand"])
+@pytest.mark.parametrize("reason", ["retry of r1 (0:0)", "retry of r1 (0:0): by hand"])
 def test_a_retry_that_somebody_else_wrote_counts_in_any_partition(scene: Scene, reason: str) -> None:
     scene.failed("r1")
     for _ in range(3):
@@ -182,10 +233,159 @@ def test_a_retry_that_somebody_else_wrote_counts_in_any_partition(scene: Scene, 
     assert ["retry of r10 (0:1)"] == [request["reason"] for request in scene.retries()]
 
 
+@pytest.mark.parametrize("reason", ["retry of r1", "retry of r1: by hand", "retry of r1 (0:7)", "retry of r1 (1:0)"])
+def test_a_reason_without_the_place_of_the_request_stops_no_retry(scene: Scene, reason: str) -> None:
+    scene.failed("r1")
+    scene.request("by-hand", partition=1, reason=reason)
+
+    assert 0 == retry()
+
+    assert ["retry of r1 (0:0)"] == [request["reason"] for request in scene.retries()]
+
+
+@pytest.mark.parametrize(
+    ("tenant", "verdict"),
+    [
+        (None, {"status": "FAILED", "error": {**error("API_KEY_INVALID", retryable=False), "httpStatus": 401}}),
+        ("acme", {"status": "FAILED", "error": {**error("OPERATOR_REQUIRED", retryable=False), "httpStatus": 403}}),
+        (
+            "acme",
+            {
+                "status": "FAILED",
+                "error": {**error("CLIENT_SPECIFICATION_NOT_FOUND", retryable=False), "httpStatus": 404},
+            },
+        ),
+        ("other", UNAVAILABLE),
+        ("other", SYNCHRONIZED),
+    ],
+)
+def test_a_retry_that_was_refused_or_of_another_tenant_does_not_count(
+    scene: Scene, tenant: str | None, verdict: dict[str, Any]
+) -> None:
+    place = scene.failed("r1")
+    claimed = scene.request("claim", reason=f"retry of r1 (0:{place[1]})")
+    scene.result("claim", claimed, tenant=tenant, **verdict)
+
+    assert 0 == retry("--request-id", "r1")
+
+    assert ["retry of r1 (0:0)"] == [request["reason"] for request in scene.retries()]
+
+
+def test_a_refusal_from_before_the_original_was_answered_is_seen(scene: Scene) -> None:
+    place = scene.request("r1", requestedAt=ANSWERED_AT)
+    claimed = scene.request("claim", reason="retry of r1 (0:0)")
+    refused = {**error("API_KEY_INVALID", retryable=False), "httpStatus": 401}
+    scene.result("claim", claimed, tenant=None, status="FAILED", error=refused)
+    scene.wait(hours=1)
+    scene.result("r1", place, requestedAt=ANSWERED_AT, **UNAVAILABLE)
+
+    assert 0 == retry()
+
+    assert ["retry of r1 (0:0)"] == [request["reason"] for request in scene.retries()]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_retry_of_other_products_does_not_count(scene: Scene, answered: bool) -> None:  # noqa: FBT001 - a parameter
+    scene.failed("r1", "M1", "M2")
+    claimed = scene.request("claim", "X", reason="retry of r1 (0:0)")
+    if answered:
+        scene.result("claim", claimed)
+
+    assert 0 == retry()
+
+    assert ["retry of r1 (0:0)"] == [request["reason"] for request in scene.retries()]
+
+
+def test_a_record_that_the_service_never_answers_is_no_retry(scene: Scene) -> None:
+    scene.failed("r1")
+    for headers in (None, [(f"h{number}", b"") for number in range(65)]):
+        scene.request("claim", reason="retry of r1 (0:0)")
+        records = scene.broker.topics["requests"][0]
+        records[-1] = replace(records[-1], headers_=headers)
+
+    assert 0 == retry()
+
+    assert ["retry of r1 (0:0)"] == [request["reason"] for request in scene.retries()]
+
+
+def test_a_retry_whose_original_has_expired_is_told_as_such(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    scene.failed("r1")
+    scene.request("claim", reason="retry of r1 (0:0)")
+    scene.broker.first_offsets["requests"] = 1
+
+    assert 0 == retry()
+    assert "1 retried before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("tenant", "products"), [("other", ("M1", "M2")), ("acme", ("M1",)), ("acme", ("X", "M1", "M2"))]
+)
+def test_a_later_success_under_the_same_id_counts_for_the_same_tenant_and_products_only(
+    scene: Scene, tenant: str, products: tuple[str, ...]
+) -> None:
+    scene.failed("job-1", "M1", "M2")
+    scene.result("job-1", scene.request("job-1", *products, partition=1), tenant=tenant)
+
+    assert 0 == retry()
+
+    assert ["retry of job-1 (0:0)"] == [request["reason"] for request in scene.retries()]
+
+
+def test_a_later_success_of_the_same_place_counts(scene: Scene) -> None:
+    place = scene.failed("r1")
+    scene.result("r1", place)
+
+    assert 0 == retry()
+
+    assert [] == scene.retries()
+
+
+def test_a_retry_behind_an_open_transaction_is_seen_and_an_aborted_one_is_not_counted(scene: Scene) -> None:
+    scene.failed("r1")
+    scene.failed("r2")
+    scene.request("theirs", reason="retry of r1 (0:0)")
+    scene.broker.stable_ends["requests", 0] = 2
+
+    assert 0 == retry()
+
+    assert ["retry of r2 (0:1)"] == [request["reason"] for request in scene.retries()]
+
+
+def test_schema_headers_are_read_whatever_their_case(scene: Scene, registry: list[str]) -> None:
+    place = scene.failed("r1")
+    records = scene.broker.topics["requests"][0]
+    body = (records[0].value_ or b"")[10:]
+    headers = [*(records[0].headers_ or ()), ("__VALUE_SCHEMA_ID", b"\x00\x00\x00\x00\x07")]
+    records[place[1]] = replace(records[0], value_=body, headers_=headers)
+
+    assert 0 == retry()
+
+    assert 1 == len([path for path in registry if path == "/subjects/requests-value"][:1])
+    assert "retry of r1 (0:0)" in str(scene.broker.topics["requests"][0][-1].value_)
+
+
+def test_records_with_schemas_of_their_own_neither_stop_a_retry_nor_cost_a_lookup_each(
+    scene: Scene, registry: list[str]
+) -> None:
+    scene.failed("r1")
+    for number in range(20):
+        guid = ("__value_schema_id", b"\x01" + bytes([number]) * 16)
+        scene.broker.add("requests", 0, value_=b"retry of ", headers_=[guid])
+    rubbish = scene.broker.add("requests", 0, value_=b"x", headers_=[("__value_schema_id", b"\x01" + b"g" * 16)])
+    scene.result("rubbish", (0, rubbish.offset_), **UNAVAILABLE)
+
+    assert 3 == retry()
+
+    assert "retry of r1 (0:0)" in str(scene.broker.topics["requests"][0][-1].value_)
+    assert 1 == sum("guids" in path for path in registry)
+    assert 3 == retry()  # its own retry, with an id of the registry, is recognized
+    assert 1 == sum(b"retry of r1" in (record.value_ or b"") for record in scene.broker.topics["requests"][0])
+
+
 def test_requests_that_share_an_id_are_told_apart_by_their_places(scene: Scene) -> None:
     scene.failed("same", "M1")
     scene.failed("same", "M2")
-    scene.request("first-retry", reason="retry of same (0:0)")
+    scene.request("first-retry", "M1", reason="retry of same (0:0)")
 
     assert 0 == retry()
 
@@ -372,6 +572,49 @@ def test_the_rate_bounds_the_sending(scene: Scene) -> None:
 
     assert 4 == len(scene.retries())
     assert 0.15 <= time.monotonic() - began
+
+
+def test_after_a_stall_the_rate_still_holds(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        scene.failed(f"r{number}")
+    sent: list[float] = []
+    prepare = ResyncPublisher.prepare
+
+    def stalling(publisher: ResyncPublisher, request: ProductResyncRequested) -> OutgoingRecord:
+        if not sent:
+            time.sleep(0.3)
+        sent.append(time.monotonic())
+        return prepare(publisher, request)
+
+    monkeypatch.setattr(ResyncPublisher, "prepare", stalling)
+
+    assert 0 == retry("--rate", "20/s")
+
+    assert 0.045 <= min(later - earlier for earlier, later in pairwise(sent))
+
+
+def test_what_somebody_retries_while_the_rest_is_being_sent_is_left_out(
+    scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        scene.failed(f"r{number}")
+    monkeypatch.setattr("producer_tools.cli.retry.LOOK_SECONDS", 0.0)
+    answer = scene.broker.answer
+
+    def somebody_else(message: FakeMessage) -> None:
+        assert answer is not None
+        answer(message)
+        if 1 == len(scene.retries()):
+            scene.request("theirs", reason="retry of r1 (0:1)")
+
+    scene.broker.answer = somebody_else
+
+    assert 0 == retry("--rate", "50/s", "--output", "jsonl")
+
+    assert ["retry of r0 (0:0)", "retry of r2 (0:2)"] == [request["reason"] for request in scene.retries()]
+    told = capsys.readouterr()
+    assert ["r0", "r2"] == [json.loads(line)["retryOf"] for line in told.out.splitlines()]
+    assert "1 request left out: somebody else" in told.err
 
 
 @pytest.mark.parametrize("rate", ["0/s", "fast", "10", "-1/s", "10/m"])
