@@ -13,7 +13,7 @@ from producer_tools.sandbox.mirakl import MiraklSimulator
 from tests.integration.contract.deployment import Deployment
 from tests.integration.contract.wire import Event, request
 from tests.support.certificates import PrivateAuthority
-from tests.support.parts import PartMissing
+from tests.support.parts import PartMissing, wait_until
 from tests.support.proxies import TinyProxy
 
 LOGIN = ("resync", "pr0xy-s3cret")
@@ -86,7 +86,11 @@ def test_calls_go_through_the_proxy_and_its_end_costs_nobody_else_anything(
             assert 200 == service.status("/readyz"), "it is no trouble of ours"
 
             proxy.start()
-            (healed,) = deployment.ask(key, request(None, through))
-            assert "SYNCHRONIZED" == healed["status"]
+            # The client rests after its failures, perhaps for longer than a request's deadline.
+            wait_until(
+                lambda: deployment.ask(key, request(None, through))[0]["status"] == "SYNCHRONIZED",
+                timeout=40,
+                what="calls go through the proxy again",
+            )
             assert 0 == service.terminate()
             assert LOGIN[1] not in service.output()
