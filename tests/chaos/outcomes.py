@@ -44,11 +44,11 @@ class Probe:
         """An outcome has arrived."""
         partition, offset = coordinates
         if partition in self.waiting and offset >= self._marks[partition]:
-            self.waiting.discard(partition)
             if self.first is None:
                 self.first = max(0.0, at - self.since)
-            if not self.waiting:
+            if self.waiting == {partition}:
                 self.last = max(0.0, at - self.since)
+            self.waiting.discard(partition)  # last: another thread takes the times once nothing is waited for
 
 
 class Outcomes:
