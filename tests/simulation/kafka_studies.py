@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
+from consumer.engine.policy import Policy
 from tests.simulation.quiet import READY_SECONDS, in_order, quiet, request, well_shop
 from tests.simulation.scenario import Fault, Plan, Regime
 
@@ -11,6 +12,11 @@ UNREADABLE_SECONDS = 12.0
 """From sending a request to its result, although a few batches of its partition cannot be unpacked."""
 KEPT_SECONDS = 0.6
 """Beyond two calls, where replicas join and leave: a revocation waits for 0.25 s, and a transaction is repeated."""
+
+
+def _roomy(plan: Plan) -> Policy:
+    """Return bounds that only a partition which stands still for long comes near."""
+    return replace(plan.limits, window=400, records=1000, active_records=600, request_deadline=40.0)
 
 
 def _unwritable(rng: Random, plan: Plan) -> Plan:
@@ -70,15 +76,7 @@ def _joined(rng: Random, plan: Plan) -> Plan:
         replicas=rng.choice((1, 1, 2)),
         session=4.0,
         drain=3.2,
-        limits=replace(
-            plan.limits,
-            window=400,
-            records=1000,
-            active_records=600,
-            calls=8,
-            record_bytes=100_000,
-            request_deadline=40.0,
-        ),
+        limits=replace(_roomy(plan), calls=8, record_bytes=100_000),
         call_timeout=30.0,
         promised_kept=KEPT_SECONDS,
         shops=(
@@ -128,15 +126,7 @@ def _recreated(rng: Random, plan: Plan) -> Plan:
         static=False,
         partitions=rng.choice((1, 2)),
         replicas=rng.choice((1, 1, 2)),
-        limits=replace(
-            plan.limits,
-            window=400,
-            records=1000,
-            active_records=600,
-            calls=8,
-            record_bytes=100_000,
-            request_deadline=40.0,
-        ),
+        limits=replace(_roomy(plan), calls=8, record_bytes=100_000),
         call_timeout=30.0,
         shops=(well_shop(0, rng, pace=rng.choice((0.05, 0.5)), products_per_call=10, concurrent_calls=2),),
     )
@@ -165,7 +155,7 @@ def _unreadable(rng: Random, plan: Plan) -> Plan:
         plan,
         study="unreadable",
         partitions=rng.choice((1, 2)),
-        limits=replace(plan.limits, request_deadline=40.0, window=400, records=1000, active_records=600),
+        limits=_roomy(plan),
         call_timeout=30.0,
         garbled=rng.choice((0.0, 0.0, 0.02)),
         shops=(well_shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),),
@@ -196,7 +186,7 @@ def _forgetful(rng: Random, plan: Plan) -> Plan:
         plan,
         study="forgetful",
         partitions=rng.choice((1, 2, 3)),
-        limits=replace(plan.limits, request_deadline=40.0, window=400, records=1000, active_records=600),
+        limits=_roomy(plan),
         call_timeout=30.0,
         transaction_trouble=0.3,
         shops=(well_shop(0, rng, pace=0.05, products_per_call=10, concurrent_calls=2),),

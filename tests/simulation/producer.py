@@ -80,12 +80,7 @@ class SimulatedProducer:
             try:
                 yield from self.network.ask("produce", write, min(timeout, 1.0))
             except Refused as problem:
-                failure = refused_records(problem)
-                if failure.args[0].fatal():
-                    self._fatal = failure
-                else:
-                    self._failed = failure
-                raise failure from problem
+                raise self._kept(refused_records(problem)) from problem
             except KafkaException:
                 continue
         self._outcomes = []
@@ -140,6 +135,14 @@ class SimulatedProducer:
             raise AssertionError("no transaction")
         return self._transaction
 
+    def _kept(self, error: KafkaException) -> KafkaException:
+        """Keep an error that ends the transaction or, if it is fatal, the producer."""
+        if error.args[0].fatal():
+            self._fatal = error
+        else:
+            self._failed = error
+        return error
+
     def _ask(self, what: str, effect: Callable[[], None], patience: float) -> Steps:
         """Ask, perhaps with a failure that the world has in store."""
         failure = self.replica.world.failure(what)
@@ -151,12 +154,7 @@ class SimulatedProducer:
         try:
             yield from self.network.ask(what, effect, patience)
         except Refused as problem:
-            error = refused(problem)
-            if error.args[0].fatal():
-                self._fatal = error
-            else:
-                self._failed = error
-            raise error from problem
+            raise self._kept(refused(problem)) from problem
         if failure == "fatal after":
             self._fatal = fatal(KafkaError._FATAL, f"{what} happened, but the producer broke")
             raise self._fatal
