@@ -15,7 +15,7 @@ SOON: Final = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class CertificateLook:
-    """What a TLS connection to a server has shown."""
+    """Certificate of a server, or the reason why it could not be looked at."""
 
     server: str
     """``broker 1 at kafka:9093``."""

@@ -81,7 +81,7 @@ def _exit_code(findings: list[Finding]) -> int:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the edges have shown so far, to be judged together."""
+    """Observations of all edges, to be judged together."""
 
     base_urls: list[str] = field(default_factory=list)
     certificates: list[CertificateLook] = field(default_factory=list)

@@ -70,7 +70,7 @@ class Request:
     given: str | None = None
     """The client specification asked for, lower case."""
     tenant: str | None = None
-    """Of the API key, as its name; ``None``: the request has no valid key."""
+    """Name of the API key; ``None``: the request has no valid key."""
     key_name: str | None = None
     products: Products = field(default_factory=dict)
     refusal: ResyncError | None = None

@@ -148,7 +148,7 @@ _GREETING: Final[Question[Json]] = Question("its configuration", "GET", "config"
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What an answer shows of the server."""
+    """Certificate and clock of the server, from one response."""
 
     certificate: bytes | None = field(repr=False)
     """DER; ``None``: without TLS."""

@@ -297,7 +297,7 @@ def _shown(value: object) -> str:
 
 
 _USERINFO_OF_HTTP = re.compile(r"^(https?://)(?:.*@)", re.IGNORECASE | re.DOTALL)
-"""Of a proxy: a user without a password may be a token."""
+"""Userinfo of a proxy's URL, hidden as a whole: a user without a password may be a token."""
 _USERINFO_PASSWORD = re.compile(r"(://[^:/@]*):.*@", re.DOTALL)
 _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 

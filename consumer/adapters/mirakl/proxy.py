@@ -23,7 +23,7 @@ from consumer.adapters.mirakl.streams import LOST, encrypted
 USER_AGENT: Final = f"mirakl-resync/{__version__}".encode()
 READ_BYTES: Final = 4096
 LIMITS: Final = AnswerLimits(received_bytes=16 * 1024, head_bytes=16 * 1024, header_lines=100)
-"""Of the answer to ``CONNECT``. Only its status counts, and a refusal's body is not read to its end."""
+"""Limits of the response to ``CONNECT``. Only its status counts, and a refusal's body is not read to its end."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 _CHECK_URL: Final = "Check {setting}: it must be the URL of a forward proxy, with http:// or https:// as it listens."

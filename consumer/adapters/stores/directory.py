@@ -32,7 +32,7 @@ from schemas.contract import canonical_uuid
 StoredRow: TypeAlias = Mapping[str, Any] | RowMapping
 
 _DIGEST_BYTES = 32
-"""Of SHA-256, and so of the signing secret too."""
+"""Length of a SHA-256 digest, and so of a signing secret."""
 _TENANT_MISTAKE = f"Its tenant is not a text of 1 to {LONGEST_NAME} characters."
 _VERSION = select(directory_version.c.version)
 _SPECIFICATIONS = select(*map(as_stored, client_specifications.c)).order_by(client_specifications.c.id)
