@@ -221,8 +221,8 @@ class Core:
         self._weigh(at)
         self._dispatch.shed(assignments, at)
 
-    def _stop_requested(self, _event: StopRequested, _at: Instant) -> None:
-        self._partitions.stop()
+    def _stop_requested(self, _event: StopRequested, at: Instant) -> None:
+        self._partitions.stop(at)
 
     def _thread_failed(self, event: ThreadFailed, _at: Instant) -> None:
         raise event.problem
@@ -278,12 +278,12 @@ class Core:
         self._pressure.weigh(assignments, self._dispatch.lanes, self._admission.undecided(), at.mono)
 
     def _report_drained(self, at: Instant) -> None:
-        awaits = partial(self._dispatch.awaits, at=at)
-        drained = self._partitions.drained(awaits)
+        drained = self._partitions.drained(partial(self._dispatch.awaits, at=at, stopping=False))
         if drained:
             self._commands.append(Drained(drained))
             self._end(drained)
-        if self._partitions.may_stop(awaits) and not self._dispatch.can_start_calls(at):
+        may_stop = self._partitions.may_stop(partial(self._dispatch.awaits, at=at, stopping=True))
+        if may_stop and not self._dispatch.can_start_calls(self._partitions.stop_until, at):
             self._partitions.report_stopped()
 
     def _end(self, partitions: Iterable[int]) -> None:

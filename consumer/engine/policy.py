@@ -193,6 +193,20 @@ class Policy:
     hole_patience: float = _number(20.0, "s", "A partition where each range has left a hole for longer is reported.")
     problems_shown: int = _number(3, "texts", "Of problems of the same kind in the status.")
 
+    # -- giving up -------------------------------------------------------------------------------------
+    stop_patience: float = _number(
+        3.0,
+        "s",
+        "For which a stop waits for answers that are due: until it is over, nobody serves its partitions. The next "
+        "owner repeats the other calls.",
+    )
+    unheard_patience: float = _number(
+        3.0,
+        "s",
+        "Up to which a stop waits for the first calls to a Mirakl: how long they take is not known yet, and a dead "
+        "one looks the same.",
+    )
+
     # -- transactions ----------------------------------------------------------------------------------
     gather: float = _number(
         0.02, "s", "For which outcomes gather after a transaction: the broker is still finishing it."

@@ -195,13 +195,22 @@ def _shed_anyone(request: Request, cannot_call: Mapping[str, bool]) -> bool:
     return _may_shed(request, {lane: cannot_call.get(lane, False)} if lane is not None else {})
 
 
-def _every_call(self: Dispatch, assignment: Assignment, at: Instant) -> bool:  # noqa: ARG001 - as the original
+def _every_call(self: Dispatch, assignment: Assignment, at: Instant, **_: bool) -> bool:  # noqa: ARG001 - as the original
     calls = (call for lane in self.lanes.values() for call in lane.calls.values())
     return any(part.request.assignment is assignment for call in calls for part in call.parts)
 
 
-def _due_some_day(self: LaneHealth, started_at: float, end: float, now: float) -> bool:
+def _due_some_day(self: LaneHealth, started_at: float, end: float, now: float, **_: float) -> bool:
     return self.state(now) not in (LaneState.SICK, LaneState.STALLED) and started_at + (self.typical or 0.0) <= end
+
+
+_is_due = LaneHealth.is_due
+
+
+def _always_due_at_first(self: LaneHealth, started_at: float, end: float, now: float, **patience: float) -> bool:
+    stops = patience["unheard_patience"] == self._policy.unheard_patience
+    hopeful = stops and self.unheard and self.state(now) is not LaneState.SICK
+    return hopeful or _is_due(self, started_at, end, now, **patience)
 
 
 def _calls_anyway(self: Core, _at: Instant) -> bool:
@@ -285,6 +294,7 @@ BUGS = (
     Bug("a revocation waits for every call in flight", ((Dispatch, "awaits", _every_call),)),
     Bug("a revocation waits for an answer that is overdue", ((LaneHealth, "is_due", _due_some_day),)),
     Bug("a revocation has the patience of its budget", ((GROUP, "READING", replace(READING, drain_patience=3.0)),)),
+    Bug("a stop waits for a Mirakl that was never heard of", ((LaneHealth, "is_due", _always_due_at_first),)),
     Bug("fresh group metadata with old ownership", ((_GROUP, "publish", _old_ownership),)),
     Bug("send offsets under generation -1", ((GROUP, "_generation", _any_generation),)),
     Bug("no answer about progress is no progress", ((SimulatedConsumer, "committed", _no_answer_is_no_map),)),

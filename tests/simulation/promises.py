@@ -1,7 +1,7 @@
 """The oracle's second half: what requests of others, operators and brokers may count on, beside correctness.
 
-Isolation, prompt answers, fair slots, pauses with a reason, short revocations, probes that come when they are due,
-quotas, and no call while results cannot be published.
+Isolation, prompt answers, fair slots, pauses with a reason, short revocations and stops, probes that come when they are
+due, quotas, and no call while results cannot be published.
 """
 
 from collections.abc import Sequence
@@ -129,6 +129,17 @@ class Promises:
         if late and not to_publish:
             self._broken(f"{replica.process.name}: the revocation of {late} waits for calls beyond its patience")
 
+    def _check_stop(self, replica: "Replica", now: float) -> None:
+        """A stop waits for answers no longer than its patience, whatever is queued or in flight."""
+        partitions = replica.core._partitions
+        if not partitions.stopping or partitions._stopped or now <= partitions.stop_until:
+            return
+        busy = partitions.outbox.in_flight is not None or any(
+            each.decided or each.ends_for_good for each in partitions.assignments.values()
+        )
+        if not busy:
+            self._broken(f"{replica.process.name}: the stop waits for calls beyond its patience")
+
     # -- transactions ----------------------------------------------------------------------------------
 
     def cut(self, replica: "Replica", commit: Commit) -> None:
@@ -200,6 +211,7 @@ class Promises:
                 self._check_turn(replica, lane, at.mono)
         self._check_pauses(replica, at.mono)
         self._check_revocation(replica, at.mono)
+        self._check_stop(replica, at.mono)
         self._check_report(replica, at)
 
     def _check_probe(self, replica: "Replica", lane: Lane) -> None:

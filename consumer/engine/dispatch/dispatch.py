@@ -272,19 +272,21 @@ class Dispatch:
 
     # -- questions -------------------------------------------------------------------------------------
 
-    def awaits(self, assignment: Assignment, at: Instant) -> bool:
+    def awaits(self, assignment: Assignment, at: Instant, *, stopping: bool) -> bool:
         """Return whether requests of an assignment that is given up are in a call that is worth waiting for."""
+        patience = self._policy.unheard_patience if stopping else self._policy.hesitation
+        end = assignment.drain_until
         return any(
             part.request.assignment is assignment
             for lane in self.lanes.values()
             for call in lane.calls.values()
-            if lane.health.is_due(call.started_at, assignment.drain_until, at.mono) or assignment.ends_for_good
+            if lane.health.is_due(call.started_at, end, at.mono, unheard_patience=patience) or assignment.ends_for_good
             for part in call.parts
         )
 
-    def can_start_calls(self, at: Instant) -> bool:
-        """Return whether a lane that can call has requests queued."""
-        return any(lane.depth and lane.health.state(at.mono) is LaneState.HEALTHY for lane in self.lanes.values())
+    def can_start_calls(self, end: float, at: Instant) -> bool:
+        """Return whether requests are queued whose answers are likely to come before ``end`` (monotonic seconds)."""
+        return any(lane.depth and lane.health.is_worth_calling(end, at.mono) for lane in self.lanes.values())
 
     def wake_at(self, at: Instant) -> Iterator[float | None]:
         """Yield, for each lane, when a call may become possible that is not possible now."""

@@ -104,15 +104,23 @@ class LaneHealth:
         """Return whether no call has come back for so long that the peer may be dead, which is not certain yet."""
         return self.silent(now) > self._longer_than_usual(self._policy.hesitation)
 
-    def is_due(self, started_at: float, end: float, now: float) -> bool:
+    def is_due(self, started_at: float, end: float, now: float, *, unheard_patience: float) -> bool:
         """Return whether the answer of a call in flight is likely to come before ``end`` (monotonic seconds).
 
-        If there is no end, only a Mirakl that is known to be unavailable is not waited for.
+        ``unheard_patience`` is the age in seconds up to which first calls count as due: nothing tells yet how long
+        they take. Otherwise a Mirakl that hesitates is not waited for.
         """
         if self.state(now) in (LaneState.SICK, LaneState.STALLED):
             return False
-        expected = started_at + (self.typical or 0.0)
-        return end == float("inf") or (max(now, expected) <= end and not self.hesitates(now))
+        if self.typical is None:
+            return now <= end and self.silent(now) <= unheard_patience
+        return max(now, started_at + self.typical) <= end and not self.hesitates(now)
+
+    def is_worth_calling(self, end: float, now: float) -> bool:
+        """Return whether a call could start at once, and its answer is likely to come before ``end``."""
+        if self.state(now) is not LaneState.HEALTHY or self.can_call_at(now) > now:
+            return False
+        return self.is_due(now, end, now, unheard_patience=self._policy.unheard_patience)
 
     def silent(self, now: float) -> float:
         """Return for how many seconds calls have been in flight without one coming back."""

@@ -45,6 +45,8 @@ class Partitions:
         self.received_records = self.received_bytes = 0
         """Of all ``Fetched`` events."""
         self.stopping = False
+        self.stop_until = float("inf")
+        """Monotonic time in seconds until which a stop waits for answers."""
         self._stopped = False
 
     # -- begin and end ---------------------------------------------------------------------------------
@@ -90,11 +92,13 @@ class Partitions:
         if unknown:  # to be read anew, which has not happened yet
             self._commands.append(Drained(unknown))
 
-    def stop(self) -> None:
-        """Take nothing more in."""
+    def stop(self, at: Instant) -> None:
+        """Take nothing more in, and finish what can be answered soon."""
         self.stopping = True
+        self.stop_until = at.mono + self._policy.stop_patience
         for assignment in self.assignments.values():
             assignment.drop_backlog()
+            assignment.drain_until = min(assignment.drain_until, self.stop_until)
 
     def drained(self, awaits: Callable[[Assignment], bool]) -> list[int]:
         """Return the partitions to be given up, once nothing of them can be finished any more.

@@ -284,6 +284,71 @@ def test_a_stop_does_not_wait_for_a_client_that_hangs() -> None:
     assert world.stopped
 
 
+def test_a_stop_waits_for_the_first_call_to_a_mirakl_for_a_while_only() -> None:
+    world = World(specification(concurrent_calls=1))
+    world.send("takes its time")
+    world.wait(1.5)
+    world.do(StopRequested())
+    world.wait(1.0)
+    assert not is_over(world)
+
+    world.wait(1.0)
+    assert is_over(world)
+    assert [] == world.answered
+
+
+def test_what_waits_behind_a_first_call_that_hangs_delays_no_stop() -> None:
+    world = World(specification(products_per_call=1, concurrent_calls=1))
+    world.fetch([world.record(body(f"r{n}")) for n in range(3)])
+    world.wait(4.0)
+    world.do(StopRequested())
+
+    assert is_over(world)
+
+
+def test_a_stop_does_not_wait_for_a_client_that_hesitates() -> None:
+    world = World(specification(products_per_call=1, concurrent_calls=1))
+    world.send("answered")
+    world.answer()
+    world.settle()
+    world.fetch([world.record(body(f"r{n}")) for n in range(2)])
+    world.wait(0.7)
+    world.do(StopRequested())
+
+    assert world.stopped
+
+
+def test_a_stop_ends_although_a_slow_client_has_much_to_do() -> None:
+    """Nobody serves the partitions meanwhile, those of other clients included."""
+    world = World(specification(products_per_call=1, concurrent_calls=1))
+    for _ in range(20):
+        world.send("takes a second")
+        world.wait(1.0)
+        world.answer()
+        world.settle()
+    answered = len(world.answered)
+    world.fetch([world.record(body(f"r{n}")) for n in range(9)])
+    world.do(StopRequested())
+    for _ in range(2):
+        assert not is_over(world)
+        world.wait(1.0)
+        world.answer()
+        world.settle()
+
+    assert is_over(world)
+    assert ["r0", "r1"] == world.answered[answered:]
+
+
+def test_a_stop_does_not_wait_for_a_quota() -> None:
+    world = World(specification(products_per_call=1, concurrent_calls=1, calls_per_hour=1800))
+    world.fetch([world.record(body(f"r{n}")) for n in range(3)])
+    world.answer()
+    world.do(StopRequested())
+    world.settle()
+
+    assert is_over(world)
+
+
 def test_other_partitions_go_on_while_one_is_given_up() -> None:
     world = World(specification(concurrent_calls=1))
     world.assign(1)
