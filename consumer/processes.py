@@ -177,7 +177,12 @@ class Processes:
         self._served = False
         """Some process has started once, so the settings cannot be wrong."""
         self._admin = AdminServer(
-            settings.admin.host, settings.admin.port, self._liveness, self._unready_reasons, self._render
+            settings.admin.host,
+            settings.admin.port,
+            self._liveness,
+            self._unready_reasons,
+            self._render,
+            unready_covers_live=True,  # the /readyz of a process does
         )
 
     def serve(self, signals: StopSignals) -> int:

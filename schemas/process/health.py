@@ -85,8 +85,10 @@ class AdminServer:
         unready: Callable[[], tuple[str, ...]],
         render_metrics: Callable[[str], tuple[str, bytes]],
         notes: Callable[[], tuple[str, ...]] = tuple,
+        *,
+        unready_covers_live: bool = False,
     ) -> None:
-        """``unready`` gives the reasons for not being ready other than those of ``live``.
+        """``unready`` gives the reasons for not being ready, other than those of ``live`` unless it covers them too.
 
         ``notes`` gives what ``/readyz`` also says, without being a reason for not being ready.
         ``render_metrics`` gives content type and body of a scrape for its ``Accept`` header.
@@ -94,7 +96,9 @@ class AdminServer:
         self._address = (host, port)
         self._routes: Mapping[str, Callable[[str], _Response]] = {
             "/livez": lambda _: _health("live", live().reasons),
-            "/readyz": lambda _: _health("ready", (*unready(), *live().reasons), notes()),
+            "/readyz": lambda _: _health(
+                "ready", unready() if unready_covers_live else (*unready(), *live().reasons), notes()
+            ),
             "/metrics": lambda accept: _Response(HTTPStatus.OK, *render_metrics(accept)),
         }
         self._server: _Server | None = None

@@ -1,9 +1,14 @@
 """The parent of a replica's processes: what they get from it, and how their metrics become one answer."""
 
+import json
+from contextlib import closing
+from http.client import HTTPConnection
+from typing import Any
+
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from consumer.processes import member_environ, merge_metrics
+from consumer.processes import Member, Processes, member_environ, merge_metrics
 from schemas.settings import SettingsError, load
 
 
@@ -56,3 +61,32 @@ def test_a_setting_from_a_file_does_not_contradict_what_differs_by_process(tmp_p
 def test_a_number_of_processes_that_is_none_is_a_mistake(given: str) -> None:
     with pytest.raises(SettingsError, match="RESYNC_PROCESSES"):
         load({"RESYNC_PROCESSES": given})
+
+
+def test_a_probe_of_the_parent_is_one_question_to_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that does not answer costs two seconds each time, and a probe does not wait for long."""
+    asked: list[tuple[int, str]] = []
+
+    def stuck(member: Member, path: str) -> tuple[int, bytes]:
+        asked.append((member.number, path))
+        return 503, b'{"reasons": ["core: no progress for 61 s (limit 60 s)"]}'
+
+    monkeypatch.setattr(Member, "get", stuck)
+    environ = {"RESYNC_ADMIN__HOST": "127.0.0.1", "RESYNC_ADMIN__PORT": "0"}
+    parent = Processes(load(environ), 2, ["never started"], environ)
+    parent._admin.start()
+    try:
+        status, body = _ask(parent._admin.port, "/readyz")
+    finally:
+        parent._admin.stop()
+
+    assert [(0, "/readyz"), (1, "/readyz")] == sorted(asked)
+    assert status == 503
+    assert [f"process {number}: core: no progress for 61 s (limit 60 s)" for number in range(2)] == body["reasons"]
+
+
+def _ask(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
