@@ -130,5 +130,5 @@ def _sink(
         observers.transaction_finished,
     )
     if exactly_once:
-        return TransactionalSink(*common, membership=lambda: source.membership)
-    return AtLeastOnceSink(*common, membership=lambda: source.membership, commit_offsets=source.commit)
+        return TransactionalSink(*common, owner=source)
+    return AtLeastOnceSink(*common, owner=source, commit_offsets=source.commit)

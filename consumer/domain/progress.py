@@ -49,6 +49,23 @@ class CommitPoint:
     cut: bool = field(default=False, compare=False)
     """The map leaves finished offsets out, since a longer one would be refused."""
 
+    def includes(self, other: "CommitPoint") -> bool:
+        """Return whether whatever ``other`` says is finished is finished here as well.
+
+        Of two different offsets the higher one counts, whatever the maps say; a map that cannot be read counts as none.
+        """
+        if self.offset != other.offset or self.metadata == other.metadata:
+            return self.offset >= other.offset
+        finished, expected = (int.from_bytes(_bitmap_of(each), "little") for each in (self, other))
+        return not expected & ~finished
+
+
+def _bitmap_of(point: CommitPoint) -> bytes:
+    try:
+        return decode_map(point.offset, point.metadata)
+    except ProgressMapIgnoredError:
+        return b""
+
 
 def encode_map(base: int, bitmap: bytes, longest: int | None = None, topic_id: bytes = b"") -> str:
     """Write a progress map; an empty bitmap needs none, unless there is a topic id to be kept.

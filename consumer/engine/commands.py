@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consumer.domain.model import ClientSpecification, Products
-from consumer.domain.progress import CommitPoint
 from consumer.engine.requests import Request
 
 
@@ -63,18 +62,11 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Read the committed offset of a partition again and start a new epoch there.
-
-    Nobody else commits there, so brokers that report anything but the two points below are out of date.
-    """
+    """Read the committed offset of a partition again, after a commit of unknown end, and start a new epoch there."""
 
     partition: int
     epoch: int
     """Of the assignment that ends with this."""
-    acknowledged: CommitPoint | None
-    """The last certain commit of that assignment; ``None``: there is none, so its start position counts."""
-    attempted: CommitPoint
-    """A later commit whose outcome is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

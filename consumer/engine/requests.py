@@ -17,7 +17,7 @@ from enum import IntEnum
 
 from consumer.domain.model import Products
 from consumer.domain.outcome import ResyncError, Verdict
-from consumer.domain.progress import CommitPoint, Progress
+from consumer.domain.progress import Progress
 from consumer.engine.precedence import Precedence
 from consumer.engine.records import Record
 from consumer.engine.request_headers import RequestHeaders
@@ -188,8 +188,6 @@ class Assignment:
     reread_at: float = 0.0
     """Monotonic time of the next query for the missing part, in seconds."""
     committed_offset: int = -1
-    acknowledged: CommitPoint | None = None
-    """The last certain commit of this assignment."""
     ended: bool = False
     revoking: bool = False
     """It is to be given up: nothing more is taken in, and no call starts for it."""

@@ -137,8 +137,8 @@ class Broker:
         self.pending: dict[int, dict[int, Transaction]] = {p: {} for p in range(partitions)}
         self.owners: dict[int, Process] = {}
         """Which rightful owner was last told a partition's progress."""
-        self._history: dict[int, list[tuple[tuple[int, str], Process, int]]] = {}
-        """Of each partition: what was committed in transactions, by whom, in which generation."""
+        self._history: dict[int, list[tuple[tuple[int, str], Process]]] = {}
+        """Of each partition: what was committed in transactions, and by whom."""
         self.members: dict[str, Member] = {}
         self.generation = 0
         self.on_commit: Callable[[Transaction], None] = lambda _: None
@@ -187,17 +187,16 @@ class Broker:
     def _former(self, partition: int, process: Process) -> tuple[int, str] | None:
         """Progress of long ago, for one who knows better.
 
-        What a rebalance writes comes before its assignments, so it concerns only those who have committed since, more
-        than once, and ask again; not where the log was cut under a reader, who asks for that reason and cannot tell.
+        It concerns only those who have committed since, more than once, whether they ask again or were assigned the
+        partition anew; not where the log was cut under a reader, who asks for that reason and cannot tell.
         """
         history = self._history.get(partition, [])
         older, newest = history[:-2], history[-2:]
-        by_others = any((committer, generation) != (process, self.generation) for _, committer, generation in newest)
-        if not older or by_others or self.logs[partition].start:
+        if not older or any(committer is not process for _, committer in newest) or self.logs[partition].start:
             return None
         told = older[0][0]
         # the same point may have been committed again since, without an outcome: nobody can know better then
-        return None if any(told == point for point, _, _ in newest) else told
+        return None if any(told == point for point, _ in newest) else told
 
     def _may_own(self, partition: int, process: Process) -> bool:
         """Return whether it is a member, and nobody else has the partition."""
@@ -314,8 +313,7 @@ class Broker:
             self.on_commit(transaction)
             self.committed.update(transaction.offsets)
             for partition, progress in transaction.offsets.items():
-                commit = progress, transaction.producer.process, self.generation
-                self._history.setdefault(partition, []).append(commit)
+                self._history.setdefault(partition, []).append((progress, transaction.producer.process))
         markers = self.rng.random() * 0.01
         self.loop.after(markers, lambda: self._settle(transaction))
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from confluent_kafka import KafkaException, TopicPartition
 
 from consumer.adapters.kafka.batch_search import BatchSearch
+from consumer.adapters.kafka.known_progress import KnownProgress
 from consumer.adapters.kafka.policy import READING
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.progress import WINDOW, CommitPoint, Progress, decode_map
@@ -247,10 +248,10 @@ def _no_answer_is_no_map(self: SimulatedConsumer, partitions: Any, timeout: floa
         return [TopicPartition("requests", each.partition, -1001) for each in partitions]
 
 
-def _believing(self: Any, reload: Any) -> Steps:  # noqa: ANN401 - positions.Positions
-    """Whatever the brokers say is the progress."""
-    if self._group.epochs.get(reload.partition) == reload.epoch:
-        yield from self._read_again(reload.partition)
+def _forgetting(self: Any, partitions: Any) -> None:  # noqa: ANN401 - positions.Positions
+    for partition in partitions:
+        self.unread.pop(partition, None)
+        self._known._points.pop(partition, None)
 
 
 def _seek_once(self: SimulatedConsumer, place: TopicPartition) -> None:
@@ -298,7 +299,8 @@ BUGS = (
     Bug("fresh group metadata with old ownership", ((_GROUP, "publish", _old_ownership),)),
     Bug("send offsets under generation -1", ((GROUP, "_generation", _any_generation),)),
     Bug("no answer about progress is no progress", ((SimulatedConsumer, "committed", _no_answer_is_no_map),)),
-    Bug("believe a broker that tells of former times", ((POSITIONS.Positions, "reload", _believing),)),
+    Bug("believe a broker that tells of former times", ((KnownProgress, "denied", _nothing),)),
+    Bug("forget the progress of partitions given up", ((POSITIONS.Positions, "forget", _forgetting),)),
     Bug("no seek after progress was read anew", ((SimulatedConsumer, "seek", _seek_once),)),
     Bug(
         "an unknown end is an abort",

@@ -147,9 +147,11 @@ class Replica:
         common = {"replica": self}, named, _Publisher(process), self.post, self._transaction_ended
         if self.world.plan.at_least_once:
             return AT_LEAST_ONCE.AtLeastOnceSink(
-                *common, membership=lambda: self.source.membership, commit_offsets=self._commit_offsets
+                *common,
+                owner=self.source,
+                commit_offsets=self._commit_offsets,
             )
-        return KAFKA_OUT.TransactionalSink(*common, membership=lambda: self.source.membership)
+        return KAFKA_OUT.TransactionalSink(*common, owner=self.source)
 
     def _commit_offsets(self, *arguments: Any) -> None:  # noqa: ANN401 - as the source's
         self.source.commit(*arguments)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.adapters.kafka.committer import Committer, Finished
-from consumer.adapters.kafka.membership import Membership
+from consumer.adapters.kafka.membership import Ownership
 from consumer.adapters.kafka.offset_commits import Answer
 from consumer.adapters.kafka.outgoing import WATCH_ALL, Publisher
 from consumer.adapters.kafka.policy import PUBLISHING, PublishingPolicy
@@ -33,10 +33,10 @@ class AtLeastOnceSink(Committer):
         observe: Callable[[Finished], None],
         policy: PublishingPolicy = PUBLISHING,
         *,
-        membership: Callable[[], Membership],
+        owner: Ownership,
         commit_offsets: CommitOffsets,
     ) -> None:
-        super().__init__(properties, named, publisher, post, observe, policy, membership=membership)
+        super().__init__(properties, named, publisher, post, observe, policy, owner=owner)
         self._commit_offsets = commit_offsets
         self._outgoing.watched_from = WATCH_ALL  # nothing else tells whether a record was delivered
 
@@ -44,7 +44,7 @@ class AtLeastOnceSink(Committer):
         self._producer = Producer(self._properties)
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
-        parts = self._ours(commit.partitions, self._membership())
+        parts = self._ours(commit.partitions, self._owner.membership)
         kept = frozenset(part.partition for part in parts)
         self._parts = parts
         try:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, Producer, TopicPartition
 
-from consumer.adapters.kafka.membership import Membership
+from consumer.adapters.kafka.membership import Membership, Ownership
 from consumer.adapters.kafka.outgoing import Outgoing, Publisher
 from consumer.adapters.kafka.policy import PUBLISHING, PublishingPolicy
 from consumer.adapters.kafka.remedies import Named, remedy
+from consumer.domain.progress import CommitPoint
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, ThreadFailed, TransactionFinished, TransactionResult, TransactionTrouble
 
@@ -64,9 +65,9 @@ class Committer:
         observe: Callable[[Finished], None],
         policy: PublishingPolicy = PUBLISHING,
         *,
-        membership: Callable[[], Membership],
+        owner: Ownership,
     ) -> None:
-        self._membership = membership
+        self._owner = owner
         self._properties = dict(properties)
         self._named = named
         self._publisher = publisher
@@ -106,6 +107,9 @@ class Committer:
                 started = time.monotonic()
                 self._trouble = None
                 result, kept = self._carry_out(commit)
+                if result is TransactionResult.COMMITTED:
+                    for part in self._parts:
+                        self._owner.known.learn(part.partition, CommitPoint(part.offset, part.metadata))
                 finished = Finished(commit, result, time.monotonic() - started, kept, self._trouble)
                 self._post(TransactionFinished(commit, result, kept, self._trouble))
                 self._observe(finished)

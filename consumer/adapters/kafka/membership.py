@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 from confluent_kafka import Consumer, TopicPartition
 
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
+from consumer.adapters.kafka.known_progress import KnownProgress
 from consumer.adapters.kafka.policy import READING
 from consumer.adapters.kafka.topic_consumer import TopicConsumer
 from consumer.engine.events import Event, MembershipChanged, Revoking, Unassigned
@@ -37,6 +38,20 @@ class Membership:
     """The binding's opaque group metadata; ``None`` while this consumer is not a member."""
     epochs: Mapping[int, int] = field(default_factory=dict)
     """Partition -> epoch of its assignment."""
+
+
+class Ownership(Protocol):
+    """What the committer asks of the owner thread, from its own."""
+
+    @property
+    def membership(self) -> Membership:
+        """The latest membership."""
+        ...
+
+    @property
+    def known(self) -> KnownProgress:
+        """What is known to be committed."""
+        ...
 
 
 class AssignmentOwner(Protocol):

@@ -7,12 +7,13 @@ an epoch, an explicit position, and leave to deliver. No answer is never taken f
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
 
 from consumer.adapters.kafka.broken_batches import BrokenBatches
+from consumer.adapters.kafka.known_progress import KnownProgress
 from consumer.adapters.kafka.membership import Group
 from consumer.adapters.kafka.policy import READING
 from consumer.adapters.kafka.reading import Reading
@@ -48,6 +49,7 @@ class Positions:
         reading: Reading,
         broken: BrokenBatches,
         resets: LogResets,
+        known: KnownProgress,
         post: Callable[[Event], None],
         stopping: Callable[[], bool],
     ) -> None:
@@ -56,13 +58,10 @@ class Positions:
         self._reading = reading
         self._broken = broken
         self._resets = resets
+        self._known = known
         self._post = post
         self._stopping = stopping
         self.unread: dict[int, _Unread] = {}
-        self._told: dict[int, CommitPoint] = {}
-        """Partition -> the progress that the brokers told last."""
-        self._credible: dict[int, Sequence[CommitPoint]] = {}
-        """Partitions whose progress is read again -> all that the brokers can tell now: acknowledged, attempted."""
         self._look_for_troubles_at = 0.0
         self.troubles: dict[int, str] = {}
         """Partitions that have not been read for long, as posted last."""
@@ -94,48 +93,47 @@ class Positions:
         timeout = READING.first_committed_timeout * 2 ** min(unread.attempts, 8)
         try:
             told = self._partitions.committed(partition, min(timeout, READING.committed_timeout))
-            if told not in self._credible.get(partition, (told,)):  # a coordinator that was interrupted while loading
-                believed = self._disbelieve(partition, unread, told)
-                if believed is None:
+            known = self._known.denied(partition, told)
+            if known is not None and self._resets.holds(partition, known):
+                if not self._insist(partition, unread, told, known):
                     return
-                told = believed
-            self._told[partition] = told
+                told = known
+            self._known.learn(partition, told)
             self._begin(partition, self._resets.start(partition, told))
         except KafkaException as problem:
             unread.problem = (
                 f"the brokers do not return its committed offset or the log's bounds ({problem.args[0].str()})"
             )
 
-    def _disbelieve(self, partition: int, unread: _Unread, told: CommitPoint) -> CommitPoint | None:
-        """Query again, but not for ever, where the brokers tell what neither we nor anybody else has committed.
+    def _insist(self, partition: int, unread: _Unread, told: CommitPoint, known: CommitPoint) -> bool:
+        """Have the brokers asked again, but not for ever; return whether to go on with what is ``known``.
 
-        Return the progress that this process has committed last for certain once patience is over, else ``None``.
-        Reading can go on from there without losing a request; what was perhaps committed since may be answered twice.
+        No request is lost by that, since their results are published; what was committed since, by a transaction of
+        unknown end or by another replica, may be answered twice.
         """
         now = time.monotonic()
-        acknowledged, attempted = self._credible[partition]
         if unread.incredible_since is None:
             unread.incredible_since = now
             unread.problem = (
-                f"the brokers tell the committed offset {told.offset}, although {acknowledged.offset} or "
-                f"{attempted.offset} was committed last"
+                f"the brokers tell the committed offset {told.offset}, although {known.offset} was committed"
+                if told.offset != known.offset
+                else f"the brokers tell a former progress map of the committed offset {told.offset}"
             )
             _log.warning("partition %d: %s; asking again", partition, unread.problem)
         if now - unread.incredible_since < READING.credible_patience:
-            return None
+            return False
         _log.error(
             "partition %d: %s. Reading goes on at %d; requests from there on may be answered a second time. "
             "Check the log of the group's coordinator, which may have lost committed offsets.",
             partition,
             unread.problem,
-            acknowledged.offset,
+            known.offset,
         )
-        return acknowledged
+        return True
 
     def _begin(self, partition: int, start: Start) -> None:
         self._reading.begin(partition, start.offset, start.position)
         del self.unread[partition]
-        self._credible.pop(partition, None)
         self._resets.started(partition)
         epoch = self._group.begin(partition)
         topic_id = self._resets.topic_id or b""
@@ -145,17 +143,15 @@ class Positions:
     def reload(self, command: Reload) -> None:
         """Read the progress of an assignment's partition again and begin a new assignment there."""
         if self._group.epochs.get(command.partition) == command.epoch:
-            acknowledged = command.acknowledged or self._told[command.partition]
-            self._credible[command.partition] = acknowledged, command.attempted
             self._read_again(command.partition)
 
     def restart_renewed(self) -> None:
         """Begin anew with partitions whose log is another one, whatever was committed."""
         ready = self._resets.finish_renewed()
         for partition in ready:
-            self._credible.pop(partition, None)
             self._read_again(partition)
         if ready:
+            self._known.forget()
             self._post(Unassigned(ready))
 
     def _read_again(self, partition: int) -> None:
@@ -189,4 +185,3 @@ class Positions:
         """Partitions are no longer ours."""
         for partition in partitions:
             self.unread.pop(partition, None)
-            self._credible.pop(partition, None)

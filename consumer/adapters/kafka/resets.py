@@ -150,6 +150,17 @@ class LogResets:
             return self._start_within_log(partition, told)
         return Start(told.offset, told.metadata, told.offset)
 
+    def holds(self, partition: int, point: CommitPoint) -> bool:
+        """Return whether progress can be that of the log as it is: of the same topic, and not beyond its end.
+
+        Raises ``KafkaException`` if the log's bounds are not known.
+        """
+        topic_id = topic_id_of(point.offset, point.metadata)
+        if partition in self._anew or (topic_id and self.topic_id and topic_id != self.topic_id):
+            return False
+        _, high = self._partitions.watermarks(partition)
+        return point.offset <= high
+
     def _start_within_log(self, partition: int, told: CommitPoint) -> Start:
         """Nothing was committed yet, or the log does not reach back to where we were.
 

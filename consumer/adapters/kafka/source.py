@@ -19,6 +19,7 @@ from consumer.adapters.kafka.broken_batches import BrokenBatches
 from consumer.adapters.kafka.broker_watch import BrokerWatch
 from consumer.adapters.kafka.consumer_errors import UNREADABLE, raise_if_final
 from consumer.adapters.kafka.fetching import Fetching
+from consumer.adapters.kafka.known_progress import KnownProgress
 from consumer.adapters.kafka.membership import Group, Membership
 from consumer.adapters.kafka.offset_commits import Answer, OffsetCommits
 from consumer.adapters.kafka.positions import Positions
@@ -61,9 +62,11 @@ class KafkaSource:
         self._reading = Reading(partitions, post, self.reread)
         self._fetching = Fetching(self._consumer, self._reading, fetch_budget)
         self._broken = BrokenBatches(partitions, self._reading)
+        self.known = KnownProgress()
+        """What is known to be committed; the committer adds to it."""
         self._resets = LogResets(partitions, self._group, self._reading, post, topic, topic_id, drain_seconds)
         self._positions = Positions(
-            partitions, self._group, self._reading, self._broken, self._resets, post, self._stop.is_set
+            partitions, self._group, self._reading, self._broken, self._resets, self.known, post, self._stop.is_set
         )
         self.progress_at = time.monotonic()
         """Monotonic time of the last turn of the thread's loop, in seconds; any thread may read it."""

@@ -24,7 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.adapters.kafka.bounded_call import OverdueError, within
 from consumer.adapters.kafka.committer import CONSEQUENCES, Committer, Finished
-from consumer.adapters.kafka.membership import Membership
+from consumer.adapters.kafka.membership import Ownership
 from consumer.adapters.kafka.outgoing import WATCH_ALL, Publisher
 from consumer.adapters.kafka.policy import PUBLISHING, PublishingPolicy
 from consumer.adapters.kafka.remedies import Named, remedy
@@ -57,7 +57,7 @@ class TransactionalSink(Committer):
         observe: Callable[[Finished], None],
         policy: PublishingPolicy = PUBLISHING,
         *,
-        membership: Callable[[], Membership],
+        owner: Ownership,
     ) -> None:
         super().__init__(
             {**properties, "transactional.id": named.transactional_id},
@@ -66,7 +66,7 @@ class TransactionalSink(Committer):
             post,
             observe,
             policy,
-            membership=membership,
+            owner=owner,
         )
         self._patience = policy.first_patience
         self._producer: Producer | None = None
@@ -106,7 +106,7 @@ class TransactionalSink(Committer):
         return self._producer
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
-        parts = self._ours(commit.partitions, self._membership())
+        parts = self._ours(commit.partitions, self._owner.membership)
         kept = frozenset(part.partition for part in parts)
         if not parts:
             return TransactionResult.ABORTED, kept
@@ -142,7 +142,7 @@ class TransactionalSink(Committer):
         offsets = self._offsets(parts)
         deadline = time.monotonic() + self._patience
         while True:
-            membership = self._membership()
+            membership = self._owner.membership
             if membership.metadata is None or len(self._ours(parts, membership)) < len(parts):
                 self._abort(producer, None)
             try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from consumer.domain.progress import CommitPoint, Progress, ProgressMapIgnoredError, decode_map
+from consumer.domain.progress import Progress, ProgressMapIgnoredError, decode_map
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Drained, PartitionCommit, Pause, Reload, Reread, Resume, Stopped
 from consumer.engine.counters import Tally
@@ -235,7 +235,6 @@ class Partitions:
         offsets = [request.record.offset for request in part.outcomes]
         assignment.progress.finish(offsets)
         assignment.committed_offset = part.offset
-        assignment.acknowledged = CommitPoint(part.offset, part.metadata)
         self._back_pressure.let_go(part.outcomes)
         for request in part.outcomes:
             request.enter(Phase.COMMITTED)
@@ -255,11 +254,9 @@ class Partitions:
 
     def _reload(self, parts: Sequence[PartitionCommit]) -> list[int]:
         """Ask for the committed offsets of partitions in a transaction of unknown end."""
-        alive = [(part, assignment) for part in parts if (assignment := self._alive(part)) is not None]
-        for part, assignment in alive:
-            attempted = CommitPoint(part.offset, part.metadata)
-            self._commands.append(Reload(part.partition, part.epoch, assignment.acknowledged, attempted))
-        return [part.partition for part, _ in alive]
+        alive = [part for part in parts if self._alive(part) is not None]
+        self._commands += [Reload(part.partition, part.epoch) for part in alive]
+        return [part.partition for part in alive]
 
     def _alive(self, part: PartitionCommit) -> Assignment | None:
         assignment = self.assignments.get(part.partition)

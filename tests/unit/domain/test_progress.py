@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from consumer.domain.progress import (
     WINDOW,
+    CommitPoint,
     Progress,
     ProgressMapIgnoredError,
     decode_map,
@@ -282,6 +283,29 @@ def test_the_window_in_use_shrinks_when_the_lowest_record_finishes() -> None:
 
 
 @settings(max_examples=100, deadline=None)
+@given(
+    offsets=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    bitmaps=st.tuples(st.binary(max_size=3), st.binary(max_size=3)),
+)
+def test_progress_includes_other_progress_if_it_is_ahead_or_has_finished_no_less(
+    offsets: tuple[int, int], bitmaps: tuple[bytes, bytes]
+) -> None:
+    here, other = (
+        CommitPoint(offset, encode_map(offset, bitmap)) for offset, bitmap in zip(offsets, bitmaps, strict=True)
+    )
+    if offsets[0] != offsets[1]:
+        assert here.includes(other) is (offsets[0] > offsets[1])
+    else:
+        assert here.includes(other) is (
+            offsets_of(other.offset, other.metadata) <= offsets_of(here.offset, here.metadata)
+        )
+
+
+def test_progress_with_a_foreign_map_includes_no_finished_offsets() -> None:
+    assert not CommitPoint(5, "somebody's").includes(CommitPoint(5, encode_map(5, b"\2")))
+    assert CommitPoint(5, "somebody's").includes(CommitPoint(5, ""))
+
+
 @given(metadata=st.text(max_size=80) | st.binary(max_size=60).map(lambda raw: base64.b85encode(raw).decode()))
 def test_foreign_metadata_is_ignored(metadata: str) -> None:
     if metadata:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consumer.domain.calls import Refusal
-from consumer.domain.progress import CommitPoint, encode_map
+from consumer.domain.progress import encode_map
 from consumer.engine.events import Fetched, Revoking, StopRequested, TransactionResult
 from consumer.engine.policy import Policy
 from tests.unit.engine.world import SECOND, World, body, specification
@@ -126,19 +126,6 @@ def test_after_a_transaction_of_unknown_outcome_the_partitions_are_read_anew() -
     world.settle()
     assert ["b"] == world.answered
     assert {("SYNCHRONIZED", ""): 1} == world.status.answered
-
-
-def test_a_partition_read_anew_names_what_it_has_committed_and_what_it_may_have() -> None:
-    """Whatever else the brokers tell is of former times: nobody else commits there."""
-    world = World()
-    world.send("a")
-    world.answer()
-    world.settle()
-    world.send("b")
-    world.answer()
-    world.commit(UNKNOWN)
-
-    assert (CommitPoint(1, ""), CommitPoint(2, "")) == (world.reloads[0].acknowledged, world.reloads[0].attempted)
 
 
 def test_what_finishes_after_its_assignment_ended_is_thrown_away() -> None:

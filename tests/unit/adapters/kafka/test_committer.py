@@ -14,13 +14,14 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from consumer.adapters.kafka import at_least_once, transactions
 from consumer.adapters.kafka.at_least_once import AtLeastOnceSink
 from consumer.adapters.kafka.committer import Finished
+from consumer.adapters.kafka.known_progress import KnownProgress
 from consumer.adapters.kafka.membership import Membership
 from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.policy import PUBLISHING
 from consumer.adapters.kafka.remedies import Named
 from consumer.adapters.kafka.transactions import TransactionalSink
 from consumer.domain.outcome import DeadLettered
-from consumer.domain.progress import Progress
+from consumer.domain.progress import CommitPoint, Progress
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, PublishingTrouble, TransactionFinished, TransactionResult, TransactionTrouble
 from consumer.engine.records import Record
@@ -179,6 +180,7 @@ class Bench:
         self.broker, self.core = Broker(), Core()
         self.observed: list[Finished] = []
         self.membership = Membership("metadata-1", {0: 1, 1: 1})
+        self.known = KnownProgress()
         for module in (transactions, at_least_once):
             monkeypatch.setattr(module, "Producer", lambda properties: FakeProducer(self.broker, properties))
         self.sink = self.make_sink(dict(properties))
@@ -193,7 +195,7 @@ class Bench:
             self.core.post,
             self.observed.append,
             self.policy,
-            membership=lambda: self.membership,
+            owner=self,
         )
 
     def commit(self, *parts: PartitionCommit) -> TransactionResult:
@@ -236,6 +238,15 @@ def test_outcomes_offsets_and_maps_are_committed_together(bench: Bench) -> None:
     assert ["metadata-1"] == bench.broker.metadata
     assert frozenset({0, 1}) == bench.kept
     assert [COMMITTED] == [finished.result for finished in bench.observed]
+
+
+def test_only_what_has_certainly_committed_is_known_to_be(bench: Bench) -> None:
+    bench.commit(part(0, b"a", b"b"), part(1, b"c", epoch=7))
+    bench.broker.script["commit"].append(FATAL)
+    assert UNKNOWN is bench.commit(part(0, b"d", b"e", b"f"))
+
+    assert CommitPoint(2, "map-0") == bench.known.denied(0, CommitPoint(1, ""))
+    assert bench.known.denied(1, CommitPoint(0, "")) is None
 
 
 def test_one_producer_serves_all_transactions_that_go_well(bench: Bench) -> None:
@@ -612,7 +623,7 @@ class AtLeastOnce(Bench):
             self.core.post,
             self.observed.append,
             self.policy,
-            membership=lambda: self.membership,
+            owner=self,
             commit_offsets=self._commit_offsets,
         )
 

@@ -441,8 +441,7 @@ def test_a_partition_that_is_read_anew_while_its_log_is_cut_is_read(monkeypatch:
     reader.assign()
     reader.read(1)
     reader.log.silent = {PARTITION}
-    nothing = CommitPoint(10, "")
-    reader.source.reload(Reload(PARTITION, reader.source._group.epochs[PARTITION], nothing, nothing))
+    reader.source.reload(Reload(PARTITION, reader.source._group.epochs[PARTITION]))
     reader.read(1)
     reader.log.stopped = True
     reader.source._hand_over([Message(10, OUT_OF_RANGE)], {})  # type: ignore[list-item]  # a fake
@@ -602,20 +601,73 @@ def test_progress_that_cannot_be_true_is_a_trouble_and_then_what_is_certain_coun
     reader.log.told = (10, "")
     reader.assign()
     reader.read(1)
-    reader.source.reload(
-        Reload(PARTITION, reader.source._group.epochs[PARTITION], CommitPoint(20, ""), CommitPoint(30, ""))
-    )
+    reader.source.known.learn(PARTITION, CommitPoint(20, ""))
+    reader.source.reload(Reload(PARTITION, reader.source._group.epochs[PARTITION]))
     began = reader.clock.now
     while reader.clock.now < began + 2 * READING.unread_patience:
         reader.turn()
     assert not reader.source._group.epochs
-    assert "the brokers tell the committed offset 10, although 20 or 30" in reader.world.status.troubles[0]
+    assert "the brokers tell the committed offset 10, although 20 was committed" in reader.world.status.troubles[0]
 
     while reader.clock.now < began + 1.2 * READING.credible_patience:
         reader.turn()
     assert list(range(20, 40)) == reader.answered
     assert "Reading goes on at 20" in caplog.text
     assert not reader.world.status.troubles
+
+
+def test_brokers_that_forgot_what_was_committed_are_not_believed_for_a_partition_that_comes_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The coordinator of the group forgot two minutes; the group fell apart and formed anew."""
+    reader = Reader(monkeypatch, range(40))
+    reader.log.told = (10, "")
+    reader.assign()
+    reader.read(1)
+    reader.source.known.learn(PARTITION, CommitPoint(20, ""))
+    reader.source._group.on_lost(reader.log, [TopicPartition("requests", PARTITION)])  # type: ignore[arg-type]  # a fake
+    reader.read(1)
+    reader.assign()
+    reader.read(1)
+    assert not reader.source._group.epochs
+    assert "the brokers tell the committed offset 10, although 20 was committed; asking again" in caplog.text
+
+    reader.log.told = (25, "")
+    while not reader.source._group.epochs:
+        reader.turn()
+    reader.turn(10)
+    assert list(range(25, 40)) == reader.answered
+
+
+def test_a_former_progress_map_is_not_believed_either(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = Reader(monkeypatch, range(40))
+    former, latest = (encode_map(10, bytes([bits])) for bits in (0b0010, 0b0110))
+    reader.log.told = (10, former)
+    reader.source.known.learn(PARTITION, CommitPoint(10, latest))
+    reader.assign()
+    reader.read(1)
+    assert not reader.source._group.epochs
+    assert "the brokers tell a former progress map of the committed offset 10" in caplog.text
+
+    reader.log.told = (10, latest)
+    while not reader.source._group.epochs:
+        reader.turn()
+    reader.turn(10)
+    assert [10, *range(13, 40)] == reader.answered
+
+
+@pytest.mark.parametrize("topic_id", [b"", b"0123456789abcdef"], ids=["ids unknown", "another id"])
+def test_what_was_committed_for_a_former_topic_says_nothing_about_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, topic_id: bytes
+) -> None:
+    reader = Reader(monkeypatch, range(5), topic_id)
+    reader.log.told = (2, "")
+    reader.source.known.learn(PARTITION, CommitPoint(20, encode_map(20, b"", topic_id=bytes(16) if topic_id else b"")))
+    reader.assign()
+    reader.turn(10)
+    assert [2, 3, 4] == reader.answered
 
 
 def test_a_stop_while_a_partition_is_given_up_leaves_the_group_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
