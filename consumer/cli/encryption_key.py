@@ -33,9 +33,11 @@ def encryption_key(context: click.Context) -> None:
 @encryption_key.command(
     epilog=examples(
         "RESYNC_ENCRYPTION_KEYS=$NEW,$OLD mirakl-resync-consumer encryption-key rotate",
+        "mirakl-resync-consumer encryption-key rotate --unbound   before a rollback to release 0.1",
     )
 )
-def rotate() -> int:
+@click.option("--unbound", is_flag=True, help="Store Mirakl credentials as release 0.1 reads them.")
+def rotate(*, unbound: bool) -> int:
     """Write every stored secret anew with the first key of RESYNC_ENCRYPTION_KEYS.
 
     One transaction, and safe to repeat. The service may run meanwhile, if it has the new key already. Exit code 1: a
@@ -44,12 +46,17 @@ def rotate() -> int:
     settings = read_settings("database_url", "encryption_keys", needs=["RESYNC_ENCRYPTION_KEYS"])
     encryption = encryption_of(settings)
     with database(settings) as engine:
-        done = rotate_secrets(engine, encryption)
+        done = rotate_secrets(engine, encryption, unbound=unbound)
     first, *others = encryption.fingerprints
     say(
         f"Wrote {_count(done.credentials, 'credential')} and {_count(done.signing_secrets, 'signing secret')} anew "
         f"with the first encryption key ({first})."
     )
+    if unbound:
+        say(
+            "The credentials are bound to no client specification now, as in release 0.1. Run "
+            "`mirakl-resync-consumer encryption-key rotate` when all replicas run this release again."
+        )
     for row in done.undecryptable:
         say(f"error: The secret of {row} cannot be decrypted with any of the keys. Add its key, or set it anew.")
     if done.undecryptable:

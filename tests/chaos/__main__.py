@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from tests.chaos.faults import ALL, Fault
-from tests.chaos.report import as_json, show, show_violations
+from tests.chaos.report import as_json, show, show_account, show_violations
 from tests.chaos.run import Run
 from tests.chaos.stage import Plan, new_folder, prepared
 from tests.chaos.workload import clients
@@ -98,7 +98,7 @@ def main(context: click.Context, **options: Unpack[_Options]) -> None:
     if options["json_file"] is not None:
         options["json_file"].write_text(as_json(report))
     if report.violations:
-        show_violations(report, folder, console)
+        show_violations(report.violations, report.account, folder, console)
         context.exit(1)
     if not options["keep"]:
         shutil.rmtree(folder)
@@ -150,6 +150,41 @@ def bounds(context: click.Context, requests: int, json_file: Path | None) -> Non
         measured = measure(folder, requests, _console())
     _write(json_file, asdict(measured))
     context.exit(0 if measured.held else 1)
+
+
+@main.command()
+@click.option("--from", "reference", help="Commit or tag to upgrade from.  [default: the last one in CHANGELOG.md]")
+@click.option("--dynamic", is_flag=True, help="Replicas have no group instance ids.")
+@click.option("--protocol", default="classic", type=click.Choice(["classic", "consumer"]), help="Of the group.")
+@click.option("--database", default="postgres", type=click.Choice(["sqlite", "postgres"]))
+@click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
+@click.pass_context
+def upgrade(
+    context: click.Context,
+    reference: str | None,
+    *,
+    dynamic: bool,
+    protocol: str,
+    database: str,
+    json_file: Path | None,
+) -> None:
+    """Upgrade three replicas of the former release to this one under load, one by one, and roll them back."""
+    from tests.chaos.recovery import table
+    from tests.chaos.releases import CHANGELOG, checked_out, last_release
+    from tests.chaos.upgrade import upgrade_and_back
+
+    console = _console()
+    with _folder() as folder:
+        former = checked_out(reference or last_release(CHANGELOG.read_text()), folder)
+        console.print(f"from {former.name} to this tree and back, logs in {folder}")
+        found = upgrade_and_back(former, folder, console, static=not dynamic, protocol=protocol, database=database)
+        console.print(table(found.measured, protocol))
+        show_account(found.account, console)
+        _write(json_file, {"silence": [asdict(each) for each in found.measured], "outcomes": found.account.outcomes})
+        if found.account.violations:
+            show_violations(found.account.violations, found.account, folder, console)
+            context.exit(1)
+    context.exit(0 if found.held else 1)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.load import Stream
+from tests.chaos.releases import Release
 from tests.chaos.scene import Scene, under_load
 from tests.chaos.stage import CONSUMER_SESSION_SECONDS, Plan, Replica, Stage, prepared
 from tests.chaos.workload import Requests, clients
@@ -52,7 +53,7 @@ def measure(folder: Path, protocol: str, rounds: int, console: Console) -> list[
         with prepared(replace(plan, static=static), own) as stage:
             streams = [Stream(client, RATE / len(plan.clients), range(PARTITIONS)) for client in plan.clients]
             with under_load(stage, Requests(stage.api_key, 1, mix=False), streams) as scene:
-                measured += _rolling_restart(scene, own.name, console)
+                measured.append(roll(scene, f"{own.name}: rolling restart of three", console))
                 measured += _killed(scene, own.name, rounds, console)
                 if not scene.drain(120):
                     raise TimeoutError(f"some requests have no outcome: see {own}")
@@ -61,19 +62,28 @@ def measure(folder: Path, protocol: str, rounds: int, console: Console) -> list[
     return measured
 
 
-def _rolling_restart(scene: Scene, members: str, console: Console) -> list[Measured]:
+def settle_and_watch(scene: Scene) -> None:
+    """Let results flow for a while, and measure gaps from then on."""
     time.sleep(SETTLED_SECONDS)
     scene.outcomes.begin_gaps()
-    for replica in scene.stage.replicas:
-        code = replica.terminate()
+
+
+def roll(scene: Scene, scenario: str, console: Console, release: Release | None = None) -> Measured:
+    """Restart the replicas one by one, as another ``release`` where one is given; measure each partition's silence."""
+    settle_and_watch(scene)
+    stage = scene.stage
+    for place in range(len(stage.replicas)):
+        code = stage.replicas[place].terminate()
         if code != 0:
-            raise AssertionError(f"{replica.name} ended with {code} after SIGTERM")
-        replica.start(wait=True)
+            raise AssertionError(f"{stage.replicas[place].name} ended with {code} after SIGTERM")
+        if release is not None:
+            stage.change(place, release)
+        stage.replicas[place].start(wait=True)
         scene.settle()
     time.sleep(SETTLED_SECONDS)
     gaps = sorted(scene.outcomes.gaps().values())
-    console.print(f"{members}: rolling restart: longest silence of each partition: {_listed(gaps)}")
-    return [Measured(f"{members}: rolling restart of three, longest silence of a partition", GRACE_SECONDS, gaps)]
+    console.print(f"{scenario}: longest silence of each partition: {listed(gaps)}")
+    return Measured(f"{scenario}, longest silence of a partition", GRACE_SECONDS, gaps)
 
 
 def _killed(scene: Scene, members: str, rounds: int, console: Console) -> list[Measured]:
@@ -184,5 +194,6 @@ def table(measured: Sequence[Measured], protocol: str) -> Table:
     return shown
 
 
-def _listed(seconds: Sequence[float]) -> str:
+def listed(seconds: Sequence[float]) -> str:
+    """For people."""
     return ", ".join(f"{each:.2f}" for each in seconds) + " s"

@@ -9,14 +9,20 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.audit import SHOWN, who_answered
+from tests.chaos.audit import SHOWN, Account, who_answered
 from tests.chaos.run import Recovery, Report
 
 
 def show(report: Report, console: Console) -> None:
     """The recovery times by kind, then the account."""
     console.print(_recoveries(report.recoveries))
-    account = report.account
+    show_account(report.account, console)
+    console.print(f"{report.restarts} times a replica could not start, since a part was away, and was started again")
+    console.print(f"seed {report.seed}, {report.seconds:.0f} s, {len(report.violations)} violations")
+
+
+def show_account(account: Account, console: Console) -> None:
+    """Outcomes of all requests, and what Mirakl took in."""
     outcomes = ", ".join(f"{count} {code}" for code, count in account.outcomes.most_common())
     console.print(f"{account.requests} requests, each with exactly one outcome but for the violations: {outcomes}")
     share = account.repeated_entries / max(1, account.entries)
@@ -24,17 +30,15 @@ def show(report: Report, console: Console) -> None:
         f"{account.calls} CM21 calls took {account.entries} pairs in, "
         f"{account.repeated_entries} of them again ({share:.2%})"
     )
-    console.print(f"{report.restarts} times a replica could not start, since a part was away, and was started again")
-    console.print(f"seed {report.seed}, {report.seconds:.0f} s, {len(report.violations)} violations")
 
 
-def show_violations(report: Report, folder: Path, console: Console) -> None:
+def show_violations(violations: Sequence[str], account: Account, folder: Path, console: Console) -> None:
     """What was broken, and where to look."""
-    for violation in report.violations[:SHOWN]:
+    for violation in violations[:SHOWN]:
         console.print(f"VIOLATION: {violation}")
-    if len(report.violations) > SHOWN:
-        console.print(f"… and {len(report.violations) - SHOWN} more")
-    for line in who_answered(folder, report.account.offending):
+    if len(violations) > SHOWN:
+        console.print(f"… and {len(violations) - SHOWN} more")
+    for line in who_answered(folder, account.offending):
         console.print(f"  {line}")
     console.print(f"The logs of all replicas: {folder}")
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 
 from consumer.adapters.stores import ApiKeys, ClientSpecifications, Encryption, create_engine, new_key
+from consumer.adapters.stores.revisions import read_supported
 from consumer.adapters.stores.schema import upgrade
+from tests.chaos.releases import Release
 from tests.chaos.workload import PRODUCTS_PER_CALL, Client
 from tests.support.kafka import BROKER_SETTINGS, Kafka, KafkaProcess, real_kafka
 from tests.support.parts import PartMissing, answers, free_port
@@ -193,6 +195,8 @@ class Plan:
     settings: Mapping[str, str] = field(default_factory=dict)
     products_per_call: int = PRODUCTS_PER_CALL
     concurrent_calls: int = 4
+    release: Release | None = None
+    """Tree whose commands make the database and whose service the replicas are; ``None``: the one at hand."""
 
 
 class Stage:
@@ -206,7 +210,7 @@ class Stage:
         self.registry: RegistryProcess | None = None
         self.mirakl = Mirakl(folder, plan.latency, plan.jitter, plan.tail)
         self.topics: Topics = create_topics(broker.bootstrap, partitions=plan.partitions)
-        self._settings = {
+        self.settings = {
             "RESYNC_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
             "RESYNC_KAFKA__GROUP_PROTOCOL": plan.protocol,
             "RESYNC_DATABASE_URL": database.url,
@@ -216,13 +220,29 @@ class Stage:
             **self.topics.environment,
             **plan.settings,
         }
-        self.api_key = self._fill_database()
+        """Environment of a replica, but for its name and its release."""
+        self.api_key = self._fill_database() if plan.release is None else self._filled_by(plan.release)
         self.replicas = [self.replica(f"replica-{number}") for number in range(1, plan.replicas + 1)]
 
-    def replica(self, name: str) -> Replica:
-        """One more, not yet started."""
+    def replica(self, name: str, release: Release | None = None) -> Replica:
+        """One more, not yet started; of the plan's release where none is given."""
+        release = release or self.plan.release
         own = {"RESYNC_KAFKA__GROUP_INSTANCE_ID": name} if self.plan.static else {}
-        return Replica(name, Service({**self._settings, **own}, self.folder, name))
+        sources = {} if release is None else release.settings
+        return Replica(name, Service({**self.settings, **own, **sources}, self.folder, name))
+
+    def change(self, place: int, release: Release) -> None:
+        """Let another release take a replica's place; the one that is there must have ended."""
+        self.replicas[place] = self.replica(self.replicas[place].name, release)
+
+    def supported_revisions(self) -> list[str]:
+        """Revisions whose programs may use the database."""
+        engine = create_engine(self.settings["RESYNC_DATABASE_URL"])
+        try:
+            with engine.connect() as connection:
+                return sorted(read_supported(connection))
+        finally:
+            engine.dispose()
 
     def end(self) -> None:
         """Kill all that runs here."""
@@ -231,10 +251,10 @@ class Stage:
         self.mirakl.kill()
 
     def _fill_database(self) -> str:
-        engine = create_engine(self._settings["RESYNC_DATABASE_URL"])
+        engine = create_engine(self.settings["RESYNC_DATABASE_URL"])
         try:
             upgrade(engine)
-            specifications = ClientSpecifications(engine, Encryption([self._settings["RESYNC_ENCRYPTION_KEYS"]]))
+            specifications = ClientSpecifications(engine, Encryption([self.settings["RESYNC_ENCRYPTION_KEYS"]]))
             for client in self.plan.clients:
                 specifications.add(
                     client.name,
@@ -247,6 +267,16 @@ class Stage:
             return ApiKeys(engine).issue("chaos").key
         finally:
             engine.dispose()
+
+    def _filled_by(self, release: Release) -> str:
+        """Make the database with a release's own commands: another tree's modules cannot be imported beside ours."""
+        release.run(self.settings, "db", "upgrade")
+        for client in self.plan.clients:
+            what = ["--name", client.name, "--url", self.mirakl.url(client), "--id", client.id]
+            what += ["--products-per-call", str(self.plan.products_per_call)]
+            what += ["--concurrent-calls", str(self.plan.concurrent_calls), "--credential-file", "-"]
+            release.run(self.settings, "clients", "add", *what, given=CREDENTIAL)
+        return release.run(self.settings, "api-keys", "issue", "--name", "chaos")
 
 
 @contextmanager

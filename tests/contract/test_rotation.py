@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from consumer.adapters.stores import (
     ApiKeys,
@@ -36,6 +36,11 @@ def read(engine: Engine, encryption: Encryption) -> Directory:
     return directory
 
 
+def stored(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return str(connection.scalar(text("SELECT credential FROM client_specifications")))
+
+
 def test_every_secret_is_written_anew_with_the_first_key(engine: Engine) -> None:
     specifications, keys = ClientSpecifications(engine, BEFORE), ApiKeys(engine, BEFORE)
     for number in range(3):
@@ -54,6 +59,24 @@ def test_every_secret_is_written_anew_with_the_first_key(engine: Engine) -> None
     assert listed == specifications.list()
     assert before.version != after.version
     assert not any(each.credential for each in read(engine, BEFORE).specifications.values())
+
+
+def test_credentials_change_to_the_form_of_release_0_1_and_back(engine: Engine) -> None:
+    """Signing secrets stay bound: that release does not know them."""
+    ClientSpecifications(engine, BEFORE).add("one", URL, "secret")
+    issued = ApiKeys(engine, BEFORE).issue("erp", signing=True)
+    before = read(engine, BEFORE)
+
+    assert Rotation(1, 1, ()) == rotate(engine, DURING, unbound=True)
+
+    assert b"secret" == Fernet(NEW).decrypt(stored(engine))
+    assert before.specifications == read(engine, AFTER).specifications
+    assert signing_secret(issued.key.encode()) in {
+        each.signing_secret for each in read(engine, AFTER).api_keys.values()
+    }
+    rotate(engine, AFTER)
+    assert b"secret" != Fernet(NEW).decrypt(stored(engine))
+    assert before.specifications == read(engine, AFTER).specifications
 
 
 def test_it_is_safe_to_repeat(engine: Engine) -> None:

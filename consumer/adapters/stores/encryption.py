@@ -110,6 +110,17 @@ class Encryption:
                 return self.encrypt(plain.decode(), place)
         return self._fernet.encrypt(plain).decode("ascii")
 
+    def unbind(self, token: str, place: Binding) -> str | None:
+        """Return a token with the same secret in the form of release 0.1, encrypted with the first key.
+
+        One that is bound elsewhere than to ``place`` keeps its binding: it is usable nowhere, and stays so. ``None``
+        where no key decrypts it.
+        """
+        found = self.decrypt(token, place)
+        if isinstance(found, Decrypted):
+            return self._fernet.encrypt(found.secret.encode()).decode("ascii")
+        return self.renew(token, None)
+
     def key_of(self, token: object) -> str | None:
         """Return the fingerprint of the key that encrypted a token; ``None``: none of these."""
         for name, fernet in self._by_fingerprint.items():

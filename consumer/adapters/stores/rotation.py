@@ -50,18 +50,22 @@ class _Secret:
         )
 
 
-def rotate(engine: Engine, encryption: Encryption) -> Rotation:
+def rotate(engine: Engine, encryption: Encryption, *, unbound: bool = False) -> Rotation:
     """Encrypt every stored secret anew with the first key, in one transaction.
 
-    Secrets keep what they are bound to; credentials in the form of earlier releases are bound to their row. Rows are
-    otherwise unchanged, also their time of change, so that a service that reads them notices nothing. A secret that no
-    key decrypts is left alone. Raises :class:`AdministrationError` or :class:`StoreError`: then nothing has changed.
+    Secrets keep what they are bound to; credentials in the form of earlier releases are bound to their row. With
+    ``unbound``, all credentials get the form of release 0.1, so that it can use them. Rows are otherwise unchanged,
+    also their time of change, so that a service that reads them notices nothing. A secret that no key decrypts is left
+    alone. Raises :class:`AdministrationError` or :class:`StoreError`: then nothing has changed.
     """
     written: Counter[str] = Counter()
     undecryptable = []
     with writing(engine) as connection:
         for secret in _secrets(connection):
-            token = encryption.renew(secret.token, secret.place)
+            if unbound and secret.place is not None:
+                token = encryption.unbind(str(secret.token), secret.place)
+            else:
+                token = encryption.renew(secret.token, secret.place)
             if token is None:
                 undecryptable.append(str(secret))
                 continue

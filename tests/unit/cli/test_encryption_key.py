@@ -46,6 +46,13 @@ def test_it_says_how_much_it_wrote_and_which_keys_can_go(filled: Run) -> None:
     assert f"No secret needs {OLD_PRINT} any more." in ran.err
 
 
+def test_before_a_rollback_it_says_what_to_do_afterwards(filled: Run) -> None:
+    ran = filled("encryption-key", "rotate", "--unbound")
+    assert 0 == ran.code
+    assert "bound to no client specification now" in ran.err
+    assert "Run `mirakl-resync-consumer encryption-key rotate` when all replicas run this release again." in ran.err
+
+
 def test_it_has_the_keys_in_use_looked_at_again_before_one_is_removed(
     filled: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,23 @@ def test_a_credential_of_an_earlier_release_is_still_read() -> None:
     assert Encryption([NEW]).decrypt(token, HERE) == Decrypted("front-key", bound=False)
 
 
+def test_a_credential_can_be_given_the_form_of_release_0_1() -> None:
+    """That release takes all that it decrypts for the credential."""
+    token = Encryption([OLD]).encrypt("front-key", HERE)
+    unbound = Encryption([NEW, OLD]).unbind(token, HERE)
+    assert unbound is not None
+    assert b"front-key" == Fernet(NEW).decrypt(unbound)
+    assert Encryption([NEW]).decrypt(unbound, HERE) == Decrypted("front-key", bound=False)
+    assert Encryption([NEW]).unbind(token, HERE) is None
+
+
+def test_a_credential_out_of_place_is_not_made_usable_by_unbinding_it() -> None:
+    elsewhere = Binding("other", HERE.row_id, HERE.use)
+    unbound = Encryption([NEW]).unbind(Encryption([NEW]).encrypt("front-key", elsewhere), HERE)
+    assert unbound is not None
+    assert Encryption([NEW]).decrypt(unbound, HERE) is Undecryptable.BOUND_ELSEWHERE
+
+
 @pytest.mark.parametrize("content", [b"\x01", b"\x01[]", b"\x01{}", b"\x01[1, 2]", b"\x01nonsense", b"\x017"])
 def test_a_binding_that_is_none_yields_no_credential(content: bytes) -> None:
     assert isinstance(Encryption([NEW]).decrypt(Fernet(NEW).encrypt(content).decode(), HERE), Undecryptable)
