@@ -273,7 +273,7 @@ class Gateway:
             kept_records=reader.kept_records,
             written=dict(self._writer.counts),
             calls=calls,
-            alerts=self._alerts.intake.outcomes.copy() if self._alerts else Counter(),
+            alerts=self._alerts.intake.counts() if self._alerts else {},
             truncated_alerts=self._alerts.intake.truncated if self._alerts else 0,
             alert_rule_errors=len(self._alerts.watch.mistakes) if self._alerts else 0,
         )

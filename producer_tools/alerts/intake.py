@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from itertools import product
 from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
@@ -30,6 +31,10 @@ REPEATED: Final = "REPEATED"
 NOT_ACKNOWLEDGED: Final = "NOT_ACKNOWLEDGED"
 """Outcomes of alerts in the metric, besides the reasons for leaving them out."""
 
+_WATCHED: Final = (
+    *(REQUESTED, REPEATED, NOT_ACKNOWLEDGED),
+    *(SkipReason.PRODUCTS_UNREADABLE, SkipReason.TOO_MANY_PRODUCTS, SkipReason.TOO_MANY_REQUESTS, SkipReason.INVALID),
+)
 NAMED_AT_MOST: Final = 10
 """Fingerprints in one line of the log; the answer has them all."""
 
@@ -116,6 +121,14 @@ class AlertIntake:
         """(rule, outcome) -> alerts; the rule is empty where none applies."""
         self.truncated = 0
         """Alerts that senders left out of their notifications."""
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return ``outcomes``, with a 0 for what a rule in force has not had yet and somebody may watch.
+
+        ``rate`` and ``increase`` do not see a series begin with its first alert.
+        """
+        names = [rule.name for rule in self._rules().rules]
+        return dict.fromkeys(product(names, _WATCHED), 0) | dict(self.outcomes)
 
     async def take(self, notification: Notification, passed_on: Headers = ()) -> Answer:
         """Make the requests of a notification, count them and log what became of each alert."""

@@ -5,7 +5,7 @@ Labels are bounded: paths are those of the routes, codes those of the contract; 
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -17,6 +17,10 @@ from schemas.process.metric_table import BUILD_INFO, MetricTable, ObservedRow, R
 NO_CODE: Final = ""
 OTHER_CODE: Final = "OTHER"
 _CODES: Final = frozenset({NO_CODE, INTERNAL_ERROR, *ErrorCode, *GatewayCode, *AlertCode})
+_NONE_YET: Final = {("200", NO_CODE): 0, ("202", NO_CODE): 0, ("500", INTERNAL_ERROR): 0} | {
+    (str(code.http_status), code.value): 0 for code in (*ErrorCode, *GatewayCode, *AlertCode)
+}
+"""Series that exist from the start: ``rate`` and ``increase`` do not see a series begin with its first call."""
 _CALL_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 330)
 
 
@@ -38,14 +42,14 @@ class GatewayStatus:
     """Outcome -> requests."""
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(status, code) -> calls."""
-    alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(rule, outcome) -> alerts."""
+    alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(rule, outcome) -> alerts; 0 where a rule of those in force has had none."""
     truncated_alerts: int = 0
     alert_rule_errors: int = 0
 
 
 def _calls(status: GatewayStatus, _now: float) -> Samples:
-    return list(({("200", NO_CODE): 0} | status.calls).items())
+    return list((_NONE_YET | status.calls).items())
 
 
 CALL_SECONDS: Final = ObservedRow(

@@ -73,12 +73,16 @@ def roll(scene: Scene, scenario: str, console: Console, release: Release | None 
     settle_and_watch(scene)
     stage = scene.stage
     for place in range(len(stage.replicas)):
+        began = time.monotonic()
         code = stage.replicas[place].terminate()
+        stopped = time.monotonic()
         if code != 0:
             raise AssertionError(f"{stage.replicas[place].name} ended with {code} after SIGTERM")
         if release is not None:
             stage.change(place, release)
         stage.replicas[place].start(wait=True)
+        took = f"stopped within {stopped - began:.2f} s, ready again {time.monotonic() - stopped:.2f} s later"
+        console.print(f"{scenario}: {stage.replicas[place].name} {took}")
         scene.settle()
     time.sleep(SETTLED_SECONDS)
     gaps = sorted(scene.outcomes.gaps().values())

@@ -2,12 +2,17 @@
 
 import random
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from producer_tools.sandbox.mirakl import Effect, Fault, Rules
 from producer_tools.sandbox.mirakl.rules import Latency
@@ -112,6 +117,45 @@ def test_replicas_that_come_and_go_double_nothing(own: Deployment) -> None:
     finally:
         for replica in replicas:
             replica.kill()
+
+
+def test_the_lag_that_an_autoscaler_sees_is_0_when_all_is_answered(own: Deployment) -> None:
+    """As KEDA counts it: ends of the log minus committed offsets.
+
+    Producers with transactions leave markers and aborted records behind, which are offsets that nobody answers.
+    """
+    with own.service():
+        sent = load(own, 40)
+        [good, *_] = [record(own.keys[0], request(pairs(1, "P"), each)) for each in specifications(own)]
+        for partition, commit in ((0, True), (1, False)):
+            send_in_transaction(own, replace(good, partition=partition), commit=commit)
+        each_has_one_result(own, sent)
+        wait_until(lambda: {0: 0, 1: 0, 2: 0, 3: 0} == lag(own), timeout=20, what="a lag of 0 on every partition")
+
+
+def send_in_transaction(deployment: Deployment, sent: RawRecord, *, commit: bool) -> None:
+    producer = Producer({"bootstrap.servers": deployment.bootstrap, "transactional.id": f"test-{uuid.uuid4()}"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    assert sent.partition is not None
+    producer.produce(deployment.topics.requests, sent.value, sent.key, sent.partition, headers=list(sent.headers))
+    producer.flush(20)
+    if commit:
+        producer.commit_transaction(20)
+    else:
+        producer.abort_transaction(20)
+
+
+def lag(deployment: Deployment) -> dict[int, int]:
+    """Of each partition: offsets from the committed one to the end; of one without a commit, all."""
+    admin = AdminClient({"bootstrap.servers": deployment.bootstrap})
+    places = [TopicPartition(deployment.topics.requests, number) for number in range(4)]
+    group = ConsumerGroupTopicPartitions(deployment.topics.group, places)
+    [asked] = admin.list_consumer_group_offsets([group]).values()
+    committed = {each.partition: max(each.offset, 0) for each in asked.result(10).topic_partitions}
+    latest = {place: OffsetSpec.latest() for place in places}  # type: ignore[no-untyped-call] # theirs
+    ends = admin.list_offsets(latest)
+    return {place.partition: end.result(10).offset - committed[place.partition] for place, end in ends.items()}
 
 
 def test_with_more_replicas_than_partitions_all_are_ready(own: Deployment) -> None:

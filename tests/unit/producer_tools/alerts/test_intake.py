@@ -227,6 +227,18 @@ async def test_the_answer_is_that_of_the_contract() -> None:
 
 
 @running
+async def test_the_outcomes_of_a_rule_begin_at_zero_so_that_the_first_is_an_increase() -> None:
+    gateway = Gateway(Broker(), Rules((rule(),)))
+    before = gateway.intake.counts()
+    await gateway.take(alert_json(), alert_json(annotations={"mirakl_products": "no pair"}, fingerprint="f"))
+    after = gateway.intake.counts()
+    asked, left_out = ("stuck-products", "REQUESTED"), ("stuck-products", "PRODUCTS_UNREADABLE")
+    assert (0, 0) == (before[asked], before[left_out])
+    assert (1, 1) == (after[asked], after[left_out])
+    assert 0 == after["stuck-products", "NOT_ACKNOWLEDGED"]
+
+
+@running
 async def test_what_is_left_out_is_counted_and_logged_by_rule_and_reason() -> None:
     gateway = Gateway(Broker(), Rules((rule(dry_run=True),)))
     with capture_logs() as lines:

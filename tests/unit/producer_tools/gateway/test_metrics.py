@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from producer_tools.gateway.app import AnsweredCall
 from producer_tools.gateway.metrics import TABLE, GatewayMetrics, GatewayStatus
+from schemas.contract import AlertCode, ErrorCode, GatewayCode
 from schemas.process.metric_table import markdown_table
 
 PAGE = Path(__file__).parents[4] / "docs" / "operate" / "metrics.md"
@@ -53,10 +54,24 @@ def test_calls_are_counted_by_status_and_by_codes_of_the_contract_only() -> None
         metrics.answered(AnsweredCall("POST", "/", 504 if code else 200, code, None, 0.3, None))
     samples = scraped(metrics)
 
-    calls = {labels: value for (name, labels), value in samples.items() if name == "resync_gateway_calls_total"}
+    calls = {
+        labels: value for (name, labels), value in samples.items() if name == "resync_gateway_calls_total" and value
+    }
     assert {
         (("code", ""), ("status", "200")): 1,
         (("code", "RESULT_PENDING"), ("status", "504")): 1,
         (("code", "OTHER"), ("status", "504")): 2,
     } == calls
     assert 3 == samples["resync_gateway_call_duration_seconds_count", (("outcome", "problem"),)]
+
+
+def test_every_code_begins_at_zero_so_that_its_first_call_is_an_increase() -> None:
+    """``rate`` and ``increase`` compare two samples of one series: one that begins with 1 has increased by nothing."""
+    before = scraped(GatewayMetrics(status, version="1", librdkafka="2"))
+    metrics = GatewayMetrics(status, version="1", librdkafka="2")
+    for code in (*ErrorCode, *GatewayCode, *AlertCode):
+        metrics.answered(AnsweredCall("POST", "/", code.http_status, code.value, None, 0.3, None))
+    for good in (200, 202):
+        metrics.answered(AnsweredCall("POST", "/", good, None, None, 0.3, None))
+    after = {key: value for key, value in scraped(metrics).items() if key[0] == "resync_gateway_calls_total" and value}
+    assert dict.fromkeys(after, 0.0) == {key: before.get(key) for key in after}
