@@ -6,7 +6,7 @@ Texts and numbers here are what other teams build on; changing one changes the c
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -78,6 +78,12 @@ DLQ_VALUE_OMITTED_HEADER: Final = "dlq.value-omitted"
 DLQ_VALUE_BYTES_HEADER: Final = "dlq.value-bytes"
 DLQ_VALUE_SHA256_HEADER: Final = "dlq.value-sha256"
 DLQ_HEADERS_OMITTED_HEADER: Final = "dlq.headers-omitted"
+
+
+def header_bytes(headers: Iterable[tuple[str, bytes | None]]) -> int:
+    """Return the bytes of all names and values of a record's headers together, as `MAX_HEADERS_BYTES` counts them."""
+    return sum(len(name.encode()) + len(value or b"") for name, value in headers)
+
 
 # Credentials
 

@@ -15,6 +15,7 @@ from schemas.contract import (
     SIGNATURE_HEADER,
     TRACEPARENT_HEADER,
     TRACESTATE_HEADER,
+    header_bytes,
     is_traceparent,
 )
 
@@ -70,7 +71,7 @@ def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> RequestH
         elif name.lower() in _CORRELATION:
             found.correlation = _last_wins(found.correlation, name, value)
     if size > MAX_HEADERS_BYTES // UTF8_MOST_BYTES:  # which is rare, and characters are not bytes
-        size = sum(len(name.encode()) + len(value or b"") for name, value in headers)
+        size = header_bytes(headers)
     if len(headers) > MAX_HEADERS or size > MAX_HEADERS_BYTES:
         found.unreadable = (
             f"the record has {len(headers)} headers of {size} bytes; "

@@ -30,6 +30,7 @@ from producer_tools.cli.send_plan import default_requester
 from producer_tools.environment import SENDING, tool_settings
 from producer_tools.errors import InvalidRequestError, Mistake, ResyncToolError
 from producer_tools.publisher import ResyncPublisher
+from producer_tools.retries.history import MAX_RETRIES
 from producer_tools.retries.plan import OBSTACLES, Fate, Retry, RetryPlan, RetryPlanner
 from producer_tools.retries.selection import Group, Selection
 from producer_tools.sender import OutgoingRecord
@@ -61,6 +62,13 @@ _REMEDIES: Final = {
     Fate.UNREADABLE: "the results name records that are not requests. Ask for the products with `send`.",
     Fate.INVALID: "the requests would be refused again. Correct them, and use `send`.",
 }
+
+
+_CUT: Final = (
+    f"warning: more than {MAX_RETRIES:,} earlier retries or later successes were found. Those beyond are not looked at: "
+    "some of these requests have had a retry, or need none, and to repeat them is safe. Narrow the choice with "
+    "--since, --until or --client-specification."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +282,8 @@ def _show(plan: RetryPlan, settings: Settings, options: RetryOptions) -> None:
     for fate, remedy in _REMEDIES.items():
         if number := plan.totals[fate]:
             say(f"{number:,} {fate.value}: {remedy.format(topic=settings.topics.requests)}")
+    if plan.cut:
+        say(_CUT)
     if not plan.totals:
         say("no results to retry")
     else:

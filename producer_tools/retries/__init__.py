@@ -4,6 +4,7 @@
 
     selection   which results; their requests, as far as a result tells
     history     what became of these requests since: retried, synchronized
+    places      records that are read again where they stand
     plan        what happens to each of them; the requests to send
 
 A retry goes to the partition of the request that it repeats. Its reason begins with ``retry of``, the id and the

@@ -1,6 +1,5 @@
 """History of requests after their results: retried, or synchronized after all."""
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -8,10 +7,10 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from producer_tools.registry_access import RequestReader
-from producer_tools.retries.selection import Candidate, Claim, Place, request_place
+from producer_tools.retries.selection import Candidate, Claim, Place, fingerprint, request_place
 from producer_tools.subscriber import ReceivedResult
 from producer_tools.topic_reader import Headers, TopicReader, headers_of
-from schemas.contract import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_ID_CHARACTERS
+from schemas.contract import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_ID_CHARACTERS, header_bytes
 from schemas.events import ProductReference, ResyncStatus
 
 RETRY_OF: Final = "retry of "
@@ -19,7 +18,8 @@ MAX_REASON_CHARACTERS: Final = 500
 """Characters of the original reason that a retry repeats."""
 
 MAX_RETRIES: Final = 200_000
-"""Retries that are remembered. Further ones do not count: to send twice is safe, to leave out is not."""
+"""Retries, and later successes, that are remembered for one portion of results. Further ones do not count, and the
+plan says so: to send twice is safe, to leave out is not."""
 
 _REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 """HTTP statuses of what its sender was not entitled to ask for."""
@@ -37,12 +37,6 @@ def retry_reason(request_id: str, place: Place, reason: str | None) -> str:
     partition, offset = place
     mark = f"{RETRY_OF}{request_id} ({partition}:{offset})"
     return f"{mark}: {original[:MAX_REASON_CHARACTERS]}" if original else mark
-
-
-def fingerprint(products: Iterable[ProductReference]) -> bytes:
-    """Return 16 bytes that stand for a set of products, in whatever order and however often each is named."""
-    pairs = sorted({(each.mirakl_product_id, each.product_sku) for each in products})
-    return hashlib.blake2b(repr(pairs).encode(), digest_size=16).digest()
 
 
 class Repetition(NamedTuple):
@@ -65,6 +59,8 @@ class Retries:
     def __init__(self, candidates: Collection[Candidate]) -> None:
         self._claims = {candidate.claim for candidate in candidates}
         self.found: list[Repetition] = []
+        self.cut = False
+        """There were more than ``MAX_RETRIES``."""
 
     def read(self, reader: TopicReader, requests: RequestReader) -> None:
         """Read all requests up to the end of ``reader``; only those with the mark are decoded.
@@ -73,12 +69,15 @@ class Retries:
         """
         for message in reader.to_end():
             value, headers = message.value(), headers_of(message)
-            if value is None or _MARK not in value or headers is None or not _within_limits(headers):
+            if value is None or _MARK not in value or headers is None or _has_too_many(headers):
                 continue
             request = requests.decode_own(value, headers)
-            if isinstance(request, str) or len(self.found) >= MAX_RETRIES:
+            if isinstance(request, str):
                 continue
             if claim := self.repeated_by(request.reason):
+                if len(self.found) >= MAX_RETRIES:
+                    self.cut = True
+                    return
                 place = message.partition() or 0, message.offset() or 0
                 self.found.append(Repetition(place, request.request_id, claim, fingerprint(request.products)))
 
@@ -117,6 +116,8 @@ class Answers:
             self._answers[each.claim] = None
         self._successes: dict[str, list[_Success]] = {candidate.request_id: [] for candidate in candidates}
         self._products: dict[Claim, bytes] = {}
+        self.cut = False
+        """There were more than ``MAX_RETRIES`` later successes."""
 
     @property
     def request_ids(self) -> set[str]:
@@ -134,7 +135,10 @@ class Answers:
             if (place, value.request_id) in self._answers:
                 refused = value.error is not None and value.error.http_status in _REFUSALS
                 self._answers[place, value.request_id] = _Answer(refused, synchronized, result.tenant)
-            if synchronized and room and (known := self._successes.get(value.request_id)) is not None:
+            if synchronized and (known := self._successes.get(value.request_id)) is not None:
+                if not room:
+                    self.cut = True
+                    continue
                 room -= 1
                 known.append(_Success(place, result.tenant, result.timestamp))
 
@@ -193,11 +197,11 @@ class Answers:
 
     def _wanted(self, candidate: Candidate) -> set[bytes]:
         """Return the sets of products that cover the candidate, as fingerprints."""
-        missing = {fingerprint(candidate.missing)} if candidate.missing else set()
+        missing = {candidate.missing.fingerprint} if candidate.missing and candidate.missing.products else set()
         whole = self._products.get(candidate.claim)
         return missing if whole is None else missing | {whole}
 
 
-def _within_limits(headers: Headers) -> bool:
-    size = sum(len(name.encode()) + len(value or b"") for name, value in headers)
-    return len(headers) <= MAX_HEADERS and size <= MAX_HEADERS_BYTES
+def _has_too_many(headers: Headers) -> bool:
+    """Return whether the service makes a dead letter of the record for its headers."""
+    return len(headers) > MAX_HEADERS or header_bytes(headers) > MAX_HEADERS_BYTES

@@ -7,22 +7,23 @@ What a plan has no room for is left to the next one, which finds those of this o
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from itertools import chain
-from typing import Final
+from itertools import chain, islice
+from typing import Final, TypeAlias
 
 from confluent_kafka import Message
 
 from producer_tools.connection import Connection
 from producer_tools.errors import InvalidRequestError
 from producer_tools.publisher import encoded, new_request
-from producer_tools.registry_access import RequestReader
-from producer_tools.retries.history import Answers, Repetition, Retries, fingerprint, retry_reason
-from producer_tools.retries.selection import Candidate, Group, Place, ResultScan, Selection
+from producer_tools.registry_access import RequestReader, ResultReader
+from producer_tools.retries.history import Answers, Repetition, Retries, retry_reason
+from producer_tools.retries.places import batches, records_at
+from producer_tools.retries.selection import Candidate, Group, Place, ResultScan, Selection, fingerprint
 from producer_tools.subscriber import ReceivedResult, ResyncResults, UndecodableResult
 from producer_tools.topic_reader import Headers, TopicReader, headers_of
 from schemas.avro.codec import RequestDecoder, RequestEncoder
@@ -33,9 +34,11 @@ from schemas.contract import (
     SIGNATURE_HEADER,
     canonical_uuid,
 )
-from schemas.events import ProductResyncRequested
+from schemas.events import ProductReference, ProductResyncRequested
 from schemas.settings import Settings
 from schemas.signature import Signature, signer
+
+Products: TypeAlias = tuple[ProductReference, ...]
 
 CLOCK_MARGIN: Final = timedelta(minutes=5)
 """Most seconds by which clocks may differ: the search for later records begins that long before a result."""
@@ -49,7 +52,9 @@ class RetryLimits:
     """Bounds of one plan."""
 
     portion: int = 100_000
-    """Results that are judged together, each with its unsynchronized products: some 50 MB."""
+    """Results that are judged together: some 50 MB. Each portion reads both topics from its oldest request on."""
+    products: int = 100_000
+    """Unsynchronized products of partial results that are read again together: some 50 MB."""
     requests: int = 100_000
     """Requests to send."""
     request_bytes: int = 64 << 20
@@ -104,6 +109,8 @@ class RetryPlan:
     read_to: dict[int, int] = field(default_factory=dict)
     """Partition of the requests topic -> offset up to which retries were searched."""
     request_bytes: int = 0
+    cut: bool = False
+    """There were more retries or later successes than are remembered: some requests may be planned once more."""
 
     @property
     def totals(self) -> Counter[Fate]:
@@ -144,6 +151,7 @@ class RetryPlanner:
         self._api_key = (api_key or "").encode()
         self._limits = limits or RetryLimits()
         self._requests = RequestReader(settings.schema_registry, settings.max_request_bytes, settings.topics.requests)
+        self._results = ResultReader(settings.schema_registry)
         self._encoder = RequestEncoder()
         self._decoder = RequestDecoder(registry=False, max_bytes=settings.max_request_bytes)
 
@@ -154,7 +162,7 @@ class RetryPlanner:
         with closing(scan.candidates()) as candidates:
             for first in candidates:
                 if plan.has_room():
-                    self._judge(plan, _portion(chain((first,), candidates), self._limits.portion))
+                    self._judge(plan, list(islice(chain((first,), candidates), self._limits.portion)))
                 else:
                     plan.count(first, Fate.LATER)
         return plan
@@ -210,6 +218,7 @@ class RetryPlanner:
         for partition, end in ends.items():
             plan.read_to.setdefault(partition, end)
         answers = self._answers(candidates, retries.found)
+        plan.cut |= retries.cut or answers.cut
         fates = {candidate: fate for candidate in candidates if (fate := _out_of_bounds(candidate, bounds))}
         asked = {candidate.claim for candidate in candidates}
         for candidate in candidates:
@@ -243,54 +252,68 @@ class RetryPlanner:
             on_undecodable=lambda _undecodable: None,
         )
         answers.read(results, self._settings.topics.requests)
-        for place, message in self._records_at(answers.places(candidates)):
+        for place, message in records_at(
+            self._settings.kafka, self._settings.topics.requests, answers.places(candidates)
+        ):
             request = self._requests.read(message.value(), headers_of(message) or ())
             if not isinstance(request, str):
                 answers.learn(place, request.request_id, request.products)
         return answers
 
-    def _records_at(self, places: Collection[Place]) -> Iterator[tuple[Place, Message]]:
-        """Iterate over the records at these places of the requests topic; those that it has no more are left out."""
-        by_partition: dict[int, set[int]] = {}
-        for partition, offset in places:
-            by_partition.setdefault(partition, set()).add(offset)
-        if not by_partition:
-            return
-        topic = self._settings.topics.requests
-        reader = TopicReader(Connection(self._settings.kafka), topic, "end", partitions=by_partition)
-        with closing(reader):
-            for partition in by_partition.keys() & reader.bounds.keys():
-                wanted = by_partition[partition]
-                reader.seek(partition, min(wanted))
-                for message in reader.to_end():
-                    offset = message.offset() or 0
-                    if offset in wanted:
-                        wanted.remove(offset)
-                        yield (partition, offset), message
-                    if not wanted:
-                        break
-
     def _take(self, plan: RetryPlan, candidates: list[Candidate]) -> dict[Candidate, Fate]:
-        """Read the requests of candidates and add their retries to the plan; return the fates of the others."""
-        wanted: dict[Place, list[Candidate]] = {}
-        for candidate in candidates:
-            wanted.setdefault(_place(candidate), []).append(candidate)
-        fates: dict[Candidate, Fate] = dict.fromkeys(candidates, Fate.EXPIRED)
-        for place, message in self._records_at(wanted):
-            fates |= self._take_from(plan, wanted[place], message)
+        """Read the requests of candidates and add their retries to the plan; return the fates of the others.
+
+        In order of time: so each batch reads a stretch of both topics that follows that of the batch before.
+        """
+        fates: dict[Candidate, Fate] = {}
+        for batch in batches(sorted(candidates, key=lambda each: each.answered_at), self._limits.products):
+            if not plan.has_room():
+                fates |= dict.fromkeys(batch, Fate.LATER)
+                continue
+            fates |= dict.fromkeys(batch, Fate.EXPIRED)
+            missing = self._read_missing(batch)
+            wanted: dict[Place, list[Candidate]] = {}
+            for candidate in batch:
+                if candidate.missing is None or candidate in missing:
+                    wanted.setdefault(_place(candidate), []).append(candidate)
+            for place, message in records_at(self._settings.kafka, self._settings.topics.requests, wanted):
+                fates |= self._take_from(plan, wanted[place], missing, message)
         return fates
 
-    def _take_from(self, plan: RetryPlan, candidates: Collection[Candidate], message: Message) -> dict[Candidate, Fate]:
+    def _read_missing(self, candidates: Collection[Candidate]) -> dict[Candidate, Products]:
+        """Read the products of partial results again; those whose result is gone are left out."""
+        wanted = {each.missing.result: each for each in candidates if each.missing}
+        found: dict[Candidate, Products] = {}
+        for place, message in records_at(self._settings.kafka, self._settings.topics.results, wanted):
+            result, candidate = self._results.decode(message.value(), headers_of(message) or ()), wanted[place]
+            if not isinstance(result, str) and candidate.missing:
+                products = result.unsynchronized_products
+                if fingerprint(products) == candidate.missing.fingerprint:  # not of a topic that was created anew
+                    found[candidate] = products
+        return found
+
+    def _take_from(
+        self,
+        plan: RetryPlan,
+        candidates: Collection[Candidate],
+        missing: Mapping[Candidate, Products],
+        message: Message,
+    ) -> dict[Candidate, Fate]:
         headers = headers_of(message) or ()
         request = self._requests.read(message.value(), headers)  # once, however many results name this place
         if isinstance(request, str):
             return dict.fromkeys(candidates, Fate.UNREADABLE)
-        return {candidate: self._take_one(plan, candidate, request, headers) for candidate in candidates}
+        return {each: self._take_one(plan, each, missing.get(each), request, headers) for each in candidates}
 
     def _take_one(
-        self, plan: RetryPlan, candidate: Candidate, request: ProductResyncRequested, headers: Headers
+        self,
+        plan: RetryPlan,
+        candidate: Candidate,
+        missing: Products | None,
+        request: ProductResyncRequested,
+        headers: Headers,
     ) -> Fate:
-        if not _belongs(candidate, request):
+        if not _belongs(candidate, missing, request):
             return Fate.ANOTHER
         specification = request.client_specification_id
         if specification is None and not self._has_own_key(headers):
@@ -298,7 +321,7 @@ class RetryPlanner:
             specification = candidate.client_specification_id
         try:
             new = new_request(
-                [(each.mirakl_product_id, each.product_sku) for each in candidate.missing or request.products],
+                [(each.mirakl_product_id, each.product_sku) for each in missing or request.products],
                 requested_by=self._requested_by,
                 client_specification_id=specification,
                 reason=retry_reason(request.request_id, _place(candidate), request.reason),
@@ -309,7 +332,6 @@ class RetryPlanner:
             return Fate.INVALID
         if not plan.has_room(len(template)):
             return Fate.LATER
-        candidate.missing = None  # the template has them
         plan.add(
             Retry(
                 candidate,
@@ -344,16 +366,6 @@ class RetryPlanner:
         )
 
 
-def _portion(candidates: Iterator[Candidate], most: int) -> list[Candidate]:
-    portion: list[Candidate] = []
-    for candidate in candidates:
-        portion.append(candidate)
-        most -= 1 + len(candidate.missing or ())
-        if most <= 0:
-            break
-    return portion
-
-
 def _before(candidates: list[Candidate]) -> datetime:
     return min(candidate.answered_at for candidate in candidates) - CLOCK_MARGIN
 
@@ -369,11 +381,10 @@ def _place(candidate: Candidate) -> Place:
     return candidate.place
 
 
-def _belongs(candidate: Candidate, request: ProductResyncRequested) -> bool:
+def _belongs(candidate: Candidate, missing: Products | None, request: ProductResyncRequested) -> bool:
     """Return whether the request may be the one that the result answers."""
     used = candidate.client_specification_id
     given = request.client_specification_id and canonical_uuid(request.client_specification_id)
-    missing = candidate.missing
     return (
         request.request_id == candidate.request_id
         and (given is None or used is None or given == used)

@@ -1,7 +1,8 @@
 """Selection of the results to retry, with the places of their requests."""
 
+import hashlib
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
@@ -44,6 +45,19 @@ class Group(NamedTuple):
 OTHERS: Final = Group("(others)", None, None)
 
 
+class Missing(NamedTuple):
+    """The products that a partial result names as not accepted.
+
+    There may be thousands, so they are not kept: they are read again from the result when they are sent.
+    """
+
+    result: Place
+    """Partition and offset of the result on the results topic."""
+    fingerprint: bytes
+    products: int
+    """Number of the products."""
+
+
 @dataclass(slots=True, eq=False)
 class Candidate:
     """A result that matches, and where its request stands."""
@@ -58,8 +72,8 @@ class Candidate:
     """The tenant that asked; ``None``: its key was not valid."""
     place: Place | None
     """``None``: the result does not name a place on the configured requests topic."""
-    missing: tuple[ProductReference, ...] | None
-    """The products that a partial result names as not accepted; ``None``: all products of the request."""
+    missing: Missing | None
+    """``None``: all products of the request."""
 
     @property
     def claim(self) -> Claim:
@@ -138,8 +152,19 @@ class ResultScan:
             value.requested_at,
             result.tenant and sys.intern(result.tenant),
             request_place(result, self._settings.topics.requests),
-            value.unsynchronized_products if partial else None,
+            _missing(result) if partial else None,
         )
+
+
+def fingerprint(products: Iterable[ProductReference]) -> bytes:
+    """Return 16 bytes that stand for a set of products, in whatever order and however often each is named."""
+    pairs = sorted({(each.mirakl_product_id, each.product_sku) for each in products})
+    return hashlib.blake2b(repr(pairs).encode(), digest_size=16).digest()
+
+
+def _missing(result: ReceivedResult) -> Missing:
+    products = result.value.unsynchronized_products
+    return Missing((result.partition, result.offset), fingerprint(products), len(products))
 
 
 def request_place(result: ReceivedResult, requests_topic: str) -> Place | None:

@@ -4,6 +4,7 @@ A leader's address has to accept connections, since the tools try it: a socket o
 """
 
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +78,8 @@ class FakeBroker:
     """How often the producer's queue has no room yet."""
     answer: Callable[[FakeMessage], None] | None = None
     """Told of each record that is produced."""
+    read: Counter[str] = field(default_factory=Counter)
+    """Topic -> records that all consumers together were given."""
     handles: list["FakeConsumer | FakeProducer"] = field(default_factory=list)
 
     def add(self, topic: str, partition: int, **fields: Any) -> FakeMessage:  # noqa: ANN401 - of any field
@@ -168,6 +171,7 @@ class FakeConsumer(_Handle):
             if at < len(records):
                 self._positions[topic, partition] = at + 1
                 self._at_end.discard((topic, partition))
+                self.broker.read[topic] += 1
                 return records[at]
             if (topic, partition) not in self._at_end:
                 self._at_end.add((topic, partition))

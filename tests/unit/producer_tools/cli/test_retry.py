@@ -403,6 +403,44 @@ def test_of_a_partial_result_only_the_missing_products_are_sent(scene: Scene) ->
     assert [missing] == [request["products"] for request in scene.retries()]
 
 
+@pytest.mark.parametrize("again", [(), ("--again",)], ids=["first", "again"])
+def test_the_records_read_grow_with_the_partial_results_and_no_faster(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, again: tuple[str, ...]
+) -> None:
+    """However many products they name: what does not fit into memory together is read again, once, where it stands."""
+    monkeypatch.setattr("producer_tools.retries.plan.RetryLimits", lambda: RetryLimits(products=4))
+    reads, missing = [], [{"miraklProductId": f"M{number}", "productSku": f"S-M{number}"} for number in (1, 2, 3)]
+    for _ in range(2):
+        for number in range(40):
+            place = scene.request(f"r{number}", "M0", "M1", "M2", "M3", partition=number % 2)
+            scene.result(
+                f"r{number}",
+                place,
+                status="PARTIALLY_SYNCHRONIZED",
+                unsynchronizedProducts=missing,
+                error=UNAVAILABLE["error"],
+            )
+        scene.broker.read.clear()
+        assert 0 == retry("--dry-run", *again)
+        reads.append(scene.broker.read.total())
+
+    assert reads[0] <= 6 * (40 + 40)
+    assert reads[1] <= 2.1 * reads[0]
+
+
+def test_a_history_that_is_too_long_to_remember_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("producer_tools.retries.history.MAX_RETRIES", 1)
+    for number in range(2):
+        scene.failed(f"r{number}")
+    scene.verdict = UNAVAILABLE
+    assert 0 == retry()
+    capsys.readouterr()
+    assert 0 == retry("--dry-run")
+    assert "earlier retries or later successes were found. Those beyond are not looked at" in capsys.readouterr().err
+
+
 def test_a_code_is_repeated_instead_of_what_is_retryable(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     scene.failed("r1")
     scene.result("r2", scene.request("r2"), **REFUSED)
@@ -640,7 +678,7 @@ def test_no_results_are_no_failure(scene: Scene, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "limits",
-    [{"portion": 2}, {"requests": 3}, {"request_bytes": 400}, {"portion": 1, "requests": 2}],
+    [{"portion": 2}, {"requests": 3}, {"request_bytes": 400}, {"portion": 1, "requests": 2}, {"products": 1}],
     ids=" ".join,
 )
 def test_a_plan_is_bounded_and_repeated_runs_come_to_its_end(
