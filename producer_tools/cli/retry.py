@@ -65,7 +65,7 @@ _REMEDIES: Final = {
 
 
 _CUT: Final = (
-    f"warning: more than {MAX_RETRIES:,} earlier retries or later successes were found. Those beyond are not looked at: "
+    f"warning: more than {MAX_RETRIES:,} earlier retries or later successes were found. Those beyond do not count: "
     "some of these requests have had a retry, or need none, and to repeat them is safe. Narrow the choice with "
     "--since, --until or --client-specification."
 )

@@ -438,7 +438,7 @@ def test_a_history_that_is_too_long_to_remember_is_told(
     assert 0 == retry()
     capsys.readouterr()
     assert 0 == retry("--dry-run")
-    assert "earlier retries or later successes were found. Those beyond are not looked at" in capsys.readouterr().err
+    assert "earlier retries or later successes were found. Those beyond do not count" in capsys.readouterr().err
 
 
 def test_a_code_is_repeated_instead_of_what_is_retryable(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
