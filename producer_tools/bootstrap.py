@@ -275,6 +275,7 @@ class Gateway:
             calls=calls,
             alerts=self._alerts.intake.counts() if self._alerts else {},
             truncated_alerts=self._alerts.intake.truncated if self._alerts else 0,
+            clock_ahead_seconds=self.calls.clock.ahead,
             alert_rule_errors=len(self._alerts.watch.mistakes) if self._alerts else 0,
         )
 

@@ -6,10 +6,12 @@ partition. Limits: what the requests topic no longer keeps (3 days by default) c
 are sent only ``again``; and two redrives at the same moment do not see each other.
 
 A redriven record carries the caller's own key, or is signed with it by the sender; a signature that it had is replaced.
-A dead letter whose key the service did not know could have been
-written by anybody who can write to the requests topic, so it is sent only ``unverified``.
+A dead letter whose key the service did not know could have been written by anybody who can write to the requests topic,
+so it is sent only ``unverified``.
 """
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,8 +39,9 @@ from schemas.contract import (
     MAX_HEADERS,
     OPERATOR,
     SIGNATURE_HEADER,
+    Credential,
 )
-from schemas.settings import Settings
+from schemas.settings import Settings, format_duration
 
 HIGHEST_REDRIVE_COUNT = 999_999_999
 """A larger count is ignored, as by the service."""
@@ -178,14 +181,21 @@ class Redrive:
     """Whether it is not sent because it was redriven before."""
 
 
-def plan_redrive(settings: Settings, letters: Iterable[DeadLetter], *, again: bool, unverified: bool) -> list[Redrive]:
+def plan_redrive(
+    settings: Settings, letters: Iterable[DeadLetter], *, again: bool, unverified: bool, now: float | None = None
+) -> list[Redrive]:
     """Decide for each dead letter whether it may be sent.
 
-    At most once each, unless ``again``; where the requester's key was unknown, only if ``unverified``.
+    At most once each, unless ``again``; where the requester's key was unknown, only if ``unverified``. One that was
+    sent before ``RESYNC_SIGNATURE_MAX_AGE`` is not signed again: its value has its ``requestedAt``, and so it would be
+    refused for good. ``now``: seconds since the epoch.
     """
     letters = list(letters)
+    signs = settings.request_auth is Credential.SIGNATURE
+    oldest = (time.time() if now is None else now) - settings.signature_max_age if signs else -math.inf
     obstacles = {
         letter.coordinates: _obstacle(letter, settings.topics.requests)
+        or (_too_old(settings) if letter.sent_at is not None and letter.sent_at < oldest else None)
         or (None if unverified or letter.tenant is not None else _UNVERIFIED)
         for letter in letters
     }
@@ -227,6 +237,14 @@ def _obstacle(letter: DeadLetter, requests_topic: str) -> str | None:
     if len(redriven(letter, "").headers) > MAX_HEADERS:
         return f"with ours it would have more than {MAX_HEADERS} headers, and be dead-lettered again"
     return None
+
+
+def _too_old(settings: Settings) -> str:
+    return (
+        f"it was sent more than {format_duration(settings.signature_max_age)} ago, and the service would refuse its "
+        "signature (RESYNC_SIGNATURE_MAX_AGE): ask for the products anew with `send`, or send it with "
+        "RESYNC_REQUEST_AUTH=key"
+    )
 
 
 _UNVERIFIED = "its key was unknown, and it would be sent with your authority; --unverified sends it"

@@ -154,8 +154,14 @@ class CredentialFault(StrEnum):
     )
     CANNOT_SIGN = "The API key cannot sign: have one issued with `--signing` and use that."
     MISMATCH = "The signature does not match: sign topic, __value_schema_id, dj-client and value exactly as sent."
-    TOO_OLD = "The signed request is too old by its requestedAt: make and sign a new one."
-    IN_THE_FUTURE = "requestedAt is more than 5 minutes in the future: correct the clock of the sender."
+    TOO_OLD = (
+        "The signed request is too old by its requestedAt ({requested}; the service read it at {read}): make and sign "
+        "a new one."
+    )
+    IN_THE_FUTURE = (
+        "requestedAt ({requested}) is more than 5 minutes ahead of the clock of the service ({read}): correct the one "
+        "that is wrong, which is that of the sender (a gateway, if it signs) unless all senders get this answer."
+    )
 
 
 class _DefinedCode(StrEnum):

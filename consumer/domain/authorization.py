@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from consumer.domain.model import ApiKey, Directory, Role
 from consumer.domain.outcome import ResyncError, error
@@ -76,9 +77,19 @@ def untimely(requested_at: int, read_at: float, policy: CredentialPolicy) -> Res
     ``requested_at``: milliseconds since the epoch; ``read_at``: seconds since the epoch at which its record was read.
     """
     age = read_at - requested_at / 1000
-    if age > policy.max_age:
-        return invalid(CredentialFault.TOO_OLD)
-    return invalid(CredentialFault.IN_THE_FUTURE) if age < -policy.max_ahead else None
+    if -policy.max_ahead <= age <= policy.max_age:
+        return None
+    fault = CredentialFault.TOO_OLD if age > policy.max_age else CredentialFault.IN_THE_FUTURE
+    times = {"requested": _utc(requested_at / 1000), "read": _utc(read_at)}
+    return error(ErrorCode.API_KEY_INVALID, fault=fault.format_map(times))
+
+
+def _utc(seconds: float) -> str:
+    """Return a time for people; seconds since the epoch that no calendar has, as they are."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.0f} s since 1970"
 
 
 def refuse(known: ApiKey, caller: bytes | None) -> ResyncError | None:

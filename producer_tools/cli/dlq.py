@@ -2,11 +2,11 @@
 
 import base64
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Final
 
 import click
 
@@ -42,12 +42,15 @@ from schemas.console.output import (
 )
 from schemas.console.program import examples
 from schemas.console.text import printable
-from schemas.contract import API_KEY_HEADER, SIGNATURE_MAX_AGE_SECONDS, Credential
+from schemas.contract import API_KEY_HEADER
 from schemas.exit_codes import ExitCode, foremost, of_failures
-from schemas.settings import Settings, format_duration
+from schemas.settings import Edge, Settings
 
 KEY_UNKNOWN = "key unknown"
 """Shown instead of the tenant if the service did not know the requester's key."""
+
+PLANNING: Final[tuple[Edge, ...]] = (*READING, "request_auth", "signature_max_age")
+"""Settings that decide what can be redriven; a dry run needs no key."""
 
 SHOWN_BYTES = 512
 """Bytes of a value in the hex dump for people; ``--output json`` has all of them."""
@@ -158,7 +161,8 @@ def redrive(
     have written them.
 
     Each is sent at most once, unless --again is given. The requests topic shows what was redriven, as far back as it
-    is kept; older ones are sent only with --again. A value too large for the dead-letter topic cannot be sent.
+    is kept; older ones are sent only with --again. A value too large for the dead-letter topic cannot be sent, and with
+    RESYNC_REQUEST_AUTH=signature none that is older than RESYNC_SIGNATURE_MAX_AGE.
 
     Exit code 3: some could not be sent, 4: none could. Those redriven before do not count.
     """
@@ -179,7 +183,7 @@ def redrive(
 
 
 def _redrive(options: RedriveOptions) -> int:
-    settings = tool_settings(READING if options.dry_run else SENDING)
+    settings = tool_settings(PLANNING if options.dry_run else (*SENDING, *PLANNING))
     api_key = None if options.dry_run else _checked_api_key(settings, options.api_key_file)
     with progress("reading dead letters"):
         plan = plan_redrive(settings, _chosen(settings, options), again=options.again, unverified=options.unverified)
@@ -188,22 +192,9 @@ def _redrive(options: RedriveOptions) -> int:
     say(f"{len(sendable)} of {len(plan)} dead letters can be sent to {settings.topics.requests}")
     codes = _obstacle_codes(plan)
     if api_key is not None and sendable:
-        _note_old_ones(settings, [redrive.letter for redrive in sendable])
         _confirm(options, strangers=sum(redrive.letter.tenant is None for redrive in sendable))
         codes |= _send(settings, [redrive.letter for redrive in sendable], api_key)
     return foremost(codes)
-
-
-def _note_old_ones(settings: Settings, letters: Sequence[DeadLetter]) -> None:
-    """Warn about those that the service refuses if they are signed: their ``requestedAt`` is kept."""
-    oldest = time.time() - SIGNATURE_MAX_AGE_SECONDS
-    old = sum(letter.sent_at is not None and letter.sent_at < oldest for letter in letters)
-    if old and settings.request_auth is Credential.SIGNATURE:
-        say(
-            f"note: {old} of them were sent more than {format_duration(SIGNATURE_MAX_AGE_SECONDS)} ago. The service "
-            "refuses signatures of requests that are older than its RESYNC_SIGNATURE_MAX_AGE; send these with "
-            "RESYNC_REQUEST_AUTH=key, or ask for the products anew."
-        )
 
 
 def _checked_api_key(settings: Settings, file: str | None) -> str:

@@ -8,6 +8,7 @@
     calls           the journey of a call: who asks, which request it is, what comes of it
     api_keys        which keys the service has called invalid, and how many places each key has
     waiting_room    the requests that are waited for, and who waits
+    service_clock   how far the service's clock differs from ours, as results tell
     request_writer  writes requests: acknowledged, not written, or unknown
     results_reader  reads the whole results topic on a thread; known_results keeps what may still be asked for
     broker_watch    whether the brokers respond and the reader is up to date

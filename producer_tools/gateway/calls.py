@@ -32,6 +32,7 @@ from producer_tools.gateway.problems import (
 )
 from producer_tools.gateway.request_ids import idempotent_request_id, new_request_id, time_of
 from producer_tools.gateway.request_writer import NotWrittenError, RequestWriter
+from producer_tools.gateway.service_clock import ServiceClock
 from producer_tools.gateway.synchronization import Synchronization, synchronization
 from producer_tools.gateway.waiting_room import Ending, Exchange, WaitingRoom, settle
 from producer_tools.registry_access import ResultReader
@@ -46,6 +47,7 @@ from schemas.contract import (
     SCHEMA_ID_HEADER,
     TRACEPARENT_HEADER,
     TRACESTATE_HEADER,
+    ErrorCode,
     GatewayCode,
 )
 from schemas.events import ProductResyncRequested, ProductResyncResult, ResyncStatus
@@ -90,6 +92,7 @@ class Calls:
         """Request id -> digest of what was asked for, of calls with an Idempotency-Key."""
         self.room = WaitingRoom(policy, settings.calls, self._pending_seconds, time.monotonic)
         self.known = KnownResults(policy)
+        self.clock = ServiceClock()
 
     # --- results, as they come -------------------------------------------------------------------------------------
 
@@ -104,7 +107,10 @@ class Calls:
             outcome: ProductResyncResult | ResultRecord = record
             if isinstance(result, ProductResyncResult):
                 outcome = result
-                self._keys.judged(exchange.api_key, result.error.code if result.error else None)
+                self.clock.note(result)
+                code = result.error.code if result.error else None
+                if not (code == ErrorCode.API_KEY_INVALID and self.clock.explains_refusals):
+                    self._keys.judged(exchange.api_key, code)
             for turn in tuple(exchange.turns):
                 settle(turn, outcome)
 

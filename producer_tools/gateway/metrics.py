@@ -46,6 +46,7 @@ class GatewayStatus:
     """(rule, outcome) -> alerts; 0 where a rule of those in force has had none."""
     truncated_alerts: int = 0
     alert_rule_errors: int = 0
+    clock_ahead_seconds: float = 0.0
 
 
 def _calls(status: GatewayStatus, _now: float) -> Samples:
@@ -146,6 +147,14 @@ TABLE: Final[tuple[Row, ...]] = (
         "records",
         "How far the reader was behind the ends of the results topic at the last look, all partitions together.",
         lambda status, _: one(status.lag_records),
+    ),
+    ReadRow[GatewayStatus](
+        "resync_gateway_clock_ahead_seconds",
+        (),
+        "seconds",
+        "How far the clock here is ahead of the service's at least (negative: behind), by the newest result of a "
+        "request made here. From 300 on, signed requests are refused.",
+        lambda status, _: one(status.clock_ahead_seconds),
     ),
     ReadRow[GatewayStatus](
         "resync_gateway_alerts_total",

@@ -199,6 +199,9 @@ CASES: Mapping[str, Case] = {
         },
         labels=JOB,
     ),
+    "ResyncGatewayClock": Case(
+        "6m", {"resync_gateway_clock_ahead_seconds": "-31x9"}, {"resync_gateway_clock_ahead_seconds": "31x3 30 31x9"}
+    ),
     "ResyncAlertRulesWrong": Case(
         "6m", {"resync_gateway_alert_rule_errors": "1x9"}, {"resync_gateway_alert_rule_errors": "1x3 0 1x9"}
     ),

@@ -58,7 +58,13 @@ def answer(world: World, record: Record) -> str:
     if not isinstance(verdict, Failed):
         return "SYNCHRONIZED" if isinstance(verdict, Synchronized) else "DEAD"
     code, message = verdict.error.code, verdict.error.message
-    return CredentialFault(message).name if code is ErrorCode.API_KEY_INVALID else code.value
+    return fault_in(message).name if code is ErrorCode.API_KEY_INVALID else code.value
+
+
+def fault_in(message: str) -> CredentialFault:
+    """The fault that a message is about, whatever times it names."""
+    [fault] = [each for each in CredentialFault if message.startswith(each.split("{", maxsplit=1)[0])]
+    return fault
 
 
 def signed_at(requested_at: float) -> bytes:

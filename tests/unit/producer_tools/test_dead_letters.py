@@ -190,3 +190,34 @@ def test_one_that_would_have_too_many_headers_would_be_dead_lettered_again(lette
     assert fits is None
     assert too_many is not None
     assert f"more than {MAX_HEADERS} headers" in too_many
+
+
+@pytest.mark.parametrize(
+    ("auth", "max_age", "seconds_ago", "sent"),
+    [
+        ("signature", "3d", 3 * 86_400 + 1, False),
+        ("signature", "3d", 3 * 86_400 - 1, True),
+        ("signature", "5d", 3 * 86_400 + 1, True),
+        ("key", "3d", 3 * 86_400 + 1, True),
+    ],
+)
+def test_what_the_service_would_refuse_for_its_age_is_not_signed(
+    letters: Letters,
+    auth: str,
+    max_age: str,
+    seconds_ago: int,
+    sent: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """Its answer would be final, and the dead letter would count as redriven."""
+    now = 1_700_000_000
+    letters.add(timestamp=b"%d" % ((now - seconds_ago) * 1000))
+    letters.add(timestamp=b"soon")
+    given = settings(RESYNC_REQUEST_AUTH=auth, RESYNC_SIGNATURE_MAX_AGE=max_age)
+
+    old, without_a_time = plan_redrive(given, read(), again=False, unverified=False, now=now)
+
+    assert sent == (old.obstacle is None)
+    if old.obstacle:
+        assert "RESYNC_SIGNATURE_MAX_AGE" in old.obstacle
+        assert "RESYNC_REQUEST_AUTH=key" in old.obstacle
+    assert without_a_time.obstacle is None

@@ -20,6 +20,7 @@ def status(calls: Counter[tuple[str, str]]) -> GatewayStatus:
         written={"acknowledged": 9, "unknown": 10, "refused": 11},
         calls=calls,
         alerts=Counter({("a-rule", "requested"): 12}),
+        clock_ahead_seconds=13.5,
     )
 
 
