@@ -703,3 +703,31 @@ def unchecked(engine: Engine, *statement: str) -> None:
             for constraint in constraints.all():
                 connection.exec_driver_sql(f"ALTER TABLE {constraint}")
         connection.exec_driver_sql(" ".join(statement))
+
+
+def test_a_change_of_one_row_decrypts_the_secrets_of_no_other(
+    engine: Engine, specifications: ClientSpecifications, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is read again, and 20,000 keys that can sign would take a second of the loop's core each time."""
+    decrypted: list[str] = []
+    decrypt = Encryption.decrypt
+
+    def counted(self: Encryption, token: str, binding: Binding) -> object:
+        decrypted.append(binding.use)
+        return decrypt(self, token, binding)
+
+    keys = ApiKeys(engine, ENCRYPTION)
+    for number in range(3):
+        keys.issue(f"key-{number}", signing=True)
+    row = specifications.add("one", URL, SECRET)
+    with closing(DirectoryReader(engine, ENCRYPTION)) as reader:
+        monkeypatch.setattr(Encryption, "decrypt", counted)
+        before = snapshot(reader)
+        assert 4 == len(decrypted)
+        decrypted.clear()
+        specifications.set(row.id, credential="another")
+        after = snapshot(reader)
+
+    assert [origin(URL)] == decrypted
+    assert "another" == after.specifications[row.id].credential
+    assert before.api_keys == after.api_keys

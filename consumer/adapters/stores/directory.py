@@ -17,7 +17,9 @@ from consumer.adapters.stores.encryption import (
     SIGNING,
     Binding,
     Decrypted,
+    Decryption,
     Encryption,
+    RememberedDecryption,
     Undecryptable,
     credential_problem,
     without_scheme,
@@ -52,7 +54,7 @@ class DirectoryReader:
             if engine.dialect.name == "postgresql"
             else engine
         )
-        self._encryption = encryption
+        self._decryption = None if encryption is None else RememberedDecryption(encryption)
         self._hosts = hosts
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -110,6 +112,8 @@ class DirectoryReader:
 
     def _load(self, connection: Connection) -> Directory:
         version = _version(connection)
+        if self._decryption is not None:
+            self._decryption.begin()
         warnings: list[str] = []
         specifications = self._specifications(connection, warnings)
         keys = self._keys(connection, warnings)
@@ -120,7 +124,7 @@ class DirectoryReader:
         loaded, left_out = [], {}
         for row in connection.execute(_SPECIFICATIONS).mappings():
             try:
-                specification = load_specification(row, self._encryption, self._hosts)
+                specification = load_specification(row, self._decryption, self._hosts)
             except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
                 left_out[str(row["id"])] = _unreadable("Client specification", row, problem)
                 continue
@@ -141,7 +145,7 @@ class DirectoryReader:
         loaded = {}
         for row in connection.execute(_API_KEYS).mappings():
             try:
-                read = load_api_key(row, self._encryption)
+                read = load_api_key(row, self._decryption)
             except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
                 warnings.append(_unreadable("API key", row, problem))
                 continue
@@ -154,7 +158,7 @@ class DirectoryReader:
         return loaded
 
 
-def load_specification(row: StoredRow, encryption: Encryption | None, hosts: HostRules) -> ClientSpecification | None:
+def load_specification(row: StoredRow, decryption: Decryption | None, hosts: HostRules) -> ClientSpecification | None:
     """Read a row as the driver gave it; ``None`` where its id is not a UUID: no request and no result could name it.
 
     Any other mistake makes it unusable, and a value that may be a misplaced secret is left out of the specification.
@@ -165,7 +169,7 @@ def load_specification(row: StoredRow, encryption: Encryption | None, hosts: Hos
     base_url = str(row["base_url"])
     url_problem = base_url_problem(base_url, hosts)
     binding = Binding(str(row["tenant"]), specification_id, "" if url_problem else origin(base_url))
-    credential, unreadable = _credential(row["credential"], encryption, binding)
+    credential, unreadable = _credential(row["credential"], decryption, binding)
     scheme = AuthScheme.API_KEY if row["auth_scheme"] == AuthScheme.API_KEY else AuthScheme.BEARER
     unusable = _mistake(row) or url_problem or unreadable
     return ClientSpecification(
@@ -194,7 +198,7 @@ class LoadedApiKey(NamedTuple):
     """Reason why it cannot sign although a secret is stored for it."""
 
 
-def load_api_key(row: StoredRow, encryption: Encryption | None) -> LoadedApiKey | str:
+def load_api_key(row: StoredRow, decryption: Decryption | None) -> LoadedApiKey | str:
     """Read a row as the driver gave it; a sentence where it is not usable and opens nothing."""
     about = f"API key {row['id']!r:.80} ({row['name']!r:.80}) is ignored:"
     digest = _digest(row["key_hash"])
@@ -210,7 +214,7 @@ def load_api_key(row: StoredRow, encryption: Encryption | None) -> LoadedApiKey 
     secret, trouble_of_secret = None, None
     if row["signing_secret"] is not None:
         place = Binding(str(row["tenant"]), canonical_uuid(str(row["id"])) or "", SIGNING)
-        secret, trouble_of_secret = _signing_secret(row["signing_secret"], encryption, place)
+        secret, trouble_of_secret = _signing_secret(row["signing_secret"], decryption, place)
     key = ApiKey(
         id=str(row["id"]),
         tenant=str(row["tenant"]),
@@ -225,12 +229,12 @@ def load_api_key(row: StoredRow, encryption: Encryption | None) -> LoadedApiKey 
 
 
 def _signing_secret(
-    stored: object, encryption: Encryption | None, binding: Binding
+    stored: object, decryption: Decryption | None, binding: Binding
 ) -> tuple[bytes, None] | tuple[None, str]:
     """Return the secret, or the reason why there is none."""
-    if encryption is None:
+    if decryption is None:
         return None, "RESYNC_ENCRYPTION_KEYS is not set."
-    found = encryption.decrypt(stored, binding) if isinstance(stored, str) else Undecryptable.NO_KEY
+    found = decryption.decrypt(stored, binding) if isinstance(stored, str) else Undecryptable.NO_KEY
     if found is Undecryptable.NO_KEY:
         return None, "its secret cannot be decrypted; add its key to RESYNC_ENCRYPTION_KEYS, or issue another API key."
     secret = _digest(found.secret) if isinstance(found, Decrypted) and found.bound else None
@@ -259,11 +263,11 @@ def _version(connection: Connection) -> int:
     return version
 
 
-def _credential(stored: object, encryption: Encryption | None, binding: Binding) -> tuple[str, str | None]:
+def _credential(stored: object, decryption: Decryption | None, binding: Binding) -> tuple[str, str | None]:
     """Return the credential and, where it cannot be used, the reason."""
-    if encryption is None:
+    if decryption is None:
         return "", "Its credential cannot be decrypted, since RESYNC_ENCRYPTION_KEYS is not set."
-    found = encryption.decrypt(stored, binding) if isinstance(stored, str) else Undecryptable.NO_KEY
+    found = decryption.decrypt(stored, binding) if isinstance(stored, str) else Undecryptable.NO_KEY
     if found is Undecryptable.BOUND_ELSEWHERE:
         return "", (
             "Its credential was stored for another tenant, id or base URL. "
