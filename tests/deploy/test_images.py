@@ -37,6 +37,25 @@ def test_nothing_is_reachable_from_other_machines() -> None:
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
 
+def test_each_image_is_built_once_before_those_that_run_it() -> None:
+    """A service that is started alone brings the one along that builds its image; no registry has it."""
+    builders = {service["image"]: name for name, service in SERVICES.items() if "build" in service}
+    users = {name for name, service in SERVICES.items() if service["image"] in builders and "build" not in service}
+
+    assert {"mirakl-resync:local": "migrations", "mirakl-resync-sandbox:local": "mirakl"} == builders
+    assert len(builders) == sum("build" in service for service in SERVICES.values())
+    assert {"service", "gateway", "provision", "topics"} == users
+    for name in users:
+        assert "never" == SERVICES[name]["pull_policy"]
+        assert builders[SERVICES[name]["image"]] in needed(name)
+
+
+def needed(name: str) -> set[str]:
+    """Return the services that are started before this one."""
+    direct = set(SERVICES[name].get("depends_on", ()))
+    return direct.union(*map(needed, direct))
+
+
 def test_the_gateway_of_the_compose_file_has_neither_database_nor_keys() -> None:
     gateway = SERVICES["gateway"]
 
