@@ -283,7 +283,7 @@ class Stage:
 def prepared(plan: Plan, folder: Path) -> Iterator[Stage]:
     """Start broker, database, Mirakl and replicas; wait until all replicas are ready. Raises :class:`PartMissing`."""
     with ExitStack() as stack:
-        broker = own_broker()
+        broker = own_broker(folder)
         stack.callback(broker.remove)
         broker.start()
         database = PostgresDatabase() if plan.database == "postgres" else SqliteDatabase(folder)
@@ -298,11 +298,11 @@ def prepared(plan: Plan, folder: Path) -> Iterator[Stage]:
         yield stage
 
 
-def own_broker() -> Kafka:
-    """A process rather than a container, whose proxy would take its share of the processors."""
+def own_broker(folder: Path) -> Kafka:
+    """A process rather than a container, whose proxy would take its share of the processors; its log stays there."""
     settings = {**BROKER_SETTINGS, **KIP_848}
     try:
-        return KafkaProcess(settings, java_options=())
+        return KafkaProcess(settings, java_options=(), log=folder / "broker.log")
     except PartMissing:
         return real_kafka(settings)
 

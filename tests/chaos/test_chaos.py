@@ -37,10 +37,10 @@ SHORT = {
 
 
 @pytest.fixture(autouse=True)
-def _kafka() -> None:
+def _kafka(tmp_path: Path) -> None:
     """Skip, or fail in CI, where no broker of one's own can be had."""
     try:
-        own_broker().remove()
+        own_broker(tmp_path).remove()
     except PartMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(str(missing), pytrace=False)

@@ -54,6 +54,8 @@ LOG4J = """Configuration:
     Console: {name: STDOUT, PatternLayout: {pattern: "%d %p %c{1} %m%n"}}
   Loggers:
     Root: {level: WARN, AppenderRef: [{ref: STDOUT}]}
+    # how much of the committed offsets a coordinator has loaded, and when
+    Logger: [{name: org.apache.kafka.coordinator.common.runtime.CoordinatorRuntime, level: INFO}]
 """
 
 
@@ -88,10 +90,15 @@ class KafkaProcess:
         *,
         java_options: tuple[str, ...] = ("-XX:TieredStopAtLevel=1",),
         listeners: Mapping[str, tuple[str, int, int]] | None = None,
+        log: Path | None = None,
     ) -> None:
-        """``listeners``: further ones, name -> (security protocol, port, advertised port)."""
+        """``listeners``: further ones, name -> (security protocol, port, advertised port).
+
+        ``log``: without it, the log is in the broker's own folder and is removed with it.
+        """
         jars = downloaded(f"kafka-{VERSION}", _download_jars)
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
+        self._log = log or self._folder / "log"
         port, controller_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{port}"
         all_listeners = {"PLAINTEXT": ("PLAINTEXT", port, port), **(listeners or {})}
@@ -157,7 +164,7 @@ class KafkaProcess:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{formatting.output()[-2000:]}")
 
     def _program(self, main: str, *arguments: str) -> ChildProcess:
-        return ChildProcess([*self._java, main, *arguments], log=self._folder / "log")
+        return ChildProcess([*self._java, main, *arguments], log=self._log)
 
 
 def broker_answers(bootstrap: str) -> bool:
