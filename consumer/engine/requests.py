@@ -8,6 +8,12 @@ A request is in exactly one phase; ``Request.enter`` is the only place that chan
         ├─────────────│─────────┤      DECIDED from UNDECIDED: answered without a call, or a dead letter
         v             v         v
                   DISCARDED            its assignment ended: the next owner of the partition does it again
+
+So is an assignment, and ``Assignment.enter`` changes it::
+
+    KEPT ──> REVOKED ──> ENDED         ENDED from KEPT: the partition was lost, or its progress is read again
+      │         v          ^
+      └────> LOG_GONE ─────┘           LOG_GONE: the topic was created again, or its log ends before the reader
 """
 
 from collections import deque
@@ -38,6 +44,17 @@ class Phase(IntEnum):
     """Its assignment ended. It leaves the engine."""
 
 
+class AssignmentPhase(IntEnum):
+    """Phase of an assignment. Its requests are taken in and called for while it is ``KEPT``."""
+
+    KEPT = 0
+    REVOKED = 1
+    """To be given up. Answers that are due soon are awaited; the next owner answers the rest."""
+    LOG_GONE = 2
+    """To be ended, and nobody else will answer its requests: calls in flight are awaited however long they take."""
+    ENDED = 3
+
+
 _NEXT = (
     (Phase.ROUTED, Phase.DECIDED, Phase.DISCARDED),
     (Phase.DECIDED, Phase.UNDECIDED, Phase.DISCARDED),
@@ -46,7 +63,7 @@ _NEXT = (
     (),
 )
 """Phase -> the phases that may follow."""
-_ROUTED, _DECIDED = Phase.ROUTED, Phase.DECIDED
+_ROUTED, _DECIDED, _KEPT = Phase.ROUTED, Phase.DECIDED, AssignmentPhase.KEPT
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +164,10 @@ class Part:
         """Whether a call may start for it."""
         request = self.request
         return (
-            request.phase is _ROUTED and self.receipt is None and self.error is None and not request.assignment.revoking
+            request.phase is _ROUTED
+            and self.receipt is None
+            and self.error is None
+            and request.assignment.phase is _KEPT
         )
 
     def split(self, limit: int) -> "list[Part]":
@@ -170,6 +190,7 @@ class Assignment:
     partition: int
     epoch: int
     progress: Progress
+    phase: AssignmentPhase = _KEPT
     backlog: deque[Record] = field(default_factory=deque)
     """Records that were fetched and not taken in yet."""
     backlog_bytes: int = 0
@@ -188,13 +209,8 @@ class Assignment:
     reread_at: float = 0.0
     """Monotonic time of the next query for the missing part, in seconds."""
     committed_offset: int = -1
-    ended: bool = False
-    revoking: bool = False
-    """It is to be given up: nothing more is taken in, and no call starts for it."""
     drain_until: float = float("inf")
     """Once it is revoked: answers that are due by then are waited for (monotonic seconds)."""
-    ends_for_good: bool = False
-    """Its log is gone, so that nobody else will answer its requests."""
     paused: bool = False
     lanes: set[str | None] = field(default_factory=set)
     """Lanes that it has fed since the last tick, or will feed next; ``None``: records that need no lane."""
@@ -208,6 +224,20 @@ class Assignment:
     """It feeds only lanes that cannot call, as far as is known. As of the last tick."""
     looked_at: int = -1
     """Newest offset of the backlog that was looked ahead at."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether its records are taken in, and calls start for them."""
+        return self.phase is _KEPT
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it is published any more."""
+        return self.phase is AssignmentPhase.ENDED
+
+    def enter(self, phase: AssignmentPhase) -> None:
+        """Change the phase, which only moves on: a revocation of an assignment whose log is gone changes nothing."""
+        self.phase = max(self.phase, phase)
 
     def recent_lanes(self, now: float, seconds: float) -> Collection[str | None]:
         """Return the lanes that it has fed within so many seconds, or is known to feed next."""
@@ -253,7 +283,7 @@ class Assignment:
 
     def end(self) -> None:
         """Discard all requests and let go of them: calls in flight still refer to this assignment."""
-        self.ended = True
+        self.enter(AssignmentPhase.ENDED)
         for request in self.open.values():
             request.discard()
         self.drop_backlog()

@@ -386,7 +386,7 @@ class Laws:
             if offsets and offsets[-1] - offsets[0] >= core.policy.window:
                 self._broken(f"{replica.process.name}: the window of {assignment.partition} is exceeded")
             for request in assignment.open.values():
-                if request.verdict is None and request.lane is not None and not assignment.revoking:
+                if request.verdict is None and request.lane is not None and assignment.kept:
                     if clock > request.deadline and not replica.disturbed:
                         self._broken(f"{replica.process.name}: {request.request_id} is not decided in time")
                     if not request.calls_in_flight and id(request) not in queued:

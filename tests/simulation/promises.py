@@ -16,6 +16,7 @@ from consumer.engine.clock import Instant
 from consumer.engine.commands import Commit
 from consumer.engine.dispatch.lanes import Lane
 from consumer.engine.policy import Policy
+from consumer.engine.requests import AssignmentPhase
 from tests.simulation.loop import Process
 from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import POISON, SentRecord
@@ -123,7 +124,7 @@ class Promises:
     def _check_revocation(self, replica: "Replica", now: float) -> None:
         """Partitions are given up once the answers that were due are in, whatever other calls are still in flight."""
         core = replica.core
-        revoking = [each for each in core._partitions.assignments.values() if each.revoking]
+        revoking = [each for each in core._partitions.assignments.values() if not each.kept]
         to_publish = core._partitions.outbox.in_flight is not None or any(each.decided for each in revoking)
         late = [each.partition for each in revoking if now > each.drain_until]
         if late and not to_publish:
@@ -135,7 +136,7 @@ class Promises:
         if not partitions.stopping or partitions._stopped or now <= partitions.stop_until:
             return
         busy = partitions.outbox.in_flight is not None or any(
-            each.decided or each.ends_for_good for each in partitions.assignments.values()
+            each.decided or each.phase is AssignmentPhase.LOG_GONE for each in partitions.assignments.values()
         )
         if not busy:
             self._broken(f"{replica.process.name}: the stop waits for calls beyond its patience")
@@ -264,7 +265,7 @@ class Promises:
             place = replica.process.name, each.epoch
             fetch = fetches.get(each.partition)
             ours = replica.source._group.epochs.get(each.partition) == each.epoch
-            if fetch is None or not ours or replica.disturbed or not fetch.paused or each.paused or each.revoking:
+            if fetch is None or not ours or replica.disturbed or not fetch.paused or each.paused or not each.kept:
                 self._unread_since.pop(place, None)
             elif now - self._unread_since.setdefault(place, now) > MISMATCH_SECONDS:
                 self._broken(f"{replica.process.name}: partition {each.partition} is not read, and no pause is wanted")

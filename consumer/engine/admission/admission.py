@@ -113,7 +113,7 @@ class Admission:
 
     def _take_from(self, assignment: Assignment, at: Instant, deadline: float, left: int) -> int:
         """Take records of one partition in; return what is left of the bytes that one event may decide about."""
-        if assignment.revoking:  # its backlog was left to the next owner
+        if not assignment.kept:  # its backlog was left to the next owner
             return left
         backlog, precedence, progress = assignment.backlog, assignment.precedence, assignment.progress
         has_room = self._back_pressure.has_room

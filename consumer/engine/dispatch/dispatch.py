@@ -17,7 +17,7 @@ from consumer.engine.dispatch.slots import RoundRobin
 from consumer.engine.dispatch.verdicts import GiveUp, given_up, refused, sum_up
 from consumer.engine.events import CallFinished
 from consumer.engine.policy import Policy
-from consumer.engine.requests import Assignment, Part, Request
+from consumer.engine.requests import Assignment, AssignmentPhase, Part, Request
 from consumer.engine.status import LaneState, LaneStatus
 
 
@@ -280,7 +280,8 @@ class Dispatch:
             part.request.assignment is assignment
             for lane in self.lanes.values()
             for call in lane.calls.values()
-            if lane.health.is_due(call.started_at, end, at.mono, unheard_patience=patience) or assignment.ends_for_good
+            if assignment.phase is AssignmentPhase.LOG_GONE
+            or lane.health.is_due(call.started_at, end, at.mono, unheard_patience=patience)
             for part in call.parts
         )
 

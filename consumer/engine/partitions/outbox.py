@@ -239,7 +239,7 @@ class Outbox:
 
     def _probe(self, assignments: Iterable[Assignment]) -> list[PartitionCommit]:
         """Commit the progress as it is: with no result left to publish, nothing else shows that a call makes sense."""
-        return [self._part(each, ()) for each in assignments if not each.revoking][:1]
+        return [self._part(each, ()) for each in assignments if each.kept][:1]
 
 
 def outlet_of(request: Request) -> Outlet:

@@ -19,7 +19,7 @@ from consumer.engine.partitions.outbox import Outbox
 from consumer.engine.policy import Policy
 from consumer.engine.precedence import Precedence
 from consumer.engine.records import ReadRange
-from consumer.engine.requests import Assignment, Phase, Request
+from consumer.engine.requests import Assignment, AssignmentPhase, Phase, Request
 
 _UNKNOWN = TransactionTrouble("Transactions end without an answer. Check the Kafka brokers.")
 
@@ -81,11 +81,11 @@ class Partitions:
         for partition in event.partitions:
             assignment = self.assignments.get(partition)
             if assignment is not None:
-                assignment.revoking = True
                 assignment.drop_backlog()
                 if event.patience is None:
-                    assignment.ends_for_good = True
+                    assignment.enter(AssignmentPhase.LOG_GONE)
                 else:
+                    assignment.enter(AssignmentPhase.REVOKED)
                     assignment.drain_until = at.mono + event.patience
             else:
                 unknown.append(partition)
@@ -105,8 +105,8 @@ class Partitions:
 
         ``awaits``: whether an assignment has calls in flight that are worth waiting for.
         """
-        revoking = [each for each in self.assignments.values() if each.revoking]
-        return [] if any(self._is_busy(each, awaits) for each in revoking) else [each.partition for each in revoking]
+        leaving = [each for each in self.assignments.values() if not each.kept]
+        return [] if any(self._is_busy(each, awaits) for each in leaving) else [each.partition for each in leaving]
 
     def may_stop(self, awaits: Callable[[Assignment], bool]) -> bool:
         """Return whether a stop was requested and not reported yet, and nothing is in flight."""
@@ -148,7 +148,7 @@ class Partitions:
     def reread_overdue(self, at: Instant) -> None:
         """Ask again for what is missing behind holes."""
         for assignment in self.assignments.values():
-            if assignment.holes and assignment.reread_at <= at.mono and not (assignment.revoking or self.stopping):
+            if assignment.holes and assignment.reread_at <= at.mono and assignment.kept and not self.stopping:
                 self._reread(assignment, at)
 
     def unread(self, at: Instant) -> Iterator[str]:
@@ -179,7 +179,7 @@ class Partitions:
 
     def _continues(self, assignment: Assignment, read: ReadRange, at: Instant) -> bool:
         """Return whether a range may be taken: it is of this assignment, and leaves nothing out."""
-        if assignment.epoch != read.epoch or assignment.revoking or self.stopping:
+        if assignment.epoch != read.epoch or not assignment.kept or self.stopping:
             return False
         if assignment.given_back is not None:  # fetched before the pause: read again later as well
             return False
@@ -204,7 +204,7 @@ class Partitions:
 
     def cut_transaction(self, at: Instant) -> None:
         """Cut the next transaction, if one is due."""
-        hurry = self.stopping or any(each.revoking for each in self.assignments.values())
+        hurry = self.stopping or any(not each.kept for each in self.assignments.values())
         commit = self.outbox.cut(at, self.assignments.values(), hurry=hurry)
         if commit is not None:
             self._commands.append(commit)

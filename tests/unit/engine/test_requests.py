@@ -6,7 +6,7 @@ from consumer.domain.outcome import DeadLettered, Synchronized
 from consumer.domain.progress import Progress
 from consumer.engine.records import Record
 from consumer.engine.request_headers import RequestHeaders
-from consumer.engine.requests import Assignment, Phase, Request
+from consumer.engine.requests import Assignment, AssignmentPhase, Phase, Request
 from schemas.contract import DeadLetterReason
 from tests.unit.engine.world import FIRST
 
@@ -82,7 +82,7 @@ def test_the_end_of_an_assignment_discards_its_requests(request_: Request) -> No
 
 def test_no_call_starts_for_a_partition_that_is_being_given_up(request_: Request) -> None:
     part = request_.route(FIRST)
-    request_.assignment.revoking = True
+    request_.assignment.enter(AssignmentPhase.REVOKED)
 
     assert not part.sendable
 
