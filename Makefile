@@ -64,7 +64,7 @@ simulate: $(VENV)/.development ## hostile schedules through the engine: SEEDS=10
 chaos: $(VENV)/.development ## random faults on a real broker under load: FAULTS=100
 	@$(BIN)/python -m tests.chaos --faults $(FAULTS) $(ARGS)
 
-bench: $(VENV)/.development ## speed and size on a real broker: ARGS="--tail", "--dead", "--clients 64", "--no-key"
+bench: $(VENV)/.development ## speed and size on a real broker: ARGS="--processes 2", "--rebalance", "--tail --dead", "--growth all"
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 COMPILE = $(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \

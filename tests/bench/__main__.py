@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -9,6 +10,8 @@ import click
 from rich.console import Console
 
 from tests.bench.gateway import measure as measure_gateway
+from tests.bench.growth import SERIES
+from tests.bench.growth import measure as measure_growth
 from tests.bench.profiler import Profiler, find_profiler
 from tests.bench.report import Report
 from tests.bench.runs import Run, Runner
@@ -30,10 +33,12 @@ class _Options(TypedDict):
     requests: int
     clients: int
     partitions: int
+    processes: int
     rounds: int
     no_key: bool
     tail: bool
     dead: bool
+    rebalance: bool
     signed: bool
     latency: str
     products_per_call: int
@@ -44,6 +49,7 @@ class _Options(TypedDict):
     profile: Path | None
     breakdown: bool
     gateway: bool
+    growth: str | None
 
 
 _POSITIVE = click.IntRange(min=1)
@@ -54,10 +60,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--requests", default=100_000, type=_POSITIVE, help="Requests of two products each, preloaded.")
 @click.option("--clients", default=8, type=_POSITIVE, help="Client specifications that they are for, in turn.")
 @click.option("--partitions", default=8, type=_POSITIVE, help="Of the requests topic and of the results topic.")
+@click.option("--processes", default=1, type=_POSITIVE, help="Of each replica, and bare loops side by side.")
 @click.option("--rounds", default=3, type=_POSITIVE, help="Each runs everything once; medians are reported.")
 @click.option("--no-key", is_flag=True, help="Spread each client specification's requests over all partitions.")
 @click.option("--tail", is_flag=True, help="3 % of the CM21 calls are 2 s slower; measured to 95 % of the results.")
 @click.option("--dead", is_flag=True, help="One client specification's Mirakl never answers; the others are measured.")
+@click.option("--rebalance", is_flag=True, help="A second replica joins after 3 s and leaves after 8 s.")
 @click.option("--signed", is_flag=True, help="The same requests, signed, beside those that carry their key.")
 @click.option("--latency", default="50ms", help="Of a CM21 call.")
 @click.option("--products-per-call", default=200, type=_POSITIVE, help="Limit of each client specification.")
@@ -68,6 +76,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--profile", type=_FILE, help="Gets the service's stacks by py-spy, which costs speed.")
 @click.option("--breakdown", is_flag=True, help="Instead: microseconds of each step of a request, in one process.")
 @click.option("--gateway", is_flag=True, help="Instead: the HTTP gateway, beside a bare handler on the same server.")
+@click.option(
+    "--growth",
+    type=click.Choice([*SERIES, "all"]),
+    show_default=False,
+    help="Instead: CPU per request as this grows; --requests, --rounds and the limits of calls count.",
+)
 def main(**options: Unpack[_Options]) -> None:
     """Measure the service on a real broker, in turn with a bare loop of the same libraries.
 
@@ -81,6 +95,9 @@ def main(**options: Unpack[_Options]) -> None:
             measure_gateway(console)
         elif options["breakdown"]:
             _break_down(console, options)
+        elif options["growth"]:
+            names = list(SERIES) if options["growth"] == "all" else [options["growth"]]
+            measure_growth(console, names, options["requests"], options["rounds"], _limits(options))
         else:
             _measure(console, options)
     except (PartMissing, WrongResultsError) as trouble:
@@ -90,10 +107,9 @@ def main(**options: Unpack[_Options]) -> None:
 def _measure(console: Console, options: _Options) -> None:
     profiler = _profiler(options["profile"])
     workload = Workload(options["requests"], options["clients"], keyed=not options["no_key"])
-    limits = Limits(options["products_per_call"], options["concurrent_calls"])
     settings = {"RESYNC_LOG__REQUESTS": options["log"]}
-    with prepared(workload, options["partitions"], limits, settings, signed=options["signed"]) as stage:
-        runner = Runner(stage, profiler)
+    with prepared(workload, options["partitions"], _limits(options), settings, signed=options["signed"]) as stage:
+        runner = Runner(stage, profiler, options["processes"])
         click.echo("warming up", err=True)
         runner.bare(headers=True)
         empty_start_cpu = runner.empty_start()
@@ -108,28 +124,42 @@ def _measure(console: Console, options: _Options) -> None:
         _show_profile(console, profiler)
 
 
+def _limits(options: _Options) -> Limits:
+    return Limits(options["products_per_call"], options["concurrent_calls"])
+
+
 def _programs(runner: Runner, options: _Options, empty_start_cpu: float) -> dict[str, Callable[[], Run]]:
     """What runs in each round. Trouble is compared with the same without it, in the same round."""
     programs: dict[str, Callable[[], Run]] = {}
     if options["bare"]:
         programs[BARE] = lambda: runner.bare(headers=False)
         programs[BARE_WITH_HEADERS] = lambda: runner.bare(headers=True)
-    well = Mirakl(options["latency"])
-    programs[SERVICE] = lambda: runner.service(well, empty_start_cpu)
+    behaviours = _behaviours(options)
+    for name, behaviour in behaviours.items():
+        programs[name] = partial(runner.service, behaviour, empty_start_cpu)
     if options["signed"]:
-        programs["service, signed"] = lambda: runner.service(well, empty_start_cpu, signed=True)
-    if options["tail"]:
-        programs["service, slow tail"] = lambda: runner.service(Mirakl(well.latency, tail=TAIL), empty_start_cpu)
-    if options["dead"]:
-        sick = Mirakl(well.latency, dead=frozenset({0}))
-        programs["service, one dead"] = lambda: runner.service(sick, empty_start_cpu)
+        programs[f"{SERVICE}, signed"] = partial(runner.service, behaviours[SERVICE], empty_start_cpu, signed=True)
+    if options["rebalance"]:
+        for name, behaviour in behaviours.items():
+            programs[f"{name}, moved"] = partial(runner.service, behaviour, empty_start_cpu, rebalance=True)
     return programs
 
 
+def _behaviours(options: _Options) -> dict[str, Mirakl]:
+    """How Mirakl behaves, by what the service is called in the table."""
+    behaviours = {SERVICE: Mirakl(options["latency"])}
+    if options["tail"]:
+        behaviours[f"{SERVICE}, slow tail"] = Mirakl(options["latency"], tail=TAIL)
+    if options["dead"]:
+        behaviours[f"{SERVICE}, one dead"] = Mirakl(options["latency"], dead=frozenset({0}))
+    return behaviours
+
+
 def _rounds(programs: dict[str, Callable[[], Run]], rounds: int) -> dict[str, Sequence[Run]]:
+    """Run everything once a round, every other round in the opposite order: the machine's pace drifts."""
     runs: dict[str, list[Run]] = {name: [] for name in programs}
     for number in range(rounds):
-        for name, program in programs.items():
+        for name, program in list(programs.items())[:: -1 if number % 2 else 1]:
             click.echo(f"round {number + 1} of {rounds}: {name}", err=True)
             runs[name].append(program())
     return dict(runs.items())
@@ -137,12 +167,15 @@ def _rounds(programs: dict[str, Callable[[], Run]], rounds: int) -> dict[str, Se
 
 def _note(options: _Options, runs: dict[str, Sequence[Run]]) -> str:
     spread = "spread over all partitions" if options["no_key"] else "keyed by client specification"
+    stayed = [name for name, each in runs.items() if any(run.moments.keys() == {"joins"} for run in each)]
     given_up = [run.given_up for each in runs.values() for run in each if run.given_up]
     return (
         f"{options['requests']:,} requests for {options['clients']} client specifications, {spread}, "
         f"{options['partitions']} partitions. CM21 takes {options['latency']}; at most {options['products_per_call']} "
         f"products a call, and {options['concurrent_calls']} calls at once for each client specification. "
-        f"Log lines: {options['log']}." + (f" Answered of the dead one's: {given_up}." if given_up else "")
+        f"Processes: {options['processes']}. Log lines: {options['log']}."
+        + (f" Answered of the dead one's: {given_up}." if given_up else "")
+        + (f" Over before the second replica left, for want of --requests: {stayed}." if stayed else "")
     )
 
 
@@ -165,8 +198,7 @@ def _break_down(console: Console, options: _Options) -> None:
     from tests.bench.breakdown import break_down, show
 
     workload = Workload(min(options["requests"], BREAKDOWN_REQUESTS), options["clients"], keyed=not options["no_key"])
-    limits = Limits(options["products_per_call"], options["concurrent_calls"])
-    with prepared(workload, options["partitions"], limits, {}) as stage:
+    with prepared(workload, options["partitions"], _limits(options), {}) as stage:
         show(break_down(stage), console)
 
 

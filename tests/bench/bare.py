@@ -37,9 +37,11 @@ TIMEOUT_SECONDS = 30
 
 
 class BareLoop:
-    """One consumer, one producer."""
+    """One consumer, one producer, some of the partitions: they never move, since this is a bound."""
 
-    def __init__(self, bootstrap: str, group: str, requests: str, results: str, *, headers: bool) -> None:
+    def __init__(
+        self, bootstrap: str, group: str, requests: str, results: str, share: tuple[int, int], *, headers: bool
+    ) -> None:
         self._requests, self._results = requests.encode(), results
         self._source = b"urn:mirakl-resync:" + group.encode()
         self._headers = headers
@@ -47,9 +49,12 @@ class BareLoop:
         self._written, _ = released.plain_schema(released.results()[-1].text)
         self._framing = released.results()[-1].ref.wire
         self._consumer = Consumer({**CONSUMER, "bootstrap.servers": bootstrap, "group.id": group})
-        self._producer = Producer({**PRODUCER, "bootstrap.servers": bootstrap, "transactional.id": group})
+        number, of = share
+        transactional_id = f"{group}-{number}"
+        self._producer = Producer({**PRODUCER, "bootstrap.servers": bootstrap, "transactional.id": transactional_id})
         self._producer.init_transactions(TIMEOUT_SECONDS)
-        self._consumer.subscribe([requests])
+        partitions = self._consumer.list_topics(requests, TIMEOUT_SECONDS).topics[requests].partitions
+        self._consumer.assign([TopicPartition(requests, each) for each in partitions if each % of == number])
 
     def turn(self) -> None:
         """One transaction, if there is something to do."""
@@ -127,10 +132,11 @@ def _coordinates(message: Message) -> tuple[int, int]:
 @click.option("--group", required=True)
 @click.option("--requests", required=True, help="The topic to read.")
 @click.option("--results", required=True, help="The topic to write.")
+@click.option("--share", type=(int, int), default=(0, 1), help="Number of this loop, and how many there are.")
 @click.option("--headers/--no-headers", default=False, help="Give each result the contract's headers.")
-def main(bootstrap: str, group: str, requests: str, results: str, *, headers: bool) -> None:
+def main(bootstrap: str, group: str, requests: str, results: str, share: tuple[int, int], *, headers: bool) -> None:
     """Answer every request with a result that nobody asked Mirakl for, until killed."""
-    loop = BareLoop(bootstrap, group, requests, results, headers=headers)
+    loop = BareLoop(bootstrap, group, requests, results, share, headers=headers)
     while True:
         loop.turn()
 

@@ -1,6 +1,9 @@
 """CPU and memory of processes, from Linux's ``/proc``."""
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -20,10 +23,56 @@ def machine_busy_seconds() -> float:
 
 
 def peak_megabytes(pid: int) -> float:
-    """The most resident memory that it ever had (VmHWM)."""
+    """The most resident memory that it ever had (VmHWM); 0 for a process that is ending."""
     status = Path(f"/proc/{pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
+    return sum(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def children(pid: int) -> list[int]:
+    """Processes that its main thread started and that have not ended."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class ProcessGroup:
+    """CPU and memory of processes and of their children, those that have ended since the last look included."""
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = list(pids)
+        self._cpu: dict[int, float] = {}
+        self._peak: dict[int, float] = {}
+
+    def add(self, pid: int) -> None:
+        """Count another process, and its children, from now on."""
+        self._pids.append(pid)
+
+    def cpu_seconds(self) -> float:
+        """Look at all processes; the CPU time of all that were ever seen."""
+        for pid in self._alive():
+            try:
+                self._cpu[pid] = cpu_seconds(pid)
+                self._peak[pid] = max(peak_megabytes(pid), self._peak.get(pid, 0.0))
+            except OSError:  # it has ended since
+                continue
+        return sum(self._cpu.values())
+
+    def kill(self) -> None:
+        """Kill all of them at once: a parent's end alone would let its children end in order."""
+        for pid in list(self._alive()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    @property
+    def peaks(self) -> tuple[float, ...]:
+        """The most megabytes that each process had, as of the last look; in the order of their starts."""
+        return tuple(self._peak.values())
+
+    def _alive(self) -> Iterator[int]:
+        for pid in self._pids:
+            yield pid
+            try:
+                yield from children(pid)
+            except OSError:  # it has ended
+                continue
 
 
 def broker_pid(bootstrap: str) -> int | None:

@@ -7,13 +7,16 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.runs import BROKER, HARNESS, MIRAKL, PROGRAM, Run
+from tests.bench.interpreter import interpreter
+from tests.bench.pace import EVERY_SECONDS, sparkline
+from tests.bench.runs import BROKER, HARNESS, IDLE, MIRAKL, OTHERS, PROGRAM, Run
 
 DEFINITION = """\
 Medians (lowest to highest) of {rounds}. The log is full before a program starts. Results a second: from the first
 result that a read_committed reader can see to 95 % or to all of them, those seen at the first look left out.
-CPU: user and system time over the span to all of them; "whole life" less an empty start. After each run all results
-were read and checked: exactly one for each request, as expected."""
+CPU: user and system time over the span to all of them; "whole life" less an empty start. Cores: shares of the time of
+all processors over that span. Pause: the most seconds without any result; silence: without one for a client
+specification that still gets some. After each run all results were read and checked: exactly one for each request."""
 NOISY_SHARE = 0.05
 
 Figure = Callable[[Run], float | None]
@@ -21,6 +24,10 @@ Figure = Callable[[Run], float | None]
 
 def _cpu(process: str) -> Figure:
     return lambda run: run.cpu_us.get(process)
+
+
+def _share(program: str) -> Figure:
+    return lambda run: run.cores_share.get(program)
 
 
 ROWS: Mapping[str, tuple[Figure, str]] = {
@@ -32,10 +39,18 @@ ROWS: Mapping[str, tuple[Figure, str]] = {
     "  of the simulated Mirakl": (_cpu(MIRAKL), ".1f"),
     "  of this harness": (_cpu(HARNESS), ".1f"),
     "requests a CM21 call": (lambda run: run.requests_per_call, ".1f"),
-    "peak memory MB": (lambda run: run.peak_megabytes, ".0f"),
+    "longest pause s": (lambda run: run.pace.longest_pause, ".2f"),
+    "longest silence of one client s": (lambda run: run.pace.longest_silence, ".2f"),
+    "peak memory MB, largest process": (lambda run: max(run.process_megabytes), ".0f"),
+    "  of all its processes": (lambda run: sum(run.process_megabytes), ".0f"),
     "start to ready s": (lambda run: run.ready_seconds, ".2f"),
     "start to first result s": (lambda run: run.first_seconds, ".2f"),
-    "machine taken by others": (lambda run: run.others_share, ".0%"),
+    "cores: program": (_share(PROGRAM), ".0%"),
+    "  broker": (_share(BROKER), ".0%"),
+    "  simulated Mirakl": (_share(MIRAKL), ".0%"),
+    "  harness": (_share(HARNESS), ".0%"),
+    "  others on this machine": (_share(OTHERS), ".0%"),
+    "  idle": (_share(IDLE), ".0%"),
 }
 
 
@@ -50,9 +65,11 @@ class Report:
     def show(self, console: Console, note: str) -> None:
         """Print the table, and what has to be known about it."""
         console.print(self._table())
+        self._show_pace(console)
         rounds = max(map(len, self._runs.values()))
         console.print(DEFINITION.format(rounds=f"{rounds} rounds" if rounds > 1 else "one round"))
         console.print(note)
+        console.print(f"All of it ran on {interpreter()}.")
         noise = [run.others_share for runs in self._runs.values() for run in runs if run.others_share is not None]
         if noise and max(noise) > NOISY_SHARE:
             console.print(f"[bold]Not a quiet machine:[/] other processes took up to {max(noise):.0%} of it.")
@@ -60,10 +77,26 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """All figures of all runs."""
         return {
+            "interpreter": interpreter(),
             "compared": "to 95 %" if self._to_95 else "to 100 %",
             "ratios": {name: {other: self._ratio(name, other) for other in self._runs} for name in self._runs},
             "runs": {name: [asdict(run) for run in runs] for name, runs in self._runs.items()},
         }
+
+    def _show_pace(self, console: Console) -> None:
+        """Draw each program's run of median pace."""
+        shown = {
+            name: sorted(runs, key=lambda run: self._pace(run) or 0.0)[len(runs) // 2]
+            for name, runs in self._runs.items()
+        }
+        most = max((each for run in shown.values() for each in run.pace.per_second), default=0)
+        console.print(f"\nResults/s over time, {EVERY_SECONDS} s a character, up to {most:,}:")
+        width = max(map(len, shown))
+        for name, run in shown.items():
+            console.print(f"{name:>{width}} ▕{sparkline(run.pace.per_second, most)}▏", markup=False)
+            if run.moments:
+                console.print(f"{'':>{width}}  {_marks(run.moments)}", markup=False)
+        console.print()
 
     def _table(self) -> Table:
         table = Table("", *self._runs, title="Speed and size")
@@ -84,6 +117,14 @@ class Report:
 
     def _pace(self, run: Run) -> float | None:
         return run.per_second_95 if self._to_95 else run.per_second_100
+
+
+def _marks(moments: Mapping[str, float]) -> str:
+    """Put the name of each thing that happened under its place in a sparkline."""
+    line = ""
+    for name, seconds in moments.items():
+        line = f"{line:<{int(seconds / EVERY_SECONDS)}}↑{name}"
+    return line
 
 
 def _spread(runs: Sequence[Run], figure: Figure, form: str) -> str:

@@ -8,23 +8,20 @@ CPU a request: user and system time of a process over that span, by the results 
 read ahead when its first result appears, so the same is also given for its whole life, less an empty start.
 """
 
-import http.client
 import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-from tests.bench.procfs import broker_pid, cpu_seconds, peak_megabytes
+from tests.bench.pace import Pace, pace
+from tests.bench.procfs import ProcessGroup, broker_pid
 from tests.bench.profiler import Profiler
+from tests.bench.programs import BareLoops, Program, Replicas
 from tests.bench.stage import Mirakl, Stage
 from tests.bench.watch import EVERY_SECONDS, Results, Sample, Watch, WrongResultsError
-from tests.support.process import ChildProcess
-from tests.support.records import read_topic
-from tests.support.service import Service, environment
+from tests.support.records import scan_topic
+from tests.support.service import Service
 from tests.support.topics import Topics
 
 LONGEST_SECONDS = 240.0
@@ -33,27 +30,11 @@ QUIET_SECONDS = 3.0
 READ_SECONDS = 120.0
 SETTLED_SECONDS = 1.5
 """After being ready, for a start on an empty log to be over."""
-PROBE_SECONDS = 0.2
 OUTPUT_SHOWN = 3_000
 """Characters of what a program said last."""
 MICROSECONDS = 1e6
 PROGRAM, BROKER, MIRAKL, HARNESS = "program", "broker", "simulated Mirakl", "harness"
-
-
-class Program(Protocol):
-    """What is measured."""
-
-    @property
-    def pid(self) -> int: ...
-
-    @property
-    def running(self) -> bool: ...
-
-    def start(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-    def output(self) -> str: ...
+OTHERS, IDLE = "others", "nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +52,25 @@ class Run:
     per_second_95: float | None
     per_second_100: float | None
     """``None``: all were there at the first look."""
+    pace: Pace
+    moments: Mapping[str, float]
+    """When a second replica joined and left, in seconds after the first result."""
     cpu_us: Mapping[str, float | None]
-    """Microseconds of each process that takes part, per result of the span."""
+    """Microseconds of each program that takes part, per result of the span."""
     cpu_us_whole: float
     """Microseconds of the program, per result, over its whole life less an empty start."""
-    others_share: float | None
-    """Of all processors over the span: what processes took that do not take part. ``None``: not known."""
-    peak_megabytes: float
+    cores_share: Mapping[str, float]
+    """Of the time of all processors over the span: what each program took, others took, and nobody took."""
+    process_megabytes: Sequence[float]
+    """Peak memory of each process of the program: of several, the first one starts and watches the others."""
     requests_per_call: float | None = None
     given_up: int = 0
     """Requests of a dead client specification that were answered meanwhile."""
+
+    @property
+    def others_share(self) -> float | None:
+        """Of all processors: what processes took that do not take part. ``None``: not known."""
+        return self.cores_share[OTHERS] if BROKER in self.cores_share else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,57 +82,55 @@ class _Target:
     others: Mapping[str, int] = field(default_factory=dict)
     """Processes that take part, by name."""
     dead: frozenset[int] = frozenset()
-    is_ready: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
+    program: Program
     started_at: float
     ready_at: float | None
     samples: Sequence[Sample]
     results: Results
-    peak_megabytes: float
 
 
 class Runner:
-    """Runs programs on one stage."""
+    """Runs programs on one stage; ``processes``: of each replica, and bare loops at once."""
 
-    def __init__(self, stage: Stage, profiler: Profiler | None = None) -> None:
+    def __init__(self, stage: Stage, profiler: Profiler | None = None, processes: int = 1) -> None:
         self._stage = stage
         self._profiler = profiler
+        self._processes = processes
         broker = broker_pid(stage.bootstrap)
         self._always = {HARNESS: os.getpid(), **({} if broker is None else {BROKER: broker})}
 
     def bare(self, *, headers: bool) -> Run:
         """The bare loop."""
-        with self._stage.topics() as topics:
-            return self._summary(self._observe(_Target(self._bare_loop(topics, headers=headers), topics)), 0.0)
+        stage = self._stage
+        with stage.topics() as topics:
+            loops = BareLoops(stage.bootstrap, stage.folder, topics, self._processes, headers=headers)
+            return self._summary(self._observe(_Target(loops, topics)), 0.0)
 
-    def service(self, behaviour: Mirakl, empty_start_cpu: float, *, signed: bool = False) -> Run:
+    def service(
+        self, behaviour: Mirakl, empty_start_cpu: float, *, signed: bool = False, rebalance: bool = False
+    ) -> Run:
         """The service with a simulated Mirakl; ``empty_start_cpu`` as :meth:`empty_start` gives it."""
         with self._stage.topics(signed=signed) as topics, self._stage.mirakl(behaviour) as mirakl:
-            service = self._service(topics)
-            ready = _Ready(service.admin_port)
-            observed = self._observe(_Target(service, topics, {MIRAKL: mirakl.pid}, behaviour.dead, ready))
-            if letters := read_topic(self._stage.bootstrap, topics.dead_letters):
+            service = Replicas(lambda name: self._service(topics, name), topics.group, rebalance=rebalance)
+            observed = self._observe(_Target(service, topics, {MIRAKL: mirakl.pid}, behaviour.dead))
+            if letters := list(scan_topic(self._stage.bootstrap, topics.dead_letters)):
                 raise WrongResultsError(f"{len(letters)} dead letters, the first: {letters[0].headers}")
             run = self._summary(observed, empty_start_cpu)
             return replace(run, requests_per_call=run.results / mirakl.calls(), given_up=observed.results.given_up)
 
     def empty_start(self) -> float:
         """CPU seconds of a service that starts and finds nothing to do."""
-        with self._stage.topics(preloaded=False) as topics, self._service(topics) as service:
+        with self._stage.topics(preloaded=False) as topics, self._service(topics, topics.group) as service:
             time.sleep(SETTLED_SECONDS)
-            return cpu_seconds(service.pid)
+            return ProcessGroup(service.pid).cpu_seconds()
 
-    def _service(self, topics: Topics) -> Service:
-        return Service({**self._stage.settings, **topics.environment}, self._stage.folder, topics.group)
-
-    def _bare_loop(self, topics: Topics, *, headers: bool) -> "_BareLoop":
-        arguments = [sys.executable, "-m", "tests.bench.bare", "--bootstrap", self._stage.bootstrap]
-        arguments += ["--group", topics.group, "--requests", topics.requests, "--results", topics.results]
-        arguments += ["--headers"] if headers else []
-        return _BareLoop(arguments, log=self._stage.folder / f"{topics.group}.log", environment=environment({}))
+    def _service(self, topics: Topics, name: str) -> Service:
+        own = {"RESYNC_PROCESSES": str(self._processes)}
+        return Service({**self._stage.settings, **topics.environment, **own}, self._stage.folder, name)
 
     # -- observing -------------------------------------------------------------------------------------
 
@@ -153,7 +141,7 @@ class Runner:
         try:
             with ExitStack() as stack:
                 ready_at, samples, results = self._follow(target, watch, stack)
-            return _Observed(started_at, ready_at, samples, results, peak_megabytes(target.program.pid))
+            return _Observed(target.program, started_at, ready_at, samples, results)
         finally:
             target.program.kill()
 
@@ -165,12 +153,17 @@ class Runner:
         stillness = _Stillness(expected)
         samples: list[Sample] = []
         ready_at: float | None = None
+        first_at: float | None = None
         for sample in self._looks(target, watch):
             samples.append(sample)
-            if ready_at is None and target.is_ready and target.is_ready():
+            if ready_at is None and target.program.is_ready():
                 ready_at = time.monotonic()
                 if self._profiler:
                     stack.enter_context(self._profiler.attached(target.program.pid))
+            if first_at is None and any(sample.ends):
+                first_at = sample.at
+            if first_at is not None and sum(sample.ends) < expected:
+                target.program.go_on(sample.at - first_at)
             if stillness.lasts(sample):
                 results = self._read(target)
                 if results.complete and watch.sample({}).ends == sample.ends:
@@ -180,17 +173,18 @@ class Runner:
 
     def _looks(self, target: _Target, watch: Watch) -> Iterator[Sample]:
         """Samples at their pace, while there is time. Raises :class:`WrongResultsError` where the program ends."""
-        pids = {PROGRAM: target.program.pid, **target.others, **self._always}
+        others = {name: ProcessGroup(pid) for name, pid in {**target.others, **self._always}.items()}
+        programs = {PROGRAM: target.program.processes, **others}
         deadline = time.monotonic() + LONGEST_SECONDS
         while time.monotonic() < deadline:
             if not target.program.running:
                 raise WrongResultsError(f"the program has ended:\n{target.program.output()[-OUTPUT_SHOWN:]}")
-            sample = watch.sample(pids)
+            sample = watch.sample(programs)
             yield sample
             time.sleep(max(0.0, sample.at + EVERY_SECONDS - time.monotonic()))
 
     def _read(self, target: _Target) -> Results:
-        records = read_topic(self._stage.bootstrap, target.topics.results, timeout=READ_SECONDS)
+        records = scan_topic(self._stage.bootstrap, target.topics.results, timeout=READ_SECONDS)
         return Results(records, self._stage.workload, target.dead)
 
     # -- summing up ------------------------------------------------------------------------------------
@@ -202,7 +196,7 @@ class Runner:
         counted = results.visible(end) - head_start
         spent = {name: end.cpu[name] - first.cpu[name] for name in end.cpu}
         seconds = end.at - first.at
-        busy = max(0.0, end.busy - first.busy - sum(spent.values()))
+        span = samples[samples.index(first) : samples.index(end) + 1]
         return Run(
             results=results.expected,
             ready_seconds=observed.ready_at and observed.ready_at - observed.started_at,
@@ -211,11 +205,22 @@ class Runner:
             seconds_100=seconds,
             per_second_95=_rate(results.visible(most) - head_start, most.at - first.at),
             per_second_100=_rate(counted, seconds),
+            pace=pace(results, span),
+            moments=observed.program.moments,
             cpu_us={name: _rate(MICROSECONDS * cpu, counted) for name, cpu in spent.items()},
             cpu_us_whole=MICROSECONDS * (end.cpu[PROGRAM] - empty_start_cpu) / results.expected,
-            others_share=_rate(busy, seconds * (os.cpu_count() or 1)) if BROKER in spent else None,
-            peak_megabytes=observed.peak_megabytes,
+            cores_share=_shares(spent, seconds, end.busy - first.busy),
+            process_megabytes=observed.program.processes.peaks,
         )
+
+
+def _shares(spent: Mapping[str, float], seconds: float, busy: float) -> dict[str, float]:
+    """Shares of all processors' time; empty where the span was too short to be timed."""
+    whole = seconds * (os.cpu_count() or 1)
+    if whole <= 0:
+        return {}
+    shares = {name: cpu / whole for name, cpu in spent.items()}
+    return {**shares, OTHERS: max(0.0, busy / whole - sum(shares.values())), IDLE: max(0.0, 1 - busy / whole)}
 
 
 def _rate(amount: float, per: float) -> float | None:
@@ -241,25 +246,3 @@ class _Stillness:
         self._since = sample.at
         self._quiet *= 2
         return True
-
-
-class _BareLoop(ChildProcess):
-    def kill(self) -> None:
-        self.end(signal.SIGKILL)
-
-
-class _Ready:
-    """Asks ``/readyz``, at less cost than an HTTP library that is made for more."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    def __call__(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PROBE_SECONDS)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,10 +102,18 @@ class RunningMirakl:
 
 @contextmanager
 def prepared(
-    workload: Workload, partitions: int, limits: Limits, settings: dict[str, str], *, signed: bool = False
+    workload: Workload,
+    partitions: int,
+    limits: Limits,
+    settings: dict[str, str],
+    *,
+    signed: bool = False,
+    bootstrap: str | None = None,
 ) -> Iterator[Stage]:
     """Start a broker unless one is given; fill the database, the topic and, if ``signed``, a second topic."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, _broker() as bootstrap:
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+        bootstrap = bootstrap or stack.enter_context(broker())
         folder, mirakl_port = Path(name), free_port()
         own = {"RESYNC_DATABASE_URL": f"sqlite:///{folder}/bench.db", "RESYNC_ENCRYPTION_KEYS": new_key()}
         api_key = _fill_database(own, workload, limits, mirakl_port)
@@ -145,17 +153,18 @@ def _fill_database(settings: dict[str, str], workload: Workload, limits: Limits,
 
 
 @contextmanager
-def _broker() -> Iterator[str]:
+def broker() -> Iterator[str]:
+    """The broker of ``TEST_KAFKA_BOOTSTRAP``, or one of its own; its address."""
     given = given_bootstrap()
     if given:
         yield given
         return
-    broker = _own_broker()
+    own = _own_broker()
     try:
-        broker.start()
-        yield broker.bootstrap
+        own.start()
+        yield own.bootstrap
     finally:
-        broker.remove()
+        own.remove()
 
 
 def _own_broker() -> Kafka:

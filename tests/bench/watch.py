@@ -7,6 +7,7 @@ counted when the run is over and all results have been read.
 
 import time
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -16,8 +17,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from schemas.avro.codec import ResultDecoder
-from tests.bench.procfs import cpu_seconds, machine_busy_seconds
-from tests.bench.workload import PRODUCTS_PER_REQUEST, Workload
+from tests.bench.procfs import ProcessGroup, machine_busy_seconds
+from tests.bench.workload import Workload
 from tests.support.parts import wait_until
 from tests.support.records import ReadRecord
 
@@ -34,7 +35,7 @@ class Sample:
     ends: tuple[int, ...]
     """Of each partition of the results topic: what lies before it can be read."""
     cpu: Mapping[str, float]
-    """Spent so far by each process that takes part."""
+    """Spent so far by each program that takes part."""
     busy: float
     """Spent so far by the whole machine."""
 
@@ -48,10 +49,10 @@ class Watch:
         self._latest = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}  # type: ignore[no-untyped-call] # theirs
         wait_until(self._answered, timeout=ANSWER_SECONDS, what=f"the leaders of {topic} are known")
 
-    def sample(self, pids: Mapping[str, int]) -> Sample:
+    def sample(self, programs: Mapping[str, ProcessGroup]) -> Sample:
         """Look once."""
         ends = self._ends()
-        cpu = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        cpu = {name: processes.cpu_seconds() for name, processes in programs.items()}
         return Sample(time.monotonic(), ends, cpu, machine_busy_seconds())
 
     def _ends(self) -> tuple[int, ...]:
@@ -73,21 +74,36 @@ class WrongResultsError(Exception):
 
 
 class Results:
-    """The results of one run as a ``read_committed`` reader found them, and who had to get one."""
+    """The results of one run as a ``read_committed`` reader found them, and who had to get one.
 
-    def __init__(self, records: Sequence[ReadRecord], workload: Workload, dead: frozenset[int]) -> None:
+    Of each record only its place is kept: a run may have a million of them.
+    """
+
+    def __init__(self, records: Iterable[ReadRecord], workload: Workload, dead: frozenset[int]) -> None:
         """``dead``: the client specifications whose Mirakl does not answer; their requests do not count."""
         self._workload = workload
         self._dead = dead
-        self._answers: dict[int, list[ReadRecord]] = {}
+        self._ids = [workload.specification_id(number) for number in range(workload.specifications)]
+        self._answers = bytearray(workload.requests)
+        """Results of each request; 255 stands for more as well."""
+        self._wrong: list[str] = []
+        self._offsets: defaultdict[int, list[int]] = defaultdict(list)
+        """Partition of the results topic -> offsets of the results that count, in order."""
+        self._of_specification: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        """The same by (client specification, partition)."""
+        self._read(records)
+
+    def _read(self, records: Iterable[ReadRecord]) -> None:
+        decoder = ResultDecoder(registry=False)
         for record in records:
-            self._answers.setdefault(workload.number((record.key or b"").decode()), []).append(record)
-        partitions = 1 + max((record.partition for record in records), default=0)
-        self._offsets: list[list[int]] = [[] for _ in range(partitions)]
-        for number, answers in self._answers.items():
-            for record in answers if not self._is_dead(number) else ():
+            number = self._workload.number((record.key or b"").decode())
+            self._answers[number] = min(255, self._answers[number] + 1)
+            self._check_content(number, decoder.decode(record.value))
+            specification = self._workload.specification_of(number)
+            if specification not in self._dead:
                 self._offsets[record.partition].append(record.offset)
-        for offsets in self._offsets:
+                self._of_specification[specification, record.partition].append(record.offset)
+        for offsets in (*self._offsets.values(), *self._of_specification.values()):
             offsets.sort()
 
     @property
@@ -98,46 +114,64 @@ class Results:
     @property
     def complete(self) -> bool:
         """Every request that counts has a result."""
-        return sum(not self._is_dead(number) for number in self._answers) == self.expected
+        return all(answers or self._is_dead(number) for number, answers in enumerate(self._answers))
 
     @property
     def given_up(self) -> int:
         """Requests that do not count, and were answered all the same."""
-        return sum(map(self._is_dead, self._answers))
+        return sum(bool(answers) and self._is_dead(number) for number, answers in enumerate(self._answers))
 
     def visible(self, sample: Sample) -> int:
         """Results that count and could be read at that moment."""
-        return sum(bisect_left(offsets, end) for offsets, end in zip(self._offsets, sample.ends, strict=False))
+        return _before(sample, self._offsets.items())
 
     def reached(self, samples: Iterable[Sample], share: float) -> Sample:
         """The first sample with that share of the results, at least with one."""
         wanted = max(1, ceil(share * self.expected))
         return next(sample for sample in samples if self.visible(sample) >= wanted)
 
+    def longest_silence(self, samples: Sequence[Sample]) -> float:
+        """The most seconds without a result for a client specification that still gets some, of all that count."""
+        specifications = sorted({specification for specification, _ in self._of_specification})
+        return max(self._silence(specification, samples) for specification in specifications)
+
+    def _silence(self, specification: int, samples: Sequence[Sample]) -> float:
+        """From the first sample on, and up to the one that shows its last result."""
+        partitions = range(len(samples[0].ends))
+        offsets = [(each, self._of_specification[specification, each]) for each in partitions]
+        longest, since, seen = 0.0, samples[0].at, _before(samples[0], offsets)
+        for sample in samples:
+            visible = _before(sample, offsets)
+            if visible > seen:
+                longest, since, seen = max(longest, sample.at - since), sample.at, visible
+        return longest
+
     def check(self) -> None:
         """Exactly one result for each request, of the right content. Raises :class:`WrongResultsError`."""
-        twice = [number for number, records in self._answers.items() if len(records) > 1]
+        twice = [number for number, answers in enumerate(self._answers) if answers > 1]
         if twice:
             raise WrongResultsError(f"{len(twice)} requests got more than one result, such as {twice[:5]}")
         if not self.complete:
-            missing = {number for number in range(self._workload.requests) if not self._is_dead(number)}
-            missing -= self._answers.keys()
-            raise WrongResultsError(f"{len(missing)} requests got no result, such as {sorted(missing)[:5]}")
-        self._check_contents()
+            missing = [n for n, answers in enumerate(self._answers) if not answers and not self._is_dead(n)]
+            raise WrongResultsError(f"{len(missing)} requests got no result, such as {missing[:5]}")
+        if self._wrong:
+            raise WrongResultsError(self._wrong[0])
 
-    def _check_contents(self) -> None:
-        decoder = ResultDecoder(registry=False)
-        for number, [record] in self._answers.items():
-            dead = self._is_dead(number)
-            expected = {
-                "requestId": self._workload.request_id(number),
-                "status": "FAILED" if dead else "SYNCHRONIZED",
-                "synchronizedProducts": 0 if dead else PRODUCTS_PER_REQUEST,
-                "clientSpecificationId": self._workload.specification_id(self._workload.specification_of(number)),
-            }
-            result = decoder.decode(record.value)
-            if not isinstance(result, dict) or expected != {name: result[name] for name in expected}:
-                raise WrongResultsError(f"{result} is not what was asked for: {expected}")
+    def _check_content(self, number: int, result: object) -> None:
+        dead = self._is_dead(number)
+        expected = {
+            "requestId": self._workload.request_id(number),
+            "status": "FAILED" if dead else "SYNCHRONIZED",
+            "synchronizedProducts": 0 if dead else self._workload.products,
+            "clientSpecificationId": self._ids[self._workload.specification_of(number)],
+        }
+        if not isinstance(result, dict) or expected != {name: result[name] for name in expected}:
+            self._wrong.append(f"{result} is not what was asked for: {expected}")
 
     def _is_dead(self, number: int) -> bool:
         return self._workload.specification_of(number) in self._dead
+
+
+def _before(sample: Sample, offsets: Iterable[tuple[int, list[int]]]) -> int:
+    """Count the offsets of each partition that could be read at that moment."""
+    return sum(bisect_left(each, sample.ends[partition]) for partition, each in offsets)

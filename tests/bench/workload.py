@@ -1,4 +1,4 @@
-"""The job: requests of two products each, for some client specifications, preloaded into one topic."""
+"""The job: requests of some products each, for some client specifications, preloaded into one topic."""
 
 import random
 import time
@@ -12,7 +12,6 @@ from schemas.avro.codec import RequestEncoder
 from schemas.signature import Content, Signing
 
 ACKNOWLEDGED_SECONDS = 60
-PRODUCTS_PER_REQUEST = 2
 NAMESPACE = uuid.UUID("5f0c1d5e-2a53-4f0e-9d3c-0a4c5b1f7d10")
 """Makes the ids of the client specifications the same in every run."""
 
@@ -25,10 +24,12 @@ class Workload:
     specifications: int
     keyed: bool
     """By client specification; else the requests of each are spread over all partitions."""
+    products: int = 2
+    """Of each request."""
 
     def name(self, specification: int) -> str:
         """Of a client specification, and of its instance of the simulated Mirakl."""
-        return f"bench-{specification:02d}"
+        return f"bench-{specification:03d}"
 
     def specification_id(self, specification: int) -> str:
         """Of the client specification of this number."""
@@ -56,7 +57,7 @@ class Workload:
         now = int(time.time() * 1000)
         for number in range(self.requests):
             specification_id = ids[self.specification_of(number)]
-            pairs = range(number * PRODUCTS_PER_REQUEST, (number + 1) * PRODUCTS_PER_REQUEST)
+            pairs = range(number * self.products, (number + 1) * self.products)
             request = {
                 "requestId": self.request_id(number),
                 "clientSpecificationId": specification_id,
@@ -75,7 +76,7 @@ def preload(
 
     Raises :class:`RuntimeError` where a record was not acknowledged.
     """
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 500_000})
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 0})
     client, key_bytes, signing = ("dj-client", b"OPERATOR"), api_key.encode(), Signing(topic)
     headers: list[tuple[str, str | bytes | None]] = [client, ("dj-api-key", key_bytes)]
     spread = random.Random(1)

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from schemas.avro.codec import ResultEncoder
+from tests.bench.pace import pace, sparkline
 from tests.bench.watch import Results, Sample, WrongResultsError
 from tests.bench.workload import Workload
 from tests.support.records import ReadRecord
 from tests.support.service import ROOT
 
 FEW = Workload(requests=3, specifications=3, keyed=True)
+MORE = Workload(requests=6, specifications=3, keyed=True)
 
 
 @pytest.mark.slow
@@ -37,7 +39,8 @@ def test_service_and_bare_loops_answer_each_request_once_and_are_timed(kafka_boo
     assert ["bare loop", "bare with our headers", "service", "service, signed", "service, one dead"] == list(runs)
     assert [500, 500, 500, 500, 437] == [run["results"] for run in runs.values()]
     assert runs["service"]["requests_per_call"] > 1
-    assert all(run["peak_megabytes"] > 10 for run in runs.values())
+    assert all(min(run["process_megabytes"]) > 10 for run in runs.values())
+    assert all(0 < run["cores_share"]["program"] < 1 for run in runs.values())
     assert all(run["first_seconds"] > 0 for run in runs.values())
 
 
@@ -60,6 +63,18 @@ def test_requests_of_a_dead_client_specification_do_not_count() -> None:
     assert 2 == results.visible(Sample(0.0, (3,), {}, 0.0))
 
 
+def test_a_pause_of_all_and_the_silence_of_one_client_are_told_apart() -> None:
+    results = Results([_result(0, offset=0), _result(1, offset=1), _result(2, offset=2), *_more()], MORE, frozenset())
+    ends = [1, 3, 3, 4, 4, 4, 6]  # the requests of the first client are 0 and 3, which comes last
+    samples = [Sample(each / 4, (end,), {}, 0.0) for each, end in enumerate(ends)]
+
+    seen = pace(results, samples)
+
+    assert (8, 0, 4, 0, 0, 8) == seen.per_second
+    assert (0.75, 1.5) == (seen.longest_pause, seen.longest_silence)
+    assert "█ ▄  █" == sparkline(seen.per_second, 8)
+
+
 @pytest.mark.parametrize(
     ("found", "trouble"),
     [
@@ -78,12 +93,16 @@ def test_a_failed_result_is_an_error() -> None:
         Results([_result(0), _result(1), _result(2, status="FAILED")], FEW, frozenset()).check()
 
 
+def _more() -> list[ReadRecord]:
+    return [_result(number, offset=offset) for number, offset in ((4, 3), (5, 4), (3, 5))]
+
+
 def _result(number: int, *, offset: int | None = None, status: str = "SYNCHRONIZED") -> ReadRecord:
     value = ResultEncoder().encode(
         {
             "requestId": FEW.request_id(number),
             "status": status,
-            "synchronizedProducts": 2 if status == "SYNCHRONIZED" else 0,
+            "synchronizedProducts": FEW.products if status == "SYNCHRONIZED" else 0,
             "clientSpecificationId": FEW.specification_id(FEW.specification_of(number)),
             "trackingIds": [],
             "unsynchronizedProducts": [],
