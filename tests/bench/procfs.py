@@ -34,10 +34,11 @@ def children(pid: int) -> list[int]:
 
 
 class ProcessGroup:
-    """CPU and memory of processes and of their children, those that have ended since the last look included."""
+    """CPU and memory of processes and their children, those that have ended since the last look included."""
 
-    def __init__(self, *pids: int) -> None:
+    def __init__(self, *pids: int, with_children: bool = True) -> None:
         self._pids = list(pids)
+        self._with_children = with_children
         self._cpu: dict[int, float] = {}
         self._peak: dict[int, float] = {}
 
@@ -69,10 +70,8 @@ class ProcessGroup:
     def _alive(self) -> Iterator[int]:
         for pid in self._pids:
             yield pid
-            try:
-                yield from children(pid)
-            except OSError:  # it has ended
-                continue
+            with contextlib.suppress(OSError):  # it has ended
+                yield from children(pid) if self._with_children else ()
 
 
 def broker_pid(bootstrap: str) -> int | None:

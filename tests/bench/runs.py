@@ -173,7 +173,8 @@ class Runner:
 
     def _looks(self, target: _Target, watch: Watch) -> Iterator[Sample]:
         """Samples at their pace, while there is time. Raises :class:`WrongResultsError` where the program ends."""
-        others = {name: ProcessGroup(pid) for name, pid in {**target.others, **self._always}.items()}
+        pids = {**target.others, **self._always}
+        others = {name: ProcessGroup(pid, with_children=False) for name, pid in pids.items()}
         programs = {PROGRAM: target.program.processes, **others}
         deadline = time.monotonic() + LONGEST_SECONDS
         while time.monotonic() < deadline:
