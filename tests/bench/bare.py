@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import Any
 
 import click
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 from fastavro import schemaless_reader, schemaless_writer
 
 from schemas.avro import released
@@ -54,7 +54,9 @@ class BareLoop:
         self._producer = Producer({**PRODUCER, "bootstrap.servers": bootstrap, "transactional.id": transactional_id})
         self._producer.init_transactions(TIMEOUT_SECONDS)
         partitions = self._consumer.list_topics(requests, TIMEOUT_SECONDS).topics[requests].partitions
-        self._consumer.assign([TopicPartition(requests, each) for each in partitions if each % of == number])
+        self._consumer.assign(
+            [TopicPartition(requests, each, OFFSET_BEGINNING) for each in partitions if each % of == number]
+        )
 
     def turn(self) -> None:
         """One transaction, if there is something to do."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import mean
 
 from tests.bench.watch import Results, Sample
 
@@ -19,8 +20,13 @@ class Pace:
     """Results a second, for each quarter of a second."""
     longest_pause: float
     """The most seconds without any result."""
-    longest_silence: float
-    """The most seconds without a result for a client specification that still gets some."""
+    silences: tuple[float, ...]
+    """For each client specification that counts: the most seconds without a result until its last one."""
+
+    @property
+    def longest_silence(self) -> float:
+        """Of any client specification, in seconds."""
+        return max(self.silences)
 
 
 def pace(results: Results, samples: Sequence[Sample]) -> Pace:
@@ -30,7 +36,12 @@ def pace(results: Results, samples: Sequence[Sample]) -> Pace:
     steps = max(1, round(times[-1] / EVERY_SECONDS))
     marks = [_at(number * EVERY_SECONDS, times, visible) for number in range(steps + 1)]
     per_second = tuple(round((after - before) / EVERY_SECONDS) for before, after in pairwise(marks))
-    return Pace(per_second, _longest_pause(times, visible), results.longest_silence(samples))
+    return Pace(per_second, _longest_pause(times, visible), results.silences(samples))
+
+
+def coarser(per_second: Sequence[int], times: int) -> list[int]:
+    """Means of so many figures each."""
+    return [round(mean(per_second[begin : begin + times])) for begin in range(0, len(per_second), times)]
 
 
 def sparkline(per_second: Sequence[int], most: int) -> str:

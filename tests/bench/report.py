@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.interpreter import interpreter
-from tests.bench.pace import EVERY_SECONDS, sparkline
+from tests.bench.pace import EVERY_SECONDS, coarser, sparkline
 from tests.bench.runs import BROKER, HARNESS, IDLE, MIRAKL, OTHERS, PROGRAM, Run
 
 DEFINITION = """\
@@ -18,6 +18,7 @@ CPU: user and system time over the span to all of them; "whole life" less an emp
 all processors over that span. Pause: the most seconds without any result; silence: without one for a client
 specification that still gets some. After each run all results were read and checked: exactly one for each request."""
 NOISY_SHARE = 0.05
+SPARKLINE_CHARACTERS = 80
 
 Figure = Callable[[Run], float | None]
 
@@ -84,18 +85,20 @@ class Report:
         }
 
     def _show_pace(self, console: Console) -> None:
-        """Draw each program's run of median pace."""
+        """Draw each program's run of median pace, all to one scale."""
         shown = {
             name: sorted(runs, key=lambda run: self._pace(run) or 0.0)[len(runs) // 2]
             for name, runs in self._runs.items()
         }
-        most = max((each for run in shown.values() for each in run.pace.per_second), default=0)
-        console.print(f"\nResults/s over time, {EVERY_SECONDS} s a character, up to {most:,}:")
+        times = 1 + max(len(run.pace.per_second) for run in shown.values()) // SPARKLINE_CHARACTERS
+        paces = {name: coarser(run.pace.per_second, times) for name, run in shown.items()}
+        seconds, most = times * EVERY_SECONDS, max(map(max, paces.values()))
         width = max(map(len, shown))
+        console.print(f"\nResults/s over time, {seconds} s a character, up to {most:,}:")
         for name, run in shown.items():
-            console.print(f"{name:>{width}} ▕{sparkline(run.pace.per_second, most)}▏", markup=False)
+            console.print(f"{name:>{width}} ▕{sparkline(paces[name], most)}▏", markup=False)
             if run.moments:
-                console.print(f"{'':>{width}}  {_marks(run.moments)}", markup=False)
+                console.print(f"{'':>{width}}  {_marks(run.moments, seconds)}", markup=False)
         console.print()
 
     def _table(self) -> Table:
@@ -119,11 +122,11 @@ class Report:
         return run.per_second_95 if self._to_95 else run.per_second_100
 
 
-def _marks(moments: Mapping[str, float]) -> str:
+def _marks(moments: Mapping[str, float], seconds_each: float) -> str:
     """Put the name of each thing that happened under its place in a sparkline."""
     line = ""
     for name, seconds in moments.items():
-        line = f"{line:<{int(seconds / EVERY_SECONDS)}}↑{name}"
+        line = f"{line:<{int(seconds / seconds_each)}}↑{name}"
     return line
 
 

@@ -130,10 +130,10 @@ class Results:
         wanted = max(1, ceil(share * self.expected))
         return next(sample for sample in samples if self.visible(sample) >= wanted)
 
-    def longest_silence(self, samples: Sequence[Sample]) -> float:
-        """The most seconds without a result for a client specification that still gets some, of all that count."""
+    def silences(self, samples: Sequence[Sample]) -> tuple[float, ...]:
+        """For each client specification that counts: the most seconds without a result until its last one."""
         specifications = sorted({specification for specification, _ in self._of_specification})
-        return max(self._silence(specification, samples) for specification in specifications)
+        return tuple(self._silence(specification, samples) for specification in specifications)
 
     def _silence(self, specification: int, samples: Sequence[Sample]) -> float:
         """From the first sample on, and up to the one that shows its last result."""
