@@ -17,6 +17,13 @@ COMMAND_SECONDS = 90
 _RELEASED = re.compile(r"^## \[(?P<version>\d+\.\d+\.\d+)\][^\n]*\n+(?P<text>(?:(?!^## ).*\n?)*)", re.MULTILINE)
 _COMMIT = re.compile(r"\bcommit `([0-9a-f]{7,40})`")
 
+_MODULES = """
+import sys, consumer.__main__, consumer.bootstrap
+for name, module in sys.modules.items():
+    if name.partition(".")[0] in ("consumer", "producer_tools", "schemas") and module.__file__:
+        print(module.__file__)
+"""
+
 
 def last_release(changelog: str) -> str:
     """Return the commit that the newest released section names, or the tag of its version where it names none.
@@ -50,9 +57,12 @@ class Release:
         return ended.stdout.strip()
 
     def verify(self) -> None:
-        """Raise ``RuntimeError`` unless the service that would start is the one in ``sources``."""
-        found = self._python({}, ["-c", "import consumer, schemas; print(consumer.__file__, schemas.__file__)"], "")
-        places = [Path(each) for each in found.stdout.split()]
+        """Raise ``RuntimeError`` unless all modules of the service that would start are those in ``sources``.
+
+        Whatever is installed in this environment could take the place of one that is not there.
+        """
+        found = self._python({}, ["-c", _MODULES], "")
+        places = [Path(each) for each in found.stdout.splitlines()]
         if not places or not all(each.is_relative_to(self.sources) for each in places):
             raise RuntimeError(f"{self.name} would not run from {self.sources}: {found.stdout}{found.stderr}")
 
