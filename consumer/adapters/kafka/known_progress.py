@@ -1,8 +1,8 @@
 """What this process knows to be committed: the measure for what the brokers tell.
 
 A group coordinator can forget commits: after a crash, Apache Kafka 4.3.1 has told committed offsets that were two
-minutes old (docs/develop/measurements.md, "A broker that forgets"). Who has committed them knows better, also where the
-partition was lost and has come back.
+minutes old. Who has committed them knows better, also where the partition was lost and has come back
+(docs/decisions/0045).
 """
 
 from consumer.domain.progress import CommitPoint
