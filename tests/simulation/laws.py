@@ -414,7 +414,7 @@ class Laws:
 
     @staticmethod
     def _queued(replica: Replica) -> set[int]:
-        return {id(part.request) for lane in replica.core._dispatch.lanes.values() for part in lane.queued()}
+        return {id(part.request) for lane in replica.core._dispatch.lanes.values() for part in lane.queue.parts()}
 
 
 def _lane_id(request: Request) -> str:

@@ -1,6 +1,6 @@
 """Classic bugs, planted one at a time: a simulation that does not find them proves nothing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,10 +19,11 @@ from consumer.engine.admission.lookups import SchemaLookups
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Resume
 from consumer.engine.core import Core
-from consumer.engine.dispatch import back_pressure, shedding
+from consumer.engine.dispatch import back_pressure, shedding, verdicts
 from consumer.engine.dispatch.back_pressure import BackPressure
 from consumer.engine.dispatch.dispatch import Dispatch
 from consumer.engine.dispatch.health import LaneHealth
+from consumer.engine.dispatch.lane_queue import LaneQueue
 from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.dispatch.verdicts import sum_up
 from consumer.engine.events import Assigned, CallFinished, TransactionFinished, TransactionResult
@@ -30,7 +31,7 @@ from consumer.engine.partitions import partitions as engine_partitions
 from consumer.engine.partitions.outbox import Outbox
 from consumer.engine.partitions.partitions import Partitions
 from consumer.engine.precedence import Precedence
-from consumer.engine.requests import Assignment, Request
+from consumer.engine.requests import Assignment, Part, Request
 from consumer.engine.status import LaneState
 from schemas.signature import Signing
 from tests.simulation.kafka import SimulatedConsumer
@@ -119,7 +120,7 @@ def _dropped(self: Partitions, _part: object, *, last: bool) -> None:
     """What was not published is forgotten."""
 
 
-def _first_part(_self: Dispatch, request: Request, at: Instant) -> None:
+def _first_part(request: Request, at: Instant) -> None:
     final = [part for part in request.parts if part.final]
     if final:
         request.decide(sum_up(request, final[:1], at))
@@ -145,10 +146,8 @@ def _nothing(*_: object, **__: object) -> None:
     """Left out."""
 
 
-def _put_back_last(self: Lane, call: Call, *, may_have_reached: bool) -> None:
-    for part in call.parts:
-        part.may_have_reached |= may_have_reached
-    self.queue.extend(part for part in call.parts if part.sendable)
+def _put_back_last(self: LaneQueue, _call_id: int, parts: Sequence[Part]) -> None:
+    self.waiting.extend(parts)
 
 
 def _never(*_: object) -> bool:
@@ -313,12 +312,12 @@ BUGS = (
     Bug("drop the outcomes of an aborted transaction", ((Partitions, "_take_back", _dropped),)),
     Bug("count 429 as success", ((Core, "_call_finished", _throttled_is_success),)),
     Bug("count what was sent as taken in", ((Core, "_call_finished", _failure_is_success),)),
-    Bug("finish a large request with its first part", ((Dispatch, "_decide_if_final", _first_part),)),
+    Bug("finish a large request with its first part", ((verdicts, "_decide_if_final", _first_part),)),
     Bug("refuse the batch mates of a poisoned request", ((Lane, "refused", _nobody_to_blame),)),
     Bug("many probes for a sick Mirakl", ((Lane, "_may_start", _many_probes),)),
     Bug("no deadline", ((Dispatch, "give_up_overdue", _nothing),)),
     Bug("read ahead of a slow Mirakl without measure", ((back_pressure, "spare_products", _endless),)),
-    Bug("put a failed call back behind all others", ((Lane, "_put_back", _put_back_last),)),
+    Bug("put a failed call back behind all others", ((LaneQueue, "put_back", _put_back_last),)),
     Bug("no Resume after an assignment", ((Partitions, "assign", _not_resumed),)),
     Bug("never forget the failures of a lane", ((LaneHealth, "_recover", _unforgiving),)),
     Bug("pause although there is a fetch budget", ((BackPressure, "_is_full", _never_sated),)),
@@ -328,7 +327,7 @@ BUGS = (
     Bug("leave the quota as it is after a 429", ((TokenBucket, "empty", _nothing),)),
     Bug("do not look at failed deliveries", ((OUTGOING.Outgoing, "_delivered", _nothing),)),
     Bug("overtake a request that is undecided", ((Precedence, "conflict", _nothing),)),
-    Bug("overtake a request that comes from another lane", ((Lane, "restore_order", _nothing),)),
+    Bug("overtake a request that comes from another lane", ((LaneQueue, "restore_order", _nothing),)),
     Bug("count what waits behind undecidable records", ((BackPressure, "is_blocked", _nothing),)),
     Bug("keep requests of ended assignments", ((SchemaLookups, "forget_ended", _nothing),)),
     Bug("calls although results are refused", ((Outbox, "may_call", True), (Outbox, "stuck", _never))),

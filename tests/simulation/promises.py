@@ -231,7 +231,7 @@ class Promises:
     def _check_turn(self, replica: "Replica", lane: Lane, now: float) -> None:
         """With more lanes than slots, each gets a call in turn."""
         history = self._lane(replica.process.name, lane.specification.id)
-        if lane.calls or not lane.queue or history.turn_at is None:
+        if lane.calls or not lane.queue.waiting or history.turn_at is None:
             history.turn_at = now
             return
         round_seconds = self._round_seconds

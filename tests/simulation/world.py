@@ -187,8 +187,8 @@ class World:
         for lane in core._dispatch.lanes.values():
             next_call = lane.health.can_call_at(self.loop.now) - self.start
             self.trace(
-                f"    {lane.specification.name}: {lane.health.state(self.loop.now)}, {len(lane.queue)} queued,"
-                f" {lane._bisection.depth} in bisection, calls {list(lane.calls)}, can call at {next_call:.2f}"
+                f"    {lane.specification.name}: {lane.health.state(self.loop.now)}, {len(lane.queue.waiting)} queued,"
+                f" {lane.queue.bisection.depth} in bisection, calls {list(lane.calls)}, can call at {next_call:.2f}"
             )
 
     def trace(self, text: str) -> None:

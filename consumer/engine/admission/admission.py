@@ -17,7 +17,7 @@ from consumer.engine.commands import Command, ConfirmDirectory, LookUpSchema
 from consumer.engine.dispatch.back_pressure import BackPressure
 from consumer.engine.dispatch.dispatch import Dispatch
 from consumer.engine.dispatch.lanes import Lane
-from consumer.engine.dispatch.verdicts import GiveUp, given_up
+from consumer.engine.dispatch.verdicts import GiveUp, fail, given_up
 from consumer.engine.events import DirectoryConfirmed, DirectoryUnavailable, SchemaFound, SchemaMissing
 from consumer.engine.partitions.partitions import Partitions
 from consumer.engine.policy import Policy
@@ -217,15 +217,15 @@ class Admission:
         specification = self.decider.directory.specifications.get(lane.specification.id)
         if specification is not None and not specification.suspended and not specification.unusable:
             return
-        for part in lane.take_all():
+        for part in lane.queue.take_all():
             request = part.request
             if not part.sendable:
                 continue
             decision = self.decider.decide_again(request, at)
             if part.may_have_reached:
-                self._dispatch.fail(part, given_up(part, GiveUp.DEADLINE, lane.health.trouble), at)
+                fail(part, given_up(part, GiveUp.DEADLINE, lane.health.trouble), at)
             elif len(request.parts) > 1:
-                self._dispatch.fail(part, _no_longer(decision), at)
+                fail(part, _no_longer(decision), at)
             else:
                 request.withdraw()
                 self._follow(self._in_order(decision, request), request, at)

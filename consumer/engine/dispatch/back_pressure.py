@@ -64,7 +64,7 @@ class BackPressure:
 
     def admits(self, lane: Lane, assignment: Assignment) -> bool:
         """Return whether a lane may get one request more, however large; if not, the partition waits until it may."""
-        if lane.room >= 0 or not lane.queue or (lane.suspect and assignment.shared):
+        if lane.room >= 0 or not lane.queue.waiting or (lane.suspect and assignment.shared):
             return True
         self._turned_away[assignment.partition] = lane
         self.over_limit |= {assignment.partition}
@@ -121,7 +121,7 @@ class BackPressure:
         feeders = {
             assignment.partition
             for lane in overfull
-            for assignment in {part.request.assignment for part in lane.queued()}
+            for assignment in {part.request.assignment for part in lane.queue.parts()}
             if not (lane.suspect and assignment.shared) or (crowded and lane in able)
         }
         self.over_limit = frozenset(feeders | self._turned_away.keys())
@@ -149,7 +149,7 @@ class BackPressure:
         """Weigh one lane. A sick one gets all the room there is: its requests are answered in time, whatever comes."""
         ease = self._policy.overfull_ease if lane in self._overfull else 1.0
         lane.room = float("inf") if lane.health.state(now) is LaneState.SICK else self._room_in(lane, now, ease)
-        return lane.depth > 0 and (lane.room < 0 or (share is not None and lane.depth > ease * share))
+        return lane.queue.depth > 0 and (lane.room < 0 or (share is not None and lane.queue.depth > ease * share))
 
     def _room_in(self, lane: Lane, now: float, ease: float = 1.0) -> float:
         return spare_products(lane, self._policy, ease, self._slots, now)

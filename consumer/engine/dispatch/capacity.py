@@ -19,7 +19,7 @@ def spare_products(lane: Lane, policy: Policy, ease: float, slots: int, now: flo
     calls = (ease * rounds - 1) * at_once
     if health.bucket:
         calls = min(calls, ease * longest_wait * health.bucket.rate)
-    return calls * lane.expected_products - lane.queued_products
+    return calls * lane.expected_products - lane.queue.products
 
 
 def _caution(lane: Lane, policy: Policy, longest_wait: float) -> float:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification
-from consumer.domain.outcome import ResyncError, Synchronized
 from consumer.domain.retry import Backoff
 from consumer.engine.clock import Instant, PausableClock
 from consumer.engine.commands import Command, StartCall
@@ -14,7 +13,7 @@ from consumer.engine.dispatch.back_pressure import BackPressure
 from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.dispatch.shedding import blocking_budget, blocking_window
 from consumer.engine.dispatch.slots import RoundRobin
-from consumer.engine.dispatch.verdicts import GiveUp, given_up, refused, sum_up
+from consumer.engine.dispatch.verdicts import GiveUp, accept, fail, give_up, refused
 from consumer.engine.events import CallFinished
 from consumer.engine.policy import Policy
 from consumer.engine.requests import Assignment, AssignmentPhase, Part, Request
@@ -77,9 +76,10 @@ class Dispatch:
         if not in_time and self._is_too_late(request, health.can_call_at(now), at):
             self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
             return
-        if not lane.queue and lane.idle:
+        waiting = lane.queue.waiting
+        if not waiting and lane.idle:
             self._back_pressure.begins(lane, now)
-        lane.queue.append(part)
+        waiting.append(part)
         if request.rerouted:
             self._disordered.add(lane)
         self._back_pressure.enqueued(lane, request)
@@ -100,13 +100,13 @@ class Dispatch:
     def restore_order(self) -> None:
         """Sort lanes where requests that came from other lanes stand behind newer ones of their partition."""
         for lane in self._disordered:
-            lane.restore_order()
+            lane.queue.restore_order()
         self._disordered.clear()
 
     def forget_discarded(self) -> None:
         """Let go of the requests of ended assignments."""
         for lane in self.lanes.values():
-            lane.drop_unsendable()
+            lane.queue.drop_unsendable()
 
     # -- calls -----------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class Dispatch:
     def _answer(self, lane: Lane, call: Call, outcome: Receipt | Refusal | Unacknowledged, at: Instant) -> None:
         if isinstance(outcome, Receipt):
             lane.accepted(call)
-            self._accept(lane, call, outcome, at)
+            accept(call.parts, lane.specification.id, (call.call_id, outcome.tracking_id), at)
             return
         if isinstance(outcome, Refusal) and outcome.blames_entries:
             if lane.refused(call, too_large=outcome.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
@@ -171,30 +171,7 @@ class Dispatch:
             lane.rejected(call)
         problem = refused(outcome)
         for part in call.parts:
-            self.fail(part, problem, at)
-
-    def _accept(self, lane: Lane, call: Call, receipt: Receipt, at: Instant) -> None:
-        shared = Synchronized(lane.specification.id, (receipt.tracking_id,), at.millis)
-        for part in call.parts:
-            request = part.request
-            if not request.open:
-                continue
-            if len(request.parts) == 1:
-                request.decide(shared)
-            else:
-                part.receipt = (call.call_id, receipt.tracking_id)
-                self._decide_if_final(request, at)
-
-    def fail(self, part: Part, error: ResyncError, at: Instant) -> None:
-        """Note that a part is finally not accepted."""
-        part.error = error
-        if part.request.open:
-            self._decide_if_final(part.request, at)
-
-    def _decide_if_final(self, request: Request, at: Instant) -> None:
-        parts = request.parts
-        if all(each.final for each in parts):
-            request.decide(sum_up(request, parts, at))
+            fail(part, problem, at)
 
     # -- giving up -------------------------------------------------------------------------------------
 
@@ -204,11 +181,7 @@ class Dispatch:
         ``wait``: the answer waits for its calls in flight; only those of its parts that need another call are given up.
         """
         lane = self.lanes.get(request.lane or "")
-        trouble = lane.health.trouble if lane is not None else None
-        for part in request.parts:
-            if not part.final and not (wait and part.in_flight):
-                part.error = given_up(part, reason, trouble)
-        self._decide_if_final(request, at)
+        give_up(request, reason, lane.health.trouble if lane is not None else None, at, wait=wait)
 
     def give_up_overdue(self, assignments: Iterable[Assignment], at: Instant) -> None:
         """Give up requests for which no call can start any more, and those whose calls take too long."""
@@ -227,11 +200,11 @@ class Dispatch:
     def check_lanes(self, at: Instant) -> None:
         """Give up requests that became too late for lanes that cannot call, and let all other lanes try."""
         for lane in self.lanes.values():
-            lane.drop_unsendable_head()
+            lane.queue.drop_unsendable_head()
             if not lane.idle:
                 self._turns.add(lane)
                 health = lane.health
-                if any(self._is_too_late(part.request, health.can_call_at(at.mono), at) for part in lane.heads()):
+                if any(self._is_too_late(part.request, health.can_call_at(at.mono), at) for part in lane.queue.heads()):
                     self._give_up_late(lane, at)
 
     def shed(self, assignments: Collection[Assignment], at: Instant) -> None:
@@ -261,7 +234,7 @@ class Dispatch:
     def _give_up_late(self, lane: Lane, at: Instant) -> None:
         """Answer at once what is too late for a lane that cannot call until a known time."""
         can_call_at = lane.health.can_call_at(at.mono)
-        for part in lane.queued():
+        for part in lane.queue.parts():
             request = part.request
             if request.open and not request.calls_in_flight and self._is_too_late(request, can_call_at, at):
                 self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
@@ -287,7 +260,7 @@ class Dispatch:
 
     def can_start_calls(self, end: float, at: Instant) -> bool:
         """Return whether requests are queued whose answers are likely to come before ``end`` (monotonic seconds)."""
-        return any(lane.depth and lane.health.is_worth_calling(end, at.mono) for lane in self.lanes.values())
+        return any(lane.queue.depth and lane.health.is_worth_calling(end, at.mono) for lane in self.lanes.values())
 
     def wake_at(self, at: Instant) -> Iterator[float | None]:
         """Yield, for each lane, when a call may become possible that is not possible now."""
@@ -299,7 +272,7 @@ class Dispatch:
             LaneStatus(
                 id_,
                 lane.specification.tenant,
-                lane.depth,
+                lane.queue.depth,
                 len(lane.calls),
                 lane.health.state(at.mono),
                 lane.health.sick_until,

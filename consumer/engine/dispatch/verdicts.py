@@ -1,4 +1,8 @@
-"""Final verdicts of requests for which nothing more is done, with messages that say what to do."""
+"""Verdicts: how the ends of calls become the answers of requests, with messages that say what to do.
+
+A request is decided once all its parts are final. A part is final with a receipt (Mirakl accepted it) or with an error
+(Mirakl refused it, or it was given up).
+"""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -52,6 +56,48 @@ def given_up(part: Part, reason: GiveUp, trouble: str | None) -> ResyncError:
         ErrorCode.CM21_UNAVAILABLE,
         problem=f"Mirakl could not be reached {reason.value}{cause} and has not accepted the products",
     )
+
+
+def accept(parts: Sequence[Part], specification_id: str, receipt: tuple[int, str], at: Instant) -> None:
+    """Note that Mirakl accepted the parts of one call, and decide the requests that are complete with them.
+
+    ``receipt``: number of the call and its tracking id. On the hot path: requests of one part share their verdict.
+    """
+    shared = Synchronized(specification_id, (receipt[1],), at.millis)
+    for part in parts:
+        request = part.request
+        if not request.open:
+            continue
+        if len(request.parts) == 1:
+            request.decide(shared)
+        else:
+            part.receipt = receipt
+            _decide_if_final(request, at)
+
+
+def fail(part: Part, error: ResyncError, at: Instant) -> None:
+    """Note that a part is finally not accepted, and decide its request if that was the last one."""
+    part.error = error
+    if part.request.open:
+        _decide_if_final(part.request, at)
+
+
+def give_up(request: Request, reason: GiveUp, trouble: str | None, at: Instant, *, wait: bool = False) -> None:
+    """Do no more for a request: answer it as it stands, accepted in part, perhaps accepted, or not.
+
+    ``trouble``: how the last call of its lane failed; ``wait``: the answer waits for its calls in flight, and only
+    those of its parts that need another call are given up.
+    """
+    for part in request.parts:
+        if not part.final and not (wait and part.in_flight):
+            part.error = given_up(part, reason, trouble)
+    _decide_if_final(request, at)
+
+
+def _decide_if_final(request: Request, at: Instant) -> None:
+    parts = request.parts
+    if all(each.final for each in parts):
+        request.decide(sum_up(request, parts, at))
 
 
 def sum_up(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
