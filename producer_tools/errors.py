@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.errors import ExplainedError, sentences
+from schemas.errors import ExplainedError
 from schemas.exit_codes import ExitCode
+from schemas.explanation import sentences
 
 _NUMBERS: Final = re.compile(r"([0-9]+)")
 

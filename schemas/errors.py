@@ -14,15 +14,14 @@
     ├── consumer.cli.*                            of one command
     └── producer_tools.errors.ResyncToolError     and its subclasses, the library's own
 
-The two texts are sentences and hold no secret. They are joined here and nowhere else. Every other exception is a defect
-and is shown with its traceback.
+The two texts are sentences and hold no secret. ``schemas.explanation`` alone joins them. Every other exception is a
+defect and is shown with its traceback.
 """
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from schemas.exit_codes import ExitCode
-
-_SENTENCE_ENDS: Final = (".", "!", "?", "…")
+from schemas.explanation import sentences
 
 
 class ExplainedError(Exception):
@@ -35,11 +34,6 @@ class ExplainedError(Exception):
         super().__init__(sentences(problem, remedy))
         self.problem = problem
         self.remedy = remedy
-
-
-def sentences(*texts: str) -> str:
-    """Join texts as sentences in one line: "Problem. Remedy."; empty texts are left out."""
-    return " ".join(text if text.endswith(_SENTENCE_ENDS) else f"{text}." for text in texts if text)
 
 
 def exit_code_of(error: BaseException) -> ExitCode:

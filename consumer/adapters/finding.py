@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schemas.errors import sentences
+from schemas.explanation import sentences
 
 
 class Level(StrEnum):

@@ -18,12 +18,13 @@ from schemas.console.output import Output, show
 from schemas.console.program import examples
 from schemas.contract import canonical_uuid
 from schemas.exit_codes import ExitCode
+from schemas.explanation import Explanation
 from schemas.settings import Settings
 
 CONCURRENT_CHECKS = 8
 """Enough that a few silent Miraklis hold up no other, and few enough for a proxy."""
 _COLUMNS = {"level": "", "tenant": "tenant", "name": "name", "message": "found", "remedy": "remedy"}
-_GONE = "It was removed, or given another id, while this command ran."
+_GONE = Explanation("It was removed, or given another id, while this command ran.", "Run the command again.")
 
 
 @click.command(
@@ -73,10 +74,10 @@ def check_clients(rows: tuple[str, ...], tenant: str | None, output: str) -> int
 
 def _chosen(
     settings: Settings, rows: Sequence[str], tenant: str | None
-) -> list[tuple[ClientSpecificationRow, ClientSpecification | str]]:
+) -> list[tuple[ClientSpecificationRow, ClientSpecification | Explanation]]:
     """Return the named rows in the order given, each once; without names all, by tenant and name.
 
-    With each its specification as the service reads it, or a sentence why there is none.
+    With each its specification as the service reads it, or an explanation why there is none.
     """
     encryption, hosts = encryption_of(settings), host_rules(settings)
     with database(settings) as engine:
@@ -92,12 +93,12 @@ def _chosen(
     ]
 
 
-async def _check_all(chosen: Sequence[ClientSpecification | str], settings: Settings) -> list[CheckResult]:
+async def _check_all(chosen: Sequence[ClientSpecification | Explanation], settings: Settings) -> list[CheckResult]:
     way_out, free = WayOut.of(settings.mirakl), asyncio.Semaphore(CONCURRENT_CHECKS)
 
-    async def one(specification: ClientSpecification | str) -> CheckResult:
-        if isinstance(specification, str):
-            return CheckResult(passed=False, message=specification)
+    async def one(specification: ClientSpecification | Explanation) -> CheckResult:
+        if isinstance(specification, Explanation):
+            return CheckResult.failed(*specification)
         async with free:
             return await check(specification, way_out, settings.call_timeout)
 

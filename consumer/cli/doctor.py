@@ -147,7 +147,7 @@ def _examine_stores(engine: Engine, settings: Settings, seen: _Seen) -> Iterator
         yield from check_base_urls(seen.base_urls)
     yield from _encryption_keys(count_key_uses(engine, encryption))
     for warning in reader.warnings:
-        yield Finding(Level.FAIL, "stored row", warning, "Correct it, or remove or revoke it.")
+        yield Finding(Level.FAIL, "stored row", *warning)
 
 
 def _api_keys(directory: Directory, *, keys_accepted: bool) -> Finding:

@@ -10,7 +10,8 @@ from consumer.cli.access import read_settings, schema_registry
 from consumer.cli.options import output_option
 from schemas.console.output import Output, say, show
 from schemas.console.program import examples
-from schemas.errors import ExplainedError, sentences
+from schemas.errors import ExplainedError
+from schemas.explanation import Explanation
 from schemas.registry.client import SchemaRegistry
 from schemas.registry.registration import Subject, subjects
 from schemas.registry.registration import check as check_all
@@ -65,6 +66,6 @@ def check(output: str) -> None:
     show(rows, Output(output), columns=_COLUMNS, empty=_EMPTY)
     problems = [problem for report in reports for problem in report.problems]
     if problems:
-        lines = (f"  {sentences(each.problem, each.remedy)}" for each in problems)
+        lines = (f"  {Explanation(each.problem, each.remedy)}" for each in problems)
         raise ExplainedError("\n".join(("The registry needs corrections:", *lines)))
     say("Everything is in order.")

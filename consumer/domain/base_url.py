@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from schemas.explanation import Explanation
+
 SYNCHRONIZATION_PATH = "/api/mcm/products/synchronization"
 """CM21, below a normalised base URL (CM21.md)."""
 
@@ -23,6 +25,10 @@ _LONGEST_HOST_NAME = 253
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 _URL_CHARACTERS = re.compile(r"[!-~]*")
+
+_NO_HOST_AND_PORT = Explanation(
+    "The base URL has no valid host and port.", "Write it as https://HOST or https://HOST:PORT."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +50,24 @@ ANY_HOST = HostRules()
 """The rules of an operator who sets none."""
 
 
-def base_url_problem(base_url: str, hosts: HostRules = ANY_HOST) -> str | None:
-    """Return in one sentence why a credential must not or cannot be sent there; ``None``: it may.
+def base_url_problem(base_url: str, hosts: HostRules = ANY_HOST) -> Explanation | None:
+    """Return why a credential must not or cannot be sent there, with the remedy; ``None``: it may.
 
-    The sentence never repeats the URL: what people paste may hold a password.
+    Never raises, and never repeats the URL: what people paste may contain a password.
     """
     if len(base_url) > MAXIMUM_LENGTH:
-        return f"The base URL is longer than {MAXIMUM_LENGTH} characters; give only the address of Mirakl."
+        return Explanation(
+            f"The base URL is longer than {MAXIMUM_LENGTH} characters.", "Give only the address of Mirakl."
+        )
     if not _URL_CHARACTERS.fullmatch(base_url) or "\\" in base_url:
-        return "The base URL holds white space, a backslash or a character outside ASCII; paste it again."
+        return Explanation(
+            "The base URL contains white space, a backslash or a character outside ASCII.", "Paste it again."
+        )
     try:
         parts = urlsplit(base_url)
         port = parts.port
     except ValueError:
-        return "The base URL has no valid host and port; write it as https://HOST or https://HOST:PORT."
+        return _NO_HOST_AND_PORT
     return _shape_problem(base_url, parts, port) or _host_problem(parts, hosts)
 
 
@@ -86,30 +96,32 @@ def synchronization_url(base_url: str) -> str:
     return normalised(base_url) + SYNCHRONIZATION_PATH
 
 
-def _shape_problem(base_url: str, parts: SplitResult, port: int | None) -> str | None:
+def _shape_problem(base_url: str, parts: SplitResult, port: int | None) -> Explanation | None:
     if parts.scheme not in ("https", "http"):
-        return "The base URL does not begin with https://; write it in full."
+        return Explanation("The base URL does not begin with https://.", "Write it in full.")
     if "@" in parts.netloc:
-        return "The base URL holds a user name or password; put the secret into the credential instead."
+        return Explanation(
+            "The base URL contains a user name or password.", "Put the secret into the credential instead."
+        )
     if "?" in base_url or "#" in base_url:
-        return "The base URL holds a query or a fragment; leave out the part from ? or # on."
+        return Explanation("The base URL contains a query or a fragment.", "Leave out the part from ? or # on.")
     if port == 0 or parts.netloc.lower() != _network_location(parts.hostname or "", port):
-        return "The base URL has no valid host and port; write it as https://HOST or https://HOST:PORT."
+        return _NO_HOST_AND_PORT
     return None
 
 
-def _host_problem(parts: SplitResult, hosts: HostRules) -> str | None:
+def _host_problem(parts: SplitResult, hosts: HostRules) -> Explanation | None:
     host = parts.hostname or ""
     if not hosts.allow(host):
-        return (
-            "The base URL has a host that is not among the allowed ones; "
-            "correct it, or allow the host in RESYNC_MIRAKL__ALLOWED_HOSTS."
+        return Explanation(
+            "The base URL has a host that is not among the allowed ones.",
+            "Correct it, or allow the host in RESYNC_MIRAKL__ALLOWED_HOSTS.",
         )
     if parts.scheme == "https" or _is_loopback(host) or host in {name.strip().lower() for name in hosts.insecure}:
         return None
-    return (
-        "The base URL uses plain http for a host that is not this machine; "
-        "use https, or allow the host in RESYNC_INSECURE_HOSTS."
+    return Explanation(
+        "The base URL uses plain http for a host that is not this machine.",
+        "Use https, or allow the host in RESYNC_INSECURE_HOSTS.",
     )
 
 

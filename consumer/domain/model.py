@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from schemas.explanation import Explanation
 from schemas.signature import signer
 
 Products: TypeAlias = Mapping[str, str]
@@ -34,8 +35,8 @@ class Role(StrEnum):
 class ClientSpecification:
     """One Mirakl client configuration, as the directory snapshot holds it.
 
-    ``credential`` is the decrypted secret and never part of a ``repr``; where it cannot be decrypted, or the
-    base URL cannot be used, ``unusable`` says why in one sentence and ``credential`` is empty.
+    ``credential`` is the decrypted secret and never part of a ``repr``. Where it cannot be decrypted, or the base URL
+    cannot be used, ``unusable`` says why, and ``credential`` is empty.
     """
 
     id: str
@@ -50,7 +51,7 @@ class ClientSpecification:
     products_per_call: int
     concurrent_calls: int
     calls_per_hour: int | None
-    unusable: str | None = None
+    unusable: Explanation | None = None
     changed_at: str = ""
     """The row's time of change as stored: differs after any change, also one that restored all other values."""
 

@@ -19,8 +19,9 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from schemas.errors import ExplainedError, sentences
+from schemas.errors import ExplainedError
 from schemas.exit_codes import ExitCode
+from schemas.explanation import sentences
 from schemas.settings.durations import format_duration
 from schemas.settings.foreign import proxy_mistakes, trust_mistakes
 from schemas.settings.librdkafka import redacted

@@ -20,6 +20,7 @@ from consumer.engine.records import Record
 from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Part, Request
 from schemas.contract import REQUESTS_TOPIC
+from schemas.explanation import Explanation
 from schemas.signature import Content, Signing, signing_secret
 from tests.support.builders import api_key
 from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, body, specification
@@ -99,7 +100,7 @@ def _directory(rng: Random) -> Directory:
             tenant=rng.choice(TENANTS),
             active=rng.random() < 0.4,
             suspended=rng.random() < 0.2,
-            unusable=rng.choice((None, None, None, "its credential cannot be decrypted")),
+            unusable=rng.choice((None, None, None, Explanation("Its credential cannot be decrypted."))),
         )
         for id_ in rng.sample((FIRST, SECOND, THIRD), rng.randint(0, 3))
     ]
@@ -124,7 +125,7 @@ def lanes(rng: Random) -> None:
     now = 0.0
     for number in range(STEPS):
         now += rng.choice((0.0, 0.0, 0.2, 40.0))
-        lane.queue.extend(_part(rng) for _ in range(rng.choice((0, 1, 3))))
+        lane.queue.waiting.extend(_part(rng) for _ in range(rng.choice((0, 1, 3))))
         if out and rng.random() < 0.5:
             _end(rng, lane, lane.call_returned(out.pop(rng.randrange(len(out))).call_id, now), now)
         elif (call := lane.next_call(number, now)) is not None:

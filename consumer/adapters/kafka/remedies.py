@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError
 
-from schemas.errors import sentences
+from schemas.explanation import sentences
 
 
 @dataclass(frozen=True, slots=True)

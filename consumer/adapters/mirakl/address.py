@@ -10,13 +10,14 @@ import httpx
 
 from consumer.domain import base_url as rules
 from consumer.domain.base_url import ANY_HOST, HostRules
+from schemas.explanation import Explanation
 from schemas.settings import Settings
 
 
-def base_url_problem(base_url: str, hosts: HostRules = ANY_HOST) -> str | None:
-    """Return in one sentence why no call can be made there; ``None``: calls can be made.
+def base_url_problem(base_url: str, hosts: HostRules = ANY_HOST) -> Explanation | None:
+    """Return why no call can be made there, with the remedy; ``None``: calls can be made.
 
-    Never raises and never repeats the URL: what people paste may hold a password.
+    Never raises, and never repeats the URL: what people paste may contain a password.
     """
     return rules.base_url_problem(base_url, hosts) or _client_problem(base_url)
 
@@ -37,11 +38,13 @@ def state_address(base_url: str, tracking_id: str) -> httpx.URL:
     return httpx.URL(f"{rules.synchronization_url(base_url)}/{tracking_id}")
 
 
-def _client_problem(base_url: str) -> str | None:
+def _client_problem(base_url: str) -> Explanation | None:
     try:
         address = synchronization_address(base_url)
         httpx.Request("POST", address)
         address.raw_host.decode("ascii").encode("idna")  # as name look-ups and TLS do
     except Exception:  # noqa: BLE001 - whatever the client raises here, it would raise in each call
-        return "The base URL has a host name that cannot be called (its IDNA form is not valid); correct its spelling."
+        return Explanation(
+            "The base URL has a host name that cannot be called: its IDNA form is not valid.", "Correct its spelling."
+        )
     return None

@@ -13,6 +13,7 @@ from consumer.adapters.mirakl.exchange import FAILURES, Times
 from consumer.adapters.mirakl.failures import own_trouble, remedy
 from consumer.adapters.mirakl.host_connections import HostConnections
 from consumer.adapters.mirakl.way_out import WayOut
+from schemas.explanation import Explanation
 
 CONCURRENT_LOOKS = 8
 
@@ -36,9 +37,8 @@ async def _look(url: httpx.URL, way_out: WayOut, hosts: HostConnections, times: 
     try:
         stream = await connect(way_out, hosts, url, times.by_step["connect"])
     except FAILURES as error:
-        own = own_trouble(error)
-        problem = own or f"It cannot be reached: {times.reason(error)}."
-        return CertificateLook(server, None, problem, "" if own else remedy(error))
+        found = own_trouble(error) or Explanation(f"It cannot be reached: {times.reason(error)}.", remedy(error))
+        return CertificateLook(server, None, *found)
     try:
         return CertificateLook(server, stream.extra(TLSAttribute.peer_certificate_binary))  # noqa: S610 - not Django's
     finally:

@@ -22,6 +22,7 @@ from consumer.adapters.mirakl.response import decompressed, parsed, read_answer
 from consumer.adapters.mirakl.way_out import WayOut
 from consumer.domain.calls import CallFailure, Receipt, Refusal, Unacknowledged
 from consumer.domain.model import ClientSpecification
+from schemas.explanation import Explanation
 
 UNKNOWN_TRACKING_ID: Final = "00000000-0000-0000-0000-000000000000"
 """The nil UUID, which is never generated (RFC 9562, section 5.9). Mirakl's tracking ids look like UUIDs."""
@@ -40,13 +41,18 @@ class CheckResult:
     message: str
     """The problem, or what is in order; a sentence."""
     remedy: str = ""
-    """Empty: there is nothing to do, or the message says it."""
+    """A sentence; empty: there is nothing to do."""
+
+    @classmethod
+    def failed(cls, problem: str, remedy: str) -> "CheckResult":
+        """Return the result of a check that failed, with both sentences."""
+        return cls(passed=False, message=problem, remedy=remedy)
 
 
 async def check(specification: ClientSpecification, way_out: WayOut, call_timeout: float) -> CheckResult:
     """Make one CM22 call; never raises for what Mirakl or the network do."""
     if specification.unusable is not None:
-        return CheckResult(passed=False, message=specification.unusable)
+        return CheckResult.failed(*specification.unusable)
     times = Times(call_timeout)
     connection = one_connection_each(way_out)()
     body = bytearray()
@@ -61,9 +67,8 @@ async def check(specification: ClientSpecification, way_out: WayOut, call_timeou
             response = await connection.handle_async_request(request)
             await read_body(response, body)
     except FAILURES as error:
-        own = own_trouble(error)
-        problem = own or f"Mirakl could not be asked: {times.reason(error)}."
-        return CheckResult(passed=False, message=problem, remedy="" if own else remedy(error))
+        found = own_trouble(error) or Explanation(f"Mirakl could not be asked: {times.reason(error)}.", remedy(error))
+        return CheckResult.failed(*found)
     finally:
         await connection.aclose()
     result = judge(response.status_code, response.headers, bytes(body), specification.credential)
@@ -82,10 +87,10 @@ def judge(status: int, answer_headers: Mapping[str, str], body: bytes, credentia
             )
         case Receipt() | Unacknowledged() if page:
             problem = f"The answer is HTTP {status} with a web page, such as a login page: this is not Mirakl's API."
-            return CheckResult(passed=False, message=problem, remedy=_CHECK_URL)
+            return CheckResult.failed(problem, _CHECK_URL)
         case Receipt() | Unacknowledged():
             problem = f"The answer is HTTP {status} for a tracking id that cannot exist: this is not Mirakl's API."
-            return CheckResult(passed=False, message=problem, remedy=_CHECK_URL)
+            return CheckResult.failed(problem, _CHECK_URL)
         case CallFailure():
             return _unavailable(outcome)
         case Refusal():
@@ -112,7 +117,7 @@ def _refused(refusal: Refusal, *, page: bool) -> CheckResult:
             todo = f"Use the address behind the redirect, if it is Mirakl's API. {_CHECK_URL}"
         case _:
             problem, todo = f"The answer is not one that Mirakl gives to CM22 ({answer}).", _CHECK_URL
-    return CheckResult(passed=False, message=problem, remedy=todo)
+    return CheckResult.failed(problem, todo)
 
 
 def _quoted(refusal: Refusal) -> str:
@@ -123,6 +128,6 @@ def _unavailable(failure: CallFailure) -> CheckResult:
     if failure.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = "" if failure.retry_after is None else f" after {failure.retry_after:.0f} s"
         problem = f"Mirakl's quota for this call is used up ({failure.reason})."
-        return CheckResult(passed=False, message=problem, remedy=f"Check again later{wait}.")
+        return CheckResult.failed(problem, f"Check again later{wait}.")
     problem = f"Mirakl is unavailable ({failure.reason})."
-    return CheckResult(passed=False, message=problem, remedy="Check again later; if it lasts, ask its operator.")
+    return CheckResult.failed(problem, "Check again later; if it lasts, ask its operator.")

@@ -60,7 +60,8 @@ class Cm21:
             own = own_trouble(error)
             if own is not None:
                 _log.error("%s", own)
-            return CallFailure(self._times.reason(error), may_have_reached=written.is_set(), ours=own)
+            ours = None if own is None else str(own)
+            return CallFailure(self._times.reason(error), may_have_reached=written.is_set(), ours=ours)
 
     async def aclose(self) -> None:
         """Close all idle connections."""

@@ -8,6 +8,7 @@ from ssl import SSLCertVerificationError, SSLEOFError, SSLError
 import httpx
 
 from consumer.adapters.mirakl.host_connections import OwnTroubleError
+from schemas.explanation import Explanation
 
 
 class ProxyTroubleError(httpx.ProxyError):
@@ -21,9 +22,9 @@ class ProxyTroubleError(httpx.ProxyError):
         """A sentence."""
 
 
-def own_trouble(error: Exception) -> str | None:
+def own_trouble(error: Exception) -> Explanation | None:
     """Return which of our own resources is lacking, with the remedy; ``None``: the failure is not ours."""
-    return next((each.strerror for each in causes(error) if isinstance(each, OwnTroubleError)), None)
+    return next((each.explanation for each in causes(error) if isinstance(each, OwnTroubleError)), None)
 
 
 def cause(error: BaseException) -> str:

@@ -18,6 +18,8 @@ from typing import Any, Final, TypeAlias
 import anyio
 from anyio.abc import SocketStream
 
+from schemas.explanation import Explanation
+
 MAX_LOOKUPS: Final = 64
 """Name look-ups in progress. A host has at most one, which its resolver ends after about 30 s."""
 MAX_ADDRESSES: Final = 8
@@ -27,19 +29,30 @@ NEXT_ADDRESS_SECONDS: Final = 0.25
 
 GetAddrInfo: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
 
+_NO_MEMORY: Final = Explanation(
+    "This machine has no memory left for a connection to Mirakl.", "Give the process more memory."
+)
 _OWN_TROUBLES: Final = {
-    errno.EMFILE: "This process has no file descriptor left for a connection to Mirakl. Raise its limit (ulimit -n).",
-    errno.ENFILE: "This machine has no file descriptor left for a connection to Mirakl. Raise fs.file-max.",
-    errno.ENOMEM: "This machine has no memory left for a connection to Mirakl. Give the process more memory.",
-    errno.ENOBUFS: "This machine has no memory left for a connection to Mirakl. Give the process more memory.",
-    errno.EADDRNOTAVAIL: (
-        "This machine has no local port left for a connection to Mirakl. Widen net.ipv4.ip_local_port_range."
+    errno.EMFILE: Explanation(
+        "This process has no file descriptor left for a connection to Mirakl.", "Raise its limit (ulimit -n)."
+    ),
+    errno.ENFILE: Explanation(
+        "This machine has no file descriptor left for a connection to Mirakl.", "Raise fs.file-max."
+    ),
+    errno.ENOMEM: _NO_MEMORY,
+    errno.ENOBUFS: _NO_MEMORY,
+    errno.EADDRNOTAVAIL: Explanation(
+        "This machine has no local port left for a connection to Mirakl.", "Widen net.ipv4.ip_local_port_range."
     ),
 }
 
 
 class OwnTroubleError(OSError):
-    """A connection failed for lack of our own resources; the text says which, and what to do."""
+    """A connection failed for lack of a resource of our own; ``explanation`` says which, and what to do."""
+
+    def __init__(self, number: int, explanation: Explanation) -> None:
+        super().__init__(number, explanation.problem)
+        self.explanation = explanation
 
 
 class HostConnections:
@@ -77,9 +90,8 @@ class HostConnections:
         try:
             thread.start()
         except RuntimeError as error:
-            raise OwnTroubleError(
-                errno.EAGAIN, "This process cannot start a thread for a name look-up. Raise its limit (ulimit -u)."
-            ) from error
+            problem = "This process cannot start a thread for a name look-up."
+            raise OwnTroubleError(errno.EAGAIN, Explanation(problem, "Raise its limit (ulimit -u).")) from error
         self._lookups[host, port] = lookup
         return lookup
 

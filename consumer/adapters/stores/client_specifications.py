@@ -173,13 +173,13 @@ class ClientSpecifications:
     def _checked_base_url(self, base_url: str) -> str:
         problem = base_url_problem(base_url, self._hosts)
         if problem:
-            raise AdministrationError(problem)
+            raise AdministrationError(*problem)
         return normalised(base_url)
 
     def _check_credential(self, credential: str) -> None:
         problem = credential_problem(credential)
         if problem:
-            raise AdministrationError(problem)
+            raise AdministrationError(*problem)
         if self._encryption is None:
             raise EncryptionKeysNeededError
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from schemas.errors import ExplainedError
+from schemas.explanation import Explanation
 
 STATEMENT_SECONDS = 3.0
 """Less than the 5 s within which a change must take effect."""
@@ -127,18 +128,19 @@ def _parsed(url: str | URL) -> URL:
     return parsed.set(drivername="postgresql+psycopg") if parsed.get_backend_name() == "postgresql" else parsed
 
 
-def _url_problem(url: URL) -> tuple[str, str] | None:
-    """Return what is wrong, and the remedy."""
+def _url_problem(url: URL) -> Explanation | None:
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         if url.database in (None, "", ":memory:") or url.query or url.host:
             problem = "RESYNC_DATABASE_URL names something else than a SQLite file, or more than that."
-            return problem, "Write sqlite:///FILE, with four slashes for an absolute path."
+            return Explanation(problem, "Write sqlite:///FILE, with four slashes for an absolute path.")
         return None
     if url.drivername not in ("postgresql", "postgresql+psycopg"):
         problem = "RESYNC_DATABASE_URL names a kind of database that is not supported."
-        return problem, "Write sqlite:///FILE or postgresql+psycopg://…"
+        return Explanation(problem, "Write sqlite:///FILE or postgresql+psycopg://…")
     if "@" in (url.host or "") + (url.database or ""):
-        return "RESYNC_DATABASE_URL contains a second @.", "Percent-encode the special characters of its password."
+        return Explanation(
+            "RESYNC_DATABASE_URL contains a second @.", "Percent-encode the special characters of its password."
+        )
     return None
 
 

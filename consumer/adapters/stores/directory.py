@@ -30,12 +30,14 @@ from consumer.adapters.stores.tables import api_keys, as_stored, client_specific
 from consumer.domain.base_url import ANY_HOST, HostRules, normalised, origin
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
 from schemas.contract import canonical_uuid
+from schemas.explanation import Explanation
 
 StoredRow: TypeAlias = Mapping[str, Any] | RowMapping
 
 _DIGEST_BYTES = 32
 """Length of a SHA-256 digest, and so of a signing secret."""
-_TENANT_MISTAKE = f"Its tenant is not a text of 1 to {LONGEST_NAME} characters."
+_NO_TENANT = f"tenant is not a text of 1 to {LONGEST_NAME} characters."
+_CORRECT_IT = "Correct it, or remove or revoke it."
 _VERSION = select(directory_version.c.version)
 _SPECIFICATIONS = select(*map(as_stored, client_specifications.c)).order_by(client_specifications.c.id)
 _API_KEYS = select(*map(as_stored, api_keys.c)).order_by(api_keys.c.id)
@@ -44,8 +46,8 @@ _API_KEYS = select(*map(as_stored, api_keys.c)).order_by(api_keys.c.id)
 class DirectoryReader:
     """Reads snapshots over one long-lived connection; one call at a time, from any thread.
 
-    ``warnings`` names, one sentence each, the rows that the last snapshot leaves out and the specifications in it that
-    cannot be used. ``left_out`` has those of client specifications that it leaves out, by their stored id.
+    ``warnings`` names the rows that the last snapshot leaves out and the specifications in it that cannot be used.
+    ``left_out`` has those of client specifications that it leaves out, by their stored id.
     """
 
     def __init__(self, engine: Engine, encryption: Encryption | None, hosts: HostRules = ANY_HOST) -> None:
@@ -58,8 +60,8 @@ class DirectoryReader:
         self._hosts = hosts
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
-        self.warnings: tuple[str, ...] = ()
-        self.left_out: Mapping[str, str] = {}
+        self.warnings: tuple[Explanation, ...] = ()
+        self.left_out: Mapping[str, Explanation] = {}
 
     def read(self, known_version: int | None) -> Directory | None:
         """Return the snapshot, or ``None`` while it is still the one of ``known_version``.
@@ -114,13 +116,13 @@ class DirectoryReader:
         version = _version(connection)
         if self._decryption is not None:
             self._decryption.begin()
-        warnings: list[str] = []
+        warnings: list[Explanation] = []
         specifications = self._specifications(connection, warnings)
         keys = self._keys(connection, warnings)
         self.warnings = tuple(warnings)
         return build_directory(version, specifications, keys)
 
-    def _specifications(self, connection: Connection, warnings: list[str]) -> list[ClientSpecification]:
+    def _specifications(self, connection: Connection, warnings: list[Explanation]) -> list[ClientSpecification]:
         loaded, left_out = [], {}
         for row in connection.execute(_SPECIFICATIONS).mappings():
             try:
@@ -129,19 +131,19 @@ class DirectoryReader:
                 left_out[str(row["id"])] = _unreadable("Client specification", row, problem)
                 continue
             if specification is None:
-                left_out[str(row["id"])] = f"Client specification {row['id']!r:.80} is left out: its id is not a UUID."
+                left_out[str(row["id"])] = Explanation(
+                    f"Client specification {row['id']!r:.80} is left out: its id is not a UUID.", _CORRECT_IT
+                )
                 continue
             loaded.append(specification)
             if specification.unusable:
-                warnings.append(
-                    f"Client specification {specification.id} ({specification.name!r}) cannot be used: "
-                    f"{specification.unusable}"
-                )
+                about = f"Client specification {specification.id} ({specification.name!r}) cannot be used"
+                warnings.append(_about(about, specification.unusable))
         self.left_out = left_out
         warnings.extend(left_out.values())
         return loaded
 
-    def _keys(self, connection: Connection, warnings: list[str]) -> dict[bytes, ApiKey]:
+    def _keys(self, connection: Connection, warnings: list[Explanation]) -> dict[bytes, ApiKey]:
         loaded = {}
         for row in connection.execute(_API_KEYS).mappings():
             try:
@@ -149,7 +151,7 @@ class DirectoryReader:
             except Exception as problem:  # noqa: BLE001 - one row is not everybody's trouble
                 warnings.append(_unreadable("API key", row, problem))
                 continue
-            if isinstance(read, str):
+            if isinstance(read, Explanation):
                 warnings.append(read)
                 continue
             loaded[read.digest] = read.key
@@ -194,23 +196,24 @@ class LoadedApiKey(NamedTuple):
 
     digest: bytes
     key: ApiKey
-    warning: str | None
+    warning: Explanation | None
     """Reason why it cannot sign although a secret is stored for it."""
 
 
-def load_api_key(row: StoredRow, decryption: Decryption | None) -> LoadedApiKey | str:
-    """Read a row as the driver gave it; a sentence where it is not usable and opens nothing."""
-    about = f"API key {row['id']!r:.80} ({row['name']!r:.80}) is ignored:"
+def load_api_key(row: StoredRow, decryption: Decryption | None) -> LoadedApiKey | Explanation:
+    """Read a row as the driver gave it; an explanation where it is not usable and opens nothing."""
+    key_name = f"API key {row['id']!r:.80} ({row['name']!r:.80})"
+    ignored = f"{key_name} is ignored"
     digest = _digest(row["key_hash"])
     if digest is None:
-        return f"{about} its key_hash is not a SHA-256 in hexadecimal."
+        return Explanation(f"{ignored}: its key_hash is not a SHA-256 in hexadecimal.", _CORRECT_IT)
     if not _is_name(row["tenant"]):
-        return f"{about} {_TENANT_MISTAKE}"
+        return Explanation(f"{ignored}: its {_NO_TENANT}", _CORRECT_IT)
     if row["role"] not in {role.value for role in Role}:
-        return f"{about} its role is none of {', '.join(Role)}."
+        return Explanation(f"{ignored}: its role is none of {', '.join(Role)}.", _CORRECT_IT)
     expires_at = _expiry(row["expires_at"])
-    if isinstance(expires_at, str):
-        return f"{about} {expires_at}"
+    if isinstance(expires_at, Explanation):
+        return _about(ignored, expires_at)
     secret, trouble_of_secret = None, None
     if row["signing_secret"] is not None:
         place = Binding(str(row["tenant"]), canonical_uuid(str(row["id"])) or "", SIGNING)
@@ -224,26 +227,34 @@ def load_api_key(row: StoredRow, decryption: Decryption | None) -> LoadedApiKey 
         revoked=not _is_false(row["revoked"]),
         signing_secret=secret,
     )
-    about = f"API key {row['id']!r:.80} ({row['name']!r:.80}) cannot sign:"
-    return LoadedApiKey(digest, key, f"{about} {trouble_of_secret}" if trouble_of_secret else None)
+    return LoadedApiKey(digest, key, trouble_of_secret and _about(f"{key_name} cannot sign", trouble_of_secret))
 
 
 def _signing_secret(
     stored: object, decryption: Decryption | None, binding: Binding
-) -> tuple[bytes, None] | tuple[None, str]:
+) -> tuple[bytes, None] | tuple[None, Explanation]:
     """Return the secret, or the reason why there is none."""
     if decryption is None:
-        return None, "RESYNC_ENCRYPTION_KEYS is not set."
+        return None, Explanation("RESYNC_ENCRYPTION_KEYS is not set.", "Set it.")
     found = decryption.decrypt(stored, binding) if isinstance(stored, str) else Undecryptable.NO_KEY
     if found is Undecryptable.NO_KEY:
-        return None, "its secret cannot be decrypted; add its key to RESYNC_ENCRYPTION_KEYS, or issue another API key."
+        remedy = "Add its encryption key to RESYNC_ENCRYPTION_KEYS, or issue another API key."
+        return None, Explanation("its secret cannot be decrypted.", remedy)
     secret = _digest(found.secret) if isinstance(found, Decrypted) and found.bound else None
-    return (None, "its secret was not stored for this key; issue another one.") if secret is None else (secret, None)
+    if secret is None:
+        return None, Explanation("its secret was not stored for this key.", "Issue another one.")
+    return secret, None
 
 
-def _unreadable(what: str, row: StoredRow, problem: Exception) -> str:
-    """Return a sentence for what reading a row raised, without its text, which could contain a secret."""
-    return f"{what} {row['id']!r:.80} is left out: it cannot be read ({type(problem).__name__}); set it anew."
+def _about(row: str, found: Explanation) -> Explanation:
+    """Return an explanation that begins with the row and its fate."""
+    return found._replace(problem=f"{row}: {found.problem}")
+
+
+def _unreadable(what: str, row: StoredRow, problem: Exception) -> Explanation:
+    """Explain what reading a row raised, without its text, which could contain a secret."""
+    told = f"{what} {row['id']!r:.80} is left out: it cannot be read ({type(problem).__name__})."
+    return Explanation(told, "Set it anew, or remove it.")
 
 
 def _version(connection: Connection) -> int:
@@ -263,36 +274,36 @@ def _version(connection: Connection) -> int:
     return version
 
 
-def _credential(stored: object, decryption: Decryption | None, binding: Binding) -> tuple[str, str | None]:
+def _credential(stored: object, decryption: Decryption | None, binding: Binding) -> tuple[str, Explanation | None]:
     """Return the credential and, where it cannot be used, the reason."""
     if decryption is None:
-        return "", "Its credential cannot be decrypted, since RESYNC_ENCRYPTION_KEYS is not set."
+        return "", Explanation("Its credential cannot be decrypted.", "Set RESYNC_ENCRYPTION_KEYS.")
     found = decryption.decrypt(stored, binding) if isinstance(stored, str) else Undecryptable.NO_KEY
     if found is Undecryptable.BOUND_ELSEWHERE:
-        return "", (
-            "Its credential was stored for another tenant, id or base URL. "
-            "Set it anew with `mirakl-resync-consumer clients set ID --credential-file F`."
+        return "", Explanation(
+            "Its credential was stored for another tenant, id or base URL.",
+            "Set it anew with `mirakl-resync-consumer clients set ID --credential-file F`.",
         )
     if found is Undecryptable.NO_KEY:
-        return "", (
-            "Its credential cannot be decrypted; add its key to RESYNC_ENCRYPTION_KEYS, "
-            "or set it anew with `mirakl-resync-consumer clients set`."
+        return "", Explanation(
+            "Its credential cannot be decrypted.",
+            "Add its key to RESYNC_ENCRYPTION_KEYS, or set it anew with `mirakl-resync-consumer clients set`.",
         )
     return found.secret, credential_problem(found.secret)
 
 
-def _mistake(row: StoredRow) -> str | None:
+def _mistake(row: StoredRow) -> Explanation | None:
     """Return what the tables' constraints would have refused."""
     if not _is_name(row["tenant"]):
-        return _TENANT_MISTAKE
+        return Explanation(f"Its {_NO_TENANT}", _CORRECT_IT)
     if row["auth_scheme"] not in {scheme.value for scheme in AuthScheme}:
-        return f"Its auth_scheme is none of {', '.join(AuthScheme)}."
+        return Explanation(f"Its auth_scheme is none of {', '.join(AuthScheme)}.", _CORRECT_IT)
     for flag in ("active", "suspended"):
         if not (_is_true(row[flag]) or _is_false(row[flag])):
-            return f"Its {flag} is neither true nor false."
+            return Explanation(f"Its {flag} is neither true nor false.", _CORRECT_IT)
     for name, limit in LIMITS.items():
         if not limit.allows(row[name]):
-            return f"Its {name} is not {limit}."
+            return Explanation(f"Its {name} is not {limit}.", _CORRECT_IT)
     return None
 
 
@@ -317,11 +328,11 @@ def _digest(stored: object) -> bytes | None:
     return digest if len(digest) == _DIGEST_BYTES else None
 
 
-def _expiry(stored: object) -> datetime | str | None:
-    """``None``: never; a sentence: unreadable."""
+def _expiry(stored: object) -> datetime | Explanation | None:
+    """``None``: never; an explanation: unreadable."""
     if stored in (None, "infinity"):
         return None
-    return instant(stored) or "its expires_at is not a time; write it as 2030-12-31 23:59:59."
+    return instant(stored) or Explanation("its expires_at is not a time.", "Write it as 2030-12-31 23:59:59.")
 
 
 def _identity(engine: Engine) -> tuple[int, int] | None:

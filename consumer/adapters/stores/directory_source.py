@@ -7,6 +7,7 @@ from consumer.adapters.stores.directory import DirectoryReader
 from consumer.domain.model import Directory
 from consumer.domain.share import Share
 from consumer.engine.ports import SourceError
+from schemas.explanation import Explanation
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ class StoredDirectory:
     def __init__(self, reader: DirectoryReader, share: Share) -> None:
         self._reader = reader
         self._share = share
-        self._warned: tuple[str, ...] = ()
+        self._warned: tuple[Explanation, ...] = ()
 
     def read(self, known_version: int | None) -> Directory | None:
         """Return the snapshot, or ``None`` if it is still the known one; logs warnings about rows when they change.

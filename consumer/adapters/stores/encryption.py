@@ -21,6 +21,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from schemas.errors import ExplainedError
 from schemas.exit_codes import ExitCode
+from schemas.explanation import Explanation
 from schemas.settings.secret_files import read_value
 
 LONGEST_CREDENTIAL = 4096
@@ -35,6 +36,7 @@ _BOUND_MARK = "\x01"
 _FINGERPRINT_DIGITS = 8
 _BEARER = re.compile(r"^bearer +(?=\S)", re.IGNORECASE)
 _HEADER_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
+_ONLY_THE_TOKEN = "Give only Mirakl's key or token."  # noqa: S105 - a remedy
 
 
 NEW_KEY = "Make a key with `mirakl-resync-consumer encryption-key`."
@@ -204,20 +206,21 @@ def without_scheme(credential: str) -> str:
     return _BEARER.sub("", credential)
 
 
-def credential_problem(credential: str) -> str | None:
-    """Return in one sentence why a credential cannot travel in an ``Authorization`` header; ``None``: it can.
+def credential_problem(credential: str) -> Explanation | None:
+    """Return why a credential cannot travel in an ``Authorization`` header, with the remedy; ``None``: it can.
 
     Visible ASCII with spaces inside: tokens are that (RFC 6750, section 2.1), and whatever else a header may hold
-    is read differently by different servers (RFC 9110, section 5.5). The sentence never repeats the credential.
+    is read differently by different servers (RFC 9110, section 5.5). The texts never repeat the credential.
     """
     if not credential:
-        return "The credential is empty; give Mirakl's key or token."
+        return Explanation("The credential is empty.", "Give Mirakl's key or token.")
     if len(credential) > LONGEST_CREDENTIAL:
-        return f"The credential is longer than {LONGEST_CREDENTIAL} characters; give only Mirakl's key or token."
+        return Explanation(f"The credential is longer than {LONGEST_CREDENTIAL} characters.", _ONLY_THE_TOKEN)
     if not _HEADER_TEXT.fullmatch(credential):
-        return (
-            "The credential holds a line break, another control character, white space at an end "
-            "or a character outside ASCII; give only Mirakl's key or token."
+        return Explanation(
+            "The credential contains a line break, another control character, white space at an end "
+            "or a character outside ASCII.",
+            _ONLY_THE_TOKEN,
         )
     return None
 

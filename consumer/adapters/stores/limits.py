@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from schemas.contract import canonical_uuid
+from schemas.explanation import Explanation
+
 LONGEST_NAME = 255
+"""Characters of a name or a tenant, as the tables' columns have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,17 @@ LIMITS = {
 }
 
 
-def name_problem(name: str) -> str | None:
-    """Return why people could not type a name or a tenant, or tell it from another; ``None``: they can."""
+def name_problem(name: str, what: str = "name") -> Explanation | None:
+    """Return why people could not type a name or a tenant, or tell it from another; ``None``: they can.
+
+    ``what``: the word for it. Names that look like an id are refused, since commands take ``ID|NAME``.
+    """
     if not 1 <= len(name) <= LONGEST_NAME:
-        return f"must have 1 to {LONGEST_NAME} characters"
+        return Explanation(f"The {what} does not have 1 to {LONGEST_NAME} characters.", "Choose another one.")
     if name != name.strip() or not name.isprintable():
-        return "must not begin or end with white space nor hold invisible characters"
+        return Explanation(
+            f"The {what} begins or ends with white space, or contains invisible characters.", "Choose another one."
+        )
+    if canonical_uuid(name):
+        return Explanation(f"The {what} looks like an id.", "Choose words.")
     return None

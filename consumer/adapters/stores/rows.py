@@ -105,9 +105,7 @@ def _missing(everywhere: Sequence[RowMapping], identifier: str, tenant: str | No
 
 
 def refuse_name(value: str, what: str) -> None:
-    """Check the rules for names, of tenants too."""
-    problem = name_problem(value)
+    """Check the rules for names, of tenants too. Raises :class:`AdministrationError`."""
+    problem = name_problem(value, what)
     if problem:
-        raise AdministrationError(f"The {what} {problem}.", "Choose another one.")
-    if canonical_uuid(value):
-        raise AdministrationError(f"The {what} must not look like an id.", "Choose words.")
+        raise AdministrationError(*problem)

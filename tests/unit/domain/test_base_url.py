@@ -64,7 +64,7 @@ def test_plain_http_is_for_this_machine(url: str) -> None:
 def test_plain_http_goes_nowhere_else(url: str) -> None:
     problem = base_url_problem(url, HostRules(insecure={"simulator"}))
     assert problem is not None
-    assert "RESYNC_INSECURE_HOSTS" in problem
+    assert "RESYNC_INSECURE_HOSTS" in problem.remedy
 
 
 @pytest.mark.parametrize("allowed", ["simulator", "SIMULATOR", " simulator "])
@@ -112,7 +112,9 @@ def test_plain_http_goes_to_the_hosts_that_are_named(allowed: str) -> None:
 def test_what_is_no_plain_https_address_is_refused(url: str) -> None:
     problem = base_url_problem(url, HostRules(insecure={"mirakl.example"}))
     assert problem is not None
-    assert "hunter2" not in problem
+    assert problem.problem
+    assert problem.remedy
+    assert "hunter2" not in str(problem)
 
 
 @given(st.text())
@@ -149,10 +151,10 @@ def test_a_host_must_be_allowed_by_name_or_lie_below_an_allowed_one(host: str, *
     rules = HostRules(allowed={"*.mirakl.net", "own.example", "127.0.0.1", "::1"})
     problem = base_url_problem(f"https://{host}/api", rules)
     assert allowed == (problem is None)
-    assert problem is None or ("RESYNC_MIRAKL__ALLOWED_HOSTS" in problem and host not in problem)
+    assert problem is None or ("RESYNC_MIRAKL__ALLOWED_HOSTS" in problem.remedy and host not in str(problem))
 
 
 def test_an_allowed_host_still_needs_https() -> None:
     problem = base_url_problem("http://own.example", HostRules(allowed={"own.example"}))
     assert problem is not None
-    assert "RESYNC_INSECURE_HOSTS" in problem
+    assert "RESYNC_INSECURE_HOSTS" in problem.remedy

@@ -6,6 +6,7 @@ from consumer.domain.model import ClientSpecification, Directory, build_director
 from consumer.domain.outcome import ResyncError
 from consumer.domain.resolution import resolve, unfit
 from schemas.contract import MAX_ERROR_TEXT_CHARACTERS, ErrorCode
+from schemas.explanation import Explanation
 from tests.support.builders import client_specification
 
 SHOP = client_specification(id="1", tenant="t", name="shop", credential="hush-hush")
@@ -59,14 +60,14 @@ def test_of_very_many_the_first_hundred_are_listed_and_all_are_counted() -> None
 def test_a_suspended_one_that_cannot_be_used_either_is_unusable_first() -> None:
     """In the order of the contract's table."""
     assert ErrorCode.CLIENT_SPECIFICATION_UNUSABLE == code(
-        unfit(replace(SHOP, suspended=True, unusable="No key fits."))
+        unfit(replace(SHOP, suspended=True, unusable=Explanation("No key fits.")))
     )
     assert ErrorCode.CLIENT_SPECIFICATION_SUSPENDED == code(unfit(replace(SHOP, suspended=True)))
     assert unfit(SHOP) is None
 
 
 def test_a_long_reason_leaves_room_for_what_to_do() -> None:
-    answer = unfit(replace(SHOP, unusable="why " * 300))
+    answer = unfit(replace(SHOP, unusable=Explanation("why " * 300)))
 
     assert isinstance(answer, ResyncError)
     assert MAX_ERROR_TEXT_CHARACTERS >= len(answer.message)

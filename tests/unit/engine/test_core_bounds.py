@@ -8,6 +8,7 @@ from consumer.domain.calls import Refusal
 from consumer.domain.outcome import Failed, Partial
 from consumer.engine.events import Revoking
 from consumer.engine.policy import Policy
+from schemas.explanation import Explanation
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
 
 
@@ -71,7 +72,7 @@ def test_a_no_is_never_given_on_a_snapshot_that_was_asked_for_before_the_record_
     ("fields", "code"),
     [
         ({"suspended": True}, "CLIENT_SPECIFICATION_SUSPENDED"),
-        ({"unusable": "its credential cannot be decrypted."}, "CLIENT_SPECIFICATION_UNUSABLE"),
+        ({"unusable": Explanation("Its credential cannot be decrypted.")}, "CLIENT_SPECIFICATION_UNUSABLE"),
     ],
 )
 def test_a_client_that_can_no_longer_be_called_stops_the_search_for_its_refused_entries(

@@ -17,6 +17,7 @@ from consumer.engine.events import (
 )
 from consumer.engine.policy import Policy
 from schemas.contract import DeadLetterReason
+from schemas.explanation import Explanation
 from tests.support.builders import api_key
 from tests.unit.engine.world import FIRST, KEY, SECOND, TICK, World, body, specification
 
@@ -236,7 +237,7 @@ def test_a_given_specification_is_used_although_it_is_not_active() -> None:
     ("fields", "code"),
     [
         ({"suspended": True}, "CLIENT_SPECIFICATION_SUSPENDED"),
-        ({"unusable": "its credential cannot be decrypted."}, "CLIENT_SPECIFICATION_UNUSABLE"),
+        ({"unusable": Explanation("Its credential cannot be decrypted.")}, "CLIENT_SPECIFICATION_UNUSABLE"),
     ],
 )
 def test_a_specification_that_cannot_be_called_is_named_in_the_result(fields: dict[str, Any], code: str) -> None:

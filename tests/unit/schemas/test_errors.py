@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import ExplainedError, exit_code_of, sentences
+from schemas.errors import ExplainedError, exit_code_of
+from schemas.explanation import sentences
 from schemas.registry.errors import RegistryError
 
 

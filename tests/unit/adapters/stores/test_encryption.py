@@ -136,7 +136,7 @@ def test_a_scheme_and_a_token_are_a_credential() -> None:
 def test_a_problem_never_repeats_the_credential(credential: str) -> None:
     problem = credential_problem(credential)
     assert problem is not None
-    assert "se" + "cr" not in problem
+    assert "se" + "cr" not in str(problem)
 
 
 def test_a_credential_is_bounded() -> None:

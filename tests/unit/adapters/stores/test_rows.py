@@ -15,6 +15,7 @@ from consumer.domain.base_url import HostRules
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
 from consumer.domain.resolution import unfit
 from schemas.contract import ErrorCode
+from schemas.explanation import Explanation
 from schemas.signature import signing_secret
 
 ID = "0b6a2c1e-7f0e-4c52-9d1c-2d3f6f0f8a11"
@@ -121,7 +122,7 @@ def test_a_credential_that_was_copied_from_another_row_is_not_used(column: str, 
     loaded = specification(**{column: value})
     assert loaded.credential == ""
     assert loaded.unusable
-    assert "clients set" in loaded.unusable
+    assert "clients set" in loaded.unusable.remedy
 
 
 @pytest.mark.parametrize("base_url", ["https://mirakl.example:443", "https://MIRAKL.example./gateway/api"])
@@ -174,7 +175,7 @@ def test_without_keys_no_specification_can_be_used() -> None:
     loaded = load_specification(SPECIFICATION, None, HostRules())
     assert loaded is not None
     assert loaded.unusable is not None
-    assert "RESYNC_ENCRYPTION_KEYS" in loaded.unusable
+    assert "RESYNC_ENCRYPTION_KEYS" in loaded.unusable.remedy
 
 
 @given(st.sampled_from(sorted(SPECIFICATION)), anything)
@@ -184,7 +185,7 @@ def test_no_value_breaks_the_loading_of_a_specification(column: str, value: obje
 
 def api_key(**changes: object) -> ApiKey:
     loaded = load_api_key(API_KEY | changes, ENCRYPTION)
-    assert not isinstance(loaded, str)
+    assert not isinstance(loaded, Explanation)
     return loaded.key
 
 
@@ -225,9 +226,10 @@ def test_a_time_is_read_as_either_database_or_a_person_writes_it(stored: str, se
 )
 def test_a_broken_key_opens_nothing_and_is_told_of(column: str, value: object) -> None:
     warning = load_api_key(API_KEY | {column: value}, ENCRYPTION)
-    assert isinstance(warning, str)
-    assert column in warning
-    assert "the key itself" not in warning
+    assert isinstance(warning, Explanation)
+    assert column in warning.problem
+    assert warning.remedy
+    assert "the key itself" not in str(warning)
 
 
 @pytest.mark.parametrize("revoked", [True, 1, "yes", None, 2])
@@ -246,7 +248,7 @@ PLACE = Binding("default", ID, SIGNING)
 
 def test_a_signing_secret_is_decrypted_and_shown_by_no_repr() -> None:
     loaded = load_api_key(API_KEY | {"signing_secret": ENCRYPTION.encrypt(SECRET.hex(), PLACE)}, ENCRYPTION)
-    assert not isinstance(loaded, str)
+    assert not isinstance(loaded, Explanation)
     assert loaded.key.signing_secret == SECRET
     assert loaded.warning is None
     assert SECRET.hex() not in repr(loaded)
@@ -275,11 +277,12 @@ def test_a_secret_that_is_not_of_this_key_keeps_it_from_signing_and_from_nothing
     stored: object, said: str
 ) -> None:
     loaded = load_api_key(API_KEY | {"signing_secret": stored}, ENCRYPTION)
-    assert not isinstance(loaded, str)
+    assert not isinstance(loaded, Explanation)
     assert loaded.key == api_key()
     assert loaded.warning is not None
-    assert "cannot sign" in loaded.warning
-    assert said in loaded.warning
+    assert "cannot sign" in loaded.warning.problem
+    assert said in loaded.warning.problem
+    assert loaded.warning.remedy
 
 
 def test_a_name_of_any_length_stays_short_enough_for_a_line_of_the_log() -> None:
@@ -288,7 +291,7 @@ def test_a_name_of_any_length_stays_short_enough_for_a_line_of_the_log() -> None
 
 def test_without_encryption_keys_no_key_can_sign() -> None:
     loaded = load_api_key(API_KEY | {"signing_secret": ENCRYPTION.encrypt(SECRET.hex(), PLACE)}, None)
-    assert not isinstance(loaded, str)
+    assert not isinstance(loaded, Explanation)
     assert loaded.key.signing_secret is None
     assert "RESYNC_ENCRYPTION_KEYS" in str(loaded.warning)
 
