@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import confluent_kafka
 import uvicorn
@@ -32,7 +32,7 @@ from producer_tools.gateway.call_log import CallLog
 from producer_tools.gateway.calls import Calls
 from producer_tools.gateway.http_protocol import GatewayProtocol
 from producer_tools.gateway.metrics import GatewayMetrics, GatewayStatus
-from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.policy import GATEWAY, GatewayPolicy
 from producer_tools.gateway.problems import Problem
 from producer_tools.gateway.request_writer import RequestWriter
 from producer_tools.gateway.results_reader import ResultsReader
@@ -47,11 +47,6 @@ from schemas.process.watchdog import Heartbeat
 from schemas.settings import Settings
 
 EXIT_STOPPED, EXIT_BROKEN = 0, 1
-PIN_SECONDS: Final = 10.0
-"""Timeout in seconds for looking up the offsets of the results of the last minutes."""
-MOST_FILES: Final = 65_536
-"""Open files that the process asks for: each connection is one."""
-HEARTBEAT_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +107,7 @@ def kafka_parts(settings: Settings, policy: GatewayPolicy) -> KafkaParts:
 
 def _positions(connection: Connection, topics: TopicEnds, topic: str, policy: GatewayPolicy) -> Ends:
     try:
-        return topics.since(policy.read_back_seconds, PIN_SECONDS)
+        return topics.since(policy.read_back_seconds, policy.pin_seconds)
     except KafkaException as exception:
         raise connection.explain(exception.args[0], topic) from exception
     except TimeoutError:
@@ -195,7 +190,7 @@ class Gateway:
     async def _beat(self) -> None:
         while True:
             self._turned_at = time.monotonic()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(GATEWAY.heartbeat_seconds)
 
     def _on_stop_signal(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon_threadsafe(self._begin_stop)
@@ -328,6 +323,6 @@ def _bound(host: str, port: int) -> socket.socket:
 def _allow_many_files() -> None:
     """Raise the limit of open files as far as this process may: 1,000 callers exceed the usual one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    wanted = GATEWAY.open_files if hard == resource.RLIM_INFINITY else min(GATEWAY.open_files, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -11,32 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata, TopicMetadata  # type: ignore[attr-defined]  # public, yet not marked
 
 from producer_tools.errors import MisconfiguredError, MissingTopicError, ResyncToolError, UnreachableError
+from producer_tools.policy import TOOLS
 from schemas.settings import KafkaSettings
-
-CONNECT_SECONDS = 10.0
-"""Seconds for the first answer of the brokers."""
-
-ATTEMPT_SECONDS = 1.0
-"""Seconds for one question to the brokers; short, since Ctrl-C is only noticed between two questions."""
-
-RETRY_SECONDS = 0.1
-"""Seconds between two questions if the first was answered immediately, but with an error."""
-
-DELIVERY_MILLISECONDS = 15_000
-"""Milliseconds for the brokers to acknowledge a record."""
-
-END_SEEN_MILLISECONDS = 100
-"""Milliseconds that a broker waits for more records before it reports the end of a partition."""
-
-PARTITION_FETCH_BYTES = 64 << 10
-"""Bytes of one partition in one answer, or one batch if that is larger. All of it is decompressed at once, so this
-bounds the size of decompressed batches together."""
-
-REFRESH_MILLISECONDS = 10_000
-"""Milliseconds between two refreshes of partition leaders; librdkafka's default of 5 minutes is long for a person."""
-
-UNKNOWN_TOPIC_SECONDS = 2.0
-"""Seconds that a topic may be unknown: a new one is not known to every broker immediately."""
 
 kafka_log = logging.getLogger("producer_tools.kafka")
 """The log of librdkafka's own lines, instead of stderr."""
@@ -98,7 +74,7 @@ class Connection:
         """
         return self._made(
             Producer,
-            {"delivery.timeout.ms": DELIVERY_MILLISECONDS, **(defaults or {})}
+            {"delivery.timeout.ms": TOOLS.delivery_milliseconds, **(defaults or {})}
             | self._settings.producer_properties()
             | {
                 "enable.idempotence": True,
@@ -121,9 +97,9 @@ class Connection:
         return self._made(
             Consumer,
             {
-                "fetch.wait.max.ms": END_SEEN_MILLISECONDS,
-                "fetch.message.max.bytes": PARTITION_FETCH_BYTES,
-                "topic.metadata.refresh.interval.ms": REFRESH_MILLISECONDS,
+                "fetch.wait.max.ms": TOOLS.end_seen_milliseconds,
+                "fetch.message.max.bytes": TOOLS.partition_fetch_bytes,
+                "topic.metadata.refresh.interval.ms": TOOLS.refresh_milliseconds,
                 **(defaults or {}),
             }
             | self._settings.consumer_properties()
@@ -140,14 +116,16 @@ class Connection:
     def partitions(self, handle: Producer | Consumer | AdminClient, topic: str) -> list[int]:
         """Return the partitions of ``topic``.
 
-        Raises ``UnreachableError`` if no broker answers within ``CONNECT_SECONDS``, and ``MisconfiguredError`` if
+        Raises ``UnreachableError`` if no broker answers within ``connect_seconds``, and ``MisconfiguredError`` if
         the topic is missing or the credentials do not suffice.
         """
         self._trouble = None
-        unknown_until = time.monotonic() + UNKNOWN_TOPIC_SECONDS
-        deadline = time.monotonic() + CONNECT_SECONDS
+        unknown_until = time.monotonic() + TOOLS.unknown_topic_seconds
+        deadline = time.monotonic() + TOOLS.connect_seconds
         while True:
-            metadata = self.ask(lambda: handle.list_topics(topic, timeout=ATTEMPT_SECONDS), handle, topic, deadline)
+            metadata = self.ask(
+                lambda: handle.list_topics(topic, timeout=TOOLS.attempt_seconds), handle, topic, deadline
+            )
             found = metadata.topics[topic]
             if found.error is None and found.partitions:
                 self._reach_a_leader(found, metadata, deadline)
@@ -155,7 +133,7 @@ class Connection:
             give_up = unknown_until if found.error and found.error.code() in _NO_TOPIC else deadline
             if time.monotonic() > give_up or (found.error and found.error.code() in _PERMISSIONS):
                 raise self.explain(found.error, topic)
-            time.sleep(RETRY_SECONDS)
+            time.sleep(TOOLS.retry_seconds)
 
     def _reach_a_leader(self, topic: TopicMetadata, metadata: ClusterMetadata, deadline: float) -> None:
         """Connect to a leader at its advertised address: records are read and written there only.
@@ -168,7 +146,7 @@ class Connection:
         while addresses:
             for address in addresses:
                 try:
-                    socket.create_connection(address, ATTEMPT_SECONDS).close()
+                    socket.create_connection(address, TOOLS.attempt_seconds).close()
                 except OSError as error:
                     problem = error
                 else:
@@ -180,7 +158,7 @@ class Connection:
                     f"not: {where} ({problem}).",
                     "Correct advertised.listeners of the brokers, or make that address reachable.",
                 )
-            time.sleep(RETRY_SECONDS)
+            time.sleep(TOOLS.retry_seconds)
 
     def ask(
         self, question: Callable[[], Answer], handle: Producer | Consumer | AdminClient, topic: str, deadline: float
@@ -195,7 +173,7 @@ class Connection:
                 refused = self._trouble is not None and self._trouble.code() in _CREDENTIALS
                 if refused or time.monotonic() > deadline or not _may_pass(error):
                     raise self.explain(error, topic) from exception
-                time.sleep(RETRY_SECONDS)
+                time.sleep(TOOLS.retry_seconds)
 
     def explain(self, error: KafkaError | None, topic: str | None = None) -> ResyncToolError:
         """Return the error for people that a librdkafka error means."""

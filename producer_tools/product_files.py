@@ -22,6 +22,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 
 from producer_tools.errors import Mistake
+from producer_tools.policy import TOOLS
 from producer_tools.products import LocatedProduct, Product
 
 MIRAKL_ID = "miraklProductId"
@@ -33,8 +34,6 @@ _SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"""["']?sep=([,;|\t]|\\t)["']?[,;|\t]*""", re.IGNORECASE)
 """A line that spreadsheets write before the header; the rest of the line is filled with separators."""
 _BLANK_CELLS = f' "\r{_SEPARATORS}'
-_NAMES_COMPARED = 50
-"""Of a header or an object, where a name is missing: comparing takes its time."""
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
@@ -189,7 +188,7 @@ def _columns(file: ProductFile, line: int, cells: list[str]) -> tuple[int, int] 
 
 
 def _nearest(wanted: str, names: list[str]) -> str:
-    names = names[:_NAMES_COMPARED]
+    names = names[: TOOLS.names_compared]
     found = get_close_matches(wanted.lower(), [name.lower() for name in names], n=1)
     original = next((name for name in names if found and name.lower() == found[0]), None)
     return f"; the nearest is {original!r}" if original else f"; it has {', '.join(map(repr, names))}"

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from producer_tools.errors import MisconfiguredError, ResyncToolError, UnreachableError
+from producer_tools.policy import TOOLS
 from producer_tools.topic_reader import Headers
 from schemas.avro.codec import RecordDecoder, RequestDecoder, RequestEncoder, ResultDecoder, UnknownSchema
 from schemas.avro.framing import SchemaRef
@@ -21,15 +22,6 @@ from schemas.registry.errors import RegistryError, SchemaNotRegisteredError
 from schemas.registry.questions import Missing, registered_id
 from schemas.registry.registration import newest_id
 from schemas.settings import SchemaRegistrySettings
-
-ASK_AGAIN_SECONDS = 30.0
-"""Seconds for which "no such schema" is believed: a replica of the registry may lag behind."""
-
-MISSING_MAX = 10_000
-"""Schemas known to be missing at a time; beyond, all are asked for again."""
-
-MAX_LOOKUPS = 100
-"""Questions to the registry for schemas that records name, for one reader of requests: each is a wait."""
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
@@ -115,9 +107,9 @@ class EventReader(Generic[AnyEvent]):
         except RegistryError as error:
             raise _explained(error) from error
         if isinstance(found, Missing):
-            if len(self._missing) >= MISSING_MAX:
+            if len(self._missing) >= TOOLS.missing_schemas:
                 self._missing.clear()
-            self._missing[ref] = time.monotonic() + ASK_AGAIN_SECONDS
+            self._missing[ref] = time.monotonic() + TOOLS.ask_again_seconds
             return False
         self._decoder.learn(ref, found)
         return True
@@ -145,7 +137,7 @@ class RequestReader(EventReader[ProductResyncRequested]):
         )
         self._subject = value_subject(topic)
         self._own: dict[SchemaRef, str] | None = None
-        self._lookups = MAX_LOOKUPS
+        self._lookups = TOOLS.lookups
 
     def decode_own(self, value: bytes | None, headers: Headers) -> ProductResyncRequested | str:
         """Return the request if it was written with one of our released schemas, or why it cannot be read.
@@ -174,7 +166,7 @@ class RequestReader(EventReader[ProductResyncRequested]):
         if not isinstance(own, str):
             return own
         if not self._lookups:
-            return f"more than {MAX_LOOKUPS} questions to the schema registry"
+            return f"more than {TOOLS.lookups} questions to the schema registry"
         self._lookups -= 1
         try:
             return self.decode(value, headers)

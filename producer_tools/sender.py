@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producer_tools.connection import UNCONFIRMED, Connection
 from producer_tools.errors import InvalidRequestError, Mistake, NotAcknowledgedError, ResyncToolError
+from producer_tools.policy import TOOLS
 from schemas.contract import (
     API_KEY_HEADER,
     CLIENT_HEADER,
@@ -23,8 +24,6 @@ from schemas.contract import (
     Credential,
 )
 from schemas.signature import Content, Signing
-
-POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class RecordSender:
             except KafkaException as exception:
                 acknowledged.set_exception(self._explain(exception.args[0]))
                 return acknowledged
-            self._closing.wait(POLL_SECONDS)
+            self._closing.wait(TOOLS.sender_poll_seconds)
         raise ResyncToolError("This publisher is closed.", "Make a new one.")
 
     def offer(self, record: OutgoingRecord) -> Future[Acknowledgement] | None:
@@ -180,4 +179,4 @@ class RecordSender:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            self._producer.poll(POLL_SECONDS)
+            self._producer.poll(TOOLS.sender_poll_seconds)

@@ -14,14 +14,13 @@ from confluent_kafka import Message
 
 from producer_tools.connection import Connection
 from producer_tools.environment import READING, tool_settings
+from producer_tools.policy import TOOLS
 from producer_tools.registry_access import ResultReader
 from producer_tools.topic_reader import Headers, Start, TopicReader, headers_of
 from schemas.console.text import moment
 from schemas.contract import TENANT_HEADER
 from schemas.events import ProductResyncResult
 from schemas.settings import Settings
-
-POLL_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +111,7 @@ class ResyncResults:
     def __iter__(self) -> Iterator[ReceivedResult]:
         with self:
             while not self.finished:
-                if result := self.read(POLL_SECONDS):
+                if result := self.read(TOOLS.poll_seconds):
                     yield result
 
     async def __aiter__(self) -> AsyncIterator[ReceivedResult]:
@@ -156,7 +155,7 @@ class ResyncResults:
     def read_some(self, at_most: int = 500) -> list[ReceivedResult]:
         """Return the available results, after a short wait for the first; possibly none."""
         results: list[ReceivedResult] = []
-        timeout = POLL_SECONDS
+        timeout = TOOLS.poll_seconds
         for _ in range(at_most):
             message = self._opened().read(timeout, follow=self._follow)
             if message is None:

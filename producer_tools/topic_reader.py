@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from producer_tools.connection import ATTEMPT_SECONDS, CONNECT_SECONDS, PARTITION_EOF, Connection
+from producer_tools.connection import PARTITION_EOF, Connection
+from producer_tools.policy import TOOLS
 
 Start: TypeAlias = Literal["beginning", "end"] | datetime
 """The position to start from; a ``datetime`` (aware): the first record of that time or later."""
@@ -20,11 +21,6 @@ HIGHEST_PARTITION = 2**31 - 2
 HIGHEST_OFFSET = 2**63 - 2
 """One below what Kafka's protocol can carry: the next one is computed."""
 
-GROWTH_SECONDS = 5.0
-"""Seconds between two searches for new partitions while following."""
-
-STALL_SECONDS = 10.0
-"""Seconds of silence after which a reader that is not at the end checks that the brokers still answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +126,7 @@ class TopicReader:
 
     def _check_life(self, *, follow: bool) -> None:
         """Stop waiting for records that are known to exist if the brokers no longer answer."""
-        if not follow and time.monotonic() - self._progress_at > STALL_SECONDS:
+        if not follow and time.monotonic() - self._progress_at > TOOLS.stall_seconds:
             self.check_reachable()
             self._progress_at = time.monotonic()
 
@@ -150,7 +146,10 @@ class TopicReader:
         place = TopicPartition(self._topic, partition)
         consumer = self._consumer
         return self._connection.ask(
-            lambda: consumer.get_watermark_offsets(place, timeout=ATTEMPT_SECONDS), consumer, self._topic, _deadline()
+            lambda: consumer.get_watermark_offsets(place, timeout=TOOLS.attempt_seconds),
+            consumer,
+            self._topic,
+            _deadline(),
         )
 
     def _positions(self, start: Start) -> dict[int, int]:
@@ -162,17 +161,17 @@ class TopicReader:
         times = [TopicPartition(self._topic, partition, milliseconds) for partition in self._known]
         consumer = self._consumer
         found = self._connection.ask(
-            lambda: consumer.offsets_for_times(times, timeout=ATTEMPT_SECONDS), consumer, self._topic, _deadline()
+            lambda: consumer.offsets_for_times(times, timeout=TOOLS.attempt_seconds), consumer, self._topic, _deadline()
         )
         # A negative offset: nothing that young in this partition.
         return {at.partition: at.offset if at.offset >= 0 else self.bounds[at.partition][1] for at in found}
 
     def _find_new_partitions(self) -> None:
-        if time.monotonic() - self._growth_at < GROWTH_SECONDS:
+        if time.monotonic() - self._growth_at < TOOLS.growth_seconds:
             return
         self._growth_at = time.monotonic()
         try:
-            topic = self._consumer.list_topics(self._topic, timeout=ATTEMPT_SECONDS).topics[self._topic]
+            topic = self._consumer.list_topics(self._topic, timeout=TOOLS.attempt_seconds).topics[self._topic]
         except KafkaException as exception:
             self._note_silence(exception.args[0])
             return
@@ -192,4 +191,4 @@ def headers_of(message: Message) -> Headers | None:
 
 
 def _deadline() -> float:
-    return time.monotonic() + CONNECT_SECONDS
+    return time.monotonic() + TOOLS.connect_seconds

@@ -16,14 +16,15 @@ from schemas.avro.learnt import Unreadable
 from schemas.avro.released import results
 from schemas.avro.resolution import Resolved
 from schemas.avro.writer_schema import SchemaError
-from schemas.registry.address import TIMEOUT_SECONDS, RegistryAddress
+from schemas.registry.address import RegistryAddress
 from schemas.registry.client import SchemaRegistry
 from schemas.registry.errors import RegistryError
+from schemas.registry.policy import REGISTRY
 from schemas.registry.questions import Missing
 from schemas.registry.registration import newest_id
 from schemas.settings import SchemaRegistrySettings
 
-LEARN_SECONDS: Final = 3 * TIMEOUT_SECONDS
+LEARN_SECONDS: Final = 3 * REGISTRY.timeout_seconds
 """For one schema: the look-up of the registry's name, its answer, and those for the schemas that it refers to."""
 _log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ import click
 from consumer.adapters.finding import Level
 from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.mirakl.check import CheckResult, check
+from consumer.adapters.mirakl.policy import MIRAKL
 from consumer.adapters.mirakl.way_out import WayOut
 from consumer.adapters.stores import ClientSpecificationRow, ClientSpecifications, DirectoryReader
 from consumer.cli.access import database, encryption_of, read_settings
@@ -21,8 +22,6 @@ from schemas.exit_codes import ExitCode
 from schemas.explanation import Explanation
 from schemas.settings import Settings
 
-CONCURRENT_CHECKS = 8
-"""Enough that a few silent Miraklis hold up no other, and few enough for a proxy."""
 _COLUMNS = {"level": "", "tenant": "tenant", "name": "name", "message": "found", "remedy": "remedy"}
 _GONE = Explanation("It was removed, or given another id, while this command ran.", "Run the command again.")
 
@@ -94,7 +93,7 @@ def _chosen(
 
 
 async def _check_all(chosen: Sequence[ClientSpecification | Explanation], settings: Settings) -> list[CheckResult]:
-    way_out, free = WayOut.of(settings.mirakl), asyncio.Semaphore(CONCURRENT_CHECKS)
+    way_out, free = WayOut.of(settings.mirakl), asyncio.Semaphore(MIRAKL.concurrent_looks)
 
     async def one(specification: ClientSpecification | Explanation) -> CheckResult:
         if isinstance(specification, Explanation):

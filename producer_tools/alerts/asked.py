@@ -3,12 +3,11 @@
 from collections import OrderedDict
 from typing import Final
 
+from producer_tools.alerts.policy import ALERTS
+
 _PREFIX: Final = "alert-"
 _HEX_DIGITS: Final = 32
 _ID_CHARACTERS: Final = len(_PREFIX) + _HEX_DIGITS
-
-MAX_REMEMBERED: Final = 100_000
-"""Ids, of about 150 bytes each; beyond, those that were not met for the longest time are forgotten."""
 
 
 def digest_of(key: bytes | None) -> bytes | None:
@@ -30,7 +29,7 @@ class AskedRequests:
     Not thread-safe: belongs to the event loop.
     """
 
-    def __init__(self, maximum: int = MAX_REMEMBERED) -> None:
+    def __init__(self, maximum: int = ALERTS.remembered_ids) -> None:
         self._digests: OrderedDict[bytes, None] = OrderedDict()
         self._maximum = maximum
 

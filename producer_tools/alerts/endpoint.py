@@ -17,16 +17,13 @@ from starlette.responses import Response
 
 from producer_tools.alerts.intake import AlertIntake, Answer
 from producer_tools.alerts.notification import NotANotification, read_notification
+from producer_tools.alerts.policy import ALERTS
 from producer_tools.gateway.bodies import Bodies
 from producer_tools.gateway.problems import Problem, ProblemError, refusal
 from producer_tools.topic_reader import Headers
 from schemas.contract import CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, AlertCode, GatewayCode
 
 PATH: Final = "/v1/alerts"
-MAX_NOTIFICATIONS: Final = 100
-"""Notifications that are taken in at the same time."""
-LARGE_NOTIFICATION: Final = 1_000
-"""Alerts; of larger notifications only one is taken in at a time, since each occupies some 50 MB."""
 
 _SCHEME: Final = b"bearer "
 _PASSED_ON: Final = (TRACEPARENT_HEADER, TRACESTATE_HEADER, CORRELATION_HEADER)
@@ -57,7 +54,7 @@ class AlertEndpoint:
             if (problem := self._unavailable()) is not None:
                 raise ProblemError(problem)
             passed_on = _passed_on(request)
-            if len(notification.alerts) < LARGE_NOTIFICATION:
+            if len(notification.alerts) < ALERTS.large_notification:
                 return _response(await self._intake.take(notification, passed_on))
             async with self._large:
                 # writing thousands of rows would hold up all others
@@ -74,7 +71,7 @@ class AlertEndpoint:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        if self._taking_in >= MAX_NOTIFICATIONS:
+        if self._taking_in >= ALERTS.notifications:
             raise refusal(GatewayCode.GATEWAY_BUSY, problem="Too many notifications arrive at once")
         self._taking_in += 1
         try:

@@ -16,15 +16,12 @@ from producer_tools.alerts.asked import AskedRequests
 from producer_tools.alerts.hourly_limits import HourlyLimits
 from producer_tools.alerts.notification import Alert, InvalidAlert, Notification
 from producer_tools.alerts.planning import PlannedRequest, Skipped, SkipReason, plan
+from producer_tools.alerts.policy import ALERTS
 from producer_tools.alerts.rules import Rules
 from producer_tools.gateway.request_writer import Publication, Written
 from producer_tools.topic_reader import Headers
 from schemas.contract import API_KEY_HEADER, CLIENT_HEADER, OPERATOR
 from schemas.events import ProductResyncRequested
-
-CHUNK_ALERTS: Final = 200
-"""Alerts of one notification whose requests are written at the same time. While the brokers do not answer, no more are
-tried before the notification is refused."""
 
 REQUESTED: Final = "REQUESTED"
 REPEATED: Final = "REPEATED"
@@ -35,8 +32,6 @@ _WATCHED: Final = (
     *(REQUESTED, REPEATED, NOT_ACKNOWLEDGED),
     *(SkipReason.PRODUCTS_UNREADABLE, SkipReason.TOO_MANY_PRODUCTS, SkipReason.TOO_MANY_REQUESTS, SkipReason.INVALID),
 )
-NAMED_AT_MOST: Final = 10
-"""Fingerprints in one line of the log; the answer has them all."""
 
 Alerts: TypeAlias = Sequence[Alert | InvalidAlert]
 Plans: TypeAlias = Sequence[PlannedRequest | Skipped]
@@ -148,8 +143,8 @@ class AlertIntake:
             plan_all, notification.alerts, self._rules(), self._clock(), self._max_products
         )
         answer = Answer(truncated=notification.truncated)
-        for first in range(0, len(planned), CHUNK_ALERTS):
-            chunk = planned[first : first + CHUNK_ALERTS]
+        for first in range(0, len(planned), ALERTS.chunk_alerts):
+            chunk = planned[first : first + ALERTS.chunk_alerts]
             if answer.unacknowledged:
                 answer.unacknowledged += (each for each in chunk if isinstance(each, PlannedRequest))
             else:
@@ -256,5 +251,5 @@ def _skip_lines(skipped: Sequence[Skipped]) -> Iterator[dict[str, Any]]:
             "reason": reason.value,
             "message": group[0].message,
             "alerts": len(group),
-            "fingerprints": [each.fingerprint for each in group[:NAMED_AT_MOST]],
+            "fingerprints": [each.fingerprint for each in group[: ALERTS.fingerprints_logged]],
         }

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from producer_tools.alerts.policy import ALERTS
+
 MAX_ALERTS: Final = 10_000
 """Alerts in one notification, by the contract."""
 
-FIELD_MAX_CHARACTERS: Final = 200
-"""Of a field's path in a message: the names of labels are the sender's."""
 _VERSIONS: Final = ("4", "1")
 """Alertmanager's and Grafana's."""
 
@@ -121,7 +121,7 @@ def _alert(number: int, item: object) -> Alert | InvalidAlert:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join((f"alerts[{number}]", *map(str, first["loc"])))
-        return InvalidAlert(_fingerprint(item), f"{field[:FIELD_MAX_CHARACTERS]}: {_complaint(first['msg'])}.")
+        return InvalidAlert(_fingerprint(item), f"{field[: ALERTS.field_characters]}: {_complaint(first['msg'])}.")
 
 
 def _fingerprint(item: Any) -> str | None:  # noqa: ANN401 - whatever a body holds

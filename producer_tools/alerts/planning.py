@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from producer_tools.alerts.notification import Alert, InvalidAlert
+from producer_tools.alerts.policy import ALERTS
 from producer_tools.alerts.product_texts import read_products
 from producer_tools.alerts.rules import Annotation, Label, PairOfLabels, ProductList, Rule, Rules
 from producer_tools.errors import Mistake
@@ -21,7 +22,6 @@ from schemas.events import ProductReference, ProductResyncRequested
 OWN_LABEL: Final = ("service", "mirakl-resync")
 """Marks an alert about this service, as the alerting rules in docs/operate/metrics.md do."""
 NAME_LABEL: Final = "alertname"
-REASON_MAX_CHARACTERS: Final = 500
 
 
 class SkipReason(StrEnum):
@@ -140,7 +140,7 @@ def _planned(alert: Alert, rule: Rule, now: datetime, max_products: int) -> Plan
         alert.fingerprint,
         products,
         specification,
-        _reason(alert, rule)[:REASON_MAX_CHARACTERS],
+        _reason(alert, rule)[: ALERTS.reason_characters],
     )
 
 

@@ -8,21 +8,14 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 from confluent_kafka import Message
 
-from producer_tools.alerts.asked import MAX_REMEMBERED, AskedRequests, digest_of
+from producer_tools.alerts.asked import AskedRequests, digest_of
+from producer_tools.alerts.policy import ALERTS
 from producer_tools.errors import ResyncToolError
-
-MOST_SECONDS: Final = 60.0
-"""Longest time of reading. Alerts wait meanwhile; beyond, a few of them may be asked for again instead."""
-RETRY_SECONDS: Final = 5.0
-"""Before reading is tried again, where Kafka does not answer."""
-POLL_SECONDS: Final = 1.0
-"""Period in seconds at which longer ``again_after`` times of changed rules are noticed."""
-_READ_SECONDS: Final = 0.2
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -73,9 +66,9 @@ class ReadBack:
         try:
             while True:
                 if self.complete:
-                    await asyncio.sleep(POLL_SECONDS)
+                    await asyncio.sleep(ALERTS.read_back_poll_seconds)
                 elif not await self._read(self._needed()):
-                    await asyncio.sleep(RETRY_SECONDS)
+                    await asyncio.sleep(ALERTS.read_back_retry_seconds)
         finally:
             self._stopping.set()
 
@@ -90,18 +83,21 @@ class ReadBack:
             self._asked.add_digest(digest)
         self._covered = seconds
         if not found.whole:
-            _log.warning("not all results could be read back in time; some alerts may ask again", seconds=MOST_SECONDS)
+            _log.warning(
+                "not all results could be read back in time; some alerts may ask again",
+                seconds=ALERTS.read_back_seconds,
+            )
         return True
 
 
 def find_digests(open_results: Callable[[datetime], PastResults], since: datetime, stopping: threading.Event) -> Found:
-    """Read all results since a time, for ``MOST_SECONDS`` at most."""
-    digests: deque[bytes] = deque(maxlen=MAX_REMEMBERED)
-    until = time.monotonic() + MOST_SECONDS
+    """Read all results since a time, for the policy's ``read_back_seconds`` at most."""
+    digests: deque[bytes] = deque(maxlen=ALERTS.remembered_ids)
+    until = time.monotonic() + ALERTS.read_back_seconds
     results = open_results(since)
     try:
         while not results.finished and time.monotonic() < until and not stopping.is_set():
-            message = results.read(_READ_SECONDS, follow=False)
+            message = results.read(ALERTS.read_seconds, follow=False)
             if message is not None and (digest := digest_of(message.key())) is not None:
                 digests.append(digest)
         return Found(digests, results.finished)

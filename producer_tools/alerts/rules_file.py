@@ -7,6 +7,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import yaml
 
+from producer_tools.alerts.policy import ALERTS
 from producer_tools.alerts.rules import (
     DEFAULT_MAX_PRODUCTS,
     DEFAULT_MAX_REQUESTS_PER_HOUR,
@@ -25,18 +26,6 @@ from producer_tools.product_files import read_product_file
 from producer_tools.products import LocatedProduct, Product, distinct_products
 from schemas.contract import canonical_uuid
 from schemas.settings.secret_files import read_value
-
-RULES_MAX_BYTES: Final = 256 << 10
-"""Size of a rules file: about 500 rules, which take 2 s to read."""
-KEY_MAX_BYTES: Final = 64 << 10
-PRODUCTS_MAX_BYTES: Final = 8 << 20
-"""Size of a product file: 10,000 pairs of the longest ids."""
-NAME_MAX_CHARACTERS: Final = 100
-LEAST_AGAIN_SECONDS: Final = 1.0
-MOST_AGAIN_SECONDS: Final = 365 * 86_400.0
-MOST_PRODUCTS: Final = 1_000_000
-"""As ``RESYNC_MAX_PRODUCTS_PER_REQUEST``, which applies as well."""
-MOST_REQUESTS_PER_HOUR: Final = 100_000
 
 Value = TypeVar("Value")
 
@@ -76,7 +65,7 @@ def load_rules(path: Path, default_key: DefaultKey | None) -> LoadedRules:
     ``default_key`` of ``None``: API keys are neither read nor missed, as where rules are only checked.
     """
     reader = RulesReader(YamlDocument(path.name), path.parent, default_key)
-    data = reader.read_file(path, RULES_MAX_BYTES, lambda message: reader.add(Mistake(path.name, message)))
+    data = reader.read_file(path, ALERTS.rules_bytes, lambda message: reader.add(Mistake(path.name, message)))
     return parse_rules(data, reader)
 
 
@@ -165,9 +154,10 @@ class RulesReader:
 
     def _name(self, node: yaml.Node, what: str) -> str | None:
         name = self.document.text(node, what)
-        if name is None or (len(name) <= NAME_MAX_CHARACTERS and name.isprintable() and name == name.strip()):
+        if name is None or (len(name) <= ALERTS.rule_name_characters and name.isprintable() and name == name.strip()):
             return name
-        message = f"{what} must have at most {NAME_MAX_CHARACTERS} printable characters, without white space around it."
+        most = ALERTS.rule_name_characters
+        message = f"{what} must have at most {most} printable characters, without white space around it."
         self.document.mistake(node, message)
         return None
 
@@ -212,7 +202,7 @@ class RulesReader:
         name = self.document.text(node, what)
         if name is None:
             return None
-        data = self.read_file(self.folder / name, PRODUCTS_MAX_BYTES, lambda told: self.document.mistake(node, told))
+        data = self.read_file(self.folder / name, ALERTS.products_bytes, lambda told: self.document.mistake(node, told))
         if data is None:
             return None
         file = read_product_file(name, data)
@@ -265,19 +255,19 @@ class RulesReader:
         return self.document.text(members[name], f"{what}.{name}") if name in members else None
 
     def _again_after(self, node: yaml.Node, what: str) -> float | None:
-        return self.document.duration(node, what, least=LEAST_AGAIN_SECONDS, most=MOST_AGAIN_SECONDS)
+        return self.document.duration(node, what, least=ALERTS.least_again_seconds, most=ALERTS.most_again_seconds)
 
     def _max_products(self, node: yaml.Node, what: str) -> int | None:
-        return self.document.whole(node, what, most=MOST_PRODUCTS)
+        return self.document.whole(node, what, most=ALERTS.most_products)
 
     def _max_requests(self, node: yaml.Node, what: str) -> int | None:
-        return self.document.whole(node, what, most=MOST_REQUESTS_PER_HOUR)
+        return self.document.whole(node, what, most=ALERTS.most_requests_per_hour)
 
     def _key_file(self, node: yaml.Node, what: str) -> str | None:
         name = self.document.text(node, what)
         if name is None or self.default_key is None:
             return None
-        data = self.read_file(self.folder / name, KEY_MAX_BYTES, lambda told: self.document.mistake(node, told))
+        data = self.read_file(self.folder / name, ALERTS.key_bytes, lambda told: self.document.mistake(node, told))
         if data is None:
             return None
         try:

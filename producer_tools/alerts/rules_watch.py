@@ -3,17 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import structlog
 
+from producer_tools.alerts.policy import ALERTS
 from producer_tools.alerts.rules import DefaultKey, Rules
 from producer_tools.alerts.rules_file import load_rules, stamp
 from producer_tools.errors import InvalidRequestError, Mistake
-
-POLL_SECONDS: Final = 1.0
-"""Between two looks at the files. A change counts once two looks in a row saw the same, so that a file is not read
-while it is being written."""
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -55,5 +51,5 @@ class RulesWatch:
     async def run(self) -> None:
         """Look for changes until cancelled."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(ALERTS.rules_poll_seconds)
             await asyncio.to_thread(self.check)

@@ -11,12 +11,10 @@ from typing import Any, Final
 
 import yaml
 
+from producer_tools.alerts.policy import ALERTS
 from producer_tools.errors import Mistake
 from schemas.console.text import printable
 from schemas.settings.durations import format_duration, parse_duration
-
-MAX_DEPTH: Final = 16
-"""Levels of nesting; the composer is recursive."""
 
 _KINDS: Final = {
     yaml.MappingNode: "a mapping",
@@ -39,8 +37,10 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=self._mark())
-        if self.depth >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=self._mark())
+        if self.depth >= ALERTS.yaml_depth:
+            raise yaml.MarkedYAMLError(
+                problem=f"nested deeper than {ALERTS.yaml_depth} levels", problem_mark=self._mark()
+            )
         self.depth += 1
         try:
             return super().compose_node(parent, index)

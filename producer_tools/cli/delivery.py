@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from producer_tools.errors import UnreachableError
+from producer_tools.policy import TOOLS
 from producer_tools.sender import Acknowledgement, OutgoingRecord
 from schemas.console.output import progress, say
 from schemas.errors import exit_code_of
 from schemas.exit_codes import ExitCode
-
-NAMED_AT_MOST = 20
-"""Names in a message for people; the data contains all."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,8 +67,8 @@ def deliver(
 
 def named(names: Sequence[str]) -> str:
     """Return the names for a message, the first of them if there are many."""
-    more = len(names) - NAMED_AT_MOST
-    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - TOOLS.names_shown
+    return ", ".join(names[: TOOLS.names_shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(number: int, noun: str) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from producer_tools.cli.delivery import Delivery, counted, deliver, named
 from producer_tools.cli.result_rows import answer_row, answer_table, result_json, warn_undecodable
 from producer_tools.errors import ResyncToolError
+from producer_tools.policy import TOOLS
 from producer_tools.publisher import ResyncPublisher
 from producer_tools.sender import Acknowledgement, OutgoingRecord
-from producer_tools.subscriber import POLL_SECONDS, ReceivedResult, ResyncResults
+from producer_tools.subscriber import ReceivedResult, ResyncResults
 from schemas.console.output import Cell, JsonObject, Output, Stream, Table, progress, say, streaming
 from schemas.events import ProductResyncRequested, ResyncStatus
 from schemas.exit_codes import ExitCode
@@ -110,7 +111,7 @@ def _await_results(
     try:
         with progress("waiting for results", len(waiting), enabled=show) as advance:
             while waiting and (left := deadline - time.monotonic()) > 0:
-                result = watch.read(min(POLL_SECONDS, left))
+                result = watch.read(min(TOOLS.poll_seconds, left))
                 found = waiting.pop(result.value.request_id, None) if result else None
                 if found is None or result is None:
                     continue

@@ -26,6 +26,7 @@ from producer_tools.connection import Connection
 from producer_tools.dead_letters import DeadLetter, DeadLetters, Redrive, plan_redrive, redriven
 from producer_tools.environment import READING, SENDING, tool_settings
 from producer_tools.errors import InvalidRequestError, Mistake
+from producer_tools.policy import TOOLS
 from producer_tools.publisher import operator_headers
 from producer_tools.sender import RecordSender
 from schemas.console.output import (
@@ -51,9 +52,6 @@ KEY_UNKNOWN = "key unknown"
 
 PLANNING: Final[tuple[Edge, ...]] = (*READING, "request_auth", "signature_max_age")
 """Settings that decide what can be redriven; a dry run needs no key."""
-
-SHOWN_BYTES = 512
-"""Bytes of a value in the hex dump for people; ``--output json`` has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,9 +335,9 @@ def _described(value: bytes | None) -> str:
 
 def _dump(value: bytes) -> None:
     """Write offset, 16 bytes in hexadecimal, and their printable characters."""
-    for at in range(0, min(len(value), SHOWN_BYTES), 16):
+    for at in range(0, min(len(value), TOOLS.shown_bytes), 16):
         row = value[at : at + 16]
         text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)  # noqa: PLR2004  printable ASCII
         click.echo(f"  {at:06x}  {row.hex(' '):<47}  {text}")
-    if len(value) > SHOWN_BYTES:
-        click.echo(f"  ... {len(value) - SHOWN_BYTES:,} more; --output json has all")
+    if len(value) > TOOLS.shown_bytes:
+        click.echo(f"  ... {len(value) - TOOLS.shown_bytes:,} more; --output json has all")

@@ -6,7 +6,8 @@ import click
 
 from producer_tools.cli.options import limit_option, since_option
 from producer_tools.cli.result_rows import result_json, result_row, result_table, show_warnings, warn_undecodable
-from producer_tools.subscriber import POLL_SECONDS, ResyncResults
+from producer_tools.policy import TOOLS
+from producer_tools.subscriber import ResyncResults
 from schemas.console.output import Output, Stream, output_option, progress, say, streaming
 from schemas.console.program import examples
 from schemas.exit_codes import ExitCode
@@ -51,7 +52,7 @@ def _copy(reader: ResyncResults, stream: Stream, limit: int | None, *, show_prog
     found = 0
     with progress("reading results", enabled=show_progress) as advance:
         while not reader.finished and found != limit:
-            if result := reader.read(POLL_SECONDS):
+            if result := reader.read(TOOLS.poll_seconds):
                 stream.add(result_json(result))
                 found += 1
                 advance(found)

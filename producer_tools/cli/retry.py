@@ -29,6 +29,7 @@ from producer_tools.cli.result_rows import show_warnings, warn_undecodable
 from producer_tools.cli.send_plan import default_requester
 from producer_tools.environment import SENDING, tool_settings
 from producer_tools.errors import InvalidRequestError, Mistake, ResyncToolError
+from producer_tools.policy import TOOLS
 from producer_tools.publisher import ResyncPublisher
 from producer_tools.retries.history import MAX_RETRIES
 from producer_tools.retries.plan import OBSTACLES, Fate, Retry, RetryPlan, RetryPlanner
@@ -42,12 +43,6 @@ from schemas.contract import ErrorCode, canonical_uuid
 from schemas.events import ResyncStatus
 from schemas.exit_codes import ExitCode, foremost, of_failures
 from schemas.settings import Settings
-
-SHOWN_GROUPS: Final = 50
-"""Rows of the plan, the largest groups first; the sums below it count all."""
-
-LOOK_SECONDS: Final = 5.0
-"""Seconds between two looks, while sending, at what others have retried."""
 
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/s")
 
@@ -223,7 +218,7 @@ def _records(
     for number, each in enumerate(retries):
         if rate is not None:
             time.sleep(max(0.0, due - time.monotonic()))
-        if time.monotonic() - looked_at >= LOOK_SECONDS:
+        if time.monotonic() - looked_at >= TOOLS.look_seconds:
             with suppress(ResyncToolError):  # sending goes on as long as it can, and reports its own trouble
                 left_out |= planner.retried_since(plan, retries[number:])
             looked_at = time.monotonic()
@@ -270,7 +265,7 @@ def _why_unmatched(result: ReceivedResult | None) -> str:
 
 
 def _show(plan: RetryPlan, settings: Settings, options: RetryOptions) -> None:
-    rows = sorted(plan.fates.items(), key=lambda each: -each[1].total())[:SHOWN_GROUPS]
+    rows = sorted(plan.fates.items(), key=lambda each: -each[1].total())[: TOOLS.shown_groups]
     if not (options.dry_run and options.output is not Output.TABLE):
         stream = sys.stdout if options.dry_run else sys.stderr
         columns = ("code", "client specification", "tenant", "results", "to send", "done since", "cannot be sent")

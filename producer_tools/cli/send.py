@@ -10,6 +10,7 @@ from producer_tools.cli.options import api_key_from, api_key_option, confirm, ti
 from producer_tools.cli.result_rows import event_json
 from producer_tools.cli.send_plan import SendOptions, SendPlan, plan_requests
 from producer_tools.environment import SENDING, tool_settings
+from producer_tools.policy import TOOLS
 from producer_tools.publisher import ResyncPublisher, encoded
 from schemas.avro.codec import RequestEncoder
 from schemas.console.output import Cell, JsonObject, Output, Stream, Table, output_option, say, streaming
@@ -25,9 +26,6 @@ Product files (UTF-8):
   .jsonl  one such object a line
   -       standard input, whichever of these it is
 """
-
-CONFIRM_ABOVE = 500
-"""Products that are sent without confirmation."""
 
 
 @click.command(
@@ -121,13 +119,11 @@ def _send_all(
 
 
 def _confirm(plan: SendPlan, topic: str, *, yes: bool) -> None:
-    if yes or plan.product_count <= CONFIRM_ABOVE:
+    if yes or plan.product_count <= TOOLS.confirm_above:
         return
     what = f"{counted(plan.product_count, 'product')} in {counted(len(plan.requests), 'request')}"
-    confirm(
-        f"Send {what} to {topic}?",
-        otherwise=f"{what} are more than {CONFIRM_ABOVE} products, and there is no terminal to ask on: add --yes.",
-    )
+    problem = f"{what} are more than {TOOLS.confirm_above} products, and there is no terminal to ask on: add --yes."
+    confirm(f"Send {what} to {topic}?", otherwise=problem)
 
 
 def _say_notes(plan: SendPlan) -> None:

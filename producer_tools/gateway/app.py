@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer_tools.gateway.calls import HUNG_UP_STATUS, PATH, Calls
-from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.policy import GATEWAY, GatewayPolicy
 from producer_tools.gateway.problems import REQUEST_ID_HEADER, Problem, ProblemError
 from schemas.contract import TRACEPARENT_HEADER, GatewayCode, is_traceparent
 
@@ -30,7 +30,6 @@ _TRACE_ID: Final = slice(3, 35)
 _SCHEMAS: Final = GatewayCode.__module__.rpartition(".")[0]
 """The package, which has another name once it is installed."""
 _CONTROL: Final = re.compile(r"[^\x20-\x7e]")
-_PATH_CHARACTERS: Final = 100
 
 _log = logging.getLogger(__name__)
 
@@ -149,4 +148,4 @@ def _trace_id(scope: Scope) -> str | None:
 
 
 def _printable(text: str) -> str:
-    return _CONTROL.sub("?", text[:_PATH_CHARACTERS])
+    return _CONTROL.sub("?", text[: GATEWAY.path_characters])

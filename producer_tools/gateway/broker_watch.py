@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, yet not marked
@@ -24,8 +24,6 @@ from producer_tools.gateway.results_reader import ResultsReader
 Ends: TypeAlias = Mapping[int, int]
 """Partition of the results topic -> offset behind its last committed record."""
 
-FIRST_PROBES_SECONDS: Final = 0.05
-"""Between two questions until the reader is up to date for the first time: a start takes no longer than it must."""
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +151,7 @@ class BrokerWatch:
                 self._note(answering=False, detail=str(error))
             else:
                 self._note(answering=True)
-            pause = FIRST_PROBES_SECONDS if self._caught_up_at is None else self._policy.probe_seconds
+            pause = self._policy.first_probes_seconds if self._caught_up_at is None else self._policy.probe_seconds
             self._stopping.wait(pause)
 
     def _note(self, *, answering: bool, detail: str = "") -> None:

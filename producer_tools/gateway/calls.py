@@ -22,7 +22,7 @@ from producer_tools.errors import InvalidRequestError, ResyncToolError
 from producer_tools.gateway.api_keys import ApiKeys
 from producer_tools.gateway.bodies import Bodies
 from producer_tools.gateway.known_results import KnownResults, ResultRecord
-from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.policy import GATEWAY, GatewayPolicy
 from producer_tools.gateway.preferences import Preferences, preferences
 from producer_tools.gateway.problems import (
     REQUEST_ID_HEADER,
@@ -56,11 +56,7 @@ from schemas.settings import GatewaySettings
 PATH: Final = "/v1/mapper/mirakl/product-synchronizations"
 PASSED_ON: Final = (CLIENT_HEADER, API_KEY_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, CORRELATION_HEADER)
 """Headers of a call that become headers of the record, byte for byte."""
-MAX_REQUESTED_BY_CHARACTERS: Final = 255
-CLOCK_SKEW_SECONDS: Final = 60.0
-"""Most seconds by which another gateway's clock may be ahead: an id with a later time was not made by one."""
 _IDEMPOTENCY_KEY: Final = re.compile(rb'"([!-~]{1,255})"|([!-~]{1,255})')
-_DECODE_AGAIN_SECONDS: Final = 1.0
 HUNG_UP_STATUS: Final = 499
 """Of a call whose caller hung up, in the log and the metrics; nobody gets this response."""
 
@@ -245,7 +241,7 @@ class Calls:
         if self.room.find(request_id) is not None:
             return True
         made_at = time_of(request_id)
-        return made_at is not None and -CLOCK_SKEW_SECONDS < time.time() - made_at < self._pending_seconds
+        return made_at is not None and -self._policy.clock_skew_seconds < time.time() - made_at < self._pending_seconds
 
     async def _decode(self, record: ResultRecord, until: float) -> ProductResyncResult | None:
         """Return the result; ``None``: it cannot be read, or its schema cannot be had in time."""
@@ -257,9 +253,9 @@ class Calls:
                     result = await asyncio.to_thread(self._decoder.decode, record.value, header)
             except ResyncToolError as error:
                 _log.warning("the schema of a result cannot be had at the moment: %s", error)
-                if time.monotonic() + _DECODE_AGAIN_SECONDS > until:
+                if time.monotonic() + self._policy.decode_again_seconds > until:
                     return None
-                await asyncio.sleep(_DECODE_AGAIN_SECONDS)
+                await asyncio.sleep(self._policy.decode_again_seconds)
         if isinstance(result, str):
             _log.warning("the result of request %s cannot be read: %s", record.request_id, result)
             return None
@@ -289,7 +285,7 @@ def _identity(headers: Mapping[str, bytes]) -> tuple[str, bool]:
 
 
 def _user_agent(headers: Mapping[str, bytes]) -> str:
-    return headers.get("user-agent", b"").decode(errors="replace")[:MAX_REQUESTED_BY_CHARACTERS] or "http"
+    return headers.get("user-agent", b"").decode(errors="replace")[: GATEWAY.requested_by_characters] or "http"
 
 
 def _published_answer(result: ProductResyncResult) -> dict[str, Any]:

@@ -14,10 +14,6 @@ from producer_tools.gateway.policy import GatewayPolicy
 from producer_tools.gateway.problems import Problem
 from schemas.contract import ErrorCode, GatewayCode
 
-LINGER_SECONDS: Final = 2.0
-"""After a response to something that is not HTTP: what still arrives is discarded for so long. Closing at once would
-reset the connection, and the response could be lost."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -108,7 +104,7 @@ class GatewayProtocol(H11Protocol):
             return
         _log.info("connection refused: %s", problem.code)
         self._discarding = True
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self.loop.call_later(self.policy.linger_seconds, self.transport.close)
         if self.transport.can_write_eof():
             self.transport.write_eof()
 

@@ -5,16 +5,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from producer_tools.gateway.policy import GatewayPolicy
+from producer_tools.gateway.policy import GATEWAY, GatewayPolicy
 
 _FORMS: Final = re.compile(
     rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}|(?:idem|alert)-[0-9a-f]{32}"
 )
 made_over_http = _FORMS.fullmatch
 """Whether a record key is a request id as gateways make them: UUID version 7, ``idem-…`` or ``alert-…``."""
-
-RECORD_OVERHEAD_BYTES: Final = 400
-"""Of one kept result beside its key and value: objects and table entries, measured on CPython 3.11."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class ResultRecord:
     @property
     def size(self) -> int:
         """Memory that keeping it takes, in bytes."""
-        return len(self.request_id) + len(self.value or b"") + RECORD_OVERHEAD_BYTES
+        return len(self.request_id) + len(self.value or b"") + GATEWAY.record_overhead_bytes
 
 
 class KnownResults:

@@ -1,6 +1,7 @@
 """The gateway's numbers, other than the settings."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,30 @@ class GatewayPolicy:
     """Of ``RESYNC_SHUTDOWN_TIMEOUT``: for the responses to those that still wait, and the last acknowledgements."""
     stuck_seconds: float = 30.0
     """Without progress for this long, the event loop or the reader is stuck, and ``/livez`` says so."""
+    pin_seconds: float = 10.0
+    """For looking up the offsets of the results of the last minutes, at the start."""
+    open_files: int = 65_536
+    """That the process asks the operating system for: each connection is one."""
+    heartbeat_seconds: float = 1.0
+    """Between two signs of life of the event loop."""
+    first_probes_seconds: float = 0.05
+    """Between two questions until the reader is up to date for the first time: a start takes no longer than it
+    must."""
+    retry_seconds: float = 1.0
+    """Before the reader goes on after an exception of the library."""
+    linger_seconds: float = 2.0
+    """After a response to something that is not HTTP: what still arrives is discarded for so long. Closing at once
+    would reset the connection, and the response could be lost."""
+    record_overhead_bytes: int = 400
+    """Of one kept result beside its key and value: objects and table entries, measured on CPython 3.11."""
+    requested_by_characters: int = 255
+    """Of ``User-Agent``, where a call does not say who asks."""
+    clock_skew_seconds: float = 60.0
+    """By which another gateway's clock may be ahead: an id with a later time was not made by one."""
+    decode_again_seconds: float = 1.0
+    """Between two attempts to read a result whose schema the registry has not told yet."""
+    path_characters: int = 100
+    """Of a path in a line of the log."""
+
+
+GATEWAY: Final = GatewayPolicy()

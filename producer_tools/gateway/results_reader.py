@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
@@ -23,8 +23,6 @@ from producer_tools.topic_reader import headers_of
 Listener: TypeAlias = Callable[[Sequence[ResultRecord]], None]
 """Gets the records of one batch, in the order of each partition; runs on the event loop and must not wait."""
 
-_RETRY_SECONDS: Final = 1.0
-"""Before the reader goes on after an exception of the library."""
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ class ResultsReader:
                 self._turn()
             except KafkaException as exception:
                 _log.warning("the results cannot be read at the moment: %s", exception.args[0].str())
-                self._stopping.wait(_RETRY_SECONDS)
+                self._stopping.wait(self._policy.retry_seconds)
         self._consumer.close()
 
     def _turn(self) -> None:

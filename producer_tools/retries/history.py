@@ -6,6 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+from producer_tools.policy import TOOLS
 from producer_tools.registry_access import RequestReader
 from producer_tools.retries.selection import Candidate, Claim, Place, fingerprint, request_place
 from producer_tools.subscriber import ReceivedResult
@@ -14,12 +15,7 @@ from schemas.contract import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_ID_CHARACTERS, 
 from schemas.events import ProductReference, ResyncStatus
 
 RETRY_OF: Final = "retry of "
-MAX_REASON_CHARACTERS: Final = 500
-"""Characters of the original reason that a retry repeats."""
 
-MAX_RETRIES: Final = 200_000
-"""Retries, and later successes, that are remembered for one portion of results. Further ones do not count, and the
-plan says so: to send twice is safe, to leave out is not."""
 
 _REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 """HTTP statuses of what its sender was not entitled to ask for."""
@@ -36,7 +32,7 @@ def retry_reason(request_id: str, place: Place, reason: str | None) -> str:
     original = ours["reason"] if ours else reason
     partition, offset = place
     mark = f"{RETRY_OF}{request_id} ({partition}:{offset})"
-    return f"{mark}: {original[:MAX_REASON_CHARACTERS]}" if original else mark
+    return f"{mark}: {original[: TOOLS.reason_characters]}" if original else mark
 
 
 class Repetition(NamedTuple):
@@ -60,7 +56,7 @@ class Retries:
         self._claims = {candidate.claim for candidate in candidates}
         self.found: list[Repetition] = []
         self.cut = False
-        """There were more than ``MAX_RETRIES``."""
+        """There were more than ``TOOLS.retries``."""
 
     def read(self, reader: TopicReader, requests: RequestReader) -> None:
         """Read all requests up to the end of ``reader``; only those with the mark are decoded.
@@ -75,7 +71,7 @@ class Retries:
             if isinstance(request, str):
                 continue
             if claim := self.repeated_by(request.reason):
-                if len(self.found) >= MAX_RETRIES:
+                if len(self.found) >= TOOLS.retries:
                     self.cut = True
                     return
                 place = message.partition() or 0, message.offset() or 0
@@ -117,7 +113,7 @@ class Answers:
         self._successes: dict[str, list[_Success]] = {candidate.request_id: [] for candidate in candidates}
         self._products: dict[Claim, bytes] = {}
         self.cut = False
-        """There were more than ``MAX_RETRIES`` later successes."""
+        """There were more than ``TOOLS.retries`` later successes."""
 
     @property
     def request_ids(self) -> set[str]:
@@ -126,7 +122,7 @@ class Answers:
 
     def read(self, results: Iterable[ReceivedResult], requests_topic: str) -> None:
         """Take the results that name places on the requests topic: two records with one id are two requests."""
-        room = MAX_RETRIES
+        room = TOOLS.retries
         for result in results:
             place, value = request_place(result, requests_topic), result.value
             if place is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
+from producer_tools.policy import TOOLS
 from producer_tools.subscriber import ReceivedResult, ResyncResults, UndecodableResult
 from producer_tools.topic_reader import HIGHEST_OFFSET, HIGHEST_PARTITION
 from schemas.console.text import decimal
@@ -25,10 +26,6 @@ Place: TypeAlias = tuple[int, int]
 Claim: TypeAlias = tuple[Place | None, str]
 """A request by its place and its id: anybody's result may name any place."""
 
-MAX_GROUPS: Final = 1_000
-"""Combinations of code, client specification and tenant that are told apart; further ones are counted together."""
-MAX_NAME_CHARACTERS: Final = 255
-"""Characters of a code or a tenant that are kept: whoever writes results chooses them."""
 
 _UNFINISHED: Final = frozenset({ResyncStatus.FAILED, ResyncStatus.PARTIALLY_SYNCHRONIZED})
 
@@ -141,8 +138,10 @@ class ResultScan:
         partial = value.status is ResyncStatus.PARTIALLY_SYNCHRONIZED
         specification = value.client_specification_id and canonical_uuid(value.client_specification_id)
         code = value.error.code if value.error else ""
-        group = Group(code[:MAX_NAME_CHARACTERS], specification, (result.tenant or "")[:MAX_NAME_CHARACTERS] or None)
-        if group not in self._groups and len(self._groups) >= MAX_GROUPS:
+        group = Group(
+            code[: TOOLS.name_characters], specification, (result.tenant or "")[: TOOLS.name_characters] or None
+        )
+        if group not in self._groups and len(self._groups) >= TOOLS.groups:
             group = OTHERS
         return Candidate(
             value.request_id,

@@ -16,6 +16,7 @@ from fastavro import schemaless_writer
 from schemas.avro.binary import MALFORMED, Read
 from schemas.avro.framing import ID_BYTES, ID_MAGIC, SINGLE_OBJECT_BYTES, SchemaRef, header_framing, parse_framing
 from schemas.avro.learnt import LearntSchemas, Unreadable
+from schemas.avro.policy import SCHEMAS
 from schemas.avro.released import ReleasedSchema, plain_schema, requests, results
 from schemas.avro.resolution import Resolved, resolve
 from schemas.avro.writer_schema import SchemaError
@@ -27,8 +28,6 @@ EARLIEST_MILLIS: Final = -62_135_596_800_000
 """The beginning of the year 1, UTC, in milliseconds since the epoch."""
 LATEST_MILLIS: Final = 253_402_300_799_999
 """The end of the year 9999, UTC, in milliseconds since the epoch."""
-RESULT_MAX_BYTES: Final = 16 << 20
-"""Larger than any result: one names at most the products of one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ class RequestDecoder(RecordDecoder):
 class ResultDecoder(RecordDecoder):
     """Decodes ``ProductResyncResult``; a status that ours does not have reads as ``UNKNOWN``."""
 
-    def __init__(self, *, registry: bool, max_bytes: int = RESULT_MAX_BYTES) -> None:
+    def __init__(self, *, registry: bool, max_bytes: int = SCHEMAS.result_bytes) -> None:
         super().__init__(results(), requests(), registry=registry, max_bytes=max_bytes)
 
 

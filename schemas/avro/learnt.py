@@ -7,19 +7,11 @@ Schemas that were refused have room of their own: naming them never costs a sche
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
 
 from schemas.avro.framing import SchemaRef
+from schemas.avro.policy import SCHEMAS
 from schemas.avro.resolution import Resolved
-from schemas.avro.writer_schema import SCHEMA_MAX_NODES
 from schemas.contract import DeadLetterReason
-
-MAX_SCHEMAS: Final = 1_000
-"""Learnt schemas that are kept: far more than producers of one topic have."""
-MAX_NODES: Final = 4 * SCHEMA_MAX_NODES
-"""Nodes of all learnt schemas together: up to 1 KB of memory each."""
-MAX_REFUSED: Final = 10_000
-"""Refused schemas that are kept, with a message of up to 500 characters each: 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +36,13 @@ class LearntSchemas:
         """Keep a schema; returns those that made room for it."""
         if isinstance(prepared, Unreadable):
             self._refused[ref] = prepared
-            if len(self._refused) > MAX_REFUSED:
+            if len(self._refused) > SCHEMAS.refused:
                 self._refused.popitem(last=False)
             return []
         self._nodes += prepared.nodes - self._nodes_of.pop(ref, 0)
         self._nodes_of[ref] = prepared.nodes
         made_room = []
-        while len(self._nodes_of) > MAX_SCHEMAS or self._nodes > MAX_NODES:
+        while len(self._nodes_of) > SCHEMAS.schemas or self._nodes > SCHEMAS.nodes:
             evicted, nodes = self._nodes_of.popitem(last=False)
             self._nodes -= nodes
             made_room.append(evicted)

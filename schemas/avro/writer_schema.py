@@ -14,19 +14,11 @@ from typing import Any, Final, TypeAlias
 from fastavro import parse_schema
 from fastavro.schema import SchemaParseException, UnknownType
 
+from schemas.avro.policy import SCHEMAS
+
 Schema: TypeAlias = Any
 """Parsed JSON: a name, a union (list) or a definition (dict)."""
 
-SCHEMA_MAX_CHARS: Final = 256 * 1024
-"""Characters of a writer's schema, referenced schemas included: about fifty times our own schema."""
-SCHEMA_MAX_NODES: Final = 20_000
-"""Types, fields, symbols and other values of a writer's schema. Each costs up to 1 KB of memory and 25 us."""
-SCHEMA_MAX_DEPTH: Final = 200
-"""Levels of JSON in a writer's schema; the parser recurses on the C stack, which is small on some threads."""
-NAME_MAX_CHARS: Final = 512
-"""Characters of a name or namespace: each named type is known by both, so a long namespace would multiply."""
-_EXCERPT_CHARS: Final = 200
-"""Characters of a message about somebody else's schema."""
 
 NOT_A_SCHEMA: Final = (
     *(SchemaParseException, UnknownType, AttributeError, IndexError),
@@ -45,12 +37,14 @@ def parse_writer(text: str) -> tuple[Schema, Mapping[str, Schema], int]:
 
     Nothing is left of the schema but what shapes the bytes. Raises `SchemaError`.
     """
-    if len(text) > SCHEMA_MAX_CHARS:
-        raise SchemaError(f"the schema has {len(text)} characters, more than the {SCHEMA_MAX_CHARS} that are read")
+    if len(text) > SCHEMAS.schema_characters:
+        raise SchemaError(
+            f"the schema has {len(text)} characters, more than the {SCHEMAS.schema_characters} that are read"
+        )
     named: dict[str, Schema] = {}
     structure = _Structure()
     try:
-        return parse_schema(structure.of(json.loads(text), SCHEMA_MAX_DEPTH), named), named, structure.nodes
+        return parse_schema(structure.of(json.loads(text), SCHEMAS.schema_depth), named), named, structure.nodes
     except SchemaError:
         raise
     except NOT_A_SCHEMA as error:
@@ -59,7 +53,7 @@ def parse_writer(text: str) -> tuple[Schema, Mapping[str, Schema], int]:
 
 def schema_excerpt(error: Exception) -> str:
     """Return the beginning of a message about somebody else's schema."""
-    return str(error)[:_EXCERPT_CHARS]
+    return str(error)[: SCHEMAS.excerpt_characters]
 
 
 class _Structure:
@@ -70,10 +64,10 @@ class _Structure:
 
     def of(self, node: Schema, depth: int) -> Schema:
         self.nodes += 1
-        if self.nodes > SCHEMA_MAX_NODES:
-            raise SchemaError(f"the schema has more than {SCHEMA_MAX_NODES} types, fields and symbols")
+        if self.nodes > SCHEMAS.schema_nodes:
+            raise SchemaError(f"the schema has more than {SCHEMAS.schema_nodes} types, fields and symbols")
         if not depth:
-            raise SchemaError(f"the schema is nested more than {SCHEMA_MAX_DEPTH} levels deep")
+            raise SchemaError(f"the schema is nested more than {SCHEMAS.schema_depth} levels deep")
         if isinstance(node, list):
             return [self.of(item, depth - 1) for item in node]
         if isinstance(node, dict):
@@ -83,6 +77,6 @@ class _Structure:
     def _part(self, key: str, value: Schema, depth: int) -> Schema:
         if key not in ("name", "namespace"):
             return self.of(value, depth)
-        if isinstance(value, str) and len(value) > NAME_MAX_CHARS:
-            raise SchemaError(f"a name in the schema has {len(value)} characters, more than {NAME_MAX_CHARS}")
+        if isinstance(value, str) and len(value) > SCHEMAS.name_characters:
+            raise SchemaError(f"a name in the schema has {len(value)} characters, more than {SCHEMAS.name_characters}")
         return value

@@ -6,7 +6,7 @@
 - ``/metrics`` is for Prometheus.
 
 The server has its own threads, one a connection, so that it answers while the engine is stuck. Whoever connects
-gets ``REQUEST_SECONDS`` in all; when ``MAX_CONNECTIONS`` are open the oldest one is closed for the newest. So slow
+gets ``request_seconds`` of the policy; when ``connections`` are open the oldest one is closed for the newest. So slow
 clients, however many, keep no probe out.
 
 Run as a program (``python -m schemas.process.health``) it exits with 0 if and only if ``/livez`` of the
@@ -34,16 +34,11 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Final
 
 from schemas.errors import ExplainedError
+from schemas.process.policy import PROCESS
 
 if TYPE_CHECKING:  # for the health check's sake, which must start fast
     from schemas.process.watchdog import Heartbeat
 
-REQUEST_SECONDS: Final = 10.0
-"""Most seconds for one connection, from accept to close."""
-MAX_CONNECTIONS: Final = 32
-POLL_SECONDS: Final = 0.1
-"""Period in seconds at which the server checks for a stop and for overdue connections."""
-CHECK_TIMEOUT_SECONDS: Final = 3.0
 DEFAULT_HOST: Final = "0.0.0.0"  # noqa: S104 - probes and scrapers come from other hosts; as in the settings
 DEFAULT_PORT: Final = 8080
 
@@ -118,7 +113,9 @@ class AdminServer:
                 f"Cannot serve health and metrics at {host} port {port}: {error.strerror or error}.",
                 "Free it, or set RESYNC_ADMIN__HOST and RESYNC_ADMIN__PORT.",
             ) from error
-        threading.Thread(target=self._server.serve_forever, args=(POLL_SECONDS,), name="admin", daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(PROCESS.poll_seconds,), name="admin", daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Idempotent, also before the start."""
@@ -162,14 +159,14 @@ class _Server(ThreadingMixIn, TCPServer):
     def get_request(self) -> tuple[socket.socket, object]:
         connection, address = super().get_request()
         opened = list(self._opened)
-        if len(opened) >= MAX_CONNECTIONS:
+        if len(opened) >= PROCESS.connections:
             self._hang_up(opened[0])
         self._opened[connection] = time.monotonic()
         return connection, address
 
     def service_actions(self) -> None:
         """Called by ``serve_forever`` after every poll."""
-        overdue = time.monotonic() - REQUEST_SECONDS
+        overdue = time.monotonic() - PROCESS.request_seconds
         for connection, opened_at in list(self._opened.items()):
             if opened_at < overdue:
                 self._hang_up(connection)
@@ -254,8 +251,8 @@ def check(environ: Mapping[str, str]) -> str | None:
 
 def _get_livez(host: str, port: int) -> tuple[int, str]:
     """Within the time-out in all, also from a server that sends a byte at a time."""
-    connection = http.client.HTTPConnection(host, port, timeout=CHECK_TIMEOUT_SECONDS)
-    deadline = threading.Timer(CHECK_TIMEOUT_SECONDS, lambda: connection.sock and connection.sock.shutdown(2))
+    connection = http.client.HTTPConnection(host, port, timeout=PROCESS.check_seconds)
+    deadline = threading.Timer(PROCESS.check_seconds, lambda: connection.sock and connection.sock.shutdown(2))
     deadline.daemon = True
     deadline.start()
     try:

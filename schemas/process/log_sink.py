@@ -1,25 +1,23 @@
 """Sink of log lines: a queue of bytes, and one thread that writes them to a file descriptor.
 
-Logging never waits for the reader. If the reader stalls and ``MAX_PENDING_BYTES`` wait, further lines are dropped,
-and the next line that gets through says how many. A process that is killed loses the lines that wait: those of some
-milliseconds, as long as somebody reads.
+Logging never waits for the reader. If the reader stalls and the policy's ``pending_bytes`` wait, further lines are
+dropped, and the next line that gets through says how many. A process that is killed loses the lines that wait: those of
+some milliseconds, as long as somebody reads.
 """
 
 import os
 import select
 import threading
 from collections.abc import Callable
-from typing import Final
 
-MAX_PENDING_BYTES: Final = 16 * 1024 * 1024
-"""Some 40,000 request lines, one second at full speed: enough for a reader that pauses."""
+from schemas.process.policy import PROCESS
 
 
 class LogSink:
     """``dropped_line`` renders the line that tells how many were lost."""
 
     def __init__(
-        self, fd: int, dropped_line: Callable[[int], bytes], *, max_pending_bytes: int = MAX_PENDING_BYTES
+        self, fd: int, dropped_line: Callable[[int], bytes], *, max_pending_bytes: int = PROCESS.pending_bytes
     ) -> None:
         self._fd = fd
         self._dropped_line = dropped_line

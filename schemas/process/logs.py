@@ -25,13 +25,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from schemas.console.text import printable
 from schemas.process.log_sink import LogSink
+from schemas.process.policy import PROCESS
 from schemas.settings.model import LogFormat, LogSettings
 
 STDERR: Final = 2
-CLOSE_TIMEOUT_SECONDS: Final = 2.0
-REPEAT_SECONDS: Final = 30.0
-"""Seconds in which a repeated warning or error is written once."""
-MAX_REPEATS_KNOWN: Final = 1_000
 
 LIBRDKAFKA_LOGGER: Final = "librdkafka"
 """Name of the logger that every producer and consumer gets as ``logger``."""
@@ -73,7 +70,7 @@ class Logs:
 
     def close(self) -> None:
         """Write the lines that wait, for a bounded time. Idempotent."""
-        self._sink.close(CLOSE_TIMEOUT_SECONDS)
+        self._sink.close(PROCESS.close_seconds)
 
 
 class _SinkHandler(logging.Handler):
@@ -106,7 +103,7 @@ class _SinkHandler(logging.Handler):
 
 
 class RepeatLimit:
-    """Lets a warning or error through once in ``REPEAT_SECONDS``; its next line says how many were ``suppressed``.
+    """Lets a warning or error through once in ``repeat_seconds``; its next line says how many were ``suppressed``.
 
     In texts of librdkafka digits make no difference: it numbers its instances and counts milliseconds.
     The handler's lock guards it.
@@ -121,11 +118,11 @@ class RepeatLimit:
             return event
         key, now = _identity(event), self._clock()
         since, suppressed = self._known.pop(key, (-math.inf, 0))
-        if now - since < REPEAT_SECONDS:
+        if now - since < PROCESS.repeat_seconds:
             self._known[key] = (since, suppressed + 1)
             raise structlog.DropEvent
         self._known[key] = (now, 0)
-        if len(self._known) > MAX_REPEATS_KNOWN:
+        if len(self._known) > PROCESS.repeats_known:
             del self._known[next(iter(self._known))]
         return {**event, "suppressed": suppressed} if suppressed else event
 

@@ -22,12 +22,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.process.policy import PROCESS
+
 EXIT_STUCK: Final = 70
 """Exit code of a process that left because it was stuck (``EX_SOFTWARE`` of sysexits.h)."""
 
-LOOK_INTERVAL_SECONDS: Final = 1.0
-REPORT_TIMEOUT_SECONDS: Final = 5.0
-"""Timeout for writing the report, in seconds; after it, the process leaves without one."""
 _STDERR: Final = 2
 
 
@@ -51,7 +50,7 @@ class Watchdog:
         self,
         heartbeats: Iterable[Heartbeat],
         *,
-        interval: float = LOOK_INTERVAL_SECONDS,
+        interval: float = PROCESS.look_seconds,
         report: Callable[[str], None] | None = None,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
@@ -120,7 +119,7 @@ def write_to_stderr(text: str) -> None:
     data = memoryview(text.encode(errors="backslashreplace"))
     writer = threading.Thread(target=_write_all, args=(data,), name="watchdog-report", daemon=True)
     writer.start()
-    writer.join(REPORT_TIMEOUT_SECONDS)
+    writer.join(PROCESS.report_seconds)
 
 
 def _write_all(data: memoryview) -> None:

@@ -3,16 +3,13 @@
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
 from schemas.registry.errors import RegistryError
+from schemas.registry.policy import REGISTRY
 from schemas.settings import SchemaRegistrySettings
-
-TIMEOUT_SECONDS: Final = 10.0
-"""Seconds for one complete answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class RegistryAddress:
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
     """CA certificates (PEM) to trust instead of the system's."""
-    timeout: float = TIMEOUT_SECONDS
+    timeout: float = REGISTRY.timeout_seconds
     """Seconds for one complete answer."""
 
     @classmethod

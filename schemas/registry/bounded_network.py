@@ -11,15 +11,12 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 import httpcore
 import httpx
 
-HEAD_MAX_BYTES: Final = 128 * 1024
-"""Received before the first byte of the body, informational responses included: two full reads."""
-FRAMING_FACTOR: Final = 2
-"""Bytes that may be received for each byte of the body. Chunks of one byte, which cost six, are cut off."""
+from schemas.registry.policy import REGISTRY
 
 
 class TooMuchReceivedError(Exception):
@@ -35,12 +32,12 @@ class Bounds(threading.local):
 
     def begin(self, seconds: float) -> None:
         """Begin an exchange that may last this long."""
-        self._allowed = HEAD_MAX_BYTES
+        self._allowed = REGISTRY.head_bytes
         self._ends_at = time.monotonic() + seconds
 
     def body(self, size: int) -> None:
         """Count bytes of the body, which allow for more bytes. Raises ``TimeoutError``."""
-        self._allowed += FRAMING_FACTOR * size
+        self._allowed += REGISTRY.framing_factor * size
         self.left(None)
 
     def received(self, size: int) -> None:

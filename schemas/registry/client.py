@@ -15,10 +15,12 @@ from typing import Any, Final, Self, TypeAlias
 import httpx
 
 from schemas.avro.framing import SchemaRef
-from schemas.avro.writer_schema import SCHEMA_MAX_CHARS, SchemaError
+from schemas.avro.policy import SCHEMAS
+from schemas.avro.writer_schema import SchemaError
 from schemas.registry.address import RegistryAddress
 from schemas.registry.bounded_network import Bounds, TooMuchReceivedError, bound
 from schemas.registry.errors import RegistryError
+from schemas.registry.policy import REGISTRY
 from schemas.registry.questions import (
     GUIDS_PATH,
     Answer,
@@ -30,11 +32,6 @@ from schemas.registry.questions import (
     schema_version,
 )
 from schemas.registry.references import self_contained
-
-MAX_BODY_BYTES: Final = 1 << 20
-"""Bytes of an answer: the longest schema that is read, with each character escaped."""
-MAX_REFERENCES: Final = 100
-"""Schemas that one schema may be made of."""
 
 _CHECK_URL: Final = "Check RESYNC_SCHEMA_REGISTRY__URL, including its path."
 _CHECK_CREDENTIALS: Final = "Check RESYNC_SCHEMA_REGISTRY__USERNAME and __PASSWORD."
@@ -126,9 +123,9 @@ def whole_schema(ref: SchemaRef) -> Conversation[str | Missing]:
         reference = wanted.pop()
         if reference.name in definitions:
             continue
-        if len(definitions) == MAX_REFERENCES or chars > SCHEMA_MAX_CHARS:
+        if len(definitions) == REGISTRY.references or chars > SCHEMAS.schema_characters:
             raise SchemaError(
-                f"the schema refers to more than {MAX_REFERENCES} others or {SCHEMA_MAX_CHARS} characters"
+                f"the schema refers to more than {REGISTRY.references} others or {SCHEMAS.schema_characters} characters"
             )
         part = yield schema_version(reference.subject, reference.version)
         if isinstance(part, Missing):
@@ -240,7 +237,7 @@ class SchemaRegistry:
         with self._http.stream(question.method, question.path, json=question.body) as response:
             for chunk in response.iter_raw():
                 body += chunk
-                if len(body) > MAX_BODY_BYTES:
+                if len(body) > REGISTRY.body_bytes:
                     raise self._oversized(question, response)
                 self._bounds.body(len(chunk))
         return response.status_code, bytes(body)
@@ -248,5 +245,5 @@ class SchemaRegistry:
     def _oversized(self, question: Question[Any], response: httpx.Response) -> Exception:
         """A proxy may send long pages with 200 as well: the registry's own answers are JSON."""
         if question.for_schema and response.is_success and "json" in response.headers.get("content-type", ""):
-            return SchemaError(f"the registry's answer has more than {MAX_BODY_BYTES} bytes")
-        return TooMuchReceivedError(f"more than {MAX_BODY_BYTES} bytes")
+            return SchemaError(f"the registry's answer has more than {REGISTRY.body_bytes} bytes")
+        return TooMuchReceivedError(f"more than {REGISTRY.body_bytes} bytes")

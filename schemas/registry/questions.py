@@ -11,14 +11,13 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from schemas.avro.framing import SchemaRef
+from schemas.registry.policy import REGISTRY
 
 Answer = TypeVar("Answer")
 Json: TypeAlias = Any
 
 MAX_ID: Final = 2**31 - 1
 """Largest id of a schema: ids are 32-bit ints in every registry and client."""
-EXCERPT_CHARS: Final = 200
-"""Characters of the registry's own words in a message."""
 GUIDS_PATH: Final = "schemas/guids/"
 
 SUBJECT_NOT_FOUND: Final = 40401
@@ -133,7 +132,7 @@ def new_level(subject: str, wanted: str) -> Question[str]:
 
 def excerpt(text: str) -> str:
     """Return the beginning of somebody else's text, in printable ASCII."""
-    return text.encode("unicode_escape").decode()[:EXCERPT_CHARS]
+    return text.encode("unicode_escape").decode()[: REGISTRY.excerpt_characters]
 
 
 def _registered_schema(answer: Json) -> RegisteredSchema:

@@ -22,6 +22,7 @@ from consumer.domain.calls import CallFailure, Receipt
 from tests.contract.test_leases import ACCEPTED, listening, read_request
 from tests.support.certificates import self_signed
 from tests.support.mirakl import PRODUCTS, calling, specification
+from tests.support.policies import adjust
 
 
 class Resolver:
@@ -91,7 +92,7 @@ def test_calls_to_one_host_share_a_look_up_that_goes_on_without_those_who_left()
 
 
 def test_look_ups_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_connections, "MAX_LOOKUPS", 2)
+    adjust(monkeypatch, host_connections, "MIRAKL", lookups=2)
 
     async def story(resolver: Resolver, hosts: HostConnections, port: int) -> None:
         hanging = [asyncio.create_task(hosts.connect(f"silent-{number}.example", port)) for number in range(2)]
@@ -120,7 +121,7 @@ def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
 def test_a_connection_in_constant_use_is_replaced_at_its_greatest_age(
     age: float, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http11, "MAX_AGE_SECONDS", age)
+    adjust(monkeypatch, http11, "MIRAKL", connection_age_seconds=age)
     connections = 0
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -18,6 +18,7 @@ from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from producer_tools.sandbox.mirakl import Effect, Fault, MiraklSimulator
 from tests.support.certificates import self_signed
 from tests.support.mirakl import PRODUCTS, calling, specification, with_mirakl
+from tests.support.policies import adjust
 
 T = TypeVar("T")
 
@@ -156,7 +157,7 @@ def test_two_answers_at_once_are_not_an_answer_to_two_calls() -> None:
 
 
 def test_a_quiet_origin_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "IDLE_SECONDS", 0.05)
+    adjust(monkeypatch, leases, "MIRAKL", idle_seconds=0.05)
     closed = asyncio.Event()
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

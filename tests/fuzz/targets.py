@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import httpx
 
 from consumer.adapters.mirakl.address import base_url_problem, synchronization_address
-from consumer.adapters.mirakl.response import MAX_BODY_BYTES, MAX_EXCERPT, read_answer
+from consumer.adapters.mirakl.policy import MIRAKL
+from consumer.adapters.mirakl.response import read_answer
 from consumer.adapters.request_reader import RequestReader
 from consumer.domain.calls import CallFailure, Receipt
 from consumer.domain.outcome import ResyncError
@@ -155,10 +156,10 @@ def answer(rng: Random) -> None:
         "retry-after": rng.choice(("", "5", "-1", "1e9", "9" * 400, "Wed, 21 Oct 2015 07:28:00 GMT", text(rng, 40))),
         "location": text(rng, 400),
     }
-    outcome = read_answer(status, said, given[:MAX_BODY_BYTES], credential=CREDENTIAL, wall_time=1.7e9)
+    outcome = read_answer(status, said, given[: MIRAKL.body_bytes], credential=CREDENTIAL, wall_time=1.7e9)
     words = outcome.reason if isinstance(outcome, CallFailure) else getattr(outcome, "excerpt", "")
     assert words.isprintable()
-    assert len(words) <= MAX_EXCERPT + len("HTTP 999: ")
+    assert len(words) <= MIRAKL.excerpt_characters + len("HTTP 999: ")
     assert CREDENTIAL not in words
     if isinstance(outcome, Receipt):
         assert outcome.tracking_id.isprintable()

@@ -15,6 +15,7 @@ from tests.integration.contract import wire
 from tests.integration.contract.deployment import Deployment, administered, deployed, operator, record
 from tests.support.documented_rights import documented_rights, grant
 from tests.support.parts import wait_until
+from tests.support.policies import adjust
 from tests.support.records import RawRecord
 from tests.support.secured_kafka import SecuredKafka
 from tests.support.service import Service
@@ -253,7 +254,7 @@ def test_tokens_that_end_while_the_service_runs_are_replaced(
 def test_a_plain_client_of_a_secured_port_is_told_so(
     deployment: Deployment, secured_kafka: SecuredKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(topic_admin, "REACH_TIMEOUT_SECONDS", 3.0)  # the port says nothing that a client understands
+    adjust(monkeypatch, topic_admin, "ADMIN", reach_timeout=3.0)  # the port says nothing that a client understands
     (found,) = failed(deployment, {"RESYNC_KAFKA__BOOTSTRAP_SERVERS": secured_kafka.secured})
     assert "security.protocol" in found
 

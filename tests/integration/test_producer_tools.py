@@ -31,6 +31,7 @@ from producer_tools import (
 from producer_tools.cli import main
 from schemas.avro.codec import RequestDecoder, ResultEncoder
 from tests.support.kafka import Kafka
+from tests.support.policies import adjust
 from tests.support.records import RawRecord, read_topic, send_raw
 from tests.support.service import environment
 from tests.support.topics import Topics, create_topics
@@ -290,7 +291,7 @@ class TestSend:
         capfd: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-        monkeypatch.setattr("producer_tools.connection.CONNECT_SECONDS", 1.0)
+        adjust(monkeypatch, "producer_tools.connection", "TOOLS", connect_seconds=1.0)
 
         assert main(command) == 6
 
@@ -413,7 +414,7 @@ class TestResults:
     def test_following_sees_what_comes_also_in_new_partitions(
         self, topics: Topics, kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("producer_tools.topic_reader.GROWTH_SECONDS", 0.2)
+        adjust(monkeypatch, "producer_tools.topic_reader", "TOOLS", growth_seconds=0.2)
         with ResyncResults(start="end", follow=True) as results:
             send_raw(kafka_bootstrap, topics.results, [result_record("first")])
             assert _next(results).value.request_id == "first"
@@ -528,9 +529,8 @@ class TestBrokerInTrouble:
         monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", own_kafka.bootstrap)
         for name, value in topics.environment.items():
             monkeypatch.setenv(name, value)
-        for name in ("connection.CONNECT_SECONDS", "topic_reader.STALL_SECONDS"):
-            monkeypatch.setattr(f"producer_tools.{name}", 1.0)
-        monkeypatch.setattr("producer_tools.connection.DELIVERY_MILLISECONDS", 2_000)
+        adjust(monkeypatch, "producer_tools.connection", "TOOLS", connect_seconds=1.0, delivery_milliseconds=2_000)
+        adjust(monkeypatch, "producer_tools.topic_reader", "TOOLS", connect_seconds=1.0, stall_seconds=1.0)
         for _ in range(5):
             send_raw(own_kafka.bootstrap, topics.results, [result_record("r")])
 

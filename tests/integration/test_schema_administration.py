@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.policies import adjust
 from tests.support.topics import unused_topics
 from tests.unit.cli.conftest import Run, run, stores  # noqa: F401  fixtures
 
@@ -37,7 +38,7 @@ def test_registering_once_more_gives_the_same_ids(program: Run) -> None:
 
 def test_the_doctor_names_the_remedy(program: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setattr("consumer.adapters.kafka.topic_admin.REACH_TIMEOUT_SECONDS", 0.2)
+    adjust(monkeypatch, "consumer.adapters.kafka.topic_admin", "ADMIN", reach_timeout=0.2)
 
     def found() -> list[tuple[str, str]]:
         rows = json.loads(program("doctor", "--output", "json").out)

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from consumer.adapters.kafka.policy import READING
-from consumer.adapters.kafka.topic_watch import LOOK_SECONDS
+from consumer.adapters.kafka.policy import ADMIN, READING
 from consumer.domain.progress import decode_map, topic_id_of
 from tests.simulation.broker import METADATA_BYTES, Transaction
 from tests.simulation.replica import Payload
@@ -145,7 +144,7 @@ class Published:
         if not broker.incarnation or topic_id_of(offset, metadata) == broker.topic_id:
             return False
         passed = world.loop.now - broker.recreated_at
-        if passed > LOOK_SECONDS + world.plan.drain + SLACK_SECONDS:
+        if passed > ADMIN.topic_look + world.plan.drain + SLACK_SECONDS:
             self._broken(f"partition {partition}: committed {offset} of a topic that was deleted {passed:.1f} s before")
         return True
 

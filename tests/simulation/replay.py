@@ -33,6 +33,7 @@ from consumer.engine.records import ReadRange, Record
 from consumer.engine.requests import Request
 from consumer.engine.trace import VERSION, command_form
 from schemas.contract import OPERATOR, Credential, DeadLetterReason
+from schemas.explanation import Explanation
 from schemas.signature import Content, Signature
 
 
@@ -189,7 +190,13 @@ def _outcome(kind: str, *values: Any) -> CallOutcome:  # noqa: ANN401 - JSON
 
 def _directory(form: Any) -> Directory:  # noqa: ANN401 - JSON
     specifications = [
-        ClientSpecification(**{**each, "auth_scheme": AuthScheme(each["auth_scheme"])})
+        ClientSpecification(
+            **{
+                **each,
+                "auth_scheme": AuthScheme(each["auth_scheme"]),
+                "unusable": each["unusable"] and Explanation(*each["unusable"]),
+            }
+        )
         for each in form["specifications"]
     ]
     keys = {pseudonym: (name, _api_key(key)) for pseudonym, name, key in form["api_keys"]}

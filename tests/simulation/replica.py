@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException
 
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
+from consumer.adapters.kafka.policy import ADMIN
 from consumer.adapters.kafka.remedies import Named
-from consumer.adapters.kafka.topic_watch import LOOK_SECONDS
 from consumer.domain.outcome import DeadLettered, Verdict
 from consumer.engine.clock import Instant
 from consumer.engine.commands import (
@@ -164,7 +164,7 @@ class Replica:
             yield 0.01
             self.source.topic_is(b"" if broker.down else broker.topic_id)
             self.source._consumer.wake.give()
-            yield LOOK_SECONDS
+            yield ADMIN.topic_look
 
     def _watch_queueing(self) -> None:
         """Remember when requests come to their lanes."""

@@ -7,10 +7,7 @@ of them is outside, then bisection finds the end: the cost depends on the batch,
 of the batch can then get its outcome, and what follows is read on.
 """
 
-from typing import Final
-
-CONFIRMATIONS: Final = 3
-"""Errors in a row that make a batch unreadable for good: one may come from a network that garbled it."""
+from consumer.adapters.kafka.policy import READING
 
 
 class BatchSearch:
@@ -23,7 +20,7 @@ class BatchSearch:
         self.first = self._inside = max(begins, read_to)
         """The first offset of the batch without outcome."""
         self._outside = max(log_end, self.first + 1)
-        self._unconfirmed = CONFIRMATIONS - 1
+        self._unconfirmed = READING.confirmations - 1
         self._step = 1
 
     @property

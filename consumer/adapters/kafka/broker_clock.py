@@ -5,7 +5,6 @@ No request of Kafka's protocol that librdkafka has returns a broker's time. But 
 """
 
 from collections.abc import Iterable
-from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as re-exported
@@ -14,9 +13,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 )
 
 from consumer.adapters.clocks import ClockReading
+from consumer.adapters.kafka.policy import ADMIN
 from consumer.adapters.kafka.topic_admin import TopicFacts
-
-ANSWER_SECONDS: Final = 5.0
 
 
 def brokers_clock(admin: AdminClient, topics: Iterable[TopicFacts], now: float) -> ClockReading | None:
@@ -40,7 +38,7 @@ def _newest(admin: AdminClient, partitions: list[TopicPartition]) -> Iterable[in
     """Return the newest time of each partition, in milliseconds since the epoch; -1: it is empty."""
     newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
     specs = dict.fromkeys(partitions, newest)
-    for future in admin.list_offsets(specs, request_timeout=ANSWER_SECONDS).values():
+    for future in admin.list_offsets(specs, request_timeout=ADMIN.clock_answer).values():
         try:
             yield future.result().timestamp
         except KafkaException:  # hidden from this user, or a broker that does not know the question

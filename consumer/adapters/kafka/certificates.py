@@ -12,11 +12,11 @@ from functools import partial
 from typing import Final
 
 from consumer.adapters.certificates import CertificateLook
+from consumer.adapters.kafka.policy import ADMIN
 from consumer.adapters.kafka.trial import Address
 
 ENCRYPTED: Final = frozenset({"ssl", "sasl_ssl"})
 """Values of ``security.protocol``."""
-HANDSHAKE_SECONDS: Final = 3.0
 
 
 def broker_certificates(properties: Mapping[str, str], addresses: Sequence[Address]) -> list[CertificateLook]:
@@ -46,7 +46,7 @@ def _look(context: ssl.SSLContext, address: Address) -> CertificateLook:
     server = f"broker {address.broker} at {address.host}:{address.port}"
     try:
         with (
-            socket.create_connection((address.host, address.port), HANDSHAKE_SECONDS) as plain,
+            socket.create_connection((address.host, address.port), ADMIN.handshake) as plain,
             context.wrap_socket(plain, server_hostname=address.host) as encrypted,
         ):
             return CertificateLook(server, encrypted.getpeercert(binary_form=True))

@@ -79,6 +79,8 @@ class ReadingPolicy:
     """After an unreadable batch: the next one within this time is not given a second fetch to heal."""
     unreadable_records: int = 5_000
     """Offsets of an unreadable batch that become dead letters at once; each step fetches the batch in vain again."""
+    confirmations: int = 3
+    """Errors in a row that make a batch unreadable for good: one may come from a network that garbled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,57 @@ class PublishingPolicy:
     """No two of our records fit into a batch of this size."""
     watched_bytes: int = 32 << 10
     """Records above this size get a delivery report each: a broker may find them too large."""
+    reduced_tracking_ids: int = 100
+    """Tracking ids that a result keeps if the broker found all of it too large."""
+    smallest_tracking_ids: int = 1
+    """The same at the last attempt."""
+    smallest_header_bytes: int = 1_024
+    """Size of a header at the last attempt: room for a request id; what is longer are headers that a result
+    repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdministrationPolicy:
+    """Numbers of what is asked about topics and brokers, and of the topics that ``topics ensure`` makes."""
+
+    reach_timeout: float = 10.0
+    """A broker that has not answered by then is unreachable."""
+    attempt: float = 2.0
+    """One query to the brokers; a refusal is reported before the next."""
+    limits_timeout: float = 5.0
+    """Query for a topic's configuration: a broker that has just returned its metadata answers this in milliseconds."""
+    propagation: float = 10.0
+    """A new topic is known to all brokers by then."""
+    partitions: int = 12
+    """Of each topic that is created: as many replicas or processes can share the work."""
+    requests_days: int = 3
+    """Days that requests are kept: less than the 7 days after which a group without members loses its offsets."""
+    results_days: int = 7
+    """Days that results are kept: a subscriber may be down over a long weekend."""
+    dead_letters_days: int = 30
+    """Days that dead letters are kept: long enough for people to look at them and to redrive them."""
+    topic_look: float = 5.0
+    """Between two queries for the ids of topics: for so long, requests of a topic that was created again may be
+    skipped; then it is read from its start."""
+    topic_answer: float = 2.0
+    """One such query. The first one delays the start; a broker without topic ids (the embedded one) never answers."""
+    topic_id_bytes: int = 8
+    """Bytes kept of the 16 random ones of a topic id: enough to tell two topics with the same name apart."""
+    clock_answer: float = 5.0
+    """For a broker's time, which ``doctor`` compares with ours."""
+    refusal_connect: float = 1.0
+    """For a connection that only finds out why librdkafka has none."""
+    handshake: float = 3.0
+    """For TCP and TLS with a broker whose certificate is looked at."""
+    trial_connect: float = 3.0
+    """One connection to an advertised address."""
+    trial_answer: float = 5.0
+    """One query to a broker that can be reached."""
+    trial_transaction: float = 10.0
+    """The beginning of a transaction: a cluster that never had one creates its log first."""
 
 
 CLIENTS: Final = ClientPolicy()
 READING: Final = ReadingPolicy()
 PUBLISHING: Final = PublishingPolicy()
+ADMIN: Final = AdministrationPolicy()

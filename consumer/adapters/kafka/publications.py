@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from consumer import __version__
 from consumer.adapters.kafka.outgoing import Publication
+from consumer.adapters.kafka.policy import PUBLISHING
 from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, Synchronized, Verdict
 from consumer.engine.request_headers import is_secret
 from consumer.engine.requests import Request
@@ -50,11 +51,6 @@ from schemas.contract import (
     TRACESTATE_HEADER,
 )
 
-MAX_TRACKING_IDS_REDUCED: Final = 100
-"""Tracking ids that a result keeps if the broker found all of it too large."""
-MAX_TRACKING_IDS_SMALLEST: Final = 1
-MAX_HEADER_BYTES_SMALLEST: Final = 1_024
-"""Room for a request id; what is longer are headers that a result repeats."""
 _SERVICE: Final = f"mirakl-resync {__version__}".encode()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN_MULTIPLIER: Final = 0x9E3779B97F4A7C15
@@ -118,13 +114,15 @@ class Publications:
                 return self._dead_letter(outcome, verdict, omit=True)
             return self._dead_letter(outcome, verdict, omit=True, headers=False)._replace(key=None)
         fields = _fields(outcome, verdict)
-        kept = MAX_TRACKING_IDS_SMALLEST if smallest else MAX_TRACKING_IDS_REDUCED
+        kept = PUBLISHING.smallest_tracking_ids if smallest else PUBLISHING.reduced_tracking_ids
         fields["trackingIds"] = fields["trackingIds"][:kept]
         key = outcome.request_id.encode()
         headers = self._headers(outcome, key, _rfc3339(verdict.completed_at))
         if smallest:
             _shorten(fields)
-            headers = [(name, value) for name, value in headers if len(value or b"") <= MAX_HEADER_BYTES_SMALLEST]
+            headers = [
+                (name, value) for name, value in headers if len(value or b"") <= PUBLISHING.smallest_header_bytes
+            ]
         return Publication(self._topics.results, key, self._encoder.encode(fields), headers)
 
     # -- results ---------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError
 
+from consumer.adapters.kafka.policy import ADMIN
+
 _CREDENTIALS = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})  # noqa: SLF001  public names of codes
 _PROPERTIES = "in RESYNC_KAFKA__PROPERTIES"
 
 
-CONNECT_SECONDS = 1.0
 _DEFAULT_PORT = 9092
 
 
@@ -89,7 +90,7 @@ def something_listens(bootstrap_servers: str) -> bool:
         host, _, port = server.rpartition("://")[2].rpartition(":")
         address = (host.strip("[]"), int(port)) if host and port.isdecimal() else (port, _DEFAULT_PORT)
         try:
-            socket.create_connection(address, CONNECT_SECONDS).close()
+            socket.create_connection(address, ADMIN.refusal_connect).close()
         except (OSError, UnicodeError):
             continue
         return True

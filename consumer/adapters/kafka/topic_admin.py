@@ -26,22 +26,14 @@ from consumer.adapters.kafka.broker_errors import (
     BrokerUnreachableError,
     NotLetInError,
 )
+from consumer.adapters.kafka.policy import ADMIN
 from consumer.adapters.kafka.refusals import refusal, something_listens
 from schemas.settings import KafkaSettings, SettingsError, TopicSettings
 
 _Answer = TypeVar("_Answer")
 
-REACH_TIMEOUT_SECONDS = 10.0
-"""A broker that has not answered by then is unreachable."""
-ATTEMPT_SECONDS: Final = 2.0
-"""One query to the brokers; a refusal is reported before the next."""
-LIMITS_TIMEOUT_SECONDS: Final = 5.0
-"""A broker that has just returned its metadata answers this in milliseconds."""
-PROPAGATION_SECONDS: Final = 10.0
-"""A new topic is known to all brokers by then."""
 BROKER_MAX_MESSAGE_BYTES: Final = 1_048_588
 """``message.max.bytes`` of a broker that nobody configured (Apache Kafka, broker configs)."""
-DEFAULT_PARTITIONS: Final = 12
 UNCOMPRESSED: Final = "uncompressed"
 """``compression.type`` of the requests topic: the broker decompresses each batch when it is written, and refuses one
 that is larger than ``max.message.bytes`` then. Otherwise a few kilobytes could expand to gigabytes in the service's
@@ -97,7 +89,7 @@ class TopicAdmin:
 
     def __init__(self, kafka: KafkaSettings, *, reach_timeout: float | None = None) -> None:
         self._kafka = kafka
-        self._reach_timeout = REACH_TIMEOUT_SECONDS if reach_timeout is None else reach_timeout
+        self._reach_timeout = ADMIN.reach_timeout if reach_timeout is None else reach_timeout
         self._errors: list[KafkaError] = []
         self._admin = self._connect()
 
@@ -144,7 +136,7 @@ class TopicAdmin:
         while True:
             left = give_up_at - time.monotonic()
             try:
-                return self._admin.list_topics(timeout=max(0.1, min(ATTEMPT_SECONDS, left)))
+                return self._admin.list_topics(timeout=max(0.1, min(ADMIN.attempt, left)))
             except KafkaException as error:
                 self._admin.poll(0)
                 if refused := refusal(self._errors):
@@ -162,7 +154,7 @@ class TopicAdmin:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         limits = {}
-        for resource, future in self._admin.describe_configs(resources, request_timeout=LIMITS_TIMEOUT_SECONDS).items():
+        for resource, future in self._admin.describe_configs(resources, request_timeout=ADMIN.limits_timeout).items():
             try:
                 limits[resource.name] = _limits_of(future.result())
             except KafkaException:  # not allowed to ask, or the broker does not know the question
@@ -175,12 +167,12 @@ class TopicAdmin:
         """Create a topic and wait until it is known; one that somebody else has just created is as good."""
         topic = NewTopic(
             name,
-            num_partitions=partitions or DEFAULT_PARTITIONS,
+            num_partitions=partitions or ADMIN.partitions,
             replication_factor=replication_factor or _BROKER_CHOOSES,
             config=dict(config),
         )
         futures = self._admin.create_topics(
-            [topic], operation_timeout=PROPAGATION_SECONDS, request_timeout=PROPAGATION_SECONDS
+            [topic], operation_timeout=ADMIN.propagation, request_timeout=ADMIN.propagation
         )
         try:
             _answer(futures[name], f"create the topic {name}")
@@ -191,7 +183,7 @@ class TopicAdmin:
 
     def _settle(self, name: str, settled: Callable[[TopicFacts], bool]) -> None:
         """Wait until the brokers show what they agreed to: the change spreads among them."""
-        give_up_at = time.monotonic() + PROPAGATION_SECONDS
+        give_up_at = time.monotonic() + ADMIN.propagation
         while time.monotonic() < give_up_at:
             found = self.facts([name]).get(name)
             if found is not None and settled(found):
@@ -199,7 +191,7 @@ class TopicAdmin:
             time.sleep(0.1)
 
     def add_partitions(self, name: str, total: int) -> None:
-        futures = self._admin.create_partitions([NewPartitions(name, total)], request_timeout=PROPAGATION_SECONDS)
+        futures = self._admin.create_partitions([NewPartitions(name, total)], request_timeout=ADMIN.propagation)
         _answer(futures[name], f"add partitions to {name}")
         self._settle(name, lambda found: found.partitions >= total)
 
@@ -209,7 +201,7 @@ class TopicAdmin:
             ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()
         ]
         resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
-        futures = self._admin.incremental_alter_configs([resource], request_timeout=PROPAGATION_SECONDS)
+        futures = self._admin.incremental_alter_configs([resource], request_timeout=ADMIN.propagation)
         _answer(futures[resource], f"configure the topic {name}")
         self._settle(name, lambda found: found.limits is None or config.items() <= found.limits.entries().items())
 

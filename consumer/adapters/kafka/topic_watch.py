@@ -8,18 +8,12 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-LOOK_SECONDS: Final = 5.0
-"""Between two queries: for so long, requests of a topic that was created again may be skipped; then it is read from its
-start."""
-ANSWER_SECONDS: Final = 2.0
-"""One query. The first one delays the start; a broker without topic ids (the embedded one) never answers."""
-ID_BYTES: Final = 8
-"""Bytes kept of the 16 random ones of a topic id: enough to tell two topics with the same name apart."""
+from consumer.adapters.kafka.policy import ADMIN
 
 _log = logging.getLogger(__name__)
 
@@ -46,15 +40,19 @@ class TopicWatch:
         admin = AdminClient(self._properties)
         while not self._stop.is_set():
             self._tell(self._look(admin))
-            self._stop.wait(LOOK_SECONDS)
+            self._stop.wait(ADMIN.topic_look)
 
     def _look(self, admin: AdminClient) -> bytes:
         try:
             answers: dict[str, Future[Any]] = admin.describe_topics(
-                TopicCollection([self._topic]), request_timeout=ANSWER_SECONDS
+                TopicCollection([self._topic]), request_timeout=ADMIN.topic_answer
             )
-            found = answers[self._topic].result(2 * ANSWER_SECONDS).topic_id  # ``None`` from brokers without ids
+            found = answers[self._topic].result(2 * ADMIN.topic_answer).topic_id  # ``None`` from brokers without ids
         except (KafkaException, TimeoutError) as problem:
             _log.debug("the id of the topic %s is not known: %s", self._topic, problem)
             return b""
-        return b"" if found is None else int(found.get_most_significant_bits()).to_bytes(ID_BYTES, "big", signed=True)
+        return (
+            b""
+            if found is None
+            else int(found.get_most_significant_bits()).to_bytes(ADMIN.topic_id_bytes, "big", signed=True)
+        )

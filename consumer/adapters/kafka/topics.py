@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from consumer.adapters.kafka.policy import ADMIN
 from consumer.adapters.kafka.topic_admin import (
     BROKER_MAX_MESSAGE_BYTES,
     COMPRESSION,
@@ -14,10 +15,6 @@ from consumer.adapters.kafka.topic_admin import (
 from schemas.contract import HEADROOM_BYTES
 from schemas.settings import TopicSettings
 
-DEFAULT_RETENTION_DAYS: Final = 3
-RESULTS_RETENTION_DAYS: Final = 7
-DEAD_LETTERS_RETENTION_DAYS: Final = 30
-"""Long enough for people to look at them and to redrive them."""
 DAY_MS: Final = 86_400_000
 
 
@@ -43,14 +40,14 @@ class TopicReport:
 
 def ensure_topics(admin: TopicAdmin, topics: TopicSettings, plan: TopicPlan) -> list[TopicReport]:
     """Create the topics that do not exist; change others only where asked for, or where messages would not fit."""
-    keep = plan.retention_days or DEFAULT_RETENTION_DAYS
+    keep = plan.retention_days or ADMIN.requests_days
     requests = _ensure(admin, plan, _Wanted(topics.requests, keep))
     facts = admin.facts([topics.requests])[topics.requests]
     room = (facts.limits.max_message_bytes if facts.limits else BROKER_MAX_MESSAGE_BYTES) + HEADROOM_BYTES
     return [
         requests,
-        _ensure(admin, plan, _Wanted(topics.results, max(keep, RESULTS_RETENTION_DAYS), room)),
-        _ensure(admin, plan, _Wanted(topics.dead_letters, max(keep, DEAD_LETTERS_RETENTION_DAYS), room)),
+        _ensure(admin, plan, _Wanted(topics.results, max(keep, ADMIN.results_days), room)),
+        _ensure(admin, plan, _Wanted(topics.dead_letters, max(keep, ADMIN.dead_letters_days), room)),
     ]
 
 

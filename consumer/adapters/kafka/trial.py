@@ -16,16 +16,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 )
 
 from consumer.adapters.finding import Finding, Level
+from consumer.adapters.kafka.policy import ADMIN
 from consumer.adapters.kafka.properties import Times
 from consumer.adapters.kafka.remedies import Named, explain
 from schemas.settings import Settings, TopicSettings
 
-CONNECT_SECONDS = 3.0
-"""One connection to an advertised address."""
-ANSWER_SECONDS = 5.0
-"""One query to a broker that can be reached."""
-TRANSACTION_SECONDS = 10.0
-"""The beginning of a transaction: a cluster that never had one creates its log first."""
 METADATA_CHARACTERS = 4_095
 """Least ``offset.metadata.max.bytes`` for any progress map."""
 _NO_COORDINATOR = frozenset(
@@ -62,7 +57,7 @@ def try_addresses(metadata: ClusterMetadata) -> list[Address]:
 
 def _try(broker: Any) -> Address:  # noqa: ANN401 - the binding's BrokerMetadata
     try:
-        socket.create_connection((broker.host, broker.port), CONNECT_SECONDS).close()
+        socket.create_connection((broker.host, broker.port), ADMIN.trial_connect).close()
     except OSError as error:
         return Address(broker.id, broker.host, broker.port, str(error) or type(error).__name__)
     return Address(broker.id, broker.host, broker.port, None)
@@ -101,7 +96,7 @@ def _check_topic_rights(admin: AdminClient, topics: TopicSettings) -> Iterator[F
         topics.dead_letters: AclOperation.WRITE,
     }
     futures = admin.describe_topics(
-        TopicCollection(list(needed)), include_authorized_operations=True, request_timeout=ANSWER_SECONDS
+        TopicCollection(list(needed)), include_authorized_operations=True, request_timeout=ADMIN.trial_answer
     )
     for name, future in futures.items():
         try:
@@ -116,7 +111,7 @@ def _check_topic_rights(admin: AdminClient, topics: TopicSettings) -> Iterator[F
 def _check_group(admin: AdminClient, group: str) -> Iterator[Finding]:
     subject = f"group {group}"
     (future,) = admin.describe_consumer_groups(
-        [group], include_authorized_operations=True, request_timeout=ANSWER_SECONDS
+        [group], include_authorized_operations=True, request_timeout=ADMIN.trial_answer
     ).values()
     try:
         allowed = future.result().authorized_operations
@@ -160,9 +155,9 @@ def check_transaction(settings: Settings, properties: Mapping[str, Any]) -> Find
     subject = "transactions"
     try:
         producer = Producer({**properties, "transactional.id": named.transactional_id, "log_level": 0})
-        producer.init_transactions(TRANSACTION_SECONDS)
+        producer.init_transactions(ADMIN.trial_transaction)
         producer.begin_transaction()
-        producer.abort_transaction(ANSWER_SECONDS)
+        producer.abort_transaction(ADMIN.trial_answer)
     except KafkaException as problem:
         instance = settings.kafka.group_instance_id
         if problem.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED and instance is not None:
@@ -185,7 +180,7 @@ def check_bounds(admin: AdminClient, brokers: Iterable[int], times: Times, *, ex
     known = sorted(brokers)
     resources = [ConfigResource(ResourceType.BROKER, str(broker)) for broker in known]
     configs = {}
-    for resource, future in admin.describe_configs(resources, request_timeout=ANSWER_SECONDS).items():
+    for resource, future in admin.describe_configs(resources, request_timeout=ADMIN.trial_answer).items():
         try:
             configs[resource.name] = {name: entry.value for name, entry in future.result().items()}
         except KafkaException as problem:

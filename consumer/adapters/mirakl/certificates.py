@@ -12,10 +12,9 @@ from consumer.adapters.mirakl.connecting import connect
 from consumer.adapters.mirakl.exchange import FAILURES, Times
 from consumer.adapters.mirakl.failures import own_trouble, remedy
 from consumer.adapters.mirakl.host_connections import HostConnections
+from consumer.adapters.mirakl.policy import MIRAKL
 from consumer.adapters.mirakl.way_out import WayOut
 from schemas.explanation import Explanation
-
-CONCURRENT_LOOKS = 8
 
 
 async def mirakl_certificates(
@@ -23,7 +22,7 @@ async def mirakl_certificates(
 ) -> Sequence[CertificateLook]:
     """Connect once to each origin that is called in TLS."""
     urls = {(url.host, url.port): url for url in map(httpx.URL, base_urls) if url.scheme == "https"}
-    hosts, free, times = HostConnections(), asyncio.Semaphore(CONCURRENT_LOOKS), Times(call_timeout)
+    hosts, free, times = HostConnections(), asyncio.Semaphore(MIRAKL.concurrent_looks), Times(call_timeout)
 
     async def look(url: httpx.URL) -> CertificateLook:
         async with free:

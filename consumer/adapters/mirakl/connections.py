@@ -9,17 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import httpx
 
 from consumer.adapters.mirakl.host_connections import HostConnections
 from consumer.adapters.mirakl.http11 import Http11Connection
+from consumer.adapters.mirakl.policy import MIRAKL
 from consumer.adapters.mirakl.way_out import WayOut
-
-IDLE_SECONDS: Final = 4.0
-"""Common servers close idle connections after 5 s at the earliest (Node.js). Closing earlier avoids
-writing into a connection that is just being closed, which looks the same as a call that was accepted."""
 
 _Origin: TypeAlias = tuple[str, bytes]
 
@@ -107,14 +104,14 @@ class ConnectionLeases:
     async def _sweep(self) -> None:
         """Close what nobody reuses, so that a quiet origin holds no sockets."""
         while self._idle:
-            await asyncio.sleep(IDLE_SECONDS / 4)  # so none stays for much longer
+            await asyncio.sleep(MIRAKL.idle_seconds / 4)  # so none stays for much longer
             while self._idle and next(iter(self._idle.values()))[1] <= self._stale():
                 await self._close_longest_idle()
 
     @staticmethod
     def _stale() -> float:
         """Return the time before which a connection became idle that is not used again."""
-        return asyncio.get_running_loop().time() - IDLE_SECONDS
+        return asyncio.get_running_loop().time() - MIRAKL.idle_seconds
 
     async def _close_longest_idle(self) -> None:
         transport = next(iter(self._idle))

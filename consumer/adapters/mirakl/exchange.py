@@ -6,17 +6,9 @@ from typing import Final
 import httpx
 
 from consumer.adapters.mirakl.failures import ProxyTroubleError, cause
+from consumer.adapters.mirakl.policy import MIRAKL
 from consumer.adapters.mirakl.proxy import USER_AGENT
-from consumer.adapters.mirakl.response import MAX_BODY_BYTES
 from consumer.domain.model import AuthScheme, ClientSpecification
-
-_POOL_SECONDS: Final = 10.0
-"""Wait for a free connection; the engine's own limits keep calls from waiting here."""
-_CONNECT_SECONDS: Final = 10.0
-"""DNS and TCP, and as long again for TLS: a lost SYN is sent again after 1 s, a second after 3 s, a third after
-7 s."""
-_WRITE_SECONDS: Final = 30.0
-"""The body of the request, which has a few hundred kilobytes at most."""
 
 _LOST: Final = "the connection was lost before the answer was complete"
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -42,9 +34,9 @@ class Times:
     def __init__(self, total: float) -> None:
         self.total = total
         self.by_step = {
-            "pool": min(_POOL_SECONDS, total / 4),
-            "connect": min(_CONNECT_SECONDS, total / 4),
-            "write": min(_WRITE_SECONDS, total),
+            "pool": min(MIRAKL.pool_seconds, total / 4),
+            "connect": min(MIRAKL.connect_seconds, total / 4),
+            "write": min(MIRAKL.write_seconds, total),
         }
 
     def reason(self, error: Exception) -> str:
@@ -76,9 +68,9 @@ def _authorization(specification: ClientSpecification) -> bytes:
 
 
 async def read_body(response: httpx.Response, body: bytearray) -> None:
-    """Read the body as it came over the wire; anything beyond ``MAX_BODY_BYTES`` stays unread."""
+    """Read the body as it came over the wire; anything beyond the policy's ``body_bytes`` stays unread."""
     async for chunk in response.stream:  # type: ignore[union-attr]
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            del body[MAX_BODY_BYTES:]
+        if len(body) > MIRAKL.body_bytes:
+            del body[MIRAKL.body_bytes :]
             return

@@ -18,14 +18,8 @@ from typing import Any, Final, TypeAlias
 import anyio
 from anyio.abc import SocketStream
 
+from consumer.adapters.mirakl.policy import MIRAKL
 from schemas.explanation import Explanation
-
-MAX_LOOKUPS: Final = 64
-"""Name look-ups in progress. A host has at most one, which its resolver ends after about 30 s."""
-MAX_ADDRESSES: Final = 8
-"""Addresses of a host that are tried: more would not fit into the time for a connection."""
-NEXT_ADDRESS_SECONDS: Final = 0.25
-"""Until the next address is tried beside the ones before (RFC 8305, section 5)."""
 
 GetAddrInfo: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
 
@@ -79,7 +73,7 @@ class HostConnections:
         return lookup.result()
 
     def _start_lookup(self, host: str, port: int) -> "asyncio.Future[Sequence[str]]":
-        if len(self._lookups) >= MAX_LOOKUPS:
+        if len(self._lookups) >= MIRAKL.lookups:
             raise BlockingIOError(errno.EAGAIN, "too many name look-ups are under way")
         loop = asyncio.get_running_loop()
         lookup = loop.create_future()
@@ -149,7 +143,7 @@ async def _connect_to_first(addresses: Sequence[str], port: int) -> SocketStream
             for address in addresses:
                 ended = anyio.Event()
                 group.start_soon(attempt, address, ended)
-                with anyio.move_on_after(NEXT_ADDRESS_SECONDS):
+                with anyio.move_on_after(MIRAKL.next_address_seconds):
                     await ended.wait()
     except BaseException:
         for stream in connected:
@@ -168,7 +162,7 @@ def _by_turns(addresses: Sequence[str]) -> Sequence[str]:
     distinct = dict.fromkeys(addresses)
     of_first_family = [each for each in distinct if (":" in each) == (":" in addresses[0])]
     of_other = [each for each in distinct if each not in of_first_family]
-    return [each for pair in zip_longest(of_first_family, of_other) for each in pair if each][:MAX_ADDRESSES]
+    return [each for pair in zip_longest(of_first_family, of_other) for each in pair if each][: MIRAKL.addresses]
 
 
 def _as_own_trouble(error: Exception) -> Exception:

@@ -17,17 +17,11 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from consumer.adapters.mirakl.connecting import connect
 from consumer.adapters.mirakl.host_connections import HostConnections
+from consumer.adapters.mirakl.policy import MIRAKL
 from consumer.adapters.mirakl.response_reader import AnswerHead, AnswerReader, BrokenAnswerError
 from consumer.adapters.mirakl.streams import LOST
 from consumer.adapters.mirakl.way_out import WayOut
 
-MAX_AGE_SECONDS: Final = 300.0
-"""Age at which a connection is not used again: the next one follows the host's current address."""
-READ_BYTES: Final = 64 * 1024
-FREE_READS: Final = 128
-"""Reads of one answer without a pause. Honest answers take a few, and a page of 64 KiB about 50."""
-READ_PAUSE_SECONDS: Final = 0.05
-"""Before each further read, so that what comes in single bytes is read in larger pieces, 20 times a second."""
 _NOT_IN_A_HEADER: Final = re.compile(rb"[\0\r\n]")
 
 
@@ -54,7 +48,7 @@ class Http11Connection(httpx.AsyncBaseTransport):
         seconds = request.extensions["timeout"]
         loop = asyncio.get_running_loop()
         if self._stream is not None and (
-            loop.time() - self._opened_at > MAX_AGE_SECONDS
+            loop.time() - self._opened_at > MIRAKL.connection_age_seconds
             or _is_readable(self._stream)  # closed, or about to say what nobody asked for
         ):
             await self.aclose()
@@ -113,10 +107,10 @@ class Http11Connection(httpx.AsyncBaseTransport):
         if self._stream is None:
             raise httpx.ReadError("the connection is closed")
         self._reads += 1
-        if self._reads > FREE_READS:
-            await asyncio.sleep(READ_PAUSE_SECONDS)
+        if self._reads > MIRAKL.free_reads:
+            await asyncio.sleep(MIRAKL.read_pause_seconds)
         try:
-            self._answer.receive(await self._stream.receive(READ_BYTES))
+            self._answer.receive(await self._stream.receive(MIRAKL.read_bytes))
         except anyio.EndOfStream:
             self._answer.receive(b"")
         except LOST as error:

@@ -17,11 +17,11 @@ from anyio.abc import ByteStream
 from consumer import __version__
 from consumer.adapters.mirakl.failures import ProxyTroubleError, cause
 from consumer.adapters.mirakl.host_connections import HostConnections
+from consumer.adapters.mirakl.policy import MIRAKL
 from consumer.adapters.mirakl.response_reader import AnswerLimits, AnswerReader, BrokenAnswerError
 from consumer.adapters.mirakl.streams import LOST, encrypted
 
 USER_AGENT: Final = f"mirakl-resync/{__version__}".encode()
-READ_BYTES: Final = 4096
 LIMITS: Final = AnswerLimits(received_bytes=16 * 1024, head_bytes=16 * 1024, header_lines=100)
 """Limits of the response to ``CONNECT``. Only its status counts, and a refusal's body is not read to its end."""
 
@@ -108,7 +108,7 @@ async def _open(stream: ByteStream, proxy: Proxy, host: str, port: int, seconds:
         with anyio.fail_after(seconds):
             await stream.send(proxy.connect_request(host, port))
             while (head := reader.head()) is None:
-                reader.receive(await stream.receive(READ_BYTES))
+                reader.receive(await stream.receive(MIRAKL.proxy_read_bytes))
     except TimeoutError as error:
         remedy = f"Check whether the proxy works, and whether it can reach {host}:{port}."
         raise ProxyTroubleError(f"the proxy did not answer within {seconds:g} s", remedy) from error

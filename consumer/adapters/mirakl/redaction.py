@@ -16,13 +16,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
+from consumer.adapters.mirakl.policy import MIRAKL
+
 MASK: Final = "[credential]"
-_PIECE: Final = 8
-"""Characters in a row that count as a part of the secret. Fewer occur by chance, and leave most of it unknown."""
-_SHORTEST_BEGINNING: Final = 3
-"""Characters of a secret's beginning that count at the end of a text, where it may have been cut off."""
-_LAYERS: Final = 3
-"""Encodings around each other that are undone, such as percent-encoding within a JSON escape."""
 _ENCODED: Final = re.compile(
     r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\.|%[0-9a-fA-F]{2}|&#?[0-9A-Za-z]{1,31};", re.DOTALL
 )
@@ -52,7 +48,7 @@ def _layers(text: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     """Yield the text, and what it becomes decoded once, twice ...; with each character's place in the original."""
     spans = [(at, at + 1) for at in range(len(text))]
     yield text.translate(_LOWER), spans
-    for _ in range(_LAYERS):
+    for _ in range(MIRAKL.encoding_layers):
         characters: list[str] = []
         places: list[tuple[int, int]] = []
         at = 0
@@ -83,7 +79,7 @@ def _pieces(text: str, secret: str) -> Iterator[tuple[int, int]]:
     for at in range(len(text) - length + 1):
         if text[at : at + length] in wanted:
             yield at, at + length
-    for known in range(min(length, len(text)), _SHORTEST_BEGINNING - 1, -1):
+    for known in range(min(length, len(text)), MIRAKL.secret_beginning - 1, -1):
         if text.endswith(beginning[:known]) and len(beginning) >= known:
             yield len(text) - known, len(text)
             return
@@ -96,22 +92,26 @@ def _grouped(text: str, secret: str) -> Iterator[tuple[int, int]]:
     if not wanted or len(places) == len(text):
         return
     compact = "".join([text[at] for at in places])
-    for at in range(len(compact) - _PIECE + 1):
-        if compact[at : at + _PIECE] in wanted:
-            yield places[at], places[at + _PIECE - 1] + 1
+    for at in range(len(compact) - MIRAKL.secret_piece + 1):
+        if compact[at : at + MIRAKL.secret_piece] in wanted:
+            yield places[at], places[at + MIRAKL.secret_piece - 1] + 1
 
 
 @lru_cache(maxsize=64)
 def _grouped_parts(secret: str) -> frozenset[str]:
     """Return all pieces of the secret without its separators, in lower case; none of one with fewer characters."""
     forms = ("".join(filter(str.isalnum, form)) for form in (secret, secret.encode().hex(), *_base64_forms(secret)))
-    return frozenset(form[at : at + _PIECE].translate(_LOWER) for form in forms for at in range(len(form) - _PIECE + 1))
+    return frozenset(
+        form[at : at + MIRAKL.secret_piece].translate(_LOWER)
+        for form in forms
+        for at in range(len(form) - MIRAKL.secret_piece + 1)
+    )
 
 
 @lru_cache(maxsize=64)
 def _parts(secret: str) -> tuple[frozenset[str], int, str]:
     """Return all pieces to look for, their length, and how the secret begins; in lower case."""
-    length = min(_PIECE, len(secret))
+    length = min(MIRAKL.secret_piece, len(secret))
     forms = [secret, secret.replace(" ", "+"), secret.encode().hex(), *_base64_forms(secret)]
     pieces = {form[at : at + length].translate(_LOWER) for form in forms for at in range(len(form) - length + 1)}
     return frozenset(pieces), length, secret[:length].translate(_LOWER)
@@ -119,7 +119,7 @@ def _parts(secret: str) -> tuple[frozenset[str], int, str]:
 
 def _base64_forms(secret: str) -> Iterator[str]:
     """Yield what the secret's bytes become in base64, alone and behind others: all characters that only it decides."""
-    if len(secret) < _PIECE:
+    if len(secret) < MIRAKL.secret_piece:
         return
     for before in range(3):
         text = base64.b64encode(bytes(before) + secret.encode()).decode().rstrip("=")

@@ -13,17 +13,9 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
+from consumer.adapters.mirakl.policy import MIRAKL
 from consumer.adapters.mirakl.redaction import redacted
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
-
-MAX_BODY_BYTES: Final = 64 * 1024
-"""Of a body, as received and again as decompressed. A tracking id needs a hundred."""
-MAX_EXCERPT: Final = 300
-"""Characters of an excerpt of a body."""
-MAX_TRACKING_ID: Final = 1000
-"""Characters; Mirakl's are opaque, those seen are UUIDs. A longer one would swell every result of its call."""
-LONGEST_RETRY_AFTER: Final = 86_400.0
-"""Seconds. Mirakl counts calls by the hour, so a day is already beyond reason; then one call asks again."""
 
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _CONFUSING_TAGS: Final = re.compile(r"<(script|style|head)\b.*?(?:</\1[^<>]*>|\Z)", re.IGNORECASE | re.DOTALL)
@@ -36,14 +28,8 @@ _AUTHORITY: Final = re.compile(r"(?s)\s*((?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}|(
 whatever stands before an ``@`` in the first segment is taken for user and password as well."""
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:]*)(:[0-9]*)?")
 _ENOUGH_BYTES: Final = 64 * 1024
-_STRANGE_SHARE: Final = 8
-"""One character in so many may be unreadable: pages in Latin-1 have fewer."""
 _GZIP: Final = b"\x1f\x8b"
 _ZLIB: Final = b"\x78"
-_MAX_ENCODINGS: Final = 2
-"""Times that a body is compressed: by the server, and once more by a proxy."""
-_ENOUGH_TEXT: Final = 4096
-"""Characters of a page that an excerpt is taken from."""
 
 
 def read_answer(
@@ -51,7 +37,7 @@ def read_answer(
 ) -> CallOutcome:
     """Return what a response means.
 
-    ``headers``: names in any case. ``body``: at most ``MAX_BODY_BYTES`` of it, undecoded. ``wall_time``: seconds
+    ``headers``: names in any case. ``body``: at most ``body_bytes`` of the policy, undecoded. ``wall_time``: seconds
     since the epoch at which the answer came, for a ``Retry-After`` that is a date.
     """
     body = decompressed(body, headers.get("content-encoding", ""))
@@ -76,24 +62,24 @@ def read_answer(
 
 
 def retry_after(value: str | None, wall_time: float) -> float | None:
-    """Read ``Retry-After``: seconds to wait, 0 to ``LONGEST_RETRY_AFTER``; ``None`` if nothing usable is there.
+    """Read ``Retry-After``: seconds to wait, 0 to the policy's longest; ``None`` if nothing usable is there.
 
     Mirakl sends seconds; an HTTP date is read too (RFC 9110, 10.2.3), and one in the past means 0.
     """
     text = (value or "").strip()
     if re.fullmatch(r"[0-9]{1,300}(\.[0-9]{1,300})?", text):
-        return min(float(text), LONGEST_RETRY_AFTER)
+        return min(float(text), MIRAKL.longest_retry_after)
     try:
         seconds = parsedate_to_datetime(text).timestamp() - wall_time
     except (ValueError, TypeError, IndexError, OverflowError):  # as the standard library's parser may on garbage
         return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), MIRAKL.longest_retry_after)
 
 
 def _tracking_id(body: bytes) -> str | None:
     answer = parsed(body)
     tracking_id = answer.get("tracking_id") if isinstance(answer, dict) else None
-    if not isinstance(tracking_id, str) or not tracking_id.strip() or len(tracking_id) > MAX_TRACKING_ID:
+    if not isinstance(tracking_id, str) or not tracking_id.strip() or len(tracking_id) > MIRAKL.tracking_id_characters:
         return None
     return tracking_id if tracking_id.isprintable() else None  # lone surrogates could not be written anywhere
 
@@ -111,7 +97,7 @@ def decompressed(body: bytes, encoding: str) -> bytes:
 
     The first bytes decide, since headers of proxies are not always right; ``encoding`` only tells a raw deflate.
     """
-    for _ in range(_MAX_ENCODINGS):
+    for _ in range(MIRAKL.encodings):
         if body.startswith(_GZIP):
             window = zlib.MAX_WBITS | 16
         elif "deflate" in encoding.lower() and not body.lstrip().startswith((b"{", b"<")):
@@ -119,7 +105,7 @@ def decompressed(body: bytes, encoding: str) -> bytes:
         else:
             break
         try:
-            body = zlib.decompressobj(window).decompress(body, MAX_BODY_BYTES)
+            body = zlib.decompressobj(window).decompress(body, MIRAKL.body_bytes)
         except zlib.error:
             break
     return body
@@ -129,7 +115,7 @@ def _excerpt(body: bytes, credential: str) -> str:
     answer = parsed(body)
     words = " ".join(_messages(answer)) if answer is not None else ""
     text = words or _text(body)
-    text = redacted(text[:_ENOUGH_TEXT], credential)
+    text = redacted(text[: MIRAKL.excerpt_source_characters], credential)
     if not words:
         text = redacted(_without_markup(text), credential)
     return _line(text)
@@ -141,14 +127,14 @@ def _text(body: bytes) -> str:
     strange = sum(
         not (character.isprintable() or character in "\t\r\n\f") or character == "\ufffd" for character in text
     )
-    if strange > max(1, len(text) // _STRANGE_SHARE):
+    if strange > max(1, len(text) // MIRAKL.unreadable_share):
         return f"(binary content, {len(body)} bytes)"
     return text
 
 
 def _line(text: str) -> str:
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return line if len(line) <= MAX_EXCERPT else line[: MAX_EXCERPT - 1] + "…"
+    return line if len(line) <= MIRAKL.excerpt_characters else line[: MIRAKL.excerpt_characters - 1] + "…"
 
 
 def _destination(headers: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Connections to the database, and what its failures mean.
 
 SQLite is for a single host, PostgreSQL for production. Neither may hang the program: the server ends a statement after
-``STATEMENT_SECONDS``, or we do a second later (a frozen server cancels nothing).
+the policy's ``statement_seconds``, or we do a second later (a frozen server cancels nothing).
 """
 
 import os
@@ -20,16 +20,12 @@ from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
+from consumer.adapters.stores.policy import STORES
 from schemas.errors import ExplainedError
 from schemas.explanation import Explanation
 
-STATEMENT_SECONDS = 3.0
-"""Less than the 5 s within which a change must take effect."""
-CONNECT_SECONDS = 3
-_GRACE_SECONDS = 1.0
 OPEN_TO_OTHERS = 0o007
 """Rights of those who are neither a file's owner nor in its group."""
-_EXCERPT_CHARACTERS = 300
 UPGRADE = "Run `mirakl-resync-consumer db upgrade`."
 
 _Answer = TypeVar("_Answer")
@@ -44,7 +40,7 @@ class StoreError(ExplainedError):
         self.missing_or_old = missing_or_old
 
 
-def create_engine(url: str | URL, *, statement_seconds: float = STATEMENT_SECONDS) -> Engine:
+def create_engine(url: str | URL, *, statement_seconds: float = STORES.statement_seconds) -> Engine:
     """Return an engine for ``RESYNC_DATABASE_URL``; no connection is made yet. Raises :class:`StoreError`.
 
     There is no pool: the service holds one connection of its own, a command needs one. A SQLite file is opened,
@@ -183,7 +179,7 @@ def _postgresql(url: URL, statement_seconds: float) -> Engine:
     """
     given = dict(url.query)
     arguments = {
-        "connect_timeout": CONNECT_SECONDS,
+        "connect_timeout": STORES.connect_seconds,
         "application_name": "mirakl-resync-consumer",
         "client_encoding": "utf8",
     }
@@ -199,7 +195,7 @@ def _postgresql(url: URL, statement_seconds: float) -> Engine:
 
     def connect(_dialect: object, _record: object, args: list[Any], keywords: dict[str, Any]) -> psycopg.Connection:
         connection = _BoundedConnection.connect(*args, **keywords)
-        connection.answer_seconds = statement_seconds + _GRACE_SECONDS
+        connection.answer_seconds = statement_seconds + STORES.grace_seconds
         return connection
 
     def bound(connection: Connection) -> None:
@@ -220,7 +216,7 @@ class _NoAnswer(psycopg.OperationalError):
 class _BoundedConnection(psycopg.Connection[TupleRow]):
     """A connection that waits for an answer for ``answer_seconds`` at most, and is closed then."""
 
-    answer_seconds = STATEMENT_SECONDS + _GRACE_SECONDS
+    answer_seconds = STORES.statement_seconds + STORES.grace_seconds
 
     def wait(self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None) -> _Answer:
         limit = self.answer_seconds if timeout is None else min(timeout, self.answer_seconds)
@@ -258,4 +254,4 @@ def _excerpt(error: DBAPIError, url: URL) -> str:
     words = " ".join(str(error.orig).split())
     if url.password:
         words = words.replace(str(url.password), "***")
-    return words[:_EXCERPT_CHARACTERS]
+    return words[: STORES.excerpt_characters]

@@ -10,11 +10,11 @@ from collections.abc import Set as AbstractSet
 from sqlalchemy import Connection, Engine, inspect, select, text
 
 from consumer.adapters.stores.database import UPGRADE, StoreError, shown, troubles
+from consumer.adapters.stores.policy import STORES
 from consumer.adapters.stores.tables import SCHEMA_REVISIONS, metadata, supported_revisions
 
 OURS = SCHEMA_REVISIONS[-1]
 """The revision of this program."""
-_LONGEST_SHOWN = 32
 
 
 def check_schema(engine: Engine) -> str:
@@ -60,7 +60,7 @@ def check_revision(connection: Connection) -> str:
     if supported <= set(SCHEMA_REVISIONS):
         raise StoreError(f"{database} is of an older release.", UPGRADE, missing_or_old=True)
     raise StoreError(
-        f"{database} is of a newer release (schema {max(supported)[:_LONGEST_SHOWN]!r}), "
+        f"{database} is of a newer release (schema {max(supported)[: STORES.revision_characters]!r}), "
         f"which no longer supports programs of this one (schema {OURS!r}).",
         "Run that release of the program, or restore the backup from before its `db upgrade`.",
         missing_or_old=True,

@@ -17,15 +17,10 @@ from sqlalchemy import Connection, Engine, delete, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from consumer.adapters.stores.database import OPEN_TO_OTHERS, StoreError, create_engine, sqlite_file, trouble
+from consumer.adapters.stores.policy import STORES
 from consumer.adapters.stores.revisions import check_revision, has_tables, read_supported
 from consumer.adapters.stores.tables import supported_revisions
 
-UPGRADE_SECONDS = 60.0
-"""One statement, and all attempts: a migration may wait for another one, or for the writers of a table."""
-LOCK_SECONDS = 1.0
-"""Seconds for which a migration waits for a table. Whoever needs the table queues behind it, replicas too:
-they wait 3 s for an answer, and must confirm their directory every 5 s."""
-_ATTEMPT_PAUSE_SECONDS = 0.5
 _ADVISORY_LOCK = 0x7265_7379_6E63
 """Number of the advisory lock of an upgrade in PostgreSQL ("resync")."""
 
@@ -55,13 +50,13 @@ def upgrade(engine: Engine, migrations: Sequence[Migration] | None = None) -> bo
     """Create or migrate the tables, and a SQLite file if there is none; return whether anything changed.
 
     All of it is one transaction behind a lock: two upgrades at once do it once, and one that is killed leaves nothing.
-    A table that somebody holds is not waited for longer than ``LOCK_SECONDS``: all is tried again. A database that a
-    later release has migrated is left alone. Raises :class:`~consumer.adapters.stores.StoreError`.
+    A table that somebody holds is not waited for longer than the policy's ``lock_seconds``: all is tried again. A
+    database that a later release has migrated is left alone. Raises :class:`~consumer.adapters.stores.StoreError`.
     """
     _make_file(sqlite_file(engine))
     steps = released_migrations() if migrations is None else migrations
-    patient = create_engine(engine.url, statement_seconds=UPGRADE_SECONDS)
-    give_up = time.monotonic() + UPGRADE_SECONDS
+    patient = create_engine(engine.url, statement_seconds=STORES.upgrade_seconds)
+    give_up = time.monotonic() + STORES.upgrade_seconds
     while True:
         try:
             with patient.execution_options(writes=True).begin() as connection:
@@ -69,7 +64,7 @@ def upgrade(engine: Engine, migrations: Sequence[Migration] | None = None) -> bo
         except DBAPIError as error:
             if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or time.monotonic() > give_up:
                 raise trouble(error, engine) from error
-        time.sleep(_ATTEMPT_PAUSE_SECONDS)
+        time.sleep(STORES.attempt_pause_seconds)
 
 
 def alembic_config() -> Config:
@@ -82,7 +77,7 @@ def alembic_config() -> Config:
 def _upgrade(connection: Connection, migrations: Sequence[Migration]) -> bool:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        connection.execute(text(f"SET LOCAL lock_timeout = {round(LOCK_SECONDS * 1000)}"))
+        connection.execute(text(f"SET LOCAL lock_timeout = {round(STORES.lock_seconds * 1000)}"))
     versioned = inspect(connection).has_table("alembic_version")
     supported: AbstractSet[str] = read_supported(connection) if versioned else frozenset()
     empty = not versioned or (not supported and not has_tables(connection))
@@ -108,7 +103,7 @@ def _make_file(path: Path | None) -> None:
         return
     try:
         path.touch(mode=0o600)
-        with closing(sqlite3.connect(path, timeout=UPGRADE_SECONDS)) as connection:
+        with closing(sqlite3.connect(path, timeout=STORES.upgrade_seconds)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             _close_to_others(path)  # a database by now: a folder, or another file, is left alone
     except (OSError, sqlite3.Error) as error:

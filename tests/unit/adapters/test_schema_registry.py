@@ -19,8 +19,9 @@ from schemas.avro.codec import RequestEncoder
 from schemas.avro.framing import SchemaRef
 from schemas.avro.released import requests, results
 from schemas.registry.address import RegistryAddress
-from schemas.registry.client import MAX_BODY_BYTES, SchemaRegistry
+from schemas.registry.client import SchemaRegistry
 from schemas.registry.errors import RegistryError
+from schemas.registry.policy import REGISTRY
 from schemas.settings import SchemaRegistrySettings
 from tests.unit.schemas.values import REQUEST
 
@@ -125,7 +126,7 @@ def test_answers_without_sense_are_troubles(monkeypatch: pytest.MonkeyPatch, bod
     [
         (json.dumps({"schema": results()[-1].text}).encode(), "another record type"),
         (json.dumps({"schema": " " * 300_000}).encode(), "characters"),
-        (b'{"schema": "' + b"x" * MAX_BODY_BYTES + b'"}', "bytes"),
+        (b'{"schema": "' + b"x" * REGISTRY.body_bytes + b'"}', "bytes"),
         (b'{"schemaType": "PROTOBUF", "schema": "syntax"}', "not an Avro schema"),
     ],
     ids=["results", "long", "longer than an answer", "protobuf"],

@@ -9,13 +9,14 @@ import pytest
 from cryptography.fernet import Fernet
 
 from consumer.adapters.kafka import topic_admin as kafka_admin
+from tests.support.policies import adjust
 from tests.unit.cli.conftest import Ran, Run
 
 
 @pytest.fixture(autouse=True)
 def _no_broker(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001  clears the environment first
     monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setattr(kafka_admin, "REACH_TIMEOUT_SECONDS", 0.2)
+    adjust(monkeypatch, kafka_admin, "ADMIN", reach_timeout=0.2)
 
 
 def examined(run: Run) -> tuple[Ran, dict[str, dict[str, Any]]]:

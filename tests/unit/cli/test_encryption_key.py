@@ -8,6 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from consumer.adapters.stores import Encryption
+from tests.support.policies import adjust
 from tests.unit.cli.conftest import Run
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
@@ -88,7 +89,7 @@ def test_without_a_database_config_show_still_shows_everything(run: Run, monkeyp
 
 def test_doctor_says_which_keys_are_still_needed(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setattr("consumer.adapters.kafka.topic_admin.REACH_TIMEOUT_SECONDS", 0.2)
+    adjust(monkeypatch, "consumer.adapters.kafka.topic_admin", "ADMIN", reach_timeout=0.2)
     (_, first), (level, other) = examined(filled)
     assert f"({NEW_PRINT}) encrypts 0 stored secrets" in first
     assert "WARN" == level

@@ -4,6 +4,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from consumer.adapters.kafka import topic_admin as kafka_admin
+from tests.support.policies import adjust
 from tests.unit.cli.conftest import Run
 
 
@@ -11,7 +12,7 @@ from tests.unit.cli.conftest import Run
 def _settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001  clears the environment first
     monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
     monkeypatch.setenv("RESYNC_ENCRYPTION_KEYS", Fernet.generate_key().decode())
-    monkeypatch.setattr(kafka_admin, "REACH_TIMEOUT_SECONDS", 0.2)
+    adjust(monkeypatch, kafka_admin, "ADMIN", reach_timeout=0.2)
 
 
 def test_a_missing_database_ends_it(run: Run) -> None:

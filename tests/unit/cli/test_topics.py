@@ -3,12 +3,13 @@
 import pytest
 
 from consumer.adapters.kafka import topic_admin as kafka_admin
+from tests.support.policies import adjust
 from tests.unit.cli.conftest import Run
 
 
 def test_unreachable_brokers_end_with_6_and_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESYNC_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setattr(kafka_admin, "REACH_TIMEOUT_SECONDS", 0.2)
+    adjust(monkeypatch, kafka_admin, "ADMIN", reach_timeout=0.2)
     ran = run("topics", "ensure")
     assert (6, "") == (ran.code, ran.out)
     assert ran.err.startswith("error: No broker of 127.0.0.1:1 answered within 0.2 s")

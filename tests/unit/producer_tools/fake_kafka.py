@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.settings import Settings, load
+from tests.support.policies import adjust
 
 Header = tuple[str, bytes | None]
 
@@ -249,8 +250,8 @@ def fake_broker(monkeypatch: pytest.MonkeyPatch, topics: Iterable[tuple[str, int
 
         monkeypatch.setattr("producer_tools.connection.Consumer", making(FakeConsumer))
         monkeypatch.setattr("producer_tools.connection.Producer", making(FakeProducer))
-        for name, seconds in (("RETRY_SECONDS", 0.001), ("UNKNOWN_TOPIC_SECONDS", 0.02), ("CONNECT_SECONDS", 0.1)):
-            monkeypatch.setattr(f"producer_tools.connection.{name}", seconds)
+        hurried = {"retry_seconds": 0.001, "unknown_topic_seconds": 0.02, "connect_seconds": 0.1}
+        adjust(monkeypatch, "producer_tools.connection", "TOOLS", **hurried)
         yield broker
 
 

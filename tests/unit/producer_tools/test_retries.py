@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer_tools.retries.history import MAX_REASON_CHARACTERS, Retries, retry_reason
+from producer_tools.policy import TOOLS
+from producer_tools.retries.history import Retries, retry_reason
 from producer_tools.retries.selection import Candidate, Group, Place
 from schemas.contract import MAX_ID_CHARACTERS
 
@@ -29,7 +30,7 @@ def test_what_a_retry_repeats_is_found_by_its_reason(request_id: str, place: Pla
     assert [repeated] == [each for each in (repeated, *others) if each.claim == claim]
 
 
-@given(st.lists(PLACES, min_size=1, max_size=5), st.text(max_size=2 * MAX_REASON_CHARACTERS))
+@given(st.lists(PLACES, min_size=1, max_size=5), st.text(max_size=2 * TOOLS.reason_characters))
 def test_a_chain_of_retries_keeps_the_original_reason_and_does_not_grow(places: list[Place], original: str) -> None:
     reason = original
     for number, place in enumerate(places):
@@ -37,4 +38,4 @@ def test_a_chain_of_retries_keeps_the_original_reason_and_does_not_grow(places: 
 
     partition, offset = places[-1]
     mark = f"retry of r{len(places) - 1} ({partition}:{offset})"
-    assert (f"{mark}: {original[:MAX_REASON_CHARACTERS]}" if original else mark) == reason
+    assert (f"{mark}: {original[: TOOLS.reason_characters]}" if original else mark) == reason

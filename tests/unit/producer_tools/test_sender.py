@@ -10,6 +10,7 @@ from producer_tools.errors import InvalidRequestError, MisconfiguredError, NotAc
 from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
 from schemas.contract import Credential
 from schemas.signature import Content, Signing
+from tests.support.policies import adjust
 from tests.unit.producer_tools.fake_kafka import FakeBroker, FakeProducer, fake_broker, settings
 
 RECORD = OutgoingRecord(b"value", b"key", (("dj-api-key", b"hush"), ("empty", None)))
@@ -17,7 +18,7 @@ RECORD = OutgoingRecord(b"value", b"key", (("dj-api-key", b"hush"), ("empty", No
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
-    monkeypatch.setattr("producer_tools.sender.POLL_SECONDS", 0.005)
+    adjust(monkeypatch, "producer_tools.sender", "TOOLS", sender_poll_seconds=0.005)
     with fake_broker(monkeypatch, [("requests", 2)]) as broker:
         yield broker
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from producer_tools.connection import Connection
 from producer_tools.errors import MisconfiguredError
 from producer_tools.topic_reader import Start, TopicReader, headers_of
+from tests.support.policies import adjust
 from tests.unit.producer_tools.fake_kafka import FakeBroker, FakeConsumer, FakeMessage, fake_broker, settings
 
 PLACES = st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=30)
@@ -75,7 +76,7 @@ def test_a_follower_that_begins_at_the_end_gets_what_comes(broker: FakeBroker) -
 def test_a_partition_that_is_added_is_read_from_its_beginning(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producer_tools.topic_reader.GROWTH_SECONDS", 0.0)
+    adjust(monkeypatch, "producer_tools.topic_reader", "TOOLS", growth_seconds=0.0)
     opened = reader("end")
     broker.add("results", 5)
 
@@ -147,7 +148,7 @@ def test_a_missing_right_to_the_group_is_no_obstacle(broker: FakeBroker, monkeyp
 def test_silence_of_the_brokers_is_noticed_before_the_end(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     broker.add("results", 0)
     opened = reader()
-    monkeypatch.setattr("producer_tools.topic_reader.STALL_SECONDS", 0.0)
+    adjust(monkeypatch, "producer_tools.topic_reader", "TOOLS", stall_seconds=0.0)
     monkeypatch.setattr(FakeConsumer, "poll", lambda *_: None)
     broker.topics.clear()
 

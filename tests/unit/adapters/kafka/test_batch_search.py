@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.adapters.kafka.batch_search import CONFIRMATIONS, BatchSearch
+from consumer.adapters.kafka.batch_search import BatchSearch
+from consumer.adapters.kafka.policy import READING
 
 
 @given(begins=st.integers(0, 50), before=st.integers(0, 50), length=st.integers(1, 5000), behind=st.integers(0, 5000))
@@ -11,7 +12,7 @@ def test_each_offset_of_the_batch_and_no_other_is_given_up(begins: int, before: 
     first = begins + before
     end = first + length
     search = BatchSearch(begins, first, end + behind)
-    for _ in range(CONFIRMATIONS - 1):
+    for _ in range(READING.confirmations - 1):
         assert not search.confirmed
         assert first == search.probe
         search.inside()
@@ -28,7 +29,7 @@ def test_each_offset_of_the_batch_and_no_other_is_given_up(begins: int, before: 
 def test_the_log_behind_a_batch_does_not_matter() -> None:
     """A batch of one record in front of a million others: one look behind it tells."""
     search = BatchSearch(0, 0, 1_000_000)
-    for _ in range(CONFIRMATIONS - 1):
+    for _ in range(READING.confirmations - 1):
         search.inside()
     assert 1 == search.probe
     search.outside()
@@ -38,7 +39,7 @@ def test_the_log_behind_a_batch_does_not_matter() -> None:
 
 def test_another_unreadable_batch_tells_where_this_one_ends_at_the_latest() -> None:
     search = BatchSearch(0, 0, 1_000_000)
-    for _ in range(CONFIRMATIONS + 1):
+    for _ in range(READING.confirmations + 1):
         search.inside()
     assert 7 == search.probe
     search.outside(4)

@@ -9,6 +9,7 @@ import pytest
 
 from consumer.adapters.mirakl import connections as leases
 from consumer.adapters.mirakl.connections import ConnectionLeases
+from tests.support.policies import adjust
 
 HERE = httpx.URL("https://here.example/a")
 THERE = httpx.URL("https://there.example/a")
@@ -103,7 +104,7 @@ def test_a_place_that_does_not_become_free_in_time_is_a_pool_timeout() -> None:
 
 
 def test_connections_that_nobody_reuses_are_closed_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "IDLE_SECONDS", 0.2)
+    adjust(monkeypatch, leases, "MIRAKL", idle_seconds=0.2)
 
     async def story(connections: ConnectionLeases, made: list[Transport]) -> None:
         await used(connections, THERE)
@@ -118,7 +119,7 @@ def test_connections_that_nobody_reuses_are_closed_and_the_others_are_not(monkey
 def test_a_connection_that_was_idle_for_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(connections: ConnectionLeases, made: list[Transport]) -> None:
         await used(connections, HERE)
-        monkeypatch.setattr(leases, "IDLE_SECONDS", 0.0)
+        adjust(monkeypatch, leases, "MIRAKL", idle_seconds=0.0)
         assert await used(connections, HERE) is made[1]
 
     with_leases(story, 4)

@@ -11,11 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.adapters.mirakl.policy import MIRAKL
 from consumer.adapters.mirakl.response import (
-    LONGEST_RETRY_AFTER,
-    MAX_BODY_BYTES,
-    MAX_EXCERPT,
-    MAX_TRACKING_ID,
     read_answer,
     retry_after,
 )
@@ -62,7 +59,7 @@ def test_a_2xx_with_a_tracking_id_is_a_receipt(status: int) -> None:
         b'{"tracking_id": "\xff"}',
         b"<html><title>Sign in</title></html>",
         b"[" * 60_000,
-        b'{"tracking_id": "' + b"x" * (MAX_TRACKING_ID + 1) + b'"}',
+        b'{"tracking_id": "' + b"x" * (MIRAKL.tracking_id_characters + 1) + b'"}',
         b'{"tracking_id": ' + b"9" * 10_000 + b"}",
     ],
 )
@@ -74,7 +71,7 @@ def test_a_2xx_without_a_usable_tracking_id_is_no_success(status: int, body: byt
 
 
 def test_a_tracking_id_of_the_greatest_length_is_kept_whole() -> None:
-    tracking_id = "x" * MAX_TRACKING_ID
+    tracking_id = "x" * MIRAKL.tracking_id_characters
     assert Receipt(tracking_id) == read(200, json.dumps({"tracking_id": tracking_id}).encode())
 
 
@@ -121,12 +118,12 @@ def test_retry_after_counts_for_every_status_that_is_tried_again(status: int) ->
         ("soon", None),
         ("٣", None),
         ("3600", 3600.0),
-        ("99999999999", LONGEST_RETRY_AFTER),
-        ("9" * 300, LONGEST_RETRY_AFTER),
+        ("99999999999", MIRAKL.longest_retry_after),
+        ("9" * 300, MIRAKL.longest_retry_after),
         ("9" * 5000, None),
         (formatdate(NOW + 90, usegmt=True), 90.0),
         (formatdate(NOW - 90, usegmt=True), 0.0),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_RETRY_AFTER),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MIRAKL.longest_retry_after),
         ("Fri, 99 Dec 2026 23:59:59 GMT", None),
         ("Sat, 01 Jan 2000 00:00:00 -0000", 0.0),
     ],
@@ -138,7 +135,7 @@ def test_retry_after_is_seconds_or_a_date_and_never_longer_than_a_day(value: str
 @given(st.text())
 def test_no_retry_after_breaks_the_reading(value: str) -> None:
     seconds = retry_after(value, NOW)
-    assert seconds is None or 0 <= seconds <= LONGEST_RETRY_AFTER
+    assert seconds is None or 0 <= seconds <= MIRAKL.longest_retry_after
 
 
 @pytest.mark.parametrize(
@@ -195,7 +192,7 @@ def test_a_redirect_with_the_credential_in_it_does_not_show_it() -> None:
         f"<p>unknown key <b>{CREDENTIAL}</b></p>".encode(),
         b"<p>unknown key front&#45;s3cret&#45;token</p>",
         f"{'<br>' * 1020}{CREDENTIAL}".encode(),
-        f"{'x' * (MAX_EXCERPT - 5)}{CREDENTIAL}".encode(),
+        f"{'x' * (MIRAKL.excerpt_characters - 5)}{CREDENTIAL}".encode(),
         f"{'x ' * 2044}{CREDENTIAL}".encode(),
         json.dumps({"unheard": CREDENTIAL}).replace("-", "\\u002D").encode(),
         json.dumps({"unheard": quote(CREDENTIAL.replace("-", "%2D"))}).encode(),
@@ -219,13 +216,13 @@ def test_a_tracking_id_that_repeats_the_credential_does_not_show_it() -> None:
 @given(st.binary(max_size=5000))
 def test_an_excerpt_is_bounded_printable_and_on_one_line(body: bytes) -> None:
     words = excerpt(body)
-    assert len(words) <= MAX_EXCERPT
+    assert len(words) <= MIRAKL.excerpt_characters
     assert words.isprintable()
 
 
 @pytest.mark.parametrize("page", [b"<" * 60_000, b"<script>" * 8_000, b"<a " * 20_000, b"<title>" * 9_000])
 def test_hostile_markup_costs_no_more_than_honest_one(page: bytes) -> None:
-    assert len(excerpt(page)) <= MAX_EXCERPT  # the time limit of the suite is the judge
+    assert len(excerpt(page)) <= MIRAKL.excerpt_characters  # the time limit of the suite is the judge
 
 
 def test_a_compressed_answer_is_read_though_nobody_asked_for_it() -> None:
@@ -235,7 +232,7 @@ def test_a_compressed_answer_is_read_though_nobody_asked_for_it() -> None:
 
 
 def test_a_compressed_answer_never_grows_beyond_the_bound() -> None:
-    bomb = gzip.compress(b" " * (64 * MAX_BODY_BYTES) + b'{"tracking_id": "t-1"}')
+    bomb = gzip.compress(b" " * (64 * MIRAKL.body_bytes) + b'{"tracking_id": "t-1"}')
     assert isinstance(read(200, bomb, content_encoding="gzip"), Unacknowledged)
 
 

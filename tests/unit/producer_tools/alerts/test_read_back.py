@@ -14,6 +14,7 @@ from producer_tools.alerts import read_back
 from producer_tools.alerts.asked import AskedRequests
 from producer_tools.alerts.read_back import ReadBack, find_digests
 from producer_tools.errors import UnreachableError
+from tests.support.policies import adjust
 
 OURS = [f"alert-{number:032x}" for number in range(3)]
 
@@ -78,7 +79,7 @@ def test_what_has_a_result_is_remembered_and_results_of_others_are_not() -> None
 
 
 def test_a_broker_that_does_not_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_back, "RETRY_SECONDS", 0.01)
+    adjust(monkeypatch, read_back, "ALERTS", read_back_retry_seconds=0.01)
     failures = [UnreachableError("away"), UnreachableError("away")]
 
     def open_results(_since: datetime) -> Topic:
@@ -97,7 +98,7 @@ def test_a_broker_that_does_not_answer_is_asked_again(monkeypatch: pytest.Monkey
 
 
 def test_changed_rules_that_look_further_back_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_back, "POLL_SECONDS", 0.01)
+    adjust(monkeypatch, read_back, "ALERTS", read_back_poll_seconds=0.01)
     needed = [60.0]
     asked = AskedRequests()
     topics = [Topic(OURS[0]), Topic(OURS[0], OURS[1])]
@@ -116,7 +117,7 @@ def test_changed_rules_that_look_further_back_are_waited_for(monkeypatch: pytest
 
 
 def test_reading_ends_in_time_with_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_back, "MOST_SECONDS", 0.0)
+    adjust(monkeypatch, read_back, "ALERTS", read_back_seconds=0.0)
     found = find_digests(lambda _since: Topic(OURS[0]), datetime.now(UTC), threading.Event())
     assert (0, False) == (len(found.digests), found.whole)
 

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError
 from producer_tools.cli import main
 from schemas.avro.codec import ResultEncoder
 from tests.support.builders import result_fields
+from tests.support.policies import adjust
 from tests.unit.producer_tools.fake_kafka import ENVIRON, FakeBroker, fake_broker
 
 FIELDS = {
@@ -22,7 +23,7 @@ FIELDS = {
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("producer_tools.sender.POLL_SECONDS", 0.005)
+    adjust(monkeypatch, "producer_tools.sender", "TOOLS", sender_poll_seconds=0.005)
     with fake_broker(monkeypatch, [("requests", 1), ("results", 2), ("dlq", 1)]) as faked:
         yield faked
 

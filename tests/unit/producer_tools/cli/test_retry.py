@@ -20,6 +20,7 @@ from producer_tools.sender import OutgoingRecord
 from schemas.avro.codec import RequestDecoder, RequestEncoder, ResultEncoder
 from schemas.events import ProductResyncRequested
 from tests.support.builders import SPECIFICATION_ID, result_fields
+from tests.support.policies import adjust
 from tests.unit.producer_tools.fake_kafka import ENVIRON, FakeBroker, FakeMessage, fake_broker
 
 Place = tuple[int, int]
@@ -110,8 +111,8 @@ class Scene:
 def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("producer_tools.sender.POLL_SECONDS", 0.005)
-    monkeypatch.setattr("producer_tools.cli.dispatch.POLL_SECONDS", 0.02)
+    adjust(monkeypatch, "producer_tools.sender", "TOOLS", sender_poll_seconds=0.005)
+    adjust(monkeypatch, "producer_tools.cli.dispatch", "TOOLS", poll_seconds=0.02)
     with fake_broker(monkeypatch, [("requests", 2), ("results", 1)]) as broker:
         yield Scene(broker)
 
@@ -636,7 +637,7 @@ def test_what_somebody_retries_while_the_rest_is_being_sent_is_left_out(
 ) -> None:
     for number in range(3):
         scene.failed(f"r{number}")
-    monkeypatch.setattr("producer_tools.cli.retry.LOOK_SECONDS", 0.0)
+    adjust(monkeypatch, "producer_tools.cli.retry", "TOOLS", look_seconds=0.0)
     answer = scene.broker.answer
 
     def somebody_else(message: FakeMessage) -> None:

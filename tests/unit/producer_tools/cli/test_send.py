@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError
 from producer_tools.cli import main
 from schemas.avro.codec import RequestDecoder, ResultEncoder
 from tests.support.builders import result_fields
+from tests.support.policies import adjust
 from tests.unit.producer_tools.fake_kafka import ENVIRON, FakeBroker, FakeMessage, fake_broker
 
 FAILED = {
@@ -31,8 +32,8 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
     """Answer each request by the first letter of its first product: M, F (failed), N (never)."""
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("producer_tools.sender.POLL_SECONDS", 0.005)
-    monkeypatch.setattr("producer_tools.cli.dispatch.POLL_SECONDS", 0.02)
+    adjust(monkeypatch, "producer_tools.sender", "TOOLS", sender_poll_seconds=0.005)
+    adjust(monkeypatch, "producer_tools.cli.dispatch", "TOOLS", poll_seconds=0.02)
     decoder = RequestDecoder(registry=False, max_bytes=1 << 20)
 
     def answer(message: FakeMessage) -> None:

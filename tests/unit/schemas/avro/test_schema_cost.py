@@ -11,8 +11,9 @@ from schemas.avro import learnt
 from schemas.avro.codec import RequestDecoder, RequestEncoder, ResultDecoder, UnknownSchema
 from schemas.avro.framing import SchemaRef
 from schemas.avro.learnt import Unreadable
+from schemas.avro.policy import SCHEMAS
 from schemas.avro.released import requests, results
-from schemas.avro.writer_schema import NAME_MAX_CHARS, SCHEMA_MAX_CHARS, SCHEMA_MAX_DEPTH, SCHEMA_MAX_NODES
+from tests.support.policies import adjust
 from tests.unit.schemas.values import REQUEST
 
 pytestmark = pytest.mark.cost
@@ -75,10 +76,13 @@ def test_a_type_that_is_referred_to_again_and_again_is_resolved_once() -> None:
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
-        (" " * (SCHEMA_MAX_CHARS + 1), "characters"),
-        (with_field({"type": "enum", "name": "E", "symbols": ["s"] * SCHEMA_MAX_NODES}), "types, fields and symbols"),
-        ('{"type":"array","items":' * SCHEMA_MAX_DEPTH + '"string"' + "}" * SCHEMA_MAX_DEPTH, "levels deep"),
-        (with_field({"type": "fixed", "name": "F" * (NAME_MAX_CHARS + 1), "size": 1}), "a name in the schema"),
+        (" " * (SCHEMAS.schema_characters + 1), "characters"),
+        (
+            with_field({"type": "enum", "name": "E", "symbols": ["s"] * SCHEMAS.schema_nodes}),
+            "types, fields and symbols",
+        ),
+        ('{"type":"array","items":' * SCHEMAS.schema_depth + '"string"' + "}" * SCHEMAS.schema_depth, "levels deep"),
+        (with_field({"type": "fixed", "name": "F" * (SCHEMAS.name_characters + 1), "size": 1}), "a name in the schema"),
         (with_field({"type": "fixed", "name": "F", "namespace": "n" * 10_000, "size": 1}), "a name in the schema"),
         (with_field({"type": "fixed", "name": "F", "size": 2**31}), "the size of mirakl.resync.v1.F"),
         (with_field({"type": "fixed", "name": "F", "size": 10**4299}), "the size of mirakl.resync.v1.F"),
@@ -116,7 +120,7 @@ def test_whatever_a_schema_provokes_concerns_its_records_alone(monkeypatch: pyte
 
 
 def test_a_schema_that_fell_out_of_the_cache_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learnt, "MAX_SCHEMAS", 2)
+    adjust(monkeypatch, learnt, "SCHEMAS", schemas=2)
     learning = decoder()
     for number in (1, 2):
         learning.learn(SchemaRef.from_id(number), requests()[-1].text)
@@ -131,7 +135,7 @@ def test_a_schema_that_fell_out_of_the_cache_is_asked_for_again(monkeypatch: pyt
 
 def test_large_schemas_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     large = with_field([{"type": "enum", "name": f"E{n}", "symbols": ["A"]} for n in range(100)])
-    monkeypatch.setattr(learnt, "MAX_NODES", 2000)
+    adjust(monkeypatch, learnt, "SCHEMAS", nodes=2000)
     learning = decoder()
     for number in range(20):
         learning.learn(SchemaRef.from_id(number), large)
@@ -142,7 +146,7 @@ def test_large_schemas_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_refused_schemas_never_cost_one_that_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learnt, "MAX_REFUSED", 10)
+    adjust(monkeypatch, learnt, "SCHEMAS", refused=10)
     learning = decoder()
     learning.learn(REF, requests()[-1].text)
     for number in range(100, 150):

@@ -19,8 +19,10 @@ from consumer.engine.status import EngineStatus
 from consumer.service import unready_reasons
 from schemas.process import health
 from schemas.process.health import AdminAddressError, AdminServer, Liveness, check, liveness
+from schemas.process.policy import PROCESS
 from schemas.process.watchdog import Heartbeat
 from schemas.settings.model import AdminSettings
+from tests.support.policies import adjust
 from tests.support.statuses import IDLE
 
 
@@ -161,7 +163,7 @@ def test_garbage_is_refused(service: Service) -> None:
 
 
 def test_slow_clients_however_many_keep_no_probe_out(service: Service) -> None:
-    slow = [service.connect() for _ in range(health.MAX_CONNECTIONS * 2)]
+    slow = [service.connect() for _ in range(PROCESS.connections * 2)]
     for connection in slow:
         connection.sendall(b"GET /livez HT")
     try:
@@ -172,7 +174,7 @@ def test_slow_clients_however_many_keep_no_probe_out(service: Service) -> None:
 
 
 def test_a_client_that_dribbles_is_hung_up_on(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "REQUEST_SECONDS", 0.3)
+    adjust(monkeypatch, health, "PROCESS", request_seconds=0.3)
     with service.connect() as connection:
         connection.sendall(b"GET")
 
@@ -265,7 +267,7 @@ def test_the_health_check_fails_on_a_port_that_is_none(port: str) -> None:
 
 
 def test_the_health_check_gives_a_dribbling_server_no_more_than_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 0.4)
+    adjust(monkeypatch, health, "PROCESS", check_seconds=0.4)
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=dribble, args=(server,), daemon=True).start()
         started = time.monotonic()

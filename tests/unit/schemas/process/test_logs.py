@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from consumer.adapters.observability.request_log import AnsweredRequest, request_log
 from schemas.process.log_sink import LogSink
-from schemas.process.logs import LIBRDKAFKA_LOGGER, REPEAT_SECONDS, Logs, RepeatLimit
+from schemas.process.logs import LIBRDKAFKA_LOGGER, Logs, RepeatLimit
+from schemas.process.policy import PROCESS
 from schemas.settings.model import LogFormat, LoggedRequests, LogLevel, LogSettings
+from tests.support.policies import adjust
 
 SETTINGS = LogSettings()
 HOSTILE = 'a\n{"level":"error"}\r\x1b[2J\x00\u2028\u202e"\\é😀'
@@ -249,12 +251,12 @@ class Repeats:
 def test_a_repeated_warning_passes_once_in_a_while_and_tells_how_often_it_came() -> None:
     repeats = Repeats()
     passed = []
-    for second in range(int(REPEAT_SECONDS) + 1):
+    for second in range(int(PROCESS.repeat_seconds) + 1):
         repeats.now = float(second)
         passed.append(repeats.line("database is locked"))
 
-    assert [line is not None for line in passed] == [True] + [False] * (int(REPEAT_SECONDS) - 1) + [True]
-    assert (passed[-1] or {})["suppressed"] == int(REPEAT_SECONDS) - 1
+    assert [line is not None for line in passed] == [True] + [False] * (int(PROCESS.repeat_seconds) - 1) + [True]
+    assert (passed[-1] or {})["suppressed"] == int(PROCESS.repeat_seconds) - 1
 
 
 def test_different_warnings_do_not_silence_each_other() -> None:
@@ -281,7 +283,7 @@ def test_information_and_the_gravest_errors_are_never_suppressed() -> None:
 
 
 def test_the_limit_forgets_rather_than_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schemas.process.logs.MAX_REPEATS_KNOWN", 2)
+    adjust(monkeypatch, "schemas.process.logs", "PROCESS", repeats_known=2)
     repeats = Repeats()
     for name in ("a", "b", "c"):
         repeats.passes(name)

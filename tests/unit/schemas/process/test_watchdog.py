@@ -156,9 +156,8 @@ def test_a_stuck_process_leaves_although_nobody_reads_its_stderr() -> None:
     """A full pipe makes every write to stderr wait for ever."""
     reader, writer = os.pipe()
     fill(writer)
-    program_text = "import schemas.process.watchdog as w; w.REPORT_TIMEOUT_SECONDS = 0.2\n" + STUCK_PROGRAM.format(
-        limit=0.2
-    )
+    hurried = "import schemas.process.watchdog as w; w.PROCESS = type(w.PROCESS)(report_seconds=0.2)\n"
+    program_text = hurried + STUCK_PROGRAM.format(limit=0.2)
     try:
         program = subprocess.run(
             [sys.executable, "-c", program_text], stdout=subprocess.DEVNULL, stderr=writer, timeout=20, check=False

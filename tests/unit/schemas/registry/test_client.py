@@ -11,8 +11,9 @@ import pytest
 from schemas.avro.framing import SchemaRef
 from schemas.avro.writer_schema import SchemaError
 from schemas.registry.address import RegistryAddress
-from schemas.registry.client import MAX_BODY_BYTES, SchemaRegistry
+from schemas.registry.client import SchemaRegistry
 from schemas.registry.errors import RegistryError
+from schemas.registry.policy import REGISTRY
 from schemas.registry.questions import Missing, registered_id, registration, schema_version
 
 ID_7 = SchemaRef.from_id(7)
@@ -93,7 +94,7 @@ def test_only_a_404_with_error_code_40403_says_that_a_schema_does_not_exist(aske
         (403, b'{"message": "no"}', "RESYNC_SCHEMA_REGISTRY__USERNAME"),
         (429, b"", "try again"),
         (503, b"", "try again"),
-        (200, b" " * (MAX_BODY_BYTES + 1), "RESYNC_SCHEMA_REGISTRY__URL"),
+        (200, b" " * (REGISTRY.body_bytes + 1), "RESYNC_SCHEMA_REGISTRY__URL"),
     ],
     ids=lambda part: str(part)[:40],
 )
@@ -223,7 +224,7 @@ def test_the_password_is_in_no_message_and_no_log(asked: Asked, url: str, caplog
 
 
 def test_a_version_that_is_longer_than_an_answer_may_be_is_a_trouble_of_commands() -> None:
-    handler = answer(200, b'{"schema": "' + b"x" * MAX_BODY_BYTES + b'"}', **{"content-type": "application/json"})
+    handler = answer(200, b'{"schema": "' + b"x" * REGISTRY.body_bytes + b'"}', **{"content-type": "application/json"})
     with (
         SchemaRegistry(ADDRESS, httpx.MockTransport(handler)) as registry,
         pytest.raises(RegistryError, match="bytes"),
