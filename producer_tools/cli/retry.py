@@ -31,7 +31,6 @@ from producer_tools.environment import SENDING, tool_settings
 from producer_tools.errors import InvalidRequestError, Mistake, ResyncToolError
 from producer_tools.policy import TOOLS
 from producer_tools.publisher import ResyncPublisher
-from producer_tools.retries.history import MAX_RETRIES
 from producer_tools.retries.plan import OBSTACLES, Fate, Retry, RetryPlan, RetryPlanner
 from producer_tools.retries.selection import Group, Selection
 from producer_tools.sender import OutgoingRecord
@@ -60,7 +59,7 @@ _REMEDIES: Final = {
 
 
 _CUT: Final = (
-    f"warning: more than {MAX_RETRIES:,} earlier retries or later successes were found. Those beyond do not count: "
+    f"warning: more than {TOOLS.retries:,} earlier retries or later successes were found. Those beyond do not count: "
     "some of these requests have had a retry, or need none, and to repeat them is safe. Narrow the choice with "
     "--since, --until or --client-specification."
 )

@@ -432,7 +432,7 @@ def test_the_records_read_grow_with_the_partial_results_and_no_faster(
 def test_a_history_that_is_too_long_to_remember_is_told(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("producer_tools.retries.history.MAX_RETRIES", 1)
+    adjust(monkeypatch, "producer_tools.retries.history", "TOOLS", retries=1)
     for number in range(2):
         scene.failed(f"r{number}")
     scene.verdict = UNAVAILABLE
