@@ -12,6 +12,7 @@ from rich.console import Console
 from tests.bench.gateway import measure as measure_gateway
 from tests.bench.growth import SERIES
 from tests.bench.growth import measure as measure_growth
+from tests.bench.paced import measure as measure_paced
 from tests.bench.profiler import Profiler, find_profiler
 from tests.bench.report import Report
 from tests.bench.runs import Run, Runner
@@ -50,10 +51,18 @@ class _Options(TypedDict):
     breakdown: bool
     gateway: bool
     growth: str | None
+    paced: Sequence[int]
 
 
 _POSITIVE = click.IntRange(min=1)
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _rates(_context: click.Context, _option: click.Parameter, text: str) -> Sequence[int]:
+    rates = [each.strip() for each in text.split(",") if each.strip()]
+    if not all(each.isdecimal() and int(each) for each in rates):
+        raise click.BadParameter("requests a second are whole numbers, such as 50,500")
+    return [int(each) for each in rates]
 
 
 @click.command(name="python -m tests.bench", context_settings={"show_default": True})
@@ -82,6 +91,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=False,
     help="Instead: CPU per request as this grows; --requests, --rounds and the limits of calls count.",
 )
+@click.option(
+    "--paced",
+    default="",
+    callback=_rates,
+    metavar="RATE,...",
+    help="Instead: latency at so many requests a second; --clients, --latency and the limits of calls count.",
+)
 def main(**options: Unpack[_Options]) -> None:
     """Measure the service on a real broker, in turn with a bare loop of the same libraries.
 
@@ -95,6 +111,8 @@ def main(**options: Unpack[_Options]) -> None:
             measure_gateway(console)
         elif options["breakdown"]:
             _break_down(console, options)
+        elif options["paced"]:
+            measure_paced(console, options["paced"], options["clients"], options["latency"], _limits(options))
         elif options["growth"]:
             names = list(SERIES) if options["growth"] == "all" else [options["growth"]]
             measure_growth(console, names, options["requests"], options["rounds"], _limits(options))

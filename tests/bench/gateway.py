@@ -18,7 +18,6 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
-from consumer.adapters.stores import ApiKeys, create_engine
 from producer_tools.publisher import ResyncPublisher, new_request
 from producer_tools.subscriber import ResyncResults
 from schemas.settings import load
@@ -52,7 +51,7 @@ def measure(console: Console) -> None:
     workload = Workload(1, 1, keyed=True)
     with prepared(workload, 4, Limits(1_000, 8), {"RESYNC_LOG__REQUESTS": "failed"}) as stage:
         rows: list[Row] = []
-        call = call_bytes(_api_key(stage), workload.specification_id(0))
+        call = call_bytes(stage.issue_key(), workload.specification_id(0))
         with stage.topics(preloaded=False) as topics, stage.mirakl(Mirakl("0ms")):
             settings = {**stage.settings, **topics.environment}
             with Service(settings, stage.folder, "service"), _gateway(settings, stage.folder) as (gateway, port, ready):
@@ -60,17 +59,9 @@ def measure(console: Console) -> None:
                 rows += _latency(stage, topics, port, call)
                 rows += _load(gateway, port, stage.folder, call)
             with _gateway(settings, stage.folder) as (gateway, port, _):
-                rows += _waiting(gateway, port, _api_key(stage), workload.specification_id(0))
-                rows += _passing(stage, topics, gateway, port, _api_key(stage), workload.specification_id(0))
+                rows += _waiting(gateway, port, stage.issue_key(), workload.specification_id(0))
+                rows += _passing(stage, topics, gateway, port, stage.issue_key(), workload.specification_id(0))
         _show(console, rows)
-
-
-def _api_key(stage: Stage) -> str:
-    engine = create_engine(stage.settings["RESYNC_DATABASE_URL"])
-    try:
-        return ApiKeys(engine).issue(f"gateway-{uuid.uuid4().hex[:6]}").key
-    finally:
-        engine.dispose()
 
 
 @contextmanager
@@ -94,7 +85,7 @@ def _latency(stage: Stage, topics: Topics, port: int, call: bytes) -> list[Row]:
         {name: value for name, value in {**stage.settings, **topics.environment}.items() if "__" in name},
         uses=("kafka", "topics"),
     )
-    publisher = ResyncPublisher(settings, api_key=_api_key(stage))
+    publisher = ResyncPublisher(settings, api_key=stage.issue_key())
     over_http, plain = [], []
 
     async def one(caller: Caller) -> float:

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -64,6 +65,14 @@ class Stage:
             yield replace(made, requests=requests) if preloaded else made
         finally:
             delete_topics(self.bootstrap, made)
+
+    def issue_key(self) -> str:
+        """Issue one more API key, for a sender of requests that are not preloaded."""
+        engine = create_engine(self.settings["RESYNC_DATABASE_URL"])
+        try:
+            return ApiKeys(engine).issue(f"bench-{uuid.uuid4().hex[:6]}").key
+        finally:
+            engine.dispose()
 
     @contextmanager
     def mirakl(self, behaviour: Mirakl) -> Iterator["RunningMirakl"]:
