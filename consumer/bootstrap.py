@@ -50,7 +50,7 @@ DEAD_LETTER_OWN_BYTES: Final = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one service, wired and not started."""
+    """The parts of one service, wired and not started: what ``Service`` runs."""
 
     driver: Driver
     source: KafkaSource

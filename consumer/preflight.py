@@ -51,7 +51,7 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class BrokersChecked:
-    """Findings about the brokers and the topics."""
+    """Findings about the brokers and the topics, and what else was seen on the way."""
 
     findings: tuple[Finding, ...]
     topics: Mapping[str, TopicFacts]
@@ -63,7 +63,7 @@ class BrokersChecked:
 
     @property
     def unreachable(self) -> bool:
-        """No broker can be reached where it says that it is."""
+        """Whether no broker can be reached where it says that it is, so that nothing else is worth telling."""
         return bool(self.findings) and all(finding.unreachable for finding in self.findings)
 
 
@@ -97,7 +97,7 @@ def check_brokers(settings: Settings, *, thorough: bool) -> BrokersChecked:
 
 
 def require_settings(settings: Settings) -> None:
-    """Raise ``SettingsError`` where librdkafka objects to the operator's properties."""
+    """Raise ``SettingsError`` where librdkafka objects to the operator's properties, with all its objections."""
     if mistakes := refused_properties(settings):
         raise SettingsError(mistakes)
 

@@ -40,7 +40,7 @@ EXIT_STOPPED, EXIT_BROKEN = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class ProcessesPolicy:
-    """Times in seconds."""
+    """Times in seconds, and the bound on failed starts, of a replica of several processes."""
 
     first_pause: float = 0.5
     """Before a process that has ended is started again; doubled each time ..."""
@@ -92,7 +92,7 @@ def run_member(settings: Settings, signals: StopSignals, share: Share, parent: s
 
 
 class Member:
-    """One process of the replica, which may be started again and again."""
+    """One process of the replica, which is started again with growing pauses when it ends by itself."""
 
     def __init__(self, number: int, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self.number = number
@@ -129,7 +129,7 @@ class Member:
         on_end(self, code)
 
     def ended(self) -> None:
-        """Record that it has ended, and decide when it is started again."""
+        """Record that the process has ended, and decide when it is started again."""
         now = time.monotonic()
         self.failed_starts = 0 if self.admin_port is not None else self.failed_starts + 1
         self.admin_port = None
@@ -141,11 +141,10 @@ class Member:
 
     @property
     def running(self) -> bool:
-        """Whether it has been started and has not ended."""
         return self._process is not None
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it runs."""
+        """Send the process a signal, if it runs."""
         process = self._process
         if process is not None:
             process.send_signal(number)
@@ -162,10 +161,13 @@ class Member:
 
 
 class Processes:
-    """The parent's loop."""
+    """The parent of a replica's processes: starts and restarts them, and serves their health and metrics as one."""
 
     def __init__(self, settings: Settings, count: int, command: Sequence[str], environ: Mapping[str, str]) -> None:
-        """``command`` starts one member; options that say which one are added to it."""
+        """Prepare the processes; none is started yet.
+
+        ``command`` starts one member; options that say which one are added to it.
+        """
         self._members = [
             Member(number, [*command, "--share", str(number), str(count)], member_environ(settings, environ, number))
             for number in range(count)
@@ -200,7 +202,7 @@ class Processes:
         return code or (EXIT_BROKEN if any(codes) else EXIT_STOPPED)
 
     def kill(self) -> None:
-        """Have no process outlive its parent, at once."""
+        """Kill all processes at once, so that none outlives its parent."""
         for member in self._members:
             member.send(signal.SIGKILL)
 

@@ -28,7 +28,7 @@ EXIT_STOPPED, EXIT_BROKEN = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class LifePolicy:
-    """Times of the process's life, in seconds."""
+    """Times of the process's life, in seconds: shutdown, and the watchdog's limits."""
 
     closing: float = 3.0
     """Share of the shutdown time that is kept for what follows the last turn of the loop."""
@@ -72,7 +72,7 @@ def run(
 
 
 class Service:
-    """One running service."""
+    """One running service: the threads, the loop, health and metrics. ``serve`` runs it once."""
 
     def __init__(self, parts: Parts, settings: Settings, signals: StopSignals) -> None:
         self._driver = parts.driver
@@ -100,13 +100,16 @@ class Service:
         )
 
     def start_admin(self) -> int:
-        """Serve health and metrics from now on; return their port."""
+        """Serve health and metrics from now on; return their port. Raises ``AdminAddressError``."""
         self._admin.start()
         _log.info("health and metrics on port %d", self._admin.port)
         return self._admin.port
 
     def serve(self) -> int:
-        """Start everything, turn the loop, let go of Kafka; return the exit code."""
+        """Start everything, turn the loop until told to stop, and let go of Kafka.
+
+        Return the exit code: 0 if everything ended as it should, otherwise 1.
+        """
         collect_rarely()
         Watchdog(self._heartbeats).start()
         self._sink.start()
@@ -161,7 +164,7 @@ class Service:
 
 
 def unready_reasons(status: EngineStatus) -> tuple[str, ...]:
-    """Return why no request is taken in."""
+    """Return why no request is taken in, in sentences for ``/readyz``; empty: the process is ready."""
     return (
         *(["The service is stopping."] if status.stopping else []),
         *(["The service has not joined its consumer group."] if not status.joined else []),

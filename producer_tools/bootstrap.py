@@ -80,7 +80,7 @@ def _start_troubles() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class KafkaParts:
-    """Clients of the brokers. The positions of ``reader`` are fixed."""
+    """Clients of the brokers: writer, results reader and watch. The positions of ``reader`` are fixed already."""
 
     sender: RecordSender
     reader: ResultsReader
@@ -88,7 +88,10 @@ class KafkaParts:
 
 
 def kafka_parts(settings: Settings, policy: GatewayPolicy) -> KafkaParts:
-    """Reach the brokers and fix where reading begins. Raises ``UnreachableError`` or ``MisconfiguredError``."""
+    """Reach the brokers and fix the positions from which results are read.
+
+    A result that comes afterwards cannot be missed. Raises ``UnreachableError`` or ``MisconfiguredError``.
+    """
     connection = Connection(settings.kafka, log=logging.getLogger(LIBRDKAFKA_LOGGER))
     topics = TopicEnds(connection, settings.topics.requests, settings.topics.results)
     reader = ResultsReader(
@@ -115,7 +118,10 @@ def _positions(connection: Connection, topics: TopicEnds, topic: str, policy: Ga
 
 
 class Gateway:
-    """One gateway, wired. Making one reaches the brokers and binds its addresses."""
+    """One gateway, wired: HTTP server, Kafka clients, alerts, health and metrics.
+
+    Making one reaches the brokers and binds its addresses; ``serve`` runs it until a signal, once.
+    """
 
     def __init__(self, settings: Settings, logs: Logs, policy: GatewayPolicy | None = None) -> None:
         self._policy = policy or GatewayPolicy()

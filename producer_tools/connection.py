@@ -58,7 +58,10 @@ class Connection:
     """The settings of the brokers, and the last error that librdkafka reported of them."""
 
     def __init__(self, settings: KafkaSettings, log: logging.Logger = kafka_log) -> None:
-        """``log`` gets librdkafka's own lines."""
+        """Check that brokers are configured; connects to nothing yet.
+
+        ``log`` gets librdkafka's own lines. Raises ``MisconfiguredError``.
+        """
         if not settings.bootstrap_servers:
             raise MisconfiguredError("RESYNC_KAFKA__BOOTSTRAP_SERVERS is not set.", "Name the brokers as host:port.")
         self._settings = settings
@@ -176,7 +179,10 @@ class Connection:
                 time.sleep(TOOLS.retry_seconds)
 
     def explain(self, error: KafkaError | None, topic: str | None = None) -> ResyncToolError:
-        """Return the error for people that a librdkafka error means."""
+        """Return the error for people that a librdkafka error means, with its remedy.
+
+        Prefers what the client reported last over a mere time-out: refused credentials say more.
+        """
         trouble = (
             error if self._trouble is None or (error is not None and error.code() not in _NETWORK) else self._trouble
         )

@@ -49,7 +49,7 @@ HIGHEST_REDRIVE_COUNT = 999_999_999
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record of the dead-letter topic, as the service wrote it."""
+    """A record of the dead-letter topic, as the service wrote it: the original record and the ``dlq.*`` headers."""
 
     partition: int
     offset: int
@@ -64,7 +64,7 @@ class DeadLetter:
 
     @property
     def coordinates(self) -> str:
-        """``PARTITION:OFFSET`` in the dead-letter topic."""
+        """``PARTITION:OFFSET`` in the dead-letter topic, by which the commands name it."""
         return f"{self.partition}:{self.offset}"
 
     @property
@@ -82,7 +82,6 @@ class DeadLetter:
 
     @property
     def topic(self) -> str | None:
-        """The topic of the original record."""
         return self.text(DLQ_TOPIC_HEADER)
 
     @property
@@ -101,7 +100,7 @@ class DeadLetter:
 
     @property
     def redrive_count(self) -> int:
-        """Return how often it had been redriven when it was dead-lettered."""
+        """How often the record had been redriven when it was dead-lettered; 0 where the header is not a number."""
         return decimal(self.text(DLQ_REDRIVE_COUNT_HEADER), HIGHEST_REDRIVE_COUNT) or 0
 
     @property
@@ -110,7 +109,7 @@ class DeadLetter:
         return DLQ_VALUE_OMITTED_HEADER in self._own
 
     def text(self, name: str) -> str | None:
-        """Return the last header of this name, as text."""
+        """Return the last header of this name as text, with undecodable bytes replaced; ``None`` without one."""
         value = self._own.get(name)
         return None if value is None else value.decode(errors="replace")
 
@@ -120,7 +119,10 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters from ``start`` up to the current end of the topic."""
+    """The dead letters from ``start`` up to the end of the topic as of the first iteration, oldest first per partition.
+
+    Reads every partition, joins no group and commits nothing. Raises ``UnreachableError`` or ``MisconfiguredError``.
+    """
 
     def __init__(self, settings: Settings, start: Start = "beginning") -> None:
         self._settings = settings
@@ -134,7 +136,10 @@ class DeadLetters:
             reader.close()
 
     def find(self, coordinates: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], DeadLetter | None]]:
-        """Look up each (partition, offset); ``None``: it does not exist, or no longer."""
+        """Look up each (partition, offset) of the dead-letter topic.
+
+        ``None``: there is no such record, or retention has deleted it.
+        """
         reader = self._reader("end")
         try:
             for partition, offset in coordinates:
@@ -172,7 +177,7 @@ def _dead_letter(message: Message) -> DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """Whether one dead letter will be redriven."""
+    """The decision whether one dead letter is sent again, and the reason if it is not."""
 
     letter: DeadLetter
     obstacle: str | None

@@ -22,7 +22,10 @@ BROKERS: Final = "RESYNC_KAFKA__BOOTSTRAP_SERVERS"
 def tool_settings(
     uses: tuple[Edge, ...], *, needs: tuple[str, ...] = (BROKERS,), environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """Read what the caller uses; raises ``MisconfiguredError`` with every mistake, a line each."""
+    """Read the settings that the caller uses, from the environment unless one is given.
+
+    Raises ``MisconfiguredError`` with every mistake, one line each. Other settings are only checked by name.
+    """
     try:
         return load(os.environ if environ is None else environ, uses=uses, needs=needs)
     except SettingsError as error:

@@ -25,12 +25,12 @@ _NUMBERS: Final = re.compile(r"([0-9]+)")
 
 
 class ResyncToolError(ExplainedError):
-    """The root: catch this to catch them all."""
+    """The root of the library's errors: catch this one to catch them all. Defects are not among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake in the input, and where it is."""
+    """One mistake in the input, with the place where a person finds it."""
 
     where: str
     """``products.csv line 7``, ``--product 2``, ``products[3]``; empty: the request as a whole."""
@@ -41,7 +41,7 @@ class Mistake:
 
 
 def in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
-    """Return the mistakes by place: alphabetically, but numbers by value."""
+    """Return the mistakes by place: alphabetically, but numbers by value, so that line 9 comes before line 10."""
     return sorted(
         mistakes, key=lambda mistake: [(len(part) * part.isdigit(), part) for part in _NUMBERS.split(mistake.where)]
     )
@@ -64,11 +64,11 @@ class MisconfiguredError(ResyncToolError):
 
 
 class MissingTopicError(MisconfiguredError):
-    """A topic does not exist."""
+    """A topic does not exist. The remedy names the command that creates it and the settings of its name."""
 
 
 class UnreachableError(ResyncToolError, ConnectionError):
-    """The broker or the schema registry is unreachable."""
+    """The broker or the schema registry is unreachable. Nothing was written by the call that raised it."""
 
     exit_code = ExitCode.UNREACHABLE
 

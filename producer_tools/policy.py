@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ToolsPolicy:
-    """Times, and bounds on what is kept, asked and shown."""
+    """Times, and bounds on what is kept, asked and shown, of library and command line."""
 
     connect_seconds: float = 10.0
     """For the first answer of the brokers."""

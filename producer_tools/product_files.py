@@ -38,7 +38,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class FileForm(StrEnum):
-    """The format of a product list."""
+    """The format of a product list. From ``-`` it is recognized by the content."""
 
     CSV = "csv"
     JSON = "json"
@@ -47,7 +47,7 @@ class FileForm(StrEnum):
 
 @dataclass(slots=True)
 class ProductFile:
-    """The content of a file, and every mistake in it."""
+    """The content of a file: products with their places, what else it says, and every mistake in it."""
 
     name: str
     products: list[LocatedProduct] = field(default_factory=list)

@@ -21,14 +21,17 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LocatedProduct:
-    """A pair and the place where it was read."""
+    """A product pair and the place where it was read, such as ``products.csv line 7``."""
 
     where: str
     product: Product
 
 
 def distinct_products(located: Iterable[LocatedProduct]) -> tuple[list[Product], list[Mistake]]:
-    """Merge exact duplicates, in order, and return every mistake."""
+    """Merge exact duplicates, keeping the order, and find every mistake.
+
+    Return the distinct pairs and the mistakes: invalid ids, and one Mirakl id with two SKUs.
+    """
     first: dict[str, LocatedProduct] = {}
     mistakes: list[Mistake] = []
     for each in located:

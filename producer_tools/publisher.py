@@ -75,7 +75,7 @@ class ResyncPublisher:
                 )
 
     def close(self, *, wait: bool = True) -> None:
-        """End; with ``wait`` after everything sent is acknowledged or given up (15 s)."""
+        """End the connection. With ``wait`` only after everything sent is acknowledged or given up, 15 s at most."""
         if self._sender is not None:
             self._sender.close(wait=wait)
 
@@ -123,7 +123,10 @@ class ResyncPublisher:
         return OutgoingRecord(value, request_key(request), headers)
 
     def submit_record(self, record: OutgoingRecord) -> Future[Acknowledgement]:
-        """Send what ``prepare`` made."""
+        """Send a record that ``prepare`` made; does not wait.
+
+        The future yields the ``Acknowledgement``, or raises ``NotAcknowledgedError`` or another ``ResyncToolError``.
+        """
         self.open()
         assert self._sender is not None  # noqa: S101  open() made it
         return self._sender.send(record)
@@ -161,7 +164,10 @@ def new_request(
 
 
 def text_mistakes(client_specification_id: str | None, texts: dict[str, str]) -> list[Mistake]:
-    """Return mistakes in a request besides its products."""
+    """Return the mistakes in the fields of a request besides its products.
+
+    ``texts``: name of the field -> its value, which must be encodable as UTF-8.
+    """
     mistakes = [Mistake(name, "is not valid Unicode text") for name, text in texts.items() if not _encodable(text)]
     if client_specification_id is not None and canonical_uuid(client_specification_id) is None:
         message = f"{client_specification_id!r} is not a UUID in its 36-character form"

@@ -116,7 +116,7 @@ class EventReader(Generic[AnyEvent]):
 
 
 class ResultReader(EventReader[ProductResyncResult]):
-    """Decodes results."""
+    """Decoder of the results topic, which asks the registry for schemas that it does not know."""
 
     def __init__(self, settings: SchemaRegistrySettings) -> None:
         super().__init__(settings, lambda registry: ResultDecoder(registry=registry), ProductResyncResult, "result")

@@ -28,7 +28,7 @@ from schemas.signature import Content, Signing
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The place of a record that all in-sync replicas have."""
+    """The place (topic, partition, offset) of a record that all in-sync replicas have."""
 
     topic: str
     partition: int

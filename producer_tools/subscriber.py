@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReceivedResult:
-    """A result and the record that carried it."""
+    """A result, and of the record that carried it the place, the time (aware, UTC) and the headers."""
 
     value: ProductResyncResult
     partition: int
@@ -36,13 +36,13 @@ class ReceivedResult:
     headers: Headers = field(repr=False)
 
     def header(self, name: str) -> str | None:
-        """Return the last header of this name, as text."""
+        """Return the last header of this exact name as text, with undecodable bytes replaced; ``None`` without one."""
         found = dict(self.headers).get(name)
         return None if found is None else found.decode(errors="replace")
 
     @property
     def tenant(self) -> str | None:
-        """The tenant of the requester, if the API key was known."""
+        """The tenant of the requester; ``None`` if the service did not know the API key."""
         return self.header(TENANT_HEADER)
 
 
@@ -59,7 +59,7 @@ class UndecodableResult:
 
 
 def log_undecodable(undecodable: UndecodableResult) -> None:
-    """Write a warning to the log ``producer_tools.subscriber``."""
+    """Write a warning to the log ``producer_tools.subscriber``: what ``ResyncResults`` does unless told otherwise."""
     _log.warning("%s", undecodable)
 
 
@@ -127,16 +127,19 @@ class ResyncResults:
 
     @property
     def finished(self) -> bool:
-        """Whether everything that existed at the start has been read; never while following."""
+        """Whether everything that existed at the start has been read. Always ``False`` while following."""
         return not self._follow and self._reader is not None and self._reader.finished
 
     def open(self) -> None:
-        """Pin the position to start from. Raises ``UnreachableError`` or ``MisconfiguredError``."""
+        """Reach the brokers and fix the position to start from. Idempotent.
+
+        A result that is written afterwards cannot be missed. Raises ``UnreachableError`` or ``MisconfiguredError``.
+        """
         if self._reader is None:
             self._reader = TopicReader(Connection(self._settings.kafka), self._settings.topics.results, self._start)
 
     def close(self) -> None:
-        """Close; the next iteration starts over."""
+        """Close the connection to the brokers and to the registry; the next iteration starts over."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -153,7 +156,10 @@ class ResyncResults:
                 return None
 
     def read_some(self, at_most: int = 500) -> list[ReceivedResult]:
-        """Return the available results, after a short wait for the first; possibly none."""
+        """Return the available results, at most ``at_most``, after a short wait for the first; possibly none.
+
+        Needs ``open``. For a thread that has to look at something else between two calls.
+        """
         results: list[ReceivedResult] = []
         timeout = TOOLS.poll_seconds
         for _ in range(at_most):
@@ -166,7 +172,10 @@ class ResyncResults:
         return results
 
     def check_reachable(self) -> None:
-        """Raise ``UnreachableError`` if no broker answers any more."""
+        """Ask the brokers for the topic's leaders, and raise ``UnreachableError`` if none answers any more.
+
+        Silence alone does not mean that there are no results: a reader that waits cannot tell the two apart.
+        """
         self._opened().check_reachable()
 
     def _opened(self) -> TopicReader:

@@ -71,7 +71,7 @@ class TopicReader:
         return not self._unfinished
 
     def seek(self, partition: int, offset: int) -> None:
-        """Continue in ``partition`` from ``offset`` up to the end."""
+        """Continue in ``partition`` from ``offset`` up to its end as of the start; all other partitions are left."""
         self._consumer.assign([TopicPartition(self._topic, partition, offset)])
         self._unfinished = {partition} if offset < self.bounds[partition][1] else set()
 
@@ -95,7 +95,7 @@ class TopicReader:
         return self._accept(message, follow=follow)
 
     def to_end(self) -> Iterator[Message]:
-        """Iterate over everything up to the end as of the start."""
+        """Iterate over all records up to the end as of the start, records without a value included."""
         while not self.finished:
             message = self.read(0.2, follow=False)
             if message is not None:  # a message without value is falsy
@@ -131,7 +131,7 @@ class TopicReader:
             self._progress_at = time.monotonic()
 
     def check_reachable(self) -> None:
-        """Raise ``UnreachableError`` if no broker answers any more."""
+        """Raise ``UnreachableError`` if no broker answers any more, within the policy's ``connect_seconds``."""
         self._connection.partitions(self._consumer, self._topic)
 
     def _note_silence(self, error: KafkaError | None) -> None:
@@ -183,7 +183,7 @@ class TopicReader:
 
 
 def headers_of(message: Message) -> Headers | None:
-    """Return all headers in order; ``None`` if they cannot be read."""
+    """Return all headers of a message in order; ``None`` if one of their names is not UTF-8."""
     try:
         return tuple(_headers_of(message) or ())
     except (SystemError, UnicodeDecodeError):

@@ -23,7 +23,10 @@ DEAD_LETTERS_TOPIC: Final = "mirakl.product-resync.requests.v1.dlq"
 
 
 def value_subject(topic: str) -> str:
-    """Return the schema registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
+    """Return the subject under which the registry keeps the schemas of a topic's values.
+
+    Source: Confluent's documentation, "Subject name strategy" (``TopicNameStrategy``).
+    """
     return f"{topic}-value"
 
 
@@ -128,14 +131,17 @@ REQUEST_DEADLINE_SECONDS: Final = 300.0
 
 
 class DeadLetterReason(StrEnum):
-    """Values of ``dlq.reason``."""
+    """Values of the header ``dlq.reason``. Stable: dashboards and ``dlq list --reason`` use them."""
 
     UNREADABLE = "UNREADABLE"
     UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
 
 
 class CredentialFault(StrEnum):
-    """Fault of a credential: the messages of ``API_KEY_INVALID``."""
+    """Fault of a credential.
+
+    The values are the messages of ``API_KEY_INVALID``: each says what is wrong and what to do.
+    """
 
     UNKNOWN = "The API key is unknown: have one issued and use that."
     EXPIRED = "The API key has expired: have a new one issued and use that."
@@ -167,12 +173,12 @@ class CredentialFault(StrEnum):
 class _DefinedCode(StrEnum):
     @property
     def http_status(self) -> int:
-        """The status that the published HTTP operation answers with."""
+        """Status that the published HTTP operation answers with; also ``httpStatus`` of the error in a result."""
         return _DEFINITIONS[self].http_status
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request could succeed later."""
+        """Whether the same request could succeed later without being changed, as ``retry`` assumes."""
         return _DEFINITIONS[self].retryable
 
     def message(self, **values: object) -> str:

@@ -25,7 +25,11 @@ from schemas.explanation import sentences
 
 
 class ExplainedError(Exception):
-    """An expected failure, with ``problem`` and ``remedy`` as separate texts."""
+    """An expected failure, with ``problem`` and ``remedy`` as separate texts.
+
+    ``str`` of it has both, as ``schemas.explanation`` joins them. Commands show it without a traceback and exit with
+    ``exit_code``.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     """The exit code of a command that ends with this error."""

@@ -35,7 +35,7 @@ def _to_the_millisecond(time: datetime) -> datetime:
 
 
 def millis(time: datetime) -> int:
-    """Return an aware time in milliseconds since the epoch, as in a record."""
+    """Return an aware time in whole milliseconds since the epoch, as a record holds it."""
     return (time - _EPOCH) // _MILLISECOND
 
 
@@ -78,7 +78,10 @@ class ProductReference(Event):
 
 
 class ProductResyncRequested(Event):
-    """A request that product pairs are pushed to Mirakl again."""
+    """A request that product pairs are pushed to Mirakl again: the value on the requests topic.
+
+    Built by ``producer_tools.new_request``, which checks the rules of the contract; the model checks types only.
+    """
 
     request_id: str
     """1 to 255 characters; the result repeats it byte for byte."""
@@ -92,7 +95,7 @@ class ProductResyncRequested(Event):
 
 
 class ResyncStatus(StrEnum):
-    """The outcome of a request."""
+    """The outcome of a request. A value that this release does not know is read as ``UNKNOWN``."""
 
     SYNCHRONIZED = "SYNCHRONIZED"
     PARTIALLY_SYNCHRONIZED = "PARTIALLY_SYNCHRONIZED"
@@ -102,14 +105,17 @@ class ResyncStatus(StrEnum):
 
 
 class FieldError(Event):
-    """One invalid field of the request."""
+    """One violation of the contract's rules: ``field`` is its path, such as ``products[3].productSku``."""
 
     field: str
     message: str
 
 
 class ResyncError(Event):
-    """Error of a request that was not, or only partially, synchronized."""
+    """Error of a request that was not, or only partially, synchronized.
+
+    ``code`` is for programs, ``message`` for people. Lists hold the first 100 rows; the message gives the totals.
+    """
 
     http_status: int
     """The status that the published HTTP operation answers with."""
@@ -124,7 +130,7 @@ class ResyncError(Event):
 
 
 class ProductResyncResult(Event):
-    """The result of one request."""
+    """The result of one request: the value on the results topic, to be read with ``isolation.level=read_committed``."""
 
     request_id: str
     status: ResyncStatus

@@ -6,7 +6,10 @@ from typing import Final
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the commands, for scripts."""
+    """Exit codes of the commands, for scripts.
+
+    They are part of the contract and listed in docs/operate/exit-codes.md.
+    """
 
     DONE = 0
     """Done; for requests: all synchronized, or without ``--wait`` all acknowledged by the broker."""
@@ -37,7 +40,7 @@ _PRECEDENCE: Final = (
 
 
 def foremost(codes: Collection[ExitCode]) -> ExitCode:
-    """Return the code to exit with if several apply."""
+    """Return the code to exit with if several apply: the first of 130, 1, 6, 5, 4, 3; 0 if there are none."""
     return next((code for code in _PRECEDENCE if code in codes), ExitCode.DONE)
 
 

@@ -50,7 +50,10 @@ class Signature(NamedTuple):
 
     @classmethod
     def read(cls, header: bytes) -> "Signature | None":
-        """Read a header; ``None``: it is malformed."""
+        """Read a header ``dj-signature``; ``None``: it is malformed.
+
+        The form is strict: one signature has one spelling.
+        """
         found = _HEADER.fullmatch(header) if len(header) == _HEADER_BYTES else None
         return cls(found[1].decode(), found[2]) if found else None
 
@@ -70,14 +73,14 @@ def signer(digest: bytes) -> str:
 
 
 class Signing:
-    """Signs and verifies the records of one topic."""
+    """Signs and verifies the records of one topic. Safe for several threads: it keeps only copies of begun HMACs."""
 
     def __init__(self, topic: str) -> None:
         self._prefix = b"%b\n%b\n" % (_SIGNED, topic.encode())
         self._begun = lru_cache(_BEGUN_MOST)(self._begin)
 
     def header(self, key: bytes, content: Content) -> bytes:
-        """Return the header ``dj-signature`` of a record that the holder of ``key`` sends."""
+        """Return the header ``dj-signature`` of a record that the holder of ``key`` (UTF-8 bytes) sends."""
         tag = _tag(self._begin(signing_secret(key)), content)
         return b"v1:%b:%b" % (signer(hashlib.sha256(key).digest()).encode(), tag)
 

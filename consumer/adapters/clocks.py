@@ -17,7 +17,7 @@ TOLERATED_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """A clock of others against ours."""
+    """A clock of others against ours, with the uncertainty of the way there and back. Times in seconds."""
 
     whose: str
     """``the database``."""
@@ -28,7 +28,7 @@ class ClockReading:
 
     @property
     def certain(self) -> float:
-        """Seconds by which the clocks differ at least."""
+        """Seconds by which the clocks differ at least, whatever the answer's way took."""
         return max(0.0, abs(self.ahead) - self.uncertainty)
 
 
@@ -50,7 +50,7 @@ def http_date(value: str | None) -> datetime | None:
 
 
 def check_clocks(readings: Iterable[ClockReading]) -> Iterator[Finding]:
-    """Warn of each clock that differs by more than a second from ours."""
+    """Warn of each clock that certainly differs by more than a second from ours, and name those that agree."""
     agreeing = []
     for each in readings:
         if each.certain <= TOLERATED_SECONDS:

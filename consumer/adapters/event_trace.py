@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_trace(path: Path) -> "TraceFile":
-    """Begin a trace. Raises ``SettingsError`` where the file cannot be written."""
+    """Begin a trace in a new file that only its owner may read. Raises ``SettingsError`` if it cannot be written."""
     try:
         file = TraceFile(path)
     except OSError as problem:
@@ -37,7 +37,7 @@ class TraceFile:
         self._file = os.fdopen(handle, "w", buffering=1, encoding="ascii")  # a process that is killed leaves all lines
 
     def write(self, line: str) -> bool:
-        """Keep a line; ``False``: neither this one nor any later one is kept."""
+        """Keep a line; ``False``: the file is full or broken, and no later line is kept either."""
         try:
             if len(line) <= self._left:
                 self._file.write(line)

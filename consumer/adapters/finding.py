@@ -18,7 +18,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of ``doctor``."""
+    """One line of ``doctor``: how severe it is, what it is about, what was found and what to do."""
 
     level: Level
     subject: str

@@ -22,13 +22,16 @@ def string_encodings(text: str) -> tuple[bytes, bytes]:
 
 
 class RequestReader:
-    """Reads requests. ``registry``: whether schema ids can be asked for."""
+    """Reads requests: the engine's ``Decoder``. ``registry``: whether schema ids can be asked for."""
 
     def __init__(self, *, registry: bool, max_bytes: int) -> None:
         self._decoder = RequestDecoder(registry=registry, max_bytes=max_bytes)
 
     def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
-        """Read a record's value; never raises, whatever the bytes."""
+        """Return the fields of a record's value, a schema to ask for, or why it is no request.
+
+        Never raises, whatever the bytes. On the core's thread.
+        """
         body = self._decoder.decode(value, schema_header)
         if isinstance(body, dict):
             return body
@@ -43,13 +46,12 @@ class RequestReader:
         self.adopt(reference, self.prepare(reference, schema))
 
     def prepare(self, ref: SchemaRef, schema: str) -> Resolved | Unreadable:
-        """Resolve a writer schema that the registry gave; on any thread."""
+        """Resolve a writer schema that the registry gave. On any thread; a hostile one takes up to a second."""
         return self._decoder.prepare(ref, schema)
 
     def refusal(self, ref: SchemaRef, error: SchemaError) -> Unreadable:
-        """Return why records of a schema cannot be read."""
         return self._decoder.refusal(ref, error)
 
     def adopt(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> None:
-        """Remember a prepared writer schema; on the thread that decodes."""
+        """Remember a prepared writer schema. Only on the thread that decodes."""
         self._decoder.adopt(ref, prepared)

@@ -89,7 +89,7 @@ class RegistrySchemas:
             return self._registry
 
     def close(self) -> None:
-        """Close its connections; does not wait for answers that are due."""
+        """Close the connections to the registry; does not wait for answers that are due."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._registry is not None:
             self._registry.close()

@@ -14,7 +14,7 @@ _TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
-    """Warn of each connection that the settings leave without TLS."""
+    """Warn of each connection that the settings leave without TLS: keys and credentials could be read."""
     protocol = settings.kafka.properties.get("security.protocol", "plaintext")
     if protocol.lower() not in _ENCRYPTED:
         yield _plain(

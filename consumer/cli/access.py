@@ -15,7 +15,7 @@ from schemas.settings import EDGES, Edge, SchemaRegistrySettings, Settings, load
 
 
 class InvalidInputError(ExplainedError):
-    """The options or files of a command are wrong."""
+    """The options or files of a command are wrong. Exit code 2."""
 
     exit_code = ExitCode.USAGE
 
@@ -35,13 +35,13 @@ def read_all_settings() -> Settings:
 
 
 def encryption_of(settings: Settings) -> Encryption:
-    """Return the encryption of stored secrets. Raises ``EncryptionKeysError``."""
+    """Return the encryption of stored secrets with the configured keys. Raises ``EncryptionKeysError``."""
     return Encryption([key.get_secret_value() for key in settings.encryption_keys])
 
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Engine]:
-    """Provide the stores' database. Raises ``StoreError``."""
+    """Provide the stores' database, without migrating or creating anything. Raises ``StoreError``."""
     engine = create_engine(settings.database_url.get_secret_value())
     try:
         yield engine
@@ -51,7 +51,7 @@ def database(settings: Settings) -> Iterator[Engine]:
 
 @contextmanager
 def schema_registry(settings: SchemaRegistrySettings) -> Iterator[SchemaRegistry]:
-    """Provide a connection to the registry, whose URL is set. Raises ``RegistryError``."""
+    """Provide a connection to the registry, whose URL is set, and close it. Raises ``RegistryError``."""
     address = RegistryAddress.of(settings)
     assert address is not None  # noqa: S101 - the callers require the URL
     with SchemaRegistry(address) as registry:

@@ -20,7 +20,7 @@ from schemas.signature import Signature
 
 @dataclass(frozen=True, slots=True)
 class CredentialPolicy:
-    """Accepted kinds of credentials, and the maximum age of a signed request."""
+    """Kinds of credentials that the service accepts, and the maximum age of a signed request in seconds."""
 
     accepted: tuple[Credential, ...] = tuple(Credential)
     """``RESYNC_ACCEPT_CREDENTIALS``."""
@@ -31,7 +31,7 @@ class CredentialPolicy:
 
 
 def key_digest(key: bytes) -> bytes:
-    """Digest an API key as the stores do: SHA-256 of its bytes."""
+    """Digest an API key as the stores do: SHA-256 of its UTF-8 bytes, 32 bytes. The key itself is stored nowhere."""
     return hashlib.sha256(key).digest()
 
 
@@ -105,12 +105,12 @@ def refuse(known: ApiKey, caller: bytes | None) -> ResyncError | None:
 
 
 def invalid(fault: CredentialFault) -> ResyncError:
-    """Return the answer to a credential that is not valid."""
+    """Return the error ``API_KEY_INVALID`` with the message of this fault, which says what to do."""
     return error(ErrorCode.API_KEY_INVALID, fault=fault)
 
 
 def is_blank(credential: bytes) -> bool:
-    """Return whether a header's value is white space only, or nothing."""
+    """Return whether a header's value is empty or white space only, and so counts as missing."""
     return not credential.decode("utf-8", "replace").strip()
 
 

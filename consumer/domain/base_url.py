@@ -33,7 +33,7 @@ _NO_HOST_AND_PORT = Explanation(
 
 @dataclass(frozen=True, slots=True)
 class HostRules:
-    """Hosts that the operator allows; names in any letter case."""
+    """Hosts that the operator allows to be called, and those allowed over plain http; names in any letter case."""
 
     insecure: Collection[str] = ()
     """Host names that plain http is allowed for, next to loopback addresses."""
@@ -41,7 +41,7 @@ class HostRules:
     """Hosts that may be called; ``*.mirakl.net``: every host below it, not that one itself. ``None``: any."""
 
     def allow(self, host: str) -> bool:
-        """Return whether a host, in lower case, may be called."""
+        """Return whether a host (lower case, with or without the final dot) may be called."""
         host = host.removesuffix(".")
         return self.allowed is None or any(_matches(host, pattern.strip().lower()) for pattern in self.allowed)
 
@@ -92,7 +92,7 @@ def origin(base_url: str) -> str:
 
 
 def synchronization_url(base_url: str) -> str:
-    """Return the address of CM21 below a base URL without a problem."""
+    """Return the address of CM21 below a base URL for which ``base_url_problem`` finds nothing."""
     return normalised(base_url) + SYNCHRONIZATION_PATH
 
 

@@ -16,7 +16,7 @@ LOOKAHEAD = 256
 
 
 class Travels(Protocol):
-    """A part that can be put into a batch."""
+    """A part that can be put into a batch: all that ``cut_batch`` needs to know of it."""
 
     @property
     def products(self) -> Products: ...

@@ -17,21 +17,24 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Mirakl's acknowledgement of one batch."""
+    """Mirakl's acknowledgement of one batch (2xx with a tracking id): its products are accepted for synchronization."""
 
     tracking_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A final refusal; ``excerpt`` is a bounded piece of Mirakl's answer, for people."""
+    """A final refusal: 4xx other than 408, 425 and 429, or a redirect.
+
+    ``excerpt`` is a bounded piece of Mirakl's answer for people, with the credential redacted.
+    """
 
     status: int
     excerpt: str
 
     @property
     def unauthorized(self) -> bool:
-        """Whether Mirakl refused the credential, not the batch."""
+        """Whether Mirakl refused the credential (401, 403) rather than the batch."""
         return self.status in (401, 403)
 
     @property
@@ -42,7 +45,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Unacknowledged:
-    """A 2xx answer that carries no usable tracking id."""
+    """A 2xx answer without a usable tracking id: the products may have been accepted, so it is never repeated."""
 
     status: int
     excerpt: str
@@ -50,7 +53,10 @@ class Unacknowledged:
 
 @dataclass(frozen=True, slots=True)
 class CallFailure:
-    """A failure that a later attempt may not have."""
+    """A call that ended without a final answer: 408, 425, 429, 5xx, or no complete response.
+
+    A later attempt may succeed.
+    """
 
     reason: str
     """For people: ``HTTP 503``, ``connection refused``, ``no answer within 60 s``."""

@@ -17,14 +17,14 @@ Products: TypeAlias = Mapping[str, str]
 
 
 class AuthScheme(StrEnum):
-    """Form of the credential in ``Authorization``, a property of the client specification (CM21.md)."""
+    """Form of the credential in the header ``Authorization``, a property of the client specification (CM21.md)."""
 
     BEARER = "bearer"
     API_KEY = "api-key"
 
 
 class Role(StrEnum):
-    """Role of an API key; only ``OPERATOR`` may resynchronize."""
+    """Role of an API key. Only ``OPERATOR`` may resynchronize; the others exist for the platform's other operations."""
 
     OPERATOR = "OPERATOR"
     ACCOUNT = "ACCOUNT"
@@ -91,7 +91,10 @@ class Directory:
 def build_directory(
     version: int, specifications: list[ClientSpecification], api_keys: Mapping[bytes, ApiKey]
 ) -> Directory:
-    """Index the rows of the stores."""
+    """Index the rows of the stores: active specifications by tenant, and keys by digest and by signer.
+
+    ``api_keys``: SHA-256 of the key (32 bytes) -> the key's row.
+    """
     active: dict[str, list[str]] = {}
     for specification in specifications:
         if specification.active:

@@ -33,7 +33,7 @@ RESTS_ON_DIRECTORY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One invalid field: its path, and what to do."""
+    """One invalid field of a request: its path in the event, and what is wrong with it."""
 
     field: str
     message: str
@@ -62,7 +62,7 @@ def error(
 
 
 def bounded(text: str) -> str:
-    """Return a text for people, cut to the contract's length."""
+    """Return a text for people, cut to the contract's 500 characters with an ellipsis at the end."""
     return text if len(text) <= MAX_ERROR_TEXT_CHARACTERS else text[: MAX_ERROR_TEXT_CHARACTERS - 1] + "…"
 
 
@@ -93,7 +93,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Mirakl is not known to have accepted anything of the request."""
+    """The answer is an error: Mirakl is not known to have accepted anything of the request."""
 
     client_specification_id: str | None
     error: ResyncError
@@ -102,7 +102,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DeadLettered:
-    """The record cannot be read as a request."""
+    """The record cannot be read as a request, for good: it goes to the dead-letter topic and gets no result."""
 
     reason: DeadLetterReason
     message: str

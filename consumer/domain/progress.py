@@ -176,12 +176,12 @@ class Progress:
 
     @property
     def used(self) -> int:
-        """Offsets of the window in use."""
+        """Offsets of the window in use: from the lowest unfinished one to the position. At most ``WINDOW``."""
         return self.position - self.base
 
     @property
     def unfinished(self) -> int:
-        """Records received and not finished."""
+        """Number of records that were received and are not finished. Costs a scan of the window."""
         return self._flags.count(_OPEN)
 
     def extend(self, begin: int, end: int) -> bool:
@@ -217,7 +217,7 @@ class Progress:
         return fresh
 
     def give_back(self, offset: int) -> None:
-        """Undo the last ``receive``: the record will be received later."""
+        """Undo the last ``receive``: the record will be received again later."""
         self._flags[offset - self._origin] = _ABSENT
         self.position = offset
 
@@ -226,11 +226,14 @@ class Progress:
         self.position = max(self.position, self.read_to)
 
     def drop_unreceived(self) -> None:
-        """Note that records that were read and not received will not be received."""
+        """Note that records that were read and not received will be read again, by this consumer or another."""
         self.read_to = self.position
 
     def preview(self, offsets: Iterable[int], longest: int | None = None) -> CommitPoint:
-        """Return what a transaction that finishes ``offsets`` has to commit; ``longest``: see ``encode_map``."""
+        """Return what a transaction that finishes ``offsets`` has to commit, and change nothing.
+
+        An aborted transaction therefore leaves no trace. ``longest``: see ``encode_map``.
+        """
         flags, origin = bytearray(self._flags), self._origin
         for offset in offsets:
             flags[offset - origin] = _DONE
@@ -244,7 +247,7 @@ class Progress:
         return CommitPoint(base, encode_map(base, bitmap, longest, self._topic_id), cut=bool(bitmap))
 
     def finish(self, offsets: Iterable[int]) -> None:
-        """Note that the transaction with these outcomes has committed."""
+        """Note that the transaction with these outcomes has committed. Nothing else makes a record finished."""
         flags, origin = self._flags, self._origin
         for offset in offsets:
             flags[offset - origin] = _DONE

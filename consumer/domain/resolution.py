@@ -11,7 +11,7 @@ def resolve(directory: Directory, tenant: str, given: str | None) -> ClientSpeci
 
 
 def unfit(specification: ClientSpecification) -> ResyncError | None:
-    """Return why a resolved specification cannot be called; ``None``: it can."""
+    """Return the error for a resolved specification that cannot be called: unusable or suspended; ``None``: it can."""
     if specification.unusable is not None:
         return error(ErrorCode.CLIENT_SPECIFICATION_UNUSABLE, name=specification.name, problem=specification.unusable)
     if specification.suspended:

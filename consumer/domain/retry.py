@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential back-off with jitter, in seconds."""
+    """Exponential back-off with jitter, in seconds: pauses of a sick lane between two probes."""
 
     first: float = 0.5
     factor: float = 2.0
@@ -45,17 +45,17 @@ class TokenBucket:
         self._at = max(self._at, now)
 
     def next_at(self, now: float) -> float:
-        """Return when a call may start, ``now`` at the earliest."""
+        """Return the monotonic time in seconds at which a call may start, ``now`` at the earliest."""
         self._refill(now)
         return now if self._tokens >= 1 - _ROUNDING else now + (1 - self._tokens) / self.rate
 
     def take(self, now: float) -> None:
-        """Take a token for a call that starts now."""
+        """Take one token for a call that starts now; the caller has waited for ``next_at``."""
         self._refill(now)
         self._tokens = max(0.0, self._tokens - 1)
 
     def empty(self, now: float) -> None:
-        """Take all tokens: Mirakl reports that the quota is used up."""
+        """Take all tokens: Mirakl reports (429) that the quota is used up, whatever we have counted."""
         self._at = max(self._at, now)
         self._tokens = 0.0
 

@@ -10,7 +10,7 @@ from schemas.contract import MAX_ERROR_ROWS, MAX_ID_CHARACTERS, ErrorCode, canon
 
 
 class ProductReference(TypedDict):
-    """One product pair of the request event."""
+    """One product pair as the request event holds it, decoded and not checked."""
 
     miraklProductId: str
     productSku: str

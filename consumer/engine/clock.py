@@ -19,7 +19,7 @@ class Instant(NamedTuple):
 
     @property
     def millis(self) -> int:
-        """Milliseconds since the epoch, UTC."""
+        """Milliseconds since the epoch, UTC, as results hold them."""
         return int(self.wall * 1000)
 
 
@@ -35,7 +35,10 @@ class PausableClock:
         self._paused = 0.0
 
     def update(self, troubles: Sequence[tuple[str, str]], now: float) -> None:
-        """Stop or go on: ``troubles`` are those of this moment, as (reason, message)."""
+        """Stop or go on: ``troubles`` of ours are those of this moment, as (reason, message).
+
+        While there are any, the clock stands still, so that no request grows older for a fault of ours.
+        """
         if bool(troubles) != bool(self.troubles):
             if troubles:
                 self._since = now
@@ -48,5 +51,5 @@ class PausableClock:
         self.troubles = tuple(message for _, message in troubles)
 
     def read(self, now: float) -> float:
-        """Return this clock's time: ``now`` less all the time that it stood still."""
+        """Return this clock's time in seconds: ``now`` (monotonic) less all the time that it stood still."""
         return (self._since if self._since is not None else now) - self._paused

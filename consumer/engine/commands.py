@@ -10,7 +10,7 @@ from consumer.engine.requests import Request
 
 @dataclass(frozen=True, slots=True)
 class StartCall:
-    """Send one batch to CM21; answered by ``CallFinished``."""
+    """Send one batch to CM21 without waiting. Answered by ``CallFinished`` with the same number, always."""
 
     call_id: int
     specification: ClientSpecification
@@ -33,7 +33,10 @@ class PartitionCommit:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Publish outcomes and commit offsets in one transaction; answered by ``TransactionFinished``."""
+    """Publish outcomes and commit offsets and progress maps in one transaction.
+
+    At most one is under way. Answered by ``TransactionFinished``, always.
+    """
 
     number: int
     partitions: Sequence[PartitionCommit]
@@ -41,21 +44,21 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Stop fetching these partitions; polling goes on."""
+    """Stop fetching these partitions; polling goes on. What the library has fetched of them already is dropped."""
 
     partitions: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Fetch these partitions again."""
+    """Fetch these partitions again, from where they were paused."""
 
     partitions: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Nothing more of these partitions will be committed: they may be given up."""
+    """Nothing more of these partitions will be committed: a revocation that waits for that may return."""
 
     partitions: Sequence[int]
 
@@ -82,21 +85,27 @@ class Reread:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmDirectory:
-    """Ask the database whether the directory changed; answered by ``DirectoryConfirmed`` or ``-Unavailable``."""
+    """Ask the database whether the directory has changed.
+
+    Answered by ``DirectoryConfirmed`` or ``DirectoryUnavailable``, always. At most one is under way.
+    """
 
     asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class LookUpSchema:
-    """Ask the registry for a writer schema; answered by ``SchemaFound``, ``-Missing`` or ``-Unavailable``."""
+    """Ask the registry for a writer schema.
+
+    Answered by ``SchemaFound``, ``SchemaMissing`` or ``SchemaUnavailable`` with the same reference, always.
+    """
 
     reference: Hashable
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Everything that could be finished is committed: the process may end."""
+    """Everything that could be finished is committed: the driver may end its loop and the process."""
 
 
 Command: TypeAlias = (

@@ -139,7 +139,7 @@ class Core:
         return min((time for time in times if time is not None and time > at.mono), default=None)
 
     def status(self, at: Instant) -> EngineStatus:
-        """Return a snapshot for health and metrics."""
+        """Return an immutable snapshot for health and metrics, which any thread may read. Costs a scan of all lanes."""
         tally, outbox, assignments = self._tally, self._partitions.outbox, self._partitions.assignments.values()
         oldest = min((next(iter(each.open.values())).read_at for each in assignments if each.open), default=at.mono)
         unread = [*self._partition_troubles.values(), *self._partitions.unread(at)]
@@ -264,7 +264,7 @@ class Core:
             yield f"The dead letters wait. {health.message}"
 
     def _may_call(self, at: Instant) -> bool:
-        """Return whether results of calls can be published, as far as is known."""
+        """Return whether results of calls can be published, as far as is known; otherwise no call starts."""
         outbox = self._partitions.outbox
         return (
             self._publishing_trouble is None

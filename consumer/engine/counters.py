@@ -10,7 +10,7 @@ from consumer.engine.requests import Request
 
 @dataclass(slots=True)
 class Tally:
-    """Counts since the start of the process; all of them only grow."""
+    """Counts since the start of the process; all of them only grow, as Prometheus expects of counters."""
 
     answered: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Results by (status, code of the error or the empty string)."""

@@ -18,10 +18,10 @@ from schemas.signature import Content, Signature, Signing
 
 
 class Verifier(Protocol):
-    """Verifies signatures, as ``schemas.signature.Signing`` does for one topic."""
+    """Verifies signatures of one topic, as ``schemas.signature.Signing`` does; a trace and a replay stand in for it."""
 
     def matches(self, secret: bytes, signature: Signature, content: Content) -> bool:
-        """Return whether the holder of a secret signed exactly this content."""
+        """Return whether the holder of a secret (32 bytes) signed exactly this content of a record on our topic."""
         ...
 
 

@@ -59,7 +59,7 @@ _log = logging.getLogger(__name__)
 
 
 def now() -> Instant:
-    """Return the time of both clocks of this machine."""
+    """Return the time of both clocks of this machine, monotonic and wall, in seconds. The core gets no other."""
     return Instant(time.monotonic(), time.time())
 
 
@@ -99,13 +99,13 @@ class Driver:
         """Monotonic time of the loop's last turn, in seconds; may be read from any thread."""
 
     def connect(self, source: RecordSource, sink: OutcomeSink) -> None:
-        """Set the two Kafka threads that carry out commands."""
+        """Set the two Kafka threads that carry out commands; to be called once, before ``run``."""
         self.source, self.sink = source, sink
 
     # -- for other threads -----------------------------------------------------------------------------
 
     def post(self, event: Event) -> None:
-        """Hand an event over to the loop; return at once."""
+        """Hand an event over to the loop and return at once. Callable on any thread."""
         self._inbox.append(event)
         loop = self._loop
         if loop is not None:
@@ -115,7 +115,10 @@ class Driver:
     # -- the loop --------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Handle events until the core has stopped."""
+        """Handle events until the core has stopped or ``halt`` was called.
+
+        Runs on the asyncio loop, once. Raises what an event or a task raised that nobody expected.
+        """
         self._loop = asyncio.get_running_loop()
         ticked_at = float("-inf")
         try:
@@ -135,7 +138,7 @@ class Driver:
             await self._close()
 
     def halt(self) -> None:
-        """End the loop at once. Uncommitted work will be redelivered."""
+        """End the loop at once; for a stop that takes too long. Uncommitted work will be redelivered."""
         self._stopped.set()
         self._awake.set()
 

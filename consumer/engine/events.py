@@ -47,7 +47,7 @@ class MembershipChanged:
 
 @dataclass(frozen=True, slots=True)
 class BrokerTrouble:
-    """No broker is reachable, or one is again."""
+    """No broker is reachable, which closes the intake; or one is again (``message`` is ``None``)."""
 
     message: str | None
     """Problem and remedy; ``None`` once the brokers respond again."""
@@ -118,7 +118,7 @@ class Unassigned:
 
 @dataclass(frozen=True, slots=True)
 class PublishingTrouble:
-    """No transaction can begin, or one can again."""
+    """No transaction can begin, for example for lack of rights, so no call may start; or one can again."""
 
     message: str | None
     """Problem and remedy; ``None`` once a transaction can begin."""
@@ -126,7 +126,7 @@ class PublishingTrouble:
 
 @dataclass(frozen=True, slots=True)
 class TransactionFinished:
-    """The transaction that ``Commit`` asked for has ended."""
+    """The transaction that ``Commit`` asked for has ended: committed, aborted, or of unknown end."""
 
     commit: Commit
     result: TransactionResult
@@ -141,7 +141,7 @@ class TransactionFinished:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """The CM21 call that ``StartCall`` asked for has ended."""
+    """The CM21 call that ``StartCall`` asked for has ended, with an answer or a failure."""
 
     call_id: int
     outcome: CallOutcome
@@ -149,7 +149,7 @@ class CallFinished:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryConfirmed:
-    """The database answered ``ConfirmDirectory``."""
+    """The database answered ``ConfirmDirectory``: the known snapshot is still true, or here is a newer one."""
 
     asked_at: float
     """Monotonic seconds at which the question was asked."""
@@ -159,7 +159,7 @@ class DirectoryConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryUnavailable:
-    """The database did not answer ``ConfirmDirectory``."""
+    """The database did not answer ``ConfirmDirectory``. The message is for ``/readyz``, with its remedy."""
 
     message: str
     """Problem and remedy."""
@@ -174,7 +174,7 @@ class SchemaFound:
 
 @dataclass(frozen=True, slots=True)
 class SchemaMissing:
-    """The registry answered ``LookUpSchema``: it has no such schema."""
+    """The registry answered ``LookUpSchema`` with its own error code that it has no such schema."""
 
     reference: Hashable
 
@@ -190,7 +190,7 @@ class SchemaUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed."""
+    """Time has passed: one every ``Policy.tick`` seconds, for deadlines, shedding and back-pressure."""
 
 
 @dataclass(frozen=True, slots=True)

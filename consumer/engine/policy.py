@@ -18,7 +18,10 @@ def _number(default: float, unit: str, reason: str) -> Any:  # noqa: ANN401 - as
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All numbers of one core and its driver. Shares are of 1."""
+    """All numbers of one core and its driver, each with its unit and reason. Shares are of 1.
+
+    docs/develop/policy.md is made from it. Tests set fields instead of patching constants.
+    """
 
     # -- requests --------------------------------------------------------------------------------------
     request_deadline: float = _number(

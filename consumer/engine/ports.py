@@ -13,7 +13,7 @@ from schemas.errors import ExplainedError
 
 @dataclass(frozen=True, slots=True)
 class NotARequest:
-    """The record can never be read as a request."""
+    """The record can never be read as a request: it becomes a dead letter with this reason and message."""
 
     reason: DeadLetterReason
     message: str
@@ -30,20 +30,26 @@ class Decoder(Protocol):
     """Reads records as ``ProductResyncRequested``. Its only state are the writer schemas that it has learnt."""
 
     def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
-        """Return the fields of a record's value; never raises, whatever the bytes."""
+        """Return the fields of a record's value, by the contract's names.
+
+        Never raises, whatever the bytes, and costs at most in proportion to their number. On the core's thread.
+        """
         ...
 
 
 class MiraklCalls(Protocol):
-    """Calls of CM21, the import of products at Mirakl."""
+    """Calls of CM21, Mirakl's synchronization of products, on the asyncio loop."""
 
     async def synchronize(self, specification: ClientSpecification, products: Products) -> CallOutcome:
-        """Send one batch; every failure outside of this program is an outcome."""
+        """Send one batch of at least one product and return how it ended.
+
+        Every failure outside of this program is an outcome, not an exception. Ends within ``RESYNC_CALL_TIMEOUT``.
+        """
         ...
 
 
 class DirectorySource(Protocol):
-    """The stores. Blocks; called on a thread of its own."""
+    """The stores as the engine reads them. It blocks, so the driver calls it on a thread of its own."""
 
     def read(self, known_version: int | None) -> Directory | None:
         """Return the newest snapshot; ``None`` if it is still the known version. Raises ``SourceError``."""
@@ -51,7 +57,7 @@ class DirectorySource(Protocol):
 
 
 class SchemaSource(Protocol):
-    """The schema registry."""
+    """The schema registry as the engine asks it: a schema that was found is learnt by the decoder before it returns."""
 
     async def learn(self, reference: Hashable) -> bool:
         """Teach the decoder a writer schema; ``False`` if the registry has none. Raises ``SourceError``."""
@@ -63,7 +69,7 @@ class SourceError(ExplainedError):
 
 
 class RecordSource(Protocol):
-    """The owner thread of the Kafka consumer. All calls return at once."""
+    """The owner thread of the Kafka consumer. All calls return at once; the thread carries them out between polls."""
 
     def pause(self, partitions: Sequence[int]) -> None: ...
 
@@ -77,6 +83,6 @@ class RecordSource(Protocol):
 
 
 class OutcomeSink(Protocol):
-    """The committer thread. Calls return at once."""
+    """The committer thread, which publishes outcomes. Calls return at once; the end is an event."""
 
     def commit(self, commit: Any) -> None: ...  # noqa: ANN401 - engine.commands.Commit, which would close a circle

@@ -32,7 +32,7 @@ def plain_encodings(text: str) -> Sequence[bytes]:
 
 
 class Ordered(Protocol):
-    """A request with a place in the order of its partition."""
+    """A request with a place (offset) in the order of its partition, as far as ``Precedence`` looks at it."""
 
     @property
     def record(self) -> Record: ...
@@ -133,7 +133,11 @@ class _Group:
 
 
 class Precedence(Generic[OrderedT]):
-    """The undecided requests of one assignment, and who waits behind them."""
+    """The undecided requests of one assignment, and the requests that wait behind each.
+
+    A newer request waits behind an undecided one that may name one of its Mirakl ids, so that the partition's order is
+    kept.
+    """
 
     __slots__ = ("_encodings", "_groups", "_policy", "searched", "undecided")
 
@@ -178,12 +182,11 @@ class Precedence(Generic[OrderedT]):
         return self.undecided[newest].request if newest >= 0 else None
 
     def wait_behind(self, older: OrderedT, request: OrderedT, clock: float) -> None:
-        """Have ``request`` wait until ``older`` is decided; ``clock``: seconds of the pausable clock."""
+        """Have ``request`` wait until ``older`` is decided; ``clock``: the pausable clock's time, in seconds."""
         self.add(request)
         self.undecided[older.record.offset].followers.append((request, clock))
 
     def behind(self) -> Iterator[OrderedT]:
-        """Iterate over the requests that wait behind another one."""
         return (follower for entry in self.undecided.values() for follower, _ in entry.followers)
 
     def _leave_group(self, entry: _Entry[OrderedT]) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """One record of the requests topic."""
+    """One record of the requests topic as it was read: bytes, headers and place, none of it decoded."""
 
     partition: int
     offset: int

@@ -52,7 +52,7 @@ class RequestHeaders:
     """Reason why the headers make the record a dead letter."""
 
     def __repr__(self) -> str:
-        """Keys never show."""
+        """Show no header that may hold a key."""
         return f"RequestHeaders(traceparent={self.traceparent!r}, unreadable={self.unreadable!r})"
 
 
@@ -90,5 +90,5 @@ def _last_wins(
 
 
 def is_secret(name: str) -> bool:
-    """Return whether a header is never repeated anywhere."""
+    """Return whether a header is never repeated anywhere: not in results, dead letters or logs."""
     return name.lower() == API_KEY_HEADER

@@ -30,7 +30,7 @@ from consumer.engine.request_headers import RequestHeaders
 
 
 class Phase(IntEnum):
-    """Phase of a request. It is open in the phases before ``DECIDED``."""
+    """Phase of a request; the table above has the transitions. It is open in the phases before ``DECIDED``."""
 
     UNDECIDED = 0
     """Taken in. It waits for its writer schema, for a confirmed directory or behind an older request."""
@@ -105,7 +105,7 @@ class Request:
 
     @property
     def open(self) -> bool:
-        """Whether it waits for a verdict."""
+        """Whether it waits for a verdict: its deadline counts, and it holds a place within the bounds."""
         return self.phase < _DECIDED
 
     def enter(self, phase: Phase) -> None:
@@ -115,7 +115,7 @@ class Request:
         self.phase = phase
 
     def route(self, lane: str) -> "Part":
-        """Assign it to a lane; return the part that is to be sent."""
+        """Assign the request to a lane; return its only part, which the caller queues there."""
         self.enter(_ROUTED)
         self.lane = lane
         part = Part(self, self.products)
@@ -123,19 +123,22 @@ class Request:
         return part
 
     def withdraw(self) -> None:
-        """Take it back from its lane before anything of it was sent."""
+        """Take the request back from its lane before anything of it was sent, to be decided about again."""
         self.enter(Phase.UNDECIDED)
         self.lane, self.parts, self.rerouted = None, (), True
 
     def decide(self, verdict: Verdict) -> None:
-        """Set its verdict. Calls of it may still be in flight."""
+        """Set the request's verdict, which is published with the next transaction.
+
+        Calls of it may still be in flight: their answers no longer change the verdict.
+        """
         self.enter(_DECIDED)
         self.verdict = verdict
         self.parts = ()
         self.assignment.decided.append(self)
 
     def discard(self) -> None:
-        """Its assignment ended."""
+        """Drop the request, since its assignment has ended: nothing of it is published here any more."""
         self.enter(Phase.DISCARDED)
         self.parts = ()
 
@@ -156,12 +159,12 @@ class Part:
 
     @property
     def final(self) -> bool:
-        """Whether it is accepted, or finally not."""
+        """Whether Mirakl has accepted the part, or it is finally not accepted."""
         return self.receipt is not None or self.error is not None
 
     @property
     def sendable(self) -> bool:
-        """Whether a call may start for it."""
+        """Whether a call may start for the part: it is routed, not final, and its partition is kept."""
         request = self.request
         return (
             request.phase is _ROUTED
@@ -227,12 +230,12 @@ class Assignment:
 
     @property
     def kept(self) -> bool:
-        """Whether its records are taken in, and calls start for them."""
+        """Whether the partition stays ours as far as is known: its records are taken in, and calls start for them."""
         return self.phase is _KEPT
 
     @property
     def ended(self) -> bool:
-        """Whether nothing of it is published any more."""
+        """Whether nothing of the assignment is published any more; its requests are discarded."""
         return self.phase is AssignmentPhase.ENDED
 
     def enter(self, phase: AssignmentPhase) -> None:
@@ -248,17 +251,16 @@ class Assignment:
         return self.fed_at.keys()
 
     def forget_lane(self, lane: str) -> None:
-        """A lane no longer exists."""
+        """Forget a lane that no longer exists among those that this partition feeds."""
         self.lanes.discard(lane)
         self.fed_at.pop(lane, None)
 
     def receive(self, record: Record) -> None:
-        """Append a fetched record to the backlog."""
+        """Append a fetched record to the backlog, where it waits to be taken in."""
         self.backlog.append(record)
         self.backlog_bytes += record.size
 
     def next_record(self) -> Record:
-        """Take the oldest record off the backlog."""
         record = self.backlog.popleft()
         self.backlog_bytes -= record.size
         return record
@@ -270,13 +272,13 @@ class Assignment:
         self.progress.give_back(record.offset)
 
     def drop_backlog(self) -> None:
-        """Leave the backlog to a later reader of the partition."""
+        """Leave the backlog to whoever reads the partition later, this consumer or another."""
         self.backlog.clear()
         self.backlog_bytes = 0
         self.progress.drop_unreceived()
 
     def give_back(self) -> None:
-        """Drop the backlog; it is read again once there is room."""
+        """Drop the backlog for want of room; it is read again from the broker once there is some."""
         self.given_back = self.backlog[0].offset
         self.holes = 0
         self.drop_backlog()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class FetchBudget(NamedTuple):
-    """Current fetch budget of the consumer's thread."""
+    """Current fetch budget, written by the core and read by the consumer's thread."""
 
     records: int
     """Records that may be fetched beyond those that the core has received; not below 0."""
@@ -19,7 +19,7 @@ class FetchBudget(NamedTuple):
 
 
 class LaneState(StrEnum):
-    """The health of a lane."""
+    """The health of a lane, in the order of precedence: sick, stalled, throttled, healthy."""
 
     HEALTHY = "healthy"
     SICK = "sick"
@@ -32,7 +32,7 @@ class LaneState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One client specification's queue and calls."""
+    """Queue, calls and health of one client specification, for metrics and ``/readyz``."""
 
     client_specification_id: str
     tenant: str

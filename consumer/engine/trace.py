@@ -85,14 +85,14 @@ class EventTrace:
         self._open = write(_line({"trace": VERSION, **made_of}))
 
     def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
-        """Decode a value, and remember what came out of it. As ``Decoder.decode``."""
+        """Decode a value as ``Decoder.decode`` does, and remember the outcome for the next line of the trace."""
         decoded = self._decoder.decode(value, schema_header)
         if self._open:
             self._note_decoded(self._digest(value, schema_header), decoded)
         return decoded
 
     def matches(self, secret: bytes, signature: Signature, content: Content) -> bool:
-        """Verify a signature, and remember what came of it. As ``Verifier.matches``."""
+        """Verify a signature as ``Verifier.matches`` does, and remember the outcome for the next line of the trace."""
         found = self._verifier.matches(secret, signature, content)
         if self._open:
             self._verified[f"{self._pseudonym(secret)} {self._tag(signature, content)}"] = found

@@ -43,7 +43,10 @@ class AlertEndpoint:
         self._large = asyncio.Lock()
 
     async def notify(self, request: Request) -> Response:
-        """Respond to a notification. Raises ``ProblemError`` and ``ClientDisconnect``."""
+        """Respond to a notification once everything that had to be written is acknowledged.
+
+        Raises ``ProblemError`` (400, 401, 413, 415, 503) and ``ClientDisconnect``.
+        """
         self._check_token(request)
         with self._place():
             body = await self._bodies.parse(await self._bodies.receive(request))

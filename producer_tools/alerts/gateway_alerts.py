@@ -55,7 +55,7 @@ class GatewayAlerts:
         self.route = Route(PATH, endpoint.notify, methods=["POST"])
 
     def take_results(self, records: Sequence[ResultRecord]) -> None:
-        """Remember requests that have a result, whoever made them."""
+        """Remember that these requests have a result, whoever made them: their alerts do not ask again."""
         for record in records:
             self._asked.add(record.request_id.encode())
 

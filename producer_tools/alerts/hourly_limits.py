@@ -26,5 +26,5 @@ class HourlyLimits:
         return True
 
     def give_back(self, rule: str, request_id: str) -> None:
-        """Do not count a request that was not written."""
+        """Do not count a request that was certainly not written."""
         self._times.get(rule, {}).pop(request_id, None)

@@ -41,7 +41,7 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(slots=True)
 class Answer:
-    """Outcome of one notification's alerts."""
+    """Outcome of one notification's alerts: requested, repeated, or skipped with a reason."""
 
     requests: list[PlannedRequest] = field(default_factory=list)
     """Acknowledged by the brokers."""
@@ -54,7 +54,7 @@ class Answer:
     """Alerts that the sender left out."""
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON of the contract's 202."""
+        """Return the JSON of the contract's 202: ``requests``, ``repeated`` and ``skipped``."""
         body: dict[str, Any] = {
             "requests": [_request_json(each) for each in self.requests],
             "repeated": [_request_json(each) for each in self.repeated],
@@ -81,7 +81,7 @@ def _request_json(request: PlannedRequest) -> dict[str, Any]:
 
 
 class Publisher(Protocol):
-    """Writes requests, as ``RequestWriter`` does."""
+    """Writes requests of alerts, as the gateway's ``RequestWriter`` does; that of ``alerts check`` sends nothing."""
 
     async def publish(self, request: ProductResyncRequested, headers: Headers) -> Publication:
         """Write one request and wait for its acknowledgement, within a bounded time."""

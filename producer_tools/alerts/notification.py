@@ -51,7 +51,7 @@ Texts = Annotated[dict[Text, Text], BeforeValidator(_or_empty)]
 
 
 class Alert(BaseModel):
-    """One alert of a notification, with the fields that both programs send."""
+    """One alert of a notification, with the fields that both Alertmanager and Grafana send."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -65,13 +65,13 @@ class Alert(BaseModel):
 
     @property
     def started(self) -> datetime:
-        """The start as an aware time, cut to microseconds."""
+        """The start as an aware time, cut to microseconds, to reckon ``again_after`` from."""
         return datetime.fromisoformat(self.starts_at)
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidAlert:
-    """An alert that cannot be used."""
+    """An alert that cannot be used, with the reason and the fingerprint if it has one. The others are not affected."""
 
     fingerprint: str | None
     message: str
@@ -80,7 +80,7 @@ class InvalidAlert:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """The alerts of one call, in their order."""
+    """The alerts of one call, in their order, and how many the sender has left out."""
 
     alerts: tuple[Alert | InvalidAlert, ...]
     truncated: int = 0
@@ -89,7 +89,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class NotANotification:
-    """Permanent reason for refusing a whole body."""
+    """Permanent reason for refusing a whole body: it is not a webhook of Alertmanager or Grafana."""
 
     message: str
     too_large: bool = False

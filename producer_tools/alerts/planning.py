@@ -40,7 +40,7 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An alert that does not become a request."""
+    """An alert that does not become a request: rule, reason for programs and message for people."""
 
     fingerprint: str | None
     rule: str | None
@@ -61,7 +61,7 @@ class PlannedRequest:
     reason: str
 
     def event(self, now: datetime) -> ProductResyncRequested:
-        """Build the request as it is published."""
+        """Return the request as it is published; ``now``: its ``requestedAt``."""
         return ProductResyncRequested(
             request_id=self.request_id,
             client_specification_id=self.client_specification_id,
@@ -110,7 +110,7 @@ def request_id(rule: str, alert: Alert, times_elapsed: int) -> str:
 
 
 def times_elapsed(alert: Alert, again_after: float | None, now: datetime) -> int:
-    """Return how often ``again_after`` seconds have passed since the alert's start."""
+    """Return how often ``again_after`` seconds have passed since the alert's start; 0 without one. Part of the id."""
     if again_after is None:
         return 0
     return max(0, int((now - alert.started).total_seconds() // again_after))

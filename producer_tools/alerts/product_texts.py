@@ -9,7 +9,7 @@ from producer_tools.products import LocatedProduct, Product
 
 @dataclass(frozen=True, slots=True)
 class ReadProducts:
-    """Products read from a text, and its mistakes."""
+    """Products read from an alert's annotation or label, and the mistakes in it."""
 
     located: list[LocatedProduct]
     mistakes: list[Mistake]

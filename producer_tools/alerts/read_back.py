@@ -33,7 +33,7 @@ class PastResults(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The newest request ids of ours among the results that were read."""
+    """The newest request ids of ours among the results that were read, and whether all were read in time."""
 
     digests: Collection[bytes]
     whole: bool
@@ -58,11 +58,11 @@ class ReadBack:
 
     @property
     def complete(self) -> bool:
-        """Whether all results that matter have been read."""
+        """Whether all results have been read that may keep an alert from asking again."""
         return self._covered >= self._needed()
 
     async def run(self) -> None:
-        """Read whenever something is missing, until cancelled."""
+        """Read results of the past whenever rules make older ones matter, until cancelled."""
         try:
             while True:
                 if self.complete:

@@ -33,7 +33,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class PairOfLabels:
-    """One product pair, from two labels: for an alert per product."""
+    """One product pair, from two labels of the alert: for rules with an alert per product."""
 
     mirakl_product_id: str
     product_sku: str
@@ -41,7 +41,7 @@ class PairOfLabels:
 
 @dataclass(frozen=True, slots=True)
 class ProductList:
-    """Product pairs that were read and checked with the rules."""
+    """Product pairs from the rules or from a file, read and checked when the rules were."""
 
     products: tuple[Product, ...]
     client_specification_id: str | None = None
@@ -53,7 +53,7 @@ ProductSource: TypeAlias = Annotation | PairOfLabels | ProductList
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule: what to ask for when an alert matches."""
+    """A rule: which alerts it matches, and what is asked for when one does. Every value is checked."""
 
     name: str
     match: Mapping[str, frozenset[str]]
@@ -81,7 +81,7 @@ class Rules:
     rules: tuple[Rule, ...]
 
     def first_match(self, labels: Mapping[str, str]) -> Rule | None:
-        """Return the rule for an alert with these labels."""
+        """Return the first rule, in the order of the file, that matches an alert with these labels."""
         for rule in self.rules:
             if all(labels.get(name) in values for name, values in rule.match.items()):
                 return rule
@@ -97,6 +97,6 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class DefaultKey:
-    """The API key of rules that name no file (``RESYNC_API_KEY``)."""
+    """The API key of rules that name no file: ``RESYNC_API_KEY``."""
 
     value: str | None = field(default=None, repr=False)

@@ -50,7 +50,7 @@ _SOURCE_NAMES: Final = ("annotation", "labels", "file", "fixed")
 
 @dataclass(frozen=True, slots=True)
 class LoadedRules:
-    """Rules read from a file, and its mistakes."""
+    """Rules read from a file, and its mistakes: with any, the rules before stay in force."""
 
     rules: Rules | None
     """``None`` exactly if there are mistakes."""
@@ -79,7 +79,7 @@ def parse_rules(data: bytes | None, reader: "RulesReader") -> LoadedRules:
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what changes when a file is written or replaced."""
+    """Return what changes when a file is written or replaced; ``None``: it is not there."""
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -49,7 +49,7 @@ class RulesWatch:
             _log.info("alert rules read again", rules=len(loaded.rules.rules))
 
     async def run(self) -> None:
-        """Look for changes until cancelled."""
+        """Look for changed rules, keys and product files until cancelled."""
         while True:
             await asyncio.sleep(ALERTS.rules_poll_seconds)
             await asyncio.to_thread(self.check)

@@ -75,7 +75,7 @@ class YamlDocument:
         return node
 
     def mistake(self, node: yaml.Node, message: str) -> None:
-        """Add a mistake at the node's line."""
+        """Add a mistake at the node's line; reading goes on, so that all are found at once."""
         self._add(node.start_mark.line + 1, message)
 
     def members(
@@ -114,7 +114,7 @@ class YamlDocument:
         return list(node.value)
 
     def text(self, node: yaml.Node, what: str) -> str | None:
-        """Return a text that is not blank."""
+        """Return a text that is not blank; ``None`` after noting a mistake."""
         if kind(node) != "a text":
             quoted = f" Put it in quotes: {node.value!r}." if kind(node) in _QUOTABLE else ""
             self.mistake(node, f"{what} must be a text, not {kind(node)}.{quoted}")
@@ -126,7 +126,7 @@ class YamlDocument:
         return text
 
     def whole(self, node: yaml.Node, what: str, *, most: int) -> int | None:
-        """Return a whole number from 1 to ``most``."""
+        """Return a whole number from 1 to ``most``; ``None`` after noting a mistake."""
         text = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
         if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most:
             return int(text)
@@ -134,14 +134,14 @@ class YamlDocument:
         return None
 
     def flag(self, node: yaml.Node, what: str) -> bool | None:
-        """Return ``true`` or ``false``."""
+        """Return ``true`` or ``false``, and no other spelling of YAML 1.1; ``None`` after noting a mistake."""
         if kind(node) == "a boolean" and node.value.lower() in ("true", "false"):
             return bool(node.value.lower() == "true")
         self.mistake(node, f"{what} must be true or false.")
         return None
 
     def duration(self, node: yaml.Node, what: str, *, least: float, most: float) -> float | None:
-        """Return seconds."""
+        """Return a duration such as ``4h`` in seconds; ``None`` after noting a mistake."""
         try:
             seconds = parse_duration(str(node.value)) if isinstance(node, yaml.ScalarNode) else 0.0
         except ValueError:

@@ -16,7 +16,7 @@ from schemas.exit_codes import ExitCode
 
 @dataclass(slots=True, kw_only=True)
 class Delivery:
-    """One record that is being sent."""
+    """One record that is being sent, by the name that people know it by, and how that ended."""
 
     name: str
     """A request id, or the coordinates of a dead letter."""
@@ -27,7 +27,6 @@ class Delivery:
     """Whether it was not to be sent any more when it was its turn."""
 
     def finish(self, acknowledged: Future[Acknowledgement]) -> None:
-        """Take the end of the sending."""
         self.failure = acknowledged.exception()
         self.acknowledgement = None if self.failure else acknowledged.result()
 

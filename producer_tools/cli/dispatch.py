@@ -21,7 +21,7 @@ from schemas.settings import format_duration
 
 @dataclass(slots=True, kw_only=True)
 class Dispatch(Delivery):
-    """One request that is being sent; its name is its id."""
+    """One request that is being sent, and its result once it has come; its name is its id."""
 
     client_specification_id: str | None
     products: int

@@ -14,7 +14,7 @@ NO_TERMINAL = "There is no terminal to ask on: add --yes to send these, or --dry
 
 
 def coordinates(text: str) -> tuple[int, int]:
-    """Read ``PARTITION:OFFSET``. Raises ``click.BadParameter``."""
+    """Read ``PARTITION:OFFSET``. Raises ``click.BadParameter`` with an example of the right form."""
     written, _, place = text.partition(":")
     partition, offset = decimal(written), decimal(place)
     if partition is None or offset is None:

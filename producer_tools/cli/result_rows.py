@@ -16,17 +16,14 @@ def iso(moment: datetime) -> str:
 
 
 def to_the_second(moment: str) -> str:
-    """Return what `iso` wrote, shortened for people."""
     return moment.partition(".")[0].replace("T", " ") + "Z"
 
 
 def answer_table() -> Table:
-    """Return the table for rows of `answer_row`."""
     return Table("request", "status", "products", "answer")
 
 
 def result_table() -> Table:
-    """Return the table for rows of `result_row`."""
     return Table("request", "status", "completed", "answer")
 
 
@@ -40,7 +37,7 @@ def event_json(event: ProductResyncRequested | ProductResyncResult) -> dict[str,
 
 
 def result_json(result: ReceivedResult) -> JsonObject:
-    """Return the event and the place where it was read."""
+    """Return the event by the contract's names, with tenant, place and time of its record."""
     return {
         **event_json(result.value),
         "tenant": result.tenant,
@@ -66,7 +63,6 @@ def _answer(item: JsonObject) -> str:
 
 
 def warn_undecodable(undecodable: UndecodableResult) -> None:
-    """Warn about a record that is not a result."""
     say(f"warning: {undecodable}")
 
 

@@ -17,7 +17,7 @@ from schemas.events import ProductResyncRequested
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """The options of ``send`` that decide about requests."""
+    """The options of ``send`` that decide which requests are made, as click has read them."""
 
     products: tuple[str, ...]
     """``MIRAKL_ID:SKU`` each."""
@@ -30,7 +30,7 @@ class SendOptions:
 
 @dataclass(frozen=True, slots=True)
 class SendPlan:
-    """Requests without mistakes, ready to be sent."""
+    """Requests without mistakes, ready to be sent, and notes for the person who sends them."""
 
     requests: list[ProductResyncRequested]
     notes: list[str]
@@ -41,7 +41,10 @@ class SendPlan:
 
 
 def plan_requests(options: SendOptions, max_products: int) -> SendPlan:
-    """Read and check everything. Raises ``InvalidRequestError`` with every mistake."""
+    """Read all input and check it, before anything is sent.
+
+    Raises ``InvalidRequestError`` with every mistake and its line.
+    """
     file = _read_file(options.file)
     flags, mistakes = _from_flags(options.products)
     mistakes += file.mistakes
@@ -73,7 +76,7 @@ def plan_requests(options: SendOptions, max_products: int) -> SendPlan:
 
 
 def default_requester() -> str:
-    """Return ``user@host``."""
+    """Return ``user@host``, for ``requestedBy`` of requests without one."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # no name for this user id, as in some containers

@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class Place:
-    """One of the places of a key, or of all unproven keys together."""
+    """One of the places that calls with a key may occupy, or of those that all unproven keys share."""
 
     __slots__ = ("_account", "_occupied", "_released", "kept")
 
@@ -30,7 +30,7 @@ class Place:
 
     @property
     def of_unproven_key(self) -> bool:
-        """Whether the service had not yet answered the key otherwise than ``API_KEY_INVALID``."""
+        """Whether no answer other than ``API_KEY_INVALID`` was known for the key when the place was taken."""
         return self._account == _UNPROVEN
 
     def release(self) -> None:
@@ -64,7 +64,7 @@ class ApiKeys:
         return digest
 
     def place(self, digest: bytes) -> "Place":
-        """Occupy one of the key's places until it is released. Raises ``ProblemError`` (429)."""
+        """Occupy one of the key's places until it is released. Raises ``ProblemError`` (429) if there is none."""
         account = digest if digest in self._proven else _UNPROVEN
         if self._occupied[account] >= self._calls_per_key:
             raise refusal(GatewayCode.TOO_MANY_CALLS)

@@ -54,7 +54,10 @@ def create_app(
     on_answered: Callable[[AnsweredCall], None],
     more_routes: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
-    """Return the ASGI application; ``on_answered`` is told of each call after its response."""
+    """Return the ASGI application: the two endpoints, ``/openapi.yaml`` and ``more_routes``.
+
+    ``on_answered`` is told of each call after its response, for log and metrics.
+    """
 
     def respond(request: Request, problem: Problem) -> Response:
         request.scope[_CODE] = problem.code

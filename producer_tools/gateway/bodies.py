@@ -34,7 +34,7 @@ class Bodies:
 
     @property
     def buffered_bytes(self) -> int:
-        """Size of all bodies that are being received or parsed."""
+        """Size of all bodies that are being received or parsed, which the policy bounds."""
         return self._buffered
 
     def close(self) -> None:
@@ -42,7 +42,10 @@ class Bodies:
         self._parser.shutdown(wait=False, cancel_futures=True)
 
     async def receive(self, request: Request) -> bytes:
-        """Return the whole body of a request with a JSON body."""
+        """Return the whole body of a request with a JSON body.
+
+        Raises ``ProblemError``: 408 too slow, 413 too large, 415 not JSON by its type, 503 too much at once.
+        """
         declared = decimal(request.headers.get("content-length"), _MOST)
         if declared is not None and declared > self._max_bytes:
             raise refusal(GatewayCode.REQUEST_TOO_LARGE, limit=self._max_bytes)
@@ -67,11 +70,11 @@ class Bodies:
         return b"".join(chunks)
 
     async def parse(self, body: bytes) -> object:
-        """Return the JSON value of a body."""
+        """Return the JSON value of a body; a large one is parsed on a thread. Raises ``ProblemError`` (400)."""
         return await self.work(len(body), lambda: self.value_of(body))
 
     def value_of(self, body: bytes) -> object:
-        """Return the JSON value of a body, at once. Raises ``ProblemError`` (400)."""
+        """Return the JSON value of a body at once, on the calling thread. Raises ``ProblemError`` (400)."""
         try:
             return parse(body, self._policy.max_nesting)
         except NotStrictJsonError as error:

@@ -116,11 +116,11 @@ class BrokerWatch:
 
     @property
     def reader_is_up_to_date(self) -> bool:
-        """Whether the reader has read all that was there a moment ago."""
+        """Whether the reader has read all that was there ``behind_seconds`` ago, so that calls may be taken."""
         return self._caught_up_at is not None and time.monotonic() - self._caught_up_at < self._policy.behind_seconds
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Begin to ask the brokers, on a thread of its own."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -23,7 +23,7 @@ class CallLog:
         self._silent = logs.level > logging.INFO
 
     def write(self, call: AnsweredCall) -> None:
-        """Log one call; never waits."""
+        """Log one call as a line, without keys, bodies or query; never waits."""
         if self._silent or (self._only_failed and call.status < HTTPStatus.BAD_REQUEST):
             return
         event: dict[str, object] = {

@@ -64,7 +64,7 @@ _log = logging.getLogger(__name__)
 
 
 class Calls:
-    """The two endpoints. All methods run on one event loop."""
+    """The two endpoints of the published operation. All methods run on one event loop, and none blocks it."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Calls:
     # --- results, as they come -------------------------------------------------------------------------------------
 
     def take_results(self, records: Sequence[ResultRecord]) -> None:
-        """Keep results that were read, and wake the calls that wait for them."""
+        """Keep results that were read, those of other gateways' requests too, and wake the calls that wait."""
         for record in records:
             self.known.add(record)
             exchange = self.room.take(record.request_id)
@@ -113,7 +113,10 @@ class Calls:
     # --- POST ------------------------------------------------------------------------------------------------------
 
     async def synchronize(self, request: Request) -> Response:
-        """Respond to the published operation. Raises ``ProblemError`` and ``ClientDisconnect``."""
+        """Respond to ``POST`` of the published operation: publish the request and wait for its result.
+
+        Raises ``ProblemError``, which the application turns into the response, and ``ClientDisconnect``.
+        """
         arrived = time.monotonic()
         body = await self._bodies.receive(request)
         headers = {name.decode("latin-1"): value for name, value in request.scope["headers"]}  # the last one counts
@@ -225,7 +228,7 @@ class Calls:
     # --- GET -------------------------------------------------------------------------------------------------------
 
     async def result(self, request: Request) -> Response:
-        """Respond with the result of a request. Raises ``ProblemError`` (404)."""
+        """Respond to ``GET`` with the result of a request, or 202 while it may come. Raises ``ProblemError`` (404)."""
         request_id: str = request.path_params["request_id"]
         record = self.known.get(request_id)
         result = None if record is None else await self._decode(record, time.monotonic())

@@ -16,7 +16,7 @@ made_over_http = _FORMS.fullmatch
 
 @dataclass(frozen=True, slots=True)
 class ResultRecord:
-    """One record of the results topic, not decoded."""
+    """One record of the results topic, not decoded: most results are never asked for."""
 
     request_id: str
     value: bytes | None = field(repr=False)
@@ -44,11 +44,10 @@ class KnownResults:
         return len(self._records)
 
     def get(self, request_id: str) -> ResultRecord | None:
-        """Return the result of this request, if it is known."""
         return self._records.get(request_id)
 
     def add(self, record: ResultRecord) -> None:
-        """Keep a result that has just been read."""
+        """Keep a result that has just been read; the oldest ones are forgotten for it."""
         former = self._records.pop(record.request_id, None)
         if former is not None:
             self.size -= former.size

@@ -26,7 +26,7 @@ _CALL_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """The state of a gateway at one moment."""
+    """The state of a gateway at one moment, from which the read rows of the metrics are made."""
 
     waiting_calls: int
     pending_requests: int
@@ -197,7 +197,7 @@ class GatewayMetrics:
         self._good, self._problem = seconds.labels("good"), seconds.labels("problem")
 
     def answered(self, call: AnsweredCall) -> None:
-        """Count one call."""
+        """Count one call by status and code, and observe how long it took."""
         code = call.code or NO_CODE
         self._calls[str(call.status), code if code in _CODES else OTHER_CODE] += 1
         (self._good if call.status < HTTPStatus.BAD_REQUEST else self._problem).observe(call.seconds)

@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class GatewayPolicy:
-    """Limits and periods, each with its reason. Times in seconds."""
+    """Limits and periods of a gateway besides the settings. Times in seconds; shares of memory in bytes."""
 
     arrival_seconds: float = 10.0
     """A head, and then a body, has this long to arrive; a slow sender occupies a connection no longer."""

@@ -9,7 +9,7 @@ _MOST_SECONDS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Preferences of a caller, within the gateway's limits."""
+    """What a caller prefers (``Prefer``, RFC 7240), within the gateway's limits: how long to wait, and for what."""
 
     wait: float | None
     """Seconds; ``None``: the caller names no time."""

@@ -47,7 +47,7 @@ class Problem:
 
     @classmethod
     def of_result(cls, error: ResyncError, request_id: str) -> Self:
-        """Return what a result's error is over HTTP."""
+        """Return what the error of a result is over HTTP: its status, code and message, with its lists."""
         return cls(
             error.http_status if error.http_status in _ERRORS else HTTPStatus.INTERNAL_SERVER_ERROR,
             error.code,
@@ -59,7 +59,7 @@ class Problem:
         )
 
     def about(self, request_id: str, **headers: str) -> "Problem":
-        """Return the same problem as one of this request."""
+        """Return the same problem as one of this request, whose id the response then carries."""
         return replace(self.with_headers(headers), request_id=request_id)
 
     def with_headers(self, headers: Mapping[str, str]) -> "Problem":
@@ -67,7 +67,7 @@ class Problem:
         return replace(self, headers={**self.headers, **headers})
 
     def document(self) -> dict[str, Any]:
-        """Return the members of the JSON document."""
+        """Return the members of the JSON document ``application/problem+json`` (RFC 9457)."""
         members: dict[str, Any] = {
             "type": TYPE_PREFIX + self.code,
             "title": self.code.replace("_", " ").capitalize(),
@@ -85,7 +85,7 @@ class Problem:
         return members
 
     def response(self, retry_after_seconds: int) -> Response:
-        """Return the HTTP response; ``Retry-After`` where asking again later is the remedy."""
+        """Return the HTTP response; with ``Retry-After`` where asking again later is the remedy (429, 503)."""
         headers = dict(self.headers)
         if self.request_id is not None and self.request_id.isascii() and self.request_id.isprintable():
             headers[REQUEST_ID_HEADER] = self.request_id  # an id that somebody asks for may be any text

@@ -25,7 +25,7 @@ from schemas.events import ProductResyncRequested
 
 
 class Written(Enum):
-    """Certainty about whether a request was written."""
+    """Certainty about whether a request was written: acknowledged, certainly not, or not known."""
 
     ACKNOWLEDGED = auto()
     """It is on the topic, on all in-sync replicas."""
@@ -37,7 +37,7 @@ class Written(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """The outcome of one ``publish``; ``problem`` says why, unless it is acknowledged."""
+    """The outcome of one ``publish``; ``problem`` says why unless the request is acknowledged."""
 
     written: Written
     problem: Problem | None = None

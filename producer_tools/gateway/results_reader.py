@@ -62,7 +62,7 @@ class ResultsReader:
         self._listeners.append(listener)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to read; listeners are called on ``loop``."""
+        """Begin to read on a thread of its own; listeners are called on ``loop``, with lists of records."""
         self._loop = loop
         self._thread.start()
 

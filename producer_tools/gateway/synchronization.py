@@ -38,7 +38,7 @@ class _Product(ProductReference):
 
 
 class Synchronization(Event):
-    """Body of a call; the service validates its values."""
+    """Body of a call by the published operation. Only types are checked here; the service validates the values."""
 
     model_config = _LENIENT
 

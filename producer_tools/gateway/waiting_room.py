@@ -21,7 +21,7 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Ending(Enum):
-    """Reason why a call stopped waiting without a result."""
+    """Reason why a call stopped waiting without a result: time, stop, hang-up or refusal."""
 
     TIME_UP = auto()
     HUNG_UP = auto()
@@ -80,7 +80,7 @@ class WaitingRoom:
 
     @contextmanager
     def seat(self) -> Iterator[None]:
-        """Count one waiting call. Raises ``ProblemError`` (503) where no more may wait."""
+        """Count one waiting call while it waits. Raises ``ProblemError`` (503) where no more may wait."""
         if self.stopping:
             raise refusal(GatewayCode.GATEWAY_BUSY, problem="This gateway is stopping")
         if self.waiting >= self._calls:
@@ -92,12 +92,12 @@ class WaitingRoom:
             self.waiting -= 1
 
     def find(self, request_id: str) -> Exchange | None:
-        """Return the exchange of a request that has no result yet."""
+        """Return the exchange of a request that has no result yet; ``None``: nobody here knows of it."""
         exchange = self._exchanges.get(request_id)
         return None if exchange is None or self._is_over(exchange) else exchange
 
     def add(self, request_id: str, api_key: bytes, acknowledged: "asyncio.Future[Acknowledgement]") -> Exchange:
-        """Begin to wait for a request that has just been handed over."""
+        """Begin to wait for a request that has just been handed over, and forget exchanges that are too old."""
         self._forget_old_ones()
         former = self._exchanges.pop(request_id, None)
         exchange = Exchange(request_id, api_key, acknowledged, self._clock())
@@ -136,7 +136,7 @@ class WaitingRoom:
             hanging_up.cancel()
 
     def end_all(self) -> None:
-        """End the wait of every call."""
+        """End the wait of every call: the gateway stops."""
         for exchange in self._exchanges.values():
             for turn in tuple(exchange.turns):
                 settle(turn, Ending.STOPPING)

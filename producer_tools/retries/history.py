@@ -36,7 +36,7 @@ def retry_reason(request_id: str, place: Place, reason: str | None) -> str:
 
 
 class Repetition(NamedTuple):
-    """A request that says which candidate it repeats."""
+    """A request that names in its reason the candidate that it repeats."""
 
     place: Place
     request_id: str
@@ -117,7 +117,7 @@ class Answers:
 
     @property
     def request_ids(self) -> set[str]:
-        """Ids whose results are to be read."""
+        """Return the ids whose results have to be read to know what was answered later."""
         return self._successes.keys() | {request_id for _, request_id in self._answers}
 
     def read(self, results: Iterable[ReceivedResult], requests_topic: str) -> None:
@@ -139,7 +139,7 @@ class Answers:
                 known.append(_Success(place, result.tenant, result.timestamp))
 
     def places(self, candidates: Iterable[Candidate]) -> set[Place]:
-        """Return the places of the requests whose products have to be compared."""
+        """Return the places of the requests whose products have to be compared with those of the candidates."""
         wanted: set[Place] = set()
         for candidate in candidates:
             elsewhere = {success.place for success in self._later(candidate)} - {candidate.place}
@@ -148,7 +148,7 @@ class Answers:
         return wanted
 
     def learn(self, place: Place, request_id: str, products: Iterable[ProductReference]) -> None:
-        """Take the request that stands at one of ``places``."""
+        """Take the products of a request that stands at one of ``places``, by their fingerprint."""
         self._products[place, request_id] = fingerprint(products)
 
     def repetitions(self, candidate: Candidate) -> list[Repetition]:

@@ -49,7 +49,7 @@ _CORRELATION: Final = frozenset({CORRELATION_HEADER.lower(), KAFKA_CORRELATION_H
 
 @dataclass(frozen=True, slots=True)
 class RetryLimits:
-    """Bounds of one plan."""
+    """Bounds of one plan, so that memory and time stay bounded whatever the results topic holds."""
 
     portion: int = 100_000
     """Results that are judged together: some 50 MB. Each portion reads both topics from its oldest request on."""
@@ -64,7 +64,7 @@ class RetryLimits:
 
 
 class Fate(Enum):
-    """Decision about a matching result."""
+    """Decision about a matching result: its request is sent again, or why it is not."""
 
     SENT = "to send"
     LATER = "left to the next run"
@@ -83,7 +83,7 @@ OBSTACLES: Final = (Fate.EXPIRED, Fate.ELSEWHERE, Fate.ANOTHER, Fate.UNREADABLE,
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A request to send."""
+    """A request to send again, with a new id, and the result that it is for."""
 
     of: Candidate
     request_id: str
@@ -99,7 +99,7 @@ class Retry:
 
 @dataclass(slots=True)
 class RetryPlan:
-    """All that was decided."""
+    """All that was decided: the requests to send, and how many results met which fate."""
 
     limits: RetryLimits
     unmatched: dict[str, ReceivedResult | None]
@@ -118,7 +118,7 @@ class RetryPlan:
 
     @property
     def products(self) -> int:
-        """Number of products to send."""
+        """Number of products of all requests to send."""
         return sum(retry.products for retry in self.retries)
 
     def has_room(self, more_bytes: int = 0) -> bool:
@@ -156,7 +156,10 @@ class RetryPlanner:
         self._decoder = RequestDecoder(registry=False, max_bytes=settings.max_request_bytes)
 
     def plan(self, selection: Selection, on_undecodable: Callable[[UndecodableResult], None]) -> RetryPlan:
-        """Read results and requests, and decide. Raises ``UnreachableError`` or ``MisconfiguredError``."""
+        """Decide about each result that matches; sends nothing.
+
+        Raises ``UnreachableError`` or ``MisconfiguredError``.
+        """
         scan = ResultScan(self._settings, selection, on_undecodable)
         plan = RetryPlan(self._limits, scan.unmatched)
         with closing(scan.candidates()) as candidates:
@@ -180,7 +183,7 @@ class RetryPlanner:
         return {retry.request_id for retry in retries if (retry.of.claim, retry.fingerprint) in repeated}
 
     def request(self, retry: Retry) -> ProductResyncRequested:
-        """Return the request to send now."""
+        """Return the request to send now: as found on the topic, with a new id and the current time."""
         record = self._decoder.decode(retry.template)
         assert isinstance(record, dict)  # noqa: S101 - written by our own encoder
         return ProductResyncRequested.from_record(record).model_copy(update={"requested_at": datetime.now(UTC)})

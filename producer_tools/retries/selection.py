@@ -31,7 +31,7 @@ _UNFINISHED: Final = frozenset({ResyncStatus.FAILED, ResyncStatus.PARTIALLY_SYNC
 
 
 class Group(NamedTuple):
-    """Key by which results are counted."""
+    """Key by which results are counted in the plan: code, client specification and tenant."""
 
     code: str
     client_specification_id: str | None
@@ -57,7 +57,7 @@ class Missing(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """A result that matches, and where its request stands."""
+    """A result that matches the selection, and the place of its request on the requests topic."""
 
     request_id: str
     group: Group
@@ -93,7 +93,10 @@ class Selection:
         return self.until is None or result.timestamp < self.until
 
     def matches(self, result: ReceivedResult) -> bool:
-        """Return whether this result may be retried, apart from its time."""
+        """Return whether this result may be retried, apart from its time.
+
+        Without ``codes``: those that the service calls retryable. ``SYNCHRONIZED`` never matches.
+        """
         value = result.value
         if value.error is None or value.status not in _UNFINISHED:
             return False
@@ -119,7 +122,7 @@ class ResultScan:
         self.unmatched: dict[str, ReceivedResult | None] = dict.fromkeys(selection.request_ids)
 
     def candidates(self) -> Generator[Candidate, None, None]:
-        """Iterate over the results that match, oldest first within each partition."""
+        """Iterate over the results that match, oldest first within each partition; others are only counted."""
         results = ResyncResults(
             self._settings,
             start=self._selection.since or "beginning",

@@ -24,7 +24,7 @@ _INTS: Final = range(-(2**31), 2**31)
 
 
 class MalformedError(ValueError):
-    """The bytes are not a value of the writer's schema."""
+    """Bytes that are not a value of the writer's schema: truncated, a negative length, an unknown branch or symbol."""
 
 
 MALFORMED: Final = (IndexError, MalformedError, UnicodeDecodeError, RecursionError)

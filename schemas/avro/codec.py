@@ -32,7 +32,11 @@ LATEST_MILLIS: Final = 253_402_300_799_999
 
 @dataclass(frozen=True, slots=True)
 class UnknownSchema:
-    """A schema that has to be requested from the registry first; see `RecordDecoder.learn`."""
+    """A writer schema that has to be requested from the registry first.
+
+    ``RecordDecoder.decode`` returns it instead of a record. After ``RecordDecoder.learn`` the same bytes can be
+    decoded.
+    """
 
     ref: SchemaRef
 
@@ -70,7 +74,11 @@ class RecordDecoder:
                 self._bundled_refused[other.ref] = prepared
 
     def learn(self, ref: SchemaRef, schema_text: str) -> None:
-        """Prepare a schema and adopt it."""
+        """Prepare a schema and adopt it.
+
+        Only for a thread that decodes and may wait: a hostile schema takes up to a second. Otherwise ``prepare`` it
+        elsewhere and ``adopt`` the outcome.
+        """
         self.adopt(ref, self.prepare(ref, schema_text))
 
     def prepare(self, ref: SchemaRef, schema_text: str) -> Resolved | Unreadable:
@@ -83,7 +91,7 @@ class RecordDecoder:
             return _unreadable(f"{ref}: cannot be resolved ({type(error).__name__})")
 
     def refusal(self, ref: SchemaRef, error: SchemaError) -> Unreadable:
-        """Return the result for records whose schema cannot be resolved."""
+        """Return the result for records whose schema cannot be resolved, with a message that names the schema."""
         return _unreadable(f"{ref}: {error}")
 
     def adopt(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> None:
@@ -154,7 +162,10 @@ class RequestDecoder(RecordDecoder):
 
 
 class ResultDecoder(RecordDecoder):
-    """Decodes ``ProductResyncResult``; a status that ours does not have reads as ``UNKNOWN``."""
+    """Decoder of ``ProductResyncResult``.
+
+    A status that our schema does not have reads as ``UNKNOWN``, so that an older reader survives a newer service.
+    """
 
     def __init__(self, *, registry: bool, max_bytes: int = SCHEMAS.result_bytes) -> None:
         super().__init__(results(), requests(), registry=registry, max_bytes=max_bytes)
@@ -205,14 +216,14 @@ class RecordEncoder:
 
 
 class RequestEncoder(RecordEncoder):
-    """Encodes ``ProductResyncRequested``."""
+    """Encoder of ``ProductResyncRequested``, in the framing of the registry's id if one is given."""
 
     def __init__(self, schema_id: int | None = None) -> None:
         super().__init__(requests(), schema_id)
 
 
 class ResultEncoder(RecordEncoder):
-    """Encodes ``ProductResyncResult``, one at a time or many that share nearly all."""
+    """Encoder of ``ProductResyncResult``, one at a time (``encode``) or many that share nearly all (``share``)."""
 
     def __init__(self, schema_id: int | None = None) -> None:
         super().__init__(results(), schema_id)
@@ -253,7 +264,11 @@ class SharedResult:
         self._completed = completed
 
     def encode(self, request_id: str, synchronized_products: int, requested_at: int) -> bytes:
-        """Return the Kafka value of one result; ``requested_at`` in milliseconds since the epoch."""
+        """Return the Kafka value of one result, framing included.
+
+        ``requested_at`` is in milliseconds since the epoch. On the hot path: once for each request that a CM21 call
+        answered.
+        """
         name = request_id.encode()
         return b"".join(
             (

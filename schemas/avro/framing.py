@@ -40,7 +40,7 @@ class SchemaRef:
 
     @classmethod
     def from_guid(cls, guid: UUID) -> "SchemaRef":
-        """Return the name of the schema with this GUID in the registry."""
+        """Return the name of the schema with this GUID, which the registry assigns to the schema's content."""
         return cls(GUID_MAGIC + guid.bytes)
 
     @classmethod
@@ -50,17 +50,14 @@ class SchemaRef:
 
     @property
     def id(self) -> int | None:
-        """The registry's id, if the name is one."""
         return int.from_bytes(self.wire[1:], "big") if len(self.wire) == ID_BYTES else None
 
     @property
     def guid(self) -> UUID | None:
-        """The registry's GUID, if the name is one."""
         return UUID(bytes=self.wire[1:]) if len(self.wire) == GUID_BYTES else None
 
     @property
     def fingerprint(self) -> bytes | None:
-        """The fingerprint, if the name is one."""
         return self.wire[2:] if len(self.wire) == SINGLE_OBJECT_BYTES else None
 
     def __str__(self) -> str:

@@ -16,7 +16,10 @@ from schemas.contract import DeadLetterReason
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Permanent reason why bytes are not a record of the expected kind."""
+    """Permanent reason why bytes are not a record of the expected kind.
+
+    The service dead-letters such a record with ``reason`` and ``message``; the tools leave it out with a warning.
+    """
 
     reason: DeadLetterReason
     message: str
@@ -24,7 +27,10 @@ class Unreadable:
 
 
 class LearntSchemas:
-    """Decides which learnt schemas to keep."""
+    """Decides which learnt schemas to keep, within the bounds of ``schemas.avro.policy``.
+
+    Holds names and sizes only; the decoder keeps what was made of the schemas. Not safe for several threads.
+    """
 
     def __init__(self) -> None:
         self._nodes_of: OrderedDict[SchemaRef, int] = OrderedDict()
@@ -33,7 +39,7 @@ class LearntSchemas:
         self._refused: OrderedDict[SchemaRef, Unreadable] = OrderedDict()
 
     def add(self, ref: SchemaRef, prepared: Resolved | Unreadable) -> list[SchemaRef]:
-        """Keep a schema; returns those that made room for it."""
+        """Keep a schema, or its refusal; return the schemas that made room for it, which the decoder has to forget."""
         if isinstance(prepared, Unreadable):
             self._refused[ref] = prepared
             if len(self._refused) > SCHEMAS.refused:
@@ -49,11 +55,11 @@ class LearntSchemas:
         return made_room
 
     def touch(self, framing: bytes) -> None:
-        """Note that a record was written with this schema."""
+        """Note that a record was written with this schema, so that it is not the next one to make room."""
         ref = SchemaRef(framing)
         if ref in self._nodes_of:
             self._nodes_of.move_to_end(ref)
 
     def refused(self, ref: SchemaRef) -> Unreadable | None:
-        """Return why records of this schema are unreadable; ``None``: unknown."""
+        """Return why records of this schema are unreadable; ``None``: it is not known, or it can be read."""
         return self._refused.get(ref)

@@ -20,7 +20,7 @@ _LOGICAL_TYPE: Final = "logicalType"
 
 @dataclass(frozen=True, slots=True)
 class ReleasedSchema:
-    """One released version of one record."""
+    """One released version of one record. Its file never changes, so its fingerprint names it for good."""
 
     version: int
     text: str
@@ -28,12 +28,15 @@ class ReleasedSchema:
 
     @property
     def ref(self) -> SchemaRef:
-        """Its name in Avro single-object encoding."""
+        """Its name in Avro single-object encoding: the CRC-64-AVRO fingerprint of the schema."""
         return SchemaRef.from_fingerprint(crc64_avro(self.text))
 
 
 def crc64_avro(schema_text: str) -> bytes:
-    """Return the CRC-64-AVRO fingerprint of a schema's Parsing Canonical Form: 8 bytes, little-endian."""
+    """Return the CRC-64-AVRO fingerprint of a schema's Parsing Canonical Form: 8 bytes, little-endian.
+
+    Source: Avro specification 1.12, "Schema fingerprints".
+    """
     canonical = to_parsing_canonical_form(json.loads(schema_text))
     return bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
 
@@ -54,13 +57,13 @@ def _without_logical_types(node: Json) -> Json:
 
 @cache
 def requests() -> tuple[ReleasedSchema, ...]:
-    """Return all released versions of ``ProductResyncRequested``, oldest first."""
+    """Return all released versions of ``ProductResyncRequested``, oldest first. Read from the package once."""
     return _released("product_resync_requested")
 
 
 @cache
 def results() -> tuple[ReleasedSchema, ...]:
-    """Return all released versions of ``ProductResyncResult``, oldest first."""
+    """Return all released versions of ``ProductResyncResult``, oldest first. Read from the package once."""
     return _released("product_resync_result")
 
 

@@ -43,7 +43,7 @@ _PROMOTIONS: Final = {("int", "long"), ("string", "bytes"), ("bytes", "string")}
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A writer's schema resolved to ours."""
+    """A writer's schema resolved to ours: a function that reads its bytes as our record, and what it costs to keep."""
 
     read: Read
     nodes: int
@@ -146,7 +146,6 @@ class _Resolution:
         return enum_reader([symbol if symbol in ours else default for symbol in writer["symbols"]])
 
     def skip(self, writer: Schema) -> Skip:
-        """Return how to skip a value of the writer's schema."""
         if isinstance(writer, list):
             return union_skipper([self.skip(branch) for branch in writer])
         if isinstance(writer, str):

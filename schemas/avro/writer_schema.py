@@ -29,7 +29,10 @@ _STRUCTURE: Final = frozenset({"type", "name", "namespace", "fields", "items", "
 
 
 class SchemaError(ValueError):
-    """The schema is not one, or cannot be resolved to ours."""
+    """A text that is not an Avro schema, exceeds the bounds, or cannot be resolved to ours.
+
+    The message names no secret.
+    """
 
 
 def parse_writer(text: str) -> tuple[Schema, Mapping[str, Schema], int]:
@@ -52,7 +55,7 @@ def parse_writer(text: str) -> tuple[Schema, Mapping[str, Schema], int]:
 
 
 def schema_excerpt(error: Exception) -> str:
-    """Return the beginning of a message about somebody else's schema."""
+    """Return the beginning of a message about somebody else's schema, cut to what a result or a log line can carry."""
     return str(error)[: SCHEMAS.excerpt_characters]
 
 

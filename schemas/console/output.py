@@ -39,7 +39,7 @@ _NARROWEST_COLUMN: Final = 12
 
 
 class Output(StrEnum):
-    """Format of the data on stdout."""
+    """Format of the data on stdout. Progress and messages go to stderr in every format."""
 
     TABLE = "table"
     JSON = "json"
@@ -51,7 +51,7 @@ class Output(StrEnum):
 
 
 def output_option(*forms: Output) -> Callable[[Decorated], Decorated]:
-    """Declare ``--output`` with these forms; the first is the default."""
+    """Declare ``--output`` with these forms, of which the first is the default."""
     return click.option(
         "--output",
         "-o",
@@ -63,12 +63,12 @@ def output_option(*forms: Output) -> Callable[[Decorated], Decorated]:
 
 
 def say(message: str) -> None:
-    """Write a message for people to stderr."""
+    """Write a message for people to stderr, with control characters escaped: it may repeat somebody else's text."""
     write_message(printable(message, keep="\n"))
 
 
 def write_json(value: object) -> None:
-    """Write one value as indented JSON to stdout."""
+    """Write one value as indented JSON to stdout, with characters outside ASCII as they are."""
     click.echo(_dumps(value, indent=2))
 
 
@@ -105,7 +105,7 @@ class Table:
         self._widths = [len(column) for column in columns]
 
     def write(self, rows: Iterable[Sequence[Cell]]) -> None:
-        """Write rows; the header goes before the first."""
+        """Write rows as soon as they are there; the header goes before the first, and widths only grow."""
         cells = [[_text(cell) for cell in row] for row in rows]
         if not cells:
             return
@@ -196,7 +196,7 @@ class Stream:
         self._items = 0
 
     def add(self, item: JsonObject) -> None:
-        """Write one item, or keep it for the table."""
+        """Write one item at once, or keep it for the table, whose columns need to know all widths."""
         match self._output:
             case Output.TABLE:
                 self._rows.append(self._row(item))
@@ -212,7 +212,7 @@ class Stream:
         self._items += 1
 
     def end(self) -> None:
-        """Close what is open; to be called always, also after an interruption."""
+        """Write what is kept and close what is open. To be called always, also after an interruption."""
         if self._output is Output.TABLE:
             self._write_rows()
         elif self._output is Output.JSON:
@@ -242,7 +242,11 @@ Advance: TypeAlias = Callable[[int], None]
 
 @contextmanager
 def progress(label: str, total: int | None = None, *, enabled: bool = True) -> Iterator[Advance]:
-    """Show the progress of long work on a terminal; ``total`` of ``None``: unknown."""
+    """Show the progress of long work on a terminal, and nothing elsewhere.
+
+    ``total``: steps, ``None`` if unknown. The function that is provided takes the number of steps done since the last
+    call.
+    """
     if not enabled or not sys.stderr.isatty():
         yield lambda _done: None
         return

@@ -20,7 +20,7 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """The module of a command, and its text in the list of commands."""
+    """Where a command is defined, and its line in the list of commands, so that listing it loads nothing."""
 
     module: str
     name: str
@@ -51,14 +51,12 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without loading them."""
         eager = ((name, self.commands[name].get_short_help_str(80)) for name in super().list_commands(ctx))
         rows = [(name, where.short_help) for name, where in self.lazy.items()]
         with formatter.section("Commands"):
             formatter.write_dl([*rows, *eager])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete names and options without loading the commands."""
         helps = {name: self.commands[name].get_short_help_str() for name in super().list_commands(ctx)}
         helps |= {name: where.short_help for name, where in self.lazy.items()}
         items = [CompletionItem(name, help=text) for name, text in helps.items() if name.startswith(incomplete)]

@@ -49,13 +49,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """Alive without reasons; each reason names what stands still."""
+    """Answer of ``/livez``: alive without reasons; each reason names a thread or loop that stands still."""
 
     reasons: tuple[str, ...] = ()
 
 
 class AdminAddressError(ExplainedError):
-    """Health and metrics cannot be served at the configured address."""
+    """Health and metrics cannot be served at the configured address: it is taken, or not one of this machine."""
 
 
 def liveness(heartbeats: Iterable[Heartbeat], now: float) -> Liveness:
@@ -104,7 +104,7 @@ class AdminServer:
         return int(self._server.server_address[1]) if self._server else self._address[1]
 
     def start(self) -> None:
-        """Raises ``AdminAddressError`` where the address cannot be served."""
+        """Serve from now on, on threads of its own. Raises ``AdminAddressError`` where the address cannot be served."""
         host, port = self._address
         try:
             self._server = _Server(host, port, self._routes)
@@ -118,7 +118,7 @@ class AdminServer:
         ).start()
 
     def stop(self) -> None:
-        """Idempotent, also before the start."""
+        """End the service of health and metrics. Idempotent, also before the start."""
         if self._server:
             self._server.shutdown()
             self._server.server_close()
@@ -165,7 +165,6 @@ class _Server(ThreadingMixIn, TCPServer):
         return connection, address
 
     def service_actions(self) -> None:
-        """Called by ``serve_forever`` after every poll."""
         overdue = time.monotonic() - PROCESS.request_seconds
         for connection, opened_at in list(self._opened.items()):
             if opened_at < overdue:

@@ -14,7 +14,10 @@ from schemas.process.policy import PROCESS
 
 
 class LogSink:
-    """``dropped_line`` renders the line that tells how many were lost."""
+    """Writes log lines to a file descriptor on a thread of its own.
+
+    ``dropped_line`` renders the line that says how many were lost while the reader stalled.
+    """
 
     def __init__(
         self, fd: int, dropped_line: Callable[[int], bytes], *, max_pending_bytes: int = PROCESS.pending_bytes
@@ -31,7 +34,10 @@ class LogSink:
         self._thread.start()
 
     def write(self, lines: bytes) -> None:
-        """Queue whole lines, each with its newline; on any thread, without waiting."""
+        """Queue whole lines, each with its newline.
+
+        Callable on any thread; never waits, and drops lines beyond the bound.
+        """
         with self._changed:
             if self._pending_bytes + len(lines) > self._max_pending_bytes:
                 self._dropped_lines += lines.count(b"\n")
@@ -41,7 +47,7 @@ class LogSink:
             self._changed.notify()
 
     def close(self, timeout: float) -> None:
-        """Write what waits, for at most so many seconds. Idempotent."""
+        """Write what waits, for at most ``timeout`` seconds, and end the thread. Idempotent."""
         with self._changed:
             self._closed = True
             self._changed.notify()

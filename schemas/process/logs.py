@@ -69,7 +69,7 @@ class Logs:
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Write the lines that wait, for a bounded time. Idempotent."""
+        """Write the lines that wait, for at most the policy's ``close_seconds``. Idempotent; later lines are lost."""
         self._sink.close(PROCESS.close_seconds)
 
 
@@ -128,12 +128,12 @@ class RepeatLimit:
 
 
 def utc(seconds: float) -> str:
-    """A time of the epoch as RFC 3339 with microseconds, in UTC."""
+    """Return a time in seconds since the epoch as RFC 3339 text in UTC, with microseconds."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Redact values whose names say that they are secret."""
+    """Redact values whose names say that they are secret, at any depth of a log line; a structlog processor."""
     return _redacted(event)
 
 

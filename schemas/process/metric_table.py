@@ -25,7 +25,7 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric as dashboards and alerts know it."""
+    """One metric as dashboards and alerts know it: name, labels, unit and help text. Names are part of the contract."""
 
     name: str
     """As it is queried; a histogram adds ``_bucket``, ``_sum`` and ``_count``."""
@@ -46,7 +46,7 @@ class ReadRow(Row, Generic[Status]):
 
 @dataclass(frozen=True, slots=True)
 class ObservedRow(Row):
-    """A histogram; ``buckets`` are upper bounds in the row's unit."""
+    """A histogram of values observed one by one; ``buckets`` are the upper bounds, in the row's unit."""
 
     buckets: tuple[float, ...]
 
@@ -89,7 +89,7 @@ class MetricTable(Generic[Status]):
                 )
 
     def histogram(self, row: ObservedRow) -> Histogram:
-        """Return what observes this row; its methods may be called on any thread."""
+        """Return the histogram of a row. Its ``observe`` may be called on any thread."""
         return self._histograms[row.name]
 
     def render(self, accept: str = "") -> tuple[str, bytes]:
@@ -99,7 +99,6 @@ class MetricTable(Generic[Status]):
 
 
 def one(value: float) -> Samples:
-    """Return the sample of a row without labels."""
     return [((), value)]
 
 
@@ -109,7 +108,7 @@ def by_label(known: Iterable[str], counted: Mapping[str, int]) -> Samples:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Return the table for people; tests hold documents to it."""
+    """Return the table of metrics for docs/operate/metrics.md; a test holds the document to it."""
     lines = ["| metric | type | labels | unit | |", "|---|---|---|---|---|"]
     for row in rows:
         kind = "histogram" if isinstance(row, ObservedRow) else _family(row).type

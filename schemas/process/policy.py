@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ProcessPolicy:
-    """Watchdog, health server and log."""
+    """Times in seconds and sizes of watchdog, health server and log."""
 
     look_seconds: float = 1.0
     """Between two looks of the watchdog at the heartbeats."""

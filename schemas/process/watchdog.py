@@ -44,7 +44,11 @@ class Heartbeat:
 
 
 class Watchdog:
-    """Looks at every heartbeat once an interval; ``exit_process`` must not return."""
+    """Thread that ends a process whose owner loop, core or producer call stands still, with a report of all stacks.
+
+    Looks at every heartbeat once an interval. Asks no broker, database or Mirakl: an outage must not become two.
+    ``exit_process`` must not return.
+    """
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class _Account:
 
 
 def thread_stacks() -> str:
-    """Return the stack of every Python thread as text: source lines, never values."""
+    """Return the stack of every Python thread as text: source lines only, never values, which may be secret."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return "\n".join(
         f"Thread {names.get(ident, 'unknown')} ({ident}):\n{''.join(traceback.format_stack(frame))}"

@@ -26,7 +26,7 @@ class RegistryAddress:
 
     @classmethod
     def of(cls, settings: SchemaRegistrySettings) -> "RegistryAddress | None":
-        """Return the address that is configured; ``None``: the system works without a registry."""
+        """Return the configured address; ``None``: there is no registry, and the system works without."""
         if settings.url is None:
             return None
         password = settings.password.get_secret_value() if settings.password else None
@@ -38,7 +38,10 @@ class RegistryAddress:
 
     @property
     def credentials(self) -> httpx.BasicAuth | None:
-        """HTTP Basic credentials, sent with every request: not every registry asks for them."""
+        """HTTP Basic credentials, from the settings or from the URL.
+
+        Sent with every request, since a registry need not ask for them with 401.
+        """
         if self.username is not None:
             return httpx.BasicAuth(self.username, self.password or "")
         within = httpx.URL(self.url)

@@ -20,23 +20,23 @@ from schemas.registry.policy import REGISTRY
 
 
 class TooMuchReceivedError(Exception):
-    """More bytes were received than a response of this size needs."""
+    """More bytes were received than a response of this size needs: the peer sends framing without content."""
 
 
 class Bounds(threading.local):
-    """Bytes and time that remain for the exchange of this thread."""
+    """Bytes and seconds that remain for the exchange of this thread, whatever the library does in between."""
 
     def __init__(self) -> None:
         self._allowed = 0
         self._ends_at = 0.0
 
     def begin(self, seconds: float) -> None:
-        """Begin an exchange that may last this long."""
+        """Begin an exchange that may last this long, from connecting to the last byte of the answer."""
         self._allowed = REGISTRY.head_bytes
         self._ends_at = time.monotonic() + seconds
 
     def body(self, size: int) -> None:
-        """Count bytes of the body, which allow for more bytes. Raises ``TimeoutError``."""
+        """Count bytes of the body, each of which allows for some more of framing. Raises ``TimeoutError``."""
         self._allowed += REGISTRY.framing_factor * size
         self.left(None)
 
@@ -47,7 +47,10 @@ class Bounds(threading.local):
             raise TooMuchReceivedError("more framing and informational responses than an answer needs")
 
     def left(self, timeout: float | None) -> float:
-        """Return the seconds for the next step. Raises ``TimeoutError`` if none are left."""
+        """Return the seconds that the next step may take, at most ``timeout``.
+
+        Raises ``TimeoutError`` if none are left.
+        """
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError

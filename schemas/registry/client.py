@@ -47,7 +47,10 @@ _REMEDIES: Final[Mapping[int, str]] = {
 
 
 def interpret(question: Question[Answer], address: RegistryAddress, status: int, body: bytes) -> Answer:
-    """Return the answer that a response contains. Raises `RegistryError` if it contains none."""
+    """Return the answer that a response contains.
+
+    A documented refusal (``error_code``) is an answer too. Raises `RegistryError` if the response contains none.
+    """
     answer = _parse(body)
     if httpx.codes.is_success(status):
         try:
@@ -145,7 +148,7 @@ _GREETING: Final[Question[Json]] = Question("its configuration", "GET", "config"
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """Certificate and clock of the server, from one response."""
+    """Certificate and clock of the registry's server, observed with one response, for ``doctor``."""
 
     certificate: bytes | None = field(repr=False)
     """DER; ``None``: without TLS."""
@@ -186,7 +189,10 @@ class SchemaRegistry:
         bound(self._http, self._bounds)
 
     def ask(self, question: Question[Answer]) -> Answer:
-        """Return the answer. Raises `RegistryError`."""
+        """Return the answer to one question, within the policy's ``timeout_seconds``. Raises `RegistryError`.
+
+        Blocks; questions of several threads are independent of each other.
+        """
         try:
             return self._ask(question)
         except SchemaError as error:
@@ -218,7 +224,6 @@ class SchemaRegistry:
                 return Greeting(certificate, None if cached else response.headers.get("date"), before, time.time())
 
     def close(self) -> None:
-        """Close its connections."""
         self._http.close()
 
     def __enter__(self) -> Self:

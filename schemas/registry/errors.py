@@ -20,12 +20,11 @@ class RegistryError(ExplainedError):
 
     @property
     def exit_code(self) -> ExitCode:  # type: ignore[override] # depends on the status
-        """Exit code of a command that ends with this error."""
         return ExitCode.UNREACHABLE if self.unreachable else ExitCode.USAGE
 
 
 class SchemaNotRegisteredError(ExplainedError):
-    """The registry does not have one of our schemas."""
+    """The registry does not have one of our schemas. The remedy names `mirakl-resync-consumer schemas register`."""
 
     def __init__(self, subject: str) -> None:
         super().__init__(

@@ -27,7 +27,10 @@ SCHEMA_NOT_FOUND: Final = 40403
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The registry's answer that it does not have what was asked for."""
+    """The registry's answer, by its own error code, that it does not have what was asked for.
+
+    A bare 404 is not that.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSchema:
-    """A schema as the registry keeps it."""
+    """A schema as the registry keeps it: its text, its id and the schemas that it refers to."""
 
     text: str
     references: tuple[Reference, ...]
@@ -49,7 +52,7 @@ class RegisteredSchema:
 
 @dataclass(frozen=True, slots=True)
 class Compatibility:
-    """Whether a schema may be registered under a subject."""
+    """Verdict on whether a schema may be registered under a subject, with the registry's reasons if not."""
 
     compatible: bool
     messages: tuple[str, ...]
@@ -58,7 +61,7 @@ class Compatibility:
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[Answer]):
-    """One request, and what its answers mean."""
+    """One request to the registry, and how its answers are read: data, so that tests need no server."""
 
     what: str
     """For people, as in "does not answer the question for ..."."""
@@ -74,14 +77,14 @@ class Question(Generic[Answer]):
 
 
 def schema_named(ref: SchemaRef) -> Question[RegisteredSchema | Missing]:
-    """Ask for the schema with this id or GUID."""
+    """Ask for the schema with this id or GUID. ``Missing``: the registry says so with error code 40403."""
     path = f"schemas/ids/{ref.id}" if ref.guid is None else f"{GUIDS_PATH}{ref.guid}"
     no = {SCHEMA_NOT_FOUND: Missing()}
     return Question(str(ref), "GET", path, _registered_schema, said_no=no, for_schema=True)
 
 
 def schema_version(subject: str, version: int | str = "latest") -> Question[RegisteredSchema | Missing]:
-    """Ask for one version of a subject."""
+    """Ask for one version of a subject: a number from 1 on, or ``latest``."""
     no: Mapping[int, RegisteredSchema | Missing] = {SUBJECT_NOT_FOUND: Missing(), VERSION_NOT_FOUND: Missing()}
     path = f"subjects/{quote(subject, safe='')}/versions/{version}"
     what = f"version {excerpt(str(version))} of {excerpt(subject)}"
@@ -89,7 +92,7 @@ def schema_version(subject: str, version: int | str = "latest") -> Question[Regi
 
 
 def registered_id(subject: str, schema_text: str) -> Question[int | Missing]:
-    """Ask for the id under which the subject has this schema."""
+    """Ask for the id under which the subject has exactly this schema; registers nothing."""
     no: Mapping[int, int | Missing] = {SUBJECT_NOT_FOUND: Missing(), SCHEMA_NOT_FOUND: Missing()}
     what, path = f"the schema's id under {subject}", f"subjects/{quote(subject, safe='')}"
     return Question(what, "POST", path, _id, {"schema": schema_text}, said_no=no)
@@ -110,7 +113,7 @@ def compatibility(subject: str, schema_text: str) -> Question[Compatibility]:
 
 
 def level(subject: str) -> Question[str | Missing]:
-    """Ask for the compatibility level of the subject, or the global one."""
+    """Ask for the compatibility level that applies to the subject: its own, or the registry's global one."""
     path = f"config/{quote(subject, safe='')}?defaultToGlobal=true"
     no: Mapping[int, str | Missing] = {SUBJECT_NOT_FOUND: Missing()}
     return Question(
@@ -119,7 +122,7 @@ def level(subject: str) -> Question[str | Missing]:
 
 
 def new_level(subject: str, wanted: str) -> Question[str]:
-    """Set the compatibility level of the subject."""
+    """Set the compatibility level of the subject, such as ``FULL_TRANSITIVE``."""
     path = f"config/{quote(subject, safe='')}"
     return Question(
         f"the new level of {subject}",
@@ -131,7 +134,7 @@ def new_level(subject: str, wanted: str) -> Question[str]:
 
 
 def excerpt(text: str) -> str:
-    """Return the beginning of somebody else's text, in printable ASCII."""
+    """Return the beginning of somebody else's text in printable ASCII, short enough for a message."""
     return text.encode("unicode_escape").decode()[: REGISTRY.excerpt_characters]
 
 

@@ -33,7 +33,7 @@ _REGISTER: Final = "Run mirakl-resync-consumer schemas register."
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A subject, its level and the versions that it should have."""
+    """A subject of the registry, the compatibility level and the released versions that it should have."""
 
     name: str
     level: str
@@ -42,7 +42,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One released version and its id in the registry."""
+    """One released version of a schema, and the id by which records name it."""
 
     subject: str
     version: int
@@ -52,7 +52,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something about a subject that has to be corrected."""
+    """Something about a subject that has to be corrected before records can be written or read."""
 
     problem: str
     remedy: str
@@ -60,7 +60,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SubjectReport:
-    """The state of one subject in the registry."""
+    """The state of one subject in the registry, as ``schemas check`` and ``doctor`` show it."""
 
     subject: Subject
     level: str | None
@@ -71,7 +71,10 @@ class SubjectReport:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Problems that have to be corrected; empty: there are none."""
+        """Problems that have to be corrected: missing versions, a level that is too weak, foreign schemas.
+
+        Empty: none.
+        """
         return tuple(self._problems())
 
     def _problems(self) -> Iterator[Problem]:
@@ -91,7 +94,7 @@ class SubjectReport:
 
 
 def subjects(requests_topic: str, results_topic: str) -> tuple[Subject, Subject]:
-    """Return our two subjects."""
+    """Return the subjects of requests and results, named after the topics by Confluent's ``TopicNameStrategy``."""
     return (
         Subject(value_subject(requests_topic), REQUESTS_LEVEL, released.requests()),
         Subject(value_subject(results_topic), RESULTS_LEVEL, released.results()),
@@ -124,7 +127,10 @@ def register(registry: SchemaRegistry, wanted: Sequence[Subject]) -> Iterator[Re
 
 
 def check(registry: SchemaRegistry, wanted: Sequence[Subject]) -> Iterator[SubjectReport]:
-    """Report what the registry has, and change nothing. Raises `RegistryError`."""
+    """Compare the registry with what it should have, and change nothing.
+
+    Raises `RegistryError` at the first failure.
+    """
     for subject in wanted:
         found = registry.ask(level(subject.name))
         yield SubjectReport(

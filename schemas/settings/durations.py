@@ -19,7 +19,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration so that ``parse_duration`` reads it back."""
+    """Write a duration in the largest exact unit (``72h`` is ``3d``), so that ``parse_duration`` reads it back."""
     if not seconds.is_integer():
         return f"{seconds * 1000:.15g}ms"
     unit = next(unit for unit in ("d", "h", "m", "s") if unit == "s" or (seconds and seconds % _SECONDS[unit] == 0))

@@ -69,7 +69,7 @@ class SettingsError(ExplainedError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as people meet it."""
+    """One setting as people meet it: its variable, its field in the model, and the edge that uses it."""
 
     name: str
     """``RESYNC_KAFKA__GROUP_ID``."""
@@ -83,7 +83,7 @@ class Setting:
 
     @property
     def default(self) -> str:
-        """The default as it would be written in the environment; empty: none."""
+        """The default as it would be written in the environment; empty if there is none."""
         return _shown(self.field.get_default(call_default_factory=True))
 
     @property
@@ -244,7 +244,7 @@ def _nearest(name: str) -> str:
 
 
 class Source(StrEnum):
-    """The source of a value."""
+    """Where the value of a setting comes from, for ``config show``."""
 
     DEFAULT = "default"
     ENVIRONMENT = "environment"
@@ -253,7 +253,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of ``config show``."""
+    """One line of ``config show``: variable, value with secrets redacted, and source."""
 
     name: str
     value: str
@@ -304,7 +304,7 @@ _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 
 
 def redacted_url(text: str) -> str:
-    """Return a URL without its passwords; anything else secret as ``***``."""
+    """Return a URL without its passwords; ``***`` for anything that is not a URL and may be secret as a whole."""
     if "://" not in text:
         return "***"
     text = _USERINFO_OF_HTTP.sub(r"\1***@", text)

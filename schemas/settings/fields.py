@@ -20,14 +20,13 @@ def _seconds(given: object) -> object:
 
 
 def separated(given: object) -> object:
-    """Split a comma-separated text; anything else is for pydantic to judge."""
+    """Split a comma-separated text, without empty parts; anything else is left for pydantic to judge."""
     if not isinstance(given, str):
         return given
     return tuple(part for part in (part.strip() for part in given.split(",")) if part)
 
 
 def lower(given: object) -> object:
-    """Return a text in lower case; anything else is for pydantic to judge."""
     return given.lower() if isinstance(given, str) else given
 
 

@@ -64,7 +64,7 @@ def check_host(host: str) -> None:
 
 
 def check_authorities(path: Path) -> None:
-    """Hold that this file holds CA certificates in PEM form."""
+    """Raise ``ValueError`` unless the file contains CA certificates in PEM form that OpenSSL can load."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError:
@@ -126,7 +126,10 @@ def with_scheme(proxy: str) -> str:
 
 
 def check_database_url(given: str) -> None:
-    """Hold that SQLAlchemy and the driver take this URL, without a connection."""
+    """Raise ``ValueError`` unless SQLAlchemy and the driver accept this URL.
+
+    Makes no connection. The message repeats no part of the URL, which may contain a password.
+    """
     import sqlalchemy
 
     try:

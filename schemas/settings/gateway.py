@@ -73,7 +73,7 @@ class GatewaySettings(EdgeModel):
 
 
 def _check_chain(certificate: Path, key: Path) -> None:
-    """Hold that OpenSSL takes the pair, without asking anybody for a password."""
+    """Raise ``ValueError`` unless OpenSSL accepts certificate and key as a pair, without asking for a password."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:

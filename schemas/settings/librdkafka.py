@@ -145,7 +145,7 @@ def _nearest(name: str) -> str:
 
 
 def redacted(properties: Mapping[str, str]) -> dict[str, str]:
-    """Return the properties fit to be shown: paths stay readable, secrets do not."""
+    """Return the operator's properties fit to be shown: paths stay readable, passwords and keys become ``***``."""
     return {name: "***" if _holds_secret(name) else value for name, value in properties.items()}
 
 

@@ -29,7 +29,7 @@ def _hosts(given: frozenset[str]) -> frozenset[str]:
 
 
 class MiraklSettings(EdgeModel):
-    """Settings of the way to Mirakl: proxy, certificate authorities, allowed hosts."""
+    """Settings of the way to Mirakl: the proxy, further certificate authorities, and the hosts that may be called."""
 
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] | None = Field(
         default=None,

@@ -38,7 +38,7 @@ from schemas.settings.mirakl import MiraklSettings
 
 
 class GroupProtocol(StrEnum):
-    """The protocol by which the members of the consumer group agree on partitions."""
+    """Protocol by which the members of the group agree on partitions: classic, or KIP-848 (``consumer``)."""
 
     CLASSIC = "classic"
     CONSUMER = "consumer"
@@ -46,7 +46,7 @@ class GroupProtocol(StrEnum):
 
 
 class Delivery(StrEnum):
-    """The delivery guarantee for results, as a ``read_committed`` subscriber sees it."""
+    """The delivery guarantee for results: what a ``read_committed`` subscriber sees after crashes and rebalances."""
 
     EXACTLY_ONCE = "exactly-once"
     AT_LEAST_ONCE = "at-least-once"
@@ -72,7 +72,7 @@ class LogFormat(StrEnum):
 
 
 class LoggedRequests(StrEnum):
-    """Selection of the answered requests that are logged."""
+    """Selection of the answered requests that are logged, one line each."""
 
     ALL = "all"
     FAILED = "failed"
@@ -143,7 +143,10 @@ def _as_text(value: object) -> str:
 
 
 class KafkaSettings(EdgeModel):
-    """The brokers, our group on them, and how results are delivered."""
+    """The brokers, our group on them, and how results are delivered.
+
+    Both programs read it; the tools use only the brokers and the librdkafka properties.
+    """
 
     bootstrap_servers: Annotated[str, AfterValidator(_brokers)] = Field(
         default="", description="The Kafka brokers to begin with: `host:port`, comma-separated."
@@ -199,11 +202,11 @@ class KafkaSettings(EdgeModel):
         return self._without(PRODUCER_ONLY)
 
     def producer_properties(self) -> dict[str, str]:
-        """The operator's librdkafka properties for a ``Producer``, brokers included."""
+        """Return the operator's librdkafka properties that a ``Producer`` accepts, brokers included."""
         return self._without(CONSUMER_ONLY)
 
     def admin_properties(self) -> dict[str, str]:
-        """The operator's librdkafka properties for an ``AdminClient``, brokers included."""
+        """Return the operator's librdkafka properties that an ``AdminClient`` accepts, brokers included."""
         return self._without(CONSUMER_ONLY | PRODUCER_ONLY)
 
     def _without(self, names: frozenset[str]) -> dict[str, str]:
@@ -212,7 +215,7 @@ class KafkaSettings(EdgeModel):
 
 
 class TopicSettings(EdgeModel):
-    """The three topics."""
+    """The names of the three topics: requests, results and dead letters. They must differ."""
 
     requests: Annotated[str, AfterValidator(_topic)] = Field(
         default=REQUESTS_TOPIC, description="The topic that requests are read from."
@@ -268,7 +271,7 @@ class SchemaRegistrySettings(EdgeModel):
 
 
 class AdminSettings(EdgeModel):
-    """The address of health and metrics."""
+    """The address of health and metrics (``/livez``, ``/readyz``, ``/metrics``)."""
 
     host: Host = Field(
         default="0.0.0.0",  # noqa: S104  probes and scrapers come from other hosts
@@ -278,7 +281,7 @@ class AdminSettings(EdgeModel):
 
 
 class LogSettings(EdgeModel):
-    """The log: level, format, and the lines of requests."""
+    """The log on stderr: its level, its format, and which answered requests get a line."""
 
     level: Annotated[LogLevel, BeforeValidator(lower)] = Field(
         default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
@@ -317,7 +320,7 @@ def _fernet_keys(given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 
 class Settings(EdgeModel):
-    """All settings of both programs."""
+    """All settings of both programs, one field for each edge. A command reads only those that it uses."""
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)

@@ -13,7 +13,10 @@ _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class FileTooLargeError(Exception):
-    """The file has more than ``LARGEST_BYTES``; the text says so and nothing else."""
+    """A file of a setting is larger than the bound, and so another one than was meant.
+
+    The text repeats nothing of it.
+    """
 
     def __init__(self) -> None:
         super().__init__(f"larger than {LARGEST_BYTES} bytes")

@@ -22,7 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class AtLeastOnceSink(Committer):
-    """Produce, wait for the acknowledgements, then commit: a crash in between repeats results."""
+    """Committer without transactions: produce, wait for the acknowledgements, then commit.
+
+    For brokers without transactions. A crash in between repeats results, and subscribers see them twice.
+    """
 
     def __init__(
         self,

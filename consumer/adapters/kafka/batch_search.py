@@ -11,7 +11,7 @@ from consumer.adapters.kafka.policy import READING
 
 
 class BatchSearch:
-    """The search for the end of one batch."""
+    """The search for the end of one unreadable batch: by growing steps, then by bisection."""
 
     def __init__(self, begins: int, read_to: int, log_end: int) -> None:
         """``begins``: the offset that librdkafka names; ``read_to``: up to where the log was read before."""
@@ -25,7 +25,7 @@ class BatchSearch:
 
     @property
     def confirmed(self) -> bool:
-        """The batch is unreadable for good."""
+        """Whether the batch has failed often enough to be unreadable for good."""
         return not self._unconfirmed
 
     @property
@@ -41,7 +41,7 @@ class BatchSearch:
         return min(self._inside + self._step, (self._inside + self._outside) // 2)
 
     def inside(self) -> None:
-        """The same batch was met."""
+        """Note that reading from ``probe`` met the same batch."""
         if self._unconfirmed:
             self._unconfirmed -= 1
         else:
@@ -49,5 +49,8 @@ class BatchSearch:
             self._step *= 2
 
     def outside(self, begins: int | None = None) -> None:
-        """Something else was met: readable records, or another unreadable batch that ``begins`` there."""
+        """Note that reading from ``probe`` met something else.
+
+        Readable records, or another unreadable batch, which ``begins`` there.
+        """
         self._outside = self.probe if begins is None else min(self.probe, max(begins, self._inside + 1))

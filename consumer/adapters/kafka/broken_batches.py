@@ -106,5 +106,5 @@ class BrokenBatches:
         self._reading.seek(partition, epoch, position)
 
     def forget(self, partition: int) -> None:
-        """Abandon the search: the partition is read from elsewhere, or no longer ours."""
+        """Abandon the search in a partition: it is read from elsewhere, or no longer ours."""
         self.searches.pop(partition, None)

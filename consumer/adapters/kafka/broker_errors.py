@@ -26,11 +26,11 @@ REMEDY_REFUSED: Final = "Correct what it objects to, or ask for the right (ACL).
 
 
 class KafkaTroubleError(ExplainedError):
-    """The brokers did not do what was asked."""
+    """The brokers did not do what a command or the start asked for. The subclasses say who has to act."""
 
 
 class BrokerUnreachableError(KafkaTroubleError):
-    """No broker answered in time."""
+    """No broker answered in time. Exit code 6: the same command may succeed later."""
 
     exit_code = ExitCode.UNREACHABLE
 
@@ -39,7 +39,7 @@ class BrokerUnreachableError(KafkaTroubleError):
 
 
 class BrokerRefusedError(KafkaTroubleError):
-    """A broker answered, and refused."""
+    """A broker answered, and refused: a right, a limit or a setting has to be changed first."""
 
     exit_code = ExitCode.USAGE
 

@@ -26,7 +26,7 @@ class BrokerWatch:
             self._look_at = time.monotonic()
 
     def look(self, consumer: Consumer) -> None:
-        """Ask again and again once all were down."""
+        """Ask the brokers again and again once all were down, since the library does not report their return."""
         if self._look_at is None or time.monotonic() < self._look_at:
             return
         try:

@@ -43,7 +43,7 @@ _REBALANCING: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A transaction that ended, for observers."""
+    """A transaction that has ended, for observers: its commit, its result, its seconds and the partitions kept."""
 
     commit: Commit
     result: TransactionResult
@@ -54,7 +54,10 @@ class Finished:
 
 
 class Committer:
-    """A thread that takes commits from a queue, one at a time."""
+    """A thread that takes commits from a queue and carries them out, one at a time.
+
+    It never touches the consumer: what it needs to know of it is in ``Ownership``. Each commit is answered by an event.
+    """
 
     def __init__(
         self,
@@ -87,11 +90,11 @@ class Committer:
         """The exception that ended the thread, if it was not ``stop``."""
 
     def start(self) -> None:
-        """Make the producer ready in the background."""
+        """Start the thread, which makes the producer ready before the first commit."""
         self._thread.start()
 
     def commit(self, commit: Commit) -> None:
-        """Take the next transaction; returns at once."""
+        """Take the next transaction; returns at once. ``TransactionFinished`` follows, whatever happens."""
         self._queue.put(commit)
 
     def stop(self, timeout: float) -> bool:
@@ -125,7 +128,7 @@ class Committer:
         raise NotImplementedError
 
     def _recover(self) -> None:
-        """After each commit: mend what it may have broken."""
+        """Mend what a commit may have broken, before the next one."""
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         """Return how the transaction ended, and the partitions that were still assigned."""

@@ -13,7 +13,7 @@ from consumer.engine.status import FetchBudget
 
 
 class Fetching:
-    """Polls within the core's fetch budget; for the owner thread."""
+    """Polls within the core's fetch budget, in lists that the core can take at once; for the owner thread."""
 
     def __init__(self, consumer: Consumer, reading: Reading, budget: Callable[[], FetchBudget]) -> None:
         self._consumer = consumer

@@ -41,11 +41,11 @@ class Membership:
 
 
 class Ownership(Protocol):
-    """What the committer asks of the owner thread, from its own."""
+    """What the committer's thread asks of the owner thread: immutable values that it publishes."""
 
     @property
     def membership(self) -> Membership:
-        """The latest membership."""
+        """The latest membership: group metadata and epochs that were read together."""
         ...
 
     @property
@@ -55,10 +55,10 @@ class Ownership(Protocol):
 
 
 class AssignmentOwner(Protocol):
-    """The owner thread, as the group calls it from within the consumer's callbacks."""
+    """The owner thread as the group calls it, from within the consumer's callbacks. No method may raise."""
 
     def await_positions(self, partitions: Sequence[int]) -> None:
-        """Partitions were assigned: find out where to begin."""
+        """Take partitions that were assigned, and find out where to begin."""
         ...
 
     def forget(self, partitions: Sequence[int]) -> None:
@@ -69,13 +69,11 @@ class AssignmentOwner(Protocol):
         """Carry out the core's commands while a revocation waits."""
         ...
 
-    def stopping(self) -> bool:
-        """Return whether the service stops."""
-        ...
+    def stopping(self) -> bool: ...
 
 
 class Group:
-    """Our side of the consumer group; for the owner thread, but for ``membership``."""
+    """Our side of the consumer group; for the owner thread, except ``membership``, which any thread may read."""
 
     def __init__(
         self,
@@ -172,7 +170,7 @@ class Group:
             self.publish()
 
     def publish(self) -> None:
-        """Read the group metadata and publish it with the epochs of this moment."""
+        """Read the group metadata and publish it with the epochs of this moment, as one value."""
         metadata = self._consumer.consumer_group_metadata()
         if metadata != self._former:
             self._former = None
@@ -184,7 +182,7 @@ class Group:
         self._published_at = time.monotonic()
 
     def leave(self) -> None:
-        """Nothing is ours any more: the owner thread has ended."""
+        """Publish that nothing is ours any more: the owner thread has ended."""
         self.membership = Membership()
 
 

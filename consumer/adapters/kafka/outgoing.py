@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class Publication(NamedTuple):
-    """One record to produce."""
+    """One record to produce: topic, key, value and headers. Its ``repr`` shows no content."""
 
     topic: str
     key: bytes | None
@@ -24,15 +24,14 @@ class Publication(NamedTuple):
     headers: list[tuple[str, str | bytes | None]]
 
     def __repr__(self) -> str:
-        """Show nothing that somebody else wrote: a dead letter repeats it."""
         return f"Publication({self.topic}, {len(self.value or b'')} bytes)"
 
 
 class Publisher(Protocol):
-    """Makes records of verdicts."""
+    """Makes records of verdicts: results and dead letters, each with its headers."""
 
     def publications(self, outcomes: Sequence[Any]) -> Iterable[Publication]:
-        """Return one record for each outcome, in order."""
+        """Return one record for each outcome, in order, no larger than its topic accepts."""
         ...
 
     def reduced(self, outcome: Any, *, smallest: bool) -> Publication:  # noqa: ANN401 - engine.requests.Request, opaque here
@@ -115,7 +114,7 @@ class Outgoing:
             self.failed.append((*origin, error))
 
     def published(self) -> None:
-        """Everything was written: no outcome has to be smaller any more."""
+        """Note that everything was written: no outcome has to be smaller any more."""
         self._too_large.clear()
 
     def learn(self) -> bool:

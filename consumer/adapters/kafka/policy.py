@@ -9,7 +9,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ClientPolicy:
-    """Numbers behind our defaults of librdkafka's properties."""
+    """Numbers behind our defaults of librdkafka's properties, which the operator's own override."""
 
     session: float = 10.0
     """Classic protocol: how long the partitions of a dead replica wait for another one."""
@@ -39,7 +39,7 @@ class ClientPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ReadingPolicy:
-    """Numbers of the owner thread."""
+    """Numbers of the owner thread: polls, queries for positions, and unreadable batches."""
 
     poll: float = 0.02
     """One poll; also the pause after a poll while there is no fetch budget."""
@@ -85,7 +85,7 @@ class ReadingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PublishingPolicy:
-    """Numbers of the committer thread."""
+    """Numbers of the committer thread: timeouts of the producer's calls, and sizes of records."""
 
     call_timeout: float = 10.0
     """One repeatable call of the producer; some calls ignore it while the coordinator is unavailable."""

@@ -20,7 +20,7 @@ DEFAULT_MESSAGE_BYTES: Final = 1_048_588
 
 @dataclass(frozen=True, slots=True)
 class MessageSizes:
-    """``max.message.bytes`` of the three topics."""
+    """``max.message.bytes`` of the three topics, in bytes, as the brokers report it or as the default."""
 
     requests: int = DEFAULT_MESSAGE_BYTES
     results: int = DEFAULT_MESSAGE_BYTES
@@ -29,7 +29,7 @@ class MessageSizes:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Times of our clients that brokers limit, in milliseconds."""
+    """Times of our clients that brokers limit, in milliseconds; ``None``: the group protocol has no such time."""
 
     session: int | None
     """``None``: the broker decides it (KIP-848)."""
@@ -152,7 +152,7 @@ def broker_times(settings: Settings) -> Times:
 
 
 def drain_seconds(settings: Settings) -> float:
-    """Return the time that a revocation may take, in seconds."""
+    """Return the seconds that a revocation may take: within the poll interval and the session."""
     properties = consumer_properties(settings)
     session = float(properties.get("session.timeout.ms", CLIENTS.session * 1000)) / 1000
     poll = float(properties["max.poll.interval.ms"]) / 1000

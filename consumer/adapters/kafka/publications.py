@@ -62,7 +62,7 @@ Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Topics and ids that records are read from and written to."""
+    """Topics and ids that records are read from and written to, and that headers name."""
 
     requests: str
     results: str
@@ -70,7 +70,10 @@ class Topics:
 
 
 class Publications:
-    """Makes records of outcomes."""
+    """Makes records of outcomes: Avro value, key and headers, by the contract.
+
+    What requests of one call share is encoded once. On the committer's thread.
+    """
 
     def __init__(self, topics: Topics, group_id: str, encoder: ResultEncoder, max_dead_letter_bytes: int) -> None:
         self._topics = topics
@@ -96,7 +99,7 @@ class Publications:
         self._ce_id_begin = b""
 
     def publications(self, outcomes: Sequence[Request]) -> Iterator[Publication]:
-        """Return one record for each outcome, in order."""
+        """Return one record for each outcome, in order, reduced where a broker found it too large."""
         for request in outcomes:
             verdict = _decided(request)
             if isinstance(verdict, Synchronized):

@@ -20,7 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class Reading:
-    """Posts what was read and moves the consumer's positions; for the owner thread."""
+    """Posts what was read and moves the consumer's positions; for the owner thread.
+
+    Knows for each partition how far was read, so that a gap of the log is told from a hole.
+    """
 
     def __init__(
         self, partitions: TopicConsumer, post: Callable[[Event], None], reread_later: Callable[[Reread], None]
@@ -107,7 +110,7 @@ class Reading:
         self.read_to[partition] = offset
 
     def go_on(self, partition: int, position: int) -> None:
-        """Fetch again what librdkafka has stopped fetching."""
+        """Fetch a partition again, from ``position``, that librdkafka has stopped fetching."""
         self.out_of_range.discard(partition)
         self._partitions.reassign(partition, position, paused=partition in self.paused)
 

@@ -11,7 +11,7 @@ _headers = methodcaller("headers")  # called directly, an error inside it can su
 
 
 def read(message: Message) -> Record | Message:
-    """Return the record, or the message itself if it stands for an error."""
+    """Return the record of a message, or the message itself if it stands for an error of the library."""
     return record_of(message) if message.error() is None else message
 
 
@@ -28,7 +28,7 @@ def record_of(message: Message) -> Record:
 
 
 def coordinates(message: Message) -> tuple[int, int]:
-    """Return partition and offset; -1 where the library gives none."""
+    """Return partition and offset of a message; -1 where the library gives none, as for errors."""
     partition, offset = message.partition(), message.offset()
     return -1 if partition is None else partition, -1 if offset is None else offset
 

@@ -17,7 +17,7 @@ _DEFAULT_PORT = 9092
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A broker is there and does not let us in."""
+    """A broker is there and does not let us in: what it refuses, and which property to correct."""
 
     problem: str
     remedy: str
@@ -67,7 +67,7 @@ _TLS = (
 
 
 def refusal(errors: Iterable[KafkaError]) -> Refusal | None:
-    """Return why we are not let in; ``None``: nobody answers at all."""
+    """Return why we are not let in, from what the library reported; ``None``: nobody answers at all."""
     for error in errors:
         said = error.str()
         if error.code() in _CREDENTIALS:
@@ -85,7 +85,7 @@ def refusal(errors: Iterable[KafkaError]) -> Refusal | None:
 
 
 def something_listens(bootstrap_servers: str) -> bool:
-    """Return whether one of these ``host:port`` accepts connections."""
+    """Return whether one of these ``host:port`` accepts connections, within the policy's ``refusal_connect``."""
     for server in bootstrap_servers.split(","):
         host, _, port = server.rpartition("://")[2].rpartition(":")
         address = (host.strip("[]"), int(port)) if host and port.isdecimal() else (port, _DEFAULT_PORT)

@@ -10,7 +10,7 @@ from schemas.explanation import sentences
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Subjects of errors, which the brokers' errors do not name."""
+    """What errors are about, since the brokers' own texts do not name it: topics, group, transactional id."""
 
     requests: str
     group: str
@@ -24,7 +24,7 @@ def remedy(error: KafkaError, named: Named, topics: Iterable[str] = ()) -> str:
 
 
 def explain(error: KafkaError, named: Named, topics: Iterable[str] = ()) -> tuple[str, str]:
-    """Return what happened, and what to do; ``topics``: those that were written to."""
+    """Return problem and remedy of a broker's error; ``topics``: those that were written to."""
     written = " and ".join(sorted(topics)) or "the results and dead-letter topics"
     texts: dict[int, tuple[str, str]] = {
         KafkaError.TOPIC_AUTHORIZATION_FAILED: (

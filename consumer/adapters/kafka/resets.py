@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Start(NamedTuple):
-    """Start position of an assignment."""
+    """Start position of an assignment, and what is known of it."""
 
     offset: int
     """Everything before it is committed, or was never there."""
@@ -123,7 +123,7 @@ class LogResets:
         self._post(Revoking(partitions, patience=None))
 
     def drained(self, partitions: Iterable[int]) -> None:
-        """The core has answered what was read of the former log."""
+        """Note that the core has answered what was read of the former log."""
         self.renewed |= {partition: 0.0 for partition in partitions if partition in self.renewed}
 
     def finish_renewed(self) -> list[int]:

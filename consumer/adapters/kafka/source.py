@@ -36,7 +36,11 @@ _log = logging.getLogger(__name__)
 
 
 class KafkaSource:
-    """The owner thread, and what other threads may ask of it."""
+    """The owner thread: the only one that touches the consumer; and what other threads may ask of it.
+
+    Public methods may be called on any thread and return at once; the thread carries them out between two polls.
+    Callbacks of the consumer never raise.
+    """
 
     def __init__(
         self,
@@ -81,7 +85,7 @@ class KafkaSource:
     # -- for other threads -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Join the group."""
+        """Start the thread, which joins the group and posts what it reads."""
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -91,15 +95,15 @@ class KafkaSource:
         return not self._thread.is_alive()
 
     def pause(self, partitions: Sequence[int]) -> None:
-        """Stop fetching."""
+        """Stop fetching these partitions, soon."""
         self._requests.append(partial(self._switch, tuple(partitions), paused=True))
 
     def resume(self, partitions: Sequence[int]) -> None:
-        """Fetch again."""
+        """Fetch these partitions again, soon."""
         self._requests.append(partial(self._switch, tuple(partitions), paused=False))
 
     def drained(self, partitions: Sequence[int]) -> None:
-        """The core has nothing more to commit for these."""
+        """Note that the core has nothing more to commit for these partitions: a revocation may go on."""
         self._requests.append(partial(self._on_drained, tuple(partitions)))
 
     def reload(self, reload: Reload) -> None:
@@ -214,7 +218,6 @@ class KafkaSource:
         self._carry_out()
 
     def stopping(self) -> bool:
-        """Return whether the service stops."""
         return self._stop.is_set()
 
     # -- commands --------------------------------------------------------------------------------------

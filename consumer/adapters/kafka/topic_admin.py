@@ -48,7 +48,7 @@ _BROKER_CHOOSES: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class TopicLimits:
-    """Limits that a topic's configuration sets."""
+    """Limits that a topic's configuration sets, as far as the service depends on them."""
 
     max_message_bytes: int
     retention_ms: int
@@ -60,7 +60,7 @@ class TopicLimits:
     """Records have the time at which the broker appended them."""
 
     def entries(self) -> dict[str, str]:
-        """Return what can be changed, as the broker's configuration names it."""
+        """Return the limits that can be changed, by the names of the broker's configuration."""
         return {
             "max.message.bytes": str(self.max_message_bytes),
             "retention.ms": str(self.retention_ms),
@@ -70,7 +70,7 @@ class TopicLimits:
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """A topic as the brokers describe it."""
+    """A topic as the brokers describe it: partitions, replicas and limits, where we may read them."""
 
     name: str
     partitions: int
@@ -85,7 +85,7 @@ def names_of(topics: TopicSettings) -> tuple[str, str, str]:
 
 
 class TopicAdmin:
-    """Describes, creates and changes topics; for one thread."""
+    """Describes, creates and changes topics; for one thread. Raises ``KafkaTroubleError``s with their remedies."""
 
     def __init__(self, kafka: KafkaSettings, *, reach_timeout: float | None = None) -> None:
         self._kafka = kafka
@@ -95,7 +95,6 @@ class TopicAdmin:
 
     @property
     def client(self) -> AdminClient:
-        """The binding's client, for queries that concern no topic."""
         return self._admin
 
     def _connect(self) -> AdminClient:
@@ -196,7 +195,7 @@ class TopicAdmin:
         self._settle(name, lambda found: found.partitions >= total)
 
     def configure(self, name: str, config: Mapping[str, str]) -> None:
-        """Set these of ``TopicLimits.entries`` and keep all others."""
+        """Set these of ``TopicLimits.entries`` on a topic and keep everything else of its configuration."""
         entries = [
             ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()
         ]

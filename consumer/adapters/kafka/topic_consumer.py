@@ -9,7 +9,7 @@ from consumer.domain.progress import CommitPoint
 
 
 class TopicConsumer:
-    """Partitions by number, for the owner thread. Methods raise ``KafkaException``."""
+    """The consumer of one topic, with partitions as numbers; for the owner thread. Raises ``KafkaException``."""
 
     def __init__(self, consumer: Consumer, topic: str) -> None:
         self._consumer = consumer
@@ -31,7 +31,6 @@ class TopicConsumer:
             self._consumer.pause([place])
 
     def unassign(self, partitions: Iterable[int]) -> None:
-        """Remove partitions from the assignment."""
         self._consumer.incremental_unassign([TopicPartition(self._topic, partition) for partition in partitions])
 
     def pause(self, partitions: Iterable[int]) -> None:
@@ -54,7 +53,10 @@ class TopicConsumer:
         return CommitPoint(committed.offset, committed.metadata or "")
 
     def watermarks(self, partition: int) -> tuple[int, int]:
-        """Return the first offset of the log, and the one after its last."""
+        """Return the first offset of the log and the one after its last, as the broker has them.
+
+        Blocks for the policy's ``watermark_timeout`` at most.
+        """
         place = TopicPartition(self._topic, partition)
         low, high = self._consumer.get_watermark_offsets(place, timeout=READING.watermark_timeout)
         return int(low), int(high)

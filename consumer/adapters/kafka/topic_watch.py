@@ -29,7 +29,7 @@ class TopicWatch:
         self._thread = threading.Thread(target=self._run, name="topic-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to query."""
+        """Begin to query for the topic's id, on a thread of its own."""
         self._thread.start()
 
     def stop(self) -> None:

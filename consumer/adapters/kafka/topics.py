@@ -29,7 +29,7 @@ class TopicPlan:
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """Result of ``topics ensure`` for one topic."""
+    """Result of ``topics ensure`` for one topic: what was created or changed, and what has to be done by hand."""
 
     topic: str
     outcome: str

@@ -46,7 +46,11 @@ class _Unknown(Exception):  # noqa: N818 - a state, not an error
 
 
 class TransactionalSink(Committer):
-    """Exactly once: produce, send offsets, commit."""
+    """Committer for exactly-once: produce, send offsets and metadata, commit, in one transaction.
+
+    A commit of unknown end is never repeated: the partitions are read anew. After any abort by a failed produce the
+    producer is replaced.
+    """
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ _READY = "The brokers agree."
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Advertised address of a broker, and the result of connecting to it."""
+    """Advertised address of a broker, and the result of connecting to it, which is not the bootstrap address."""
 
     broker: int
     host: str
@@ -84,7 +84,7 @@ def check_addresses(addresses: Sequence[Address]) -> Iterator[Finding]:
 
 
 def check_rights(admin: AdminClient, topics: TopicSettings, group: str) -> Iterator[Finding]:
-    """Return the findings about this user's rights on the topics and the group."""
+    """Return the findings about this user's rights on the topics and the group, as the brokers tell them."""
     yield from _check_topic_rights(admin, topics)
     yield from _check_group(admin, group)
 
@@ -176,7 +176,7 @@ def check_transaction(settings: Settings, properties: Mapping[str, Any]) -> Find
 
 
 def check_bounds(admin: AdminClient, brokers: Iterable[int], times: Times, *, exactly_once: bool) -> Iterator[Finding]:
-    """Return the findings about the brokers' own settings."""
+    """Return the findings about the brokers' own settings that limit our sessions, transactions and metadata."""
     known = sorted(brokers)
     resources = [ConfigResource(ResourceType.BROKER, str(broker)) for broker in known]
     configs = {}

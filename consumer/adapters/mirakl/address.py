@@ -23,7 +23,7 @@ def base_url_problem(base_url: str, hosts: HostRules = ANY_HOST) -> Explanation 
 
 
 def host_rules(settings: Settings) -> HostRules:
-    """Return which hosts the operator's settings allow."""
+    """Return which hosts the operator's settings allow to be called, and which over plain http."""
     return HostRules(settings.insecure_hosts, settings.mirakl.allowed_hosts)
 
 
@@ -34,7 +34,7 @@ def synchronization_address(base_url: str) -> httpx.URL:
 
 
 def state_address(base_url: str, tracking_id: str) -> httpx.URL:
-    """Return the address of CM22 for a tracking id, which needs no escaping."""
+    """Return the address of CM22 for a tracking id that needs no escaping."""
     return httpx.URL(f"{rules.synchronization_url(base_url)}/{tracking_id}")
 
 

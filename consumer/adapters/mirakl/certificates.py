@@ -20,7 +20,10 @@ from schemas.explanation import Explanation
 async def mirakl_certificates(
     base_urls: Iterable[str], way_out: WayOut, call_timeout: float
 ) -> Sequence[CertificateLook]:
-    """Connect once to each origin that is called in TLS."""
+    """Connect once to each origin that is called in TLS, several at a time, and return what it shows.
+
+    A connection ends with its handshake; a failure is part of the answer, with its remedy.
+    """
     urls = {(url.host, url.port): url for url in map(httpx.URL, base_urls) if url.scheme == "https"}
     hosts, free, times = HostConnections(), asyncio.Semaphore(MIRAKL.concurrent_looks), Times(call_timeout)
 

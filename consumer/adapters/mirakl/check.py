@@ -35,7 +35,7 @@ _CHECK_CREDENTIAL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Result of one CM22 call."""
+    """Result of one CM22 call: whether address and credential are good, and what to do if not."""
 
     passed: bool
     message: str
@@ -50,7 +50,7 @@ class CheckResult:
 
 
 async def check(specification: ClientSpecification, way_out: WayOut, call_timeout: float) -> CheckResult:
-    """Make one CM22 call; never raises for what Mirakl or the network do."""
+    """Make one CM22 call, within the call timeout; never raises for what Mirakl or the network do."""
     if specification.unusable is not None:
         return CheckResult.failed(*specification.unusable)
     times = Times(call_timeout)

@@ -64,7 +64,6 @@ class Cm21:
             return CallFailure(self._times.reason(error), may_have_reached=written.is_set(), ours=ours)
 
     async def aclose(self) -> None:
-        """Close all idle connections."""
         await self._leases.aclose()
 
     def _request(self, specification: ClientSpecification, body: bytes, written: Callable[[], None]) -> httpx.Request:

@@ -27,7 +27,7 @@ _FIELD_VALUE: Final = re.compile(rb"[!-~\x80-\xff]([\t -~\x80-\xff]*[!-~\x80-\xf
 
 
 class Times:
-    """The seconds that one call may take, whole and step by step."""
+    """Seconds that one call may take: in total, and for each of its steps."""
 
     __slots__ = ("by_step", "total")
 
@@ -40,7 +40,7 @@ class Times:
         }
 
     def reason(self, error: Exception) -> str:
-        """Return why a call failed, as a clause for people."""
+        """Return why a call failed, as a clause for people and for the error of results."""
         if isinstance(error, ProxyTroubleError):
             return error.reason
         if isinstance(error, httpx.ConnectError):

@@ -12,7 +12,7 @@ from schemas.explanation import Explanation
 
 
 class ProxyTroubleError(httpx.ProxyError):
-    """There is no tunnel through the proxy; both texts are free of credentials."""
+    """There is no tunnel through the proxy: it is not there, or it refuses. Both texts are free of credentials."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)
@@ -28,7 +28,7 @@ def own_trouble(error: Exception) -> Explanation | None:
 
 
 def cause(error: BaseException) -> str:
-    """Return why there is no connection, in the operating system's words."""
+    """Return why there is no connection, in the words of the operating system or of TLS."""
     for each in causes(error):
         match each:
             case SSLCertVerificationError():
@@ -49,7 +49,7 @@ def cause(error: BaseException) -> str:
 
 
 def remedy(error: Exception) -> str:
-    """Return what to do about a call without a complete answer."""
+    """Return what to do about a call without a complete answer: which part of address or way out to check."""
     for each in causes(error):
         match each:
             case ProxyTroubleError():

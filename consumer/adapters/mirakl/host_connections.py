@@ -50,7 +50,10 @@ class OwnTroubleError(OSError):
 
 
 class HostConnections:
-    """Opens connections; for one event loop."""
+    """Opens TCP connections to hosts by name, trying their addresses in turn (RFC 8305); for one event loop.
+
+    Name look-ups run on threads of their own, one for each host at a time, and their number is bounded.
+    """
 
     def __init__(self, getaddrinfo: GetAddrInfo = socket.getaddrinfo) -> None:
         self._getaddrinfo = getaddrinfo

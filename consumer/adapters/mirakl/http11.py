@@ -44,7 +44,10 @@ class Http11Connection(httpx.AsyncBaseTransport):
         self._waited = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and read the answer as far as its head."""
+        """Send a request and read the answer as far as its head.
+
+        Raises httpx's own exceptions; after any, the connection can only be closed.
+        """
         seconds = request.extensions["timeout"]
         loop = asyncio.get_running_loop()
         if self._stream is not None and (
@@ -65,7 +68,6 @@ class Http11Connection(httpx.AsyncBaseTransport):
         return httpx.Response(head.status, headers=head.headers, stream=_Body(self._piece, self._end))
 
     async def aclose(self) -> None:
-        """Close the connection, whatever is in progress on it."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
             await stream.aclose()

@@ -33,7 +33,7 @@ _LOGIN: Final = frozenset({HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A forward proxy; its credentials are part of no ``repr``."""
+    """A forward proxy and the credentials for it, which are part of no ``repr``."""
 
     host: str
     port: int
@@ -61,7 +61,7 @@ class Proxy:
         return f"{'https' if self.encrypted else 'http'}://{_authority(self.host, self.port)}"
 
     def connect_request(self, host: str, port: int) -> bytes:
-        """Return the request for a tunnel to a host."""
+        """Return the request for a tunnel (``CONNECT``) to a host, with credentials where there are some."""
         target = _authority(host, port).encode("ascii")
         lines = [b"CONNECT %s HTTP/1.1" % target, b"Host: " + target, b"User-Agent: " + USER_AGENT]
         if self.authorization is not None:

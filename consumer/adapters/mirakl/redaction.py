@@ -27,7 +27,7 @@ _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def redacted(text: str, secret: str) -> str:
-    """Replace each piece of the secret (ASCII) by ``MASK``."""
+    """Replace each piece of the secret (ASCII) by ``MASK``, also where it is encoded or cut off."""
     if not secret:
         return text
     hidden = [False] * len(text)

@@ -30,12 +30,12 @@ class AnswerLimits:
 
 
 class BrokenAnswerError(Exception):
-    """The bytes are not a complete HTTP/1.1 response within the limits."""
+    """The bytes are not a complete HTTP/1.1 response within the limits, so the outcome of the call is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerHead:
-    """The status and the header fields of the final answer."""
+    """The status and the header fields of the final answer; informational ones are skipped."""
 
     status: int
     headers: list[tuple[bytes, bytes]] = field(repr=False)  # a hostile Mirakl may send our credential back
@@ -89,7 +89,7 @@ class AnswerReader:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection may carry another request."""
+        """Whether the connection may carry another request: the answer is complete and nothing came behind it."""
         return self.complete and self._keeps_alive and not self._buffer and not self._ended
 
     @property
@@ -106,7 +106,7 @@ class AnswerReader:
         self._buffer += data
 
     def head(self) -> AnswerHead | None:
-        """Return the head of the final answer; ``None``: more bytes are needed."""
+        """Return the head of the final answer; ``None``: more bytes are needed. Raises ``BrokenAnswerError``."""
         while (lines := self._head_lines()) is not None:
             match = _STATUS_LINE.match(lines[0])
             if match is None:

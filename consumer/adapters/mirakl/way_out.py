@@ -29,7 +29,7 @@ def trust(ca_file: Path | None = None) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class WayOut:
-    """Way to Mirakl: proxy, certificate authorities and allowed hosts."""
+    """Way to Mirakl: proxy, trusted certificate authorities and allowed hosts, from settings and environment."""
 
     tls: ssl.SSLContext = field(default_factory=trust)
     proxy: Proxy | None = None

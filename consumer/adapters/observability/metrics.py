@@ -290,13 +290,16 @@ class Metrics:
         self._transaction_outcomes = self._table.histogram(TRANSACTION_OUTCOMES)
 
     def call_finished(self, outcome: CallOutcome, seconds: float, requests: int, products: int) -> None:
-        """One CM21 call has ended; ``requests`` counts parts of large ones as well."""
+        """Count one CM21 call that has ended, which took this many seconds.
+
+        ``requests`` counts parts of large ones as well.
+        """
         self._call_seconds[call_label(outcome)].observe(seconds)
         self._call_requests.observe(requests)
         self._call_products.observe(products)
 
     def transaction_finished(self, kind: TransactionKind, seconds: float, outcomes: int) -> None:
-        """One transaction has ended; ``outcomes`` counts results and dead letters."""
+        """Count one transaction that has ended, in seconds; ``outcomes`` are results and dead letters."""
         self._transaction_seconds[kind].observe(seconds)
         if kind == "commit":
             self._transaction_outcomes.observe(outcomes)

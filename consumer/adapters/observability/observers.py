@@ -39,7 +39,7 @@ class Observers:
             _log.warning("%s", pause)
 
     def transaction_finished(self, finished: Finished) -> None:
-        """Count a transaction, and log the outcomes that it has published."""
+        """Count a transaction, and log the outcomes that it has published: those of partitions that were kept."""
         parts = [part for part in finished.commit.partitions if part.partition in finished.kept]
         outcomes = sum(len(part.outcomes) for part in parts)
         self._metrics.transaction_finished(_TRANSACTION_KINDS[finished.result], finished.seconds, outcomes)

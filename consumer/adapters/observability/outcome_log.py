@@ -8,7 +8,7 @@ from consumer.engine.requests import Request
 
 
 class OutcomeLog:
-    """Logs what a transaction has published; ``topic`` is the requests topic."""
+    """Logs what a transaction has published, one line each; ``topic`` is the requests topic."""
 
     def __init__(self, log: RequestLog, topic: str) -> None:
         self._log = log

@@ -67,7 +67,7 @@ class RequestLog:
         self._clock = clock
 
     def write(self, lines: Iterable[AnsweredRequest]) -> None:
-        """Log results that were published together."""
+        """Log results that were published together, one line each, made without a logger: it is on the hot path."""
         if self._level > logging.INFO:
             return
         if self.only_failed:
@@ -78,7 +78,7 @@ class RequestLog:
             self._write_all(_answered(self._head("info", ANSWERED), lines))
 
     def write_dead_letters(self, lines: Iterable[DeadLetteredRecord]) -> None:
-        """Log dead letters that were published together."""
+        """Log dead letters that were published together, as warnings."""
         if self._level > logging.WARNING:
             return
         if self._console:
@@ -107,7 +107,7 @@ class RequestLog:
 
 
 def request_log(logs: Logs, settings: LogSettings) -> RequestLog:
-    """Return the request log that writes where all other lines go."""
+    """Return the request log, which writes to the same sink as all other lines."""
     return RequestLog(
         logs.write,
         level=logs.level,

@@ -32,7 +32,7 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRow:
-    """A stored API key; only its owner knows the key itself."""
+    """A stored API key as ``api-keys list`` shows it: without the key, which is stored nowhere."""
 
     id: str
     tenant: str
@@ -47,7 +47,7 @@ class ApiKeyRow:
 
 @dataclass(frozen=True, slots=True)
 class IssuedApiKey:
-    """A new key, which is shown only once."""
+    """A new key with its row. The key is shown once and cannot be recovered."""
 
     key: str = field(repr=False)
     row: ApiKeyRow
@@ -60,7 +60,7 @@ class ApiKeys:
     """
 
     def __init__(self, engine: Engine, encryption: Encryption | None = None) -> None:
-        """``encryption`` is needed to issue keys that can sign."""
+        """Use this database. ``encryption`` is needed to issue keys that can sign, and for nothing else."""
         self._engine = engine
         self._encryption = encryption
 
@@ -109,12 +109,15 @@ class ApiKeys:
             return issued
 
     def list(self, tenant: str | None = None) -> tuple[ApiKeyRow, ...]:
-        """Return the keys of a tenant, or of all, by tenant and name."""
+        """Return the keys of a tenant, or of all tenants, by tenant and name. Raises :class:`StoreError`."""
         with reading(self._engine) as connection:
             return tuple(map(_row, rows(connection, api_keys, tenant)))
 
     def revoke(self, identifier: str, tenant: str | None = None) -> ApiKeyRow:
-        """Refuse the key from now on. Safe to repeat."""
+        """Refuse the key from now on, for good: replicas see it within 5 s. Safe to repeat.
+
+        Raises :class:`AdministrationError` where the name or id does not name exactly one.
+        """
         with writing(self._engine) as connection:
             found = named(connection, api_keys, identifier, tenant)
             row_id = next((row["id"] for row in found if not row["revoked"]), found[0]["id"])

@@ -34,7 +34,7 @@ _WRITTEN_INTO_URL = re.compile(r"//[^/]*@")
 
 @dataclass(frozen=True, slots=True)
 class ClientSpecificationRow:
-    """A stored client specification, its credential left out."""
+    """A stored client specification as ``clients list`` shows it: its credential left out."""
 
     id: str
     tenant: str
@@ -52,7 +52,7 @@ class ClientSpecificationRow:
 
 
 class SpecificationOptions(TypedDict, total=False):
-    """Optional values of a new client specification."""
+    """Optional values of a new client specification; what is left out gets the default."""
 
     id: str
     auth_scheme: AuthScheme
@@ -90,7 +90,10 @@ class ClientSpecifications:
         tenant: str = DEFAULT_TENANT,
         **options: Unpack[SpecificationOptions],
     ) -> ClientSpecificationRow:
-        """Store a new specification, with a new id if none is given."""
+        """Store a new specification, with a new id if none is given.
+
+        Raises :class:`AdministrationError` where a value breaks a rule or the name is taken in its tenant.
+        """
         refuse_name(tenant, "tenant")
         changes: SpecificationChanges = {"name": name, "base_url": base_url, "credential": credential, **options}
         now = datetime.now(UTC)
@@ -104,25 +107,29 @@ class ClientSpecifications:
     def set(
         self, identifier: str, tenant: str | None = None, **changes: Unpack[SpecificationChanges]
     ) -> ClientSpecificationRow:
-        """Change the given values and keep the rest."""
+        """Change the given values and keep the rest. Raises :class:`AdministrationError`.
+
+        The credential is bound to tenant, id and origin of the base URL, so a change of these encrypts it anew and
+        needs the encryption keys.
+        """
         return self._update(identifier, tenant, self._checked(changes))
 
     def list(self, tenant: str | None = None) -> tuple[ClientSpecificationRow, ...]:
-        """Return the specifications of a tenant, or of all, by tenant and name."""
+        """Return the specifications of a tenant, or of all tenants, by tenant and name."""
         with reading(self._engine) as connection:
             return tuple(map(_row, rows(connection, client_specifications, tenant)))
 
     def get(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Return one specification."""
+        """Return one specification by id or name. Raises :class:`AdministrationError` if there is none."""
         with reading(self._engine) as connection:
             return _row(_found(connection, identifier, tenant))
 
     def activate(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Use it for requests that name none."""
+        """Use it for requests that name none, as long as it is the tenant's only active one."""
         return self._update(identifier, tenant, {"active": True})
 
     def deactivate(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Use it only for requests that name it."""
+        """Use it only for requests that name it by id."""
         return self._update(identifier, tenant, {"active": False})
 
     def suspend(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
@@ -130,11 +137,11 @@ class ClientSpecifications:
         return self._update(identifier, tenant, {"suspended": True})
 
     def resume(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """End a suspension."""
+        """End a suspension: its Mirakl is called again, within 5 s."""
         return self._update(identifier, tenant, {"suspended": False})
 
     def remove(self, identifier: str, tenant: str | None = None) -> ClientSpecificationRow:
-        """Delete it and return what it was."""
+        """Delete it with its credential, and return what it was. Requests that name it are answered 404."""
         with writing(self._engine) as connection:
             row = _found(connection, identifier, tenant)
             connection.execute(delete(client_specifications).where(client_specifications.c.id == row["id"]))

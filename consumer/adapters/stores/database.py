@@ -32,7 +32,7 @@ _Answer = TypeVar("_Answer")
 
 
 class StoreError(ExplainedError):
-    """The database is not usable now; the texts contain no secret."""
+    """The database is not usable now. The texts contain no secret, and the remedy names the command or setting."""
 
     def __init__(self, problem: str, remedy: str, *, missing_or_old: bool) -> None:
         """``missing_or_old``: waiting does not help. No such database, or its tables are not of this release."""
@@ -54,7 +54,7 @@ def create_engine(url: str | URL, *, statement_seconds: float = STORES.statement
 
 
 def redacted(url: str) -> str:
-    """Return a database URL without its password and options."""
+    """Return a database URL fit to be shown: without its password and options."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -64,7 +64,7 @@ def redacted(url: str) -> str:
 
 @contextmanager
 def troubles(engine: Engine) -> Iterator[None]:
-    """Turn what the driver raises into :class:`StoreError`."""
+    """Turn what the driver raises into :class:`StoreError`, with its cause kept."""
     try:
         yield
     except DBAPIError as error:
@@ -72,7 +72,7 @@ def troubles(engine: Engine) -> Iterator[None]:
 
 
 def trouble(error: DBAPIError, engine: Engine) -> StoreError:
-    """Return what a driver's error means, and what to do about it."""
+    """Return what a driver's error means and what to do about it, with its own words at the end."""
     database = f"The database {shown(engine.url)}"
     if _file_is_missing(engine):
         return StoreError(f"{database} does not exist.", UPGRADE, missing_or_old=True)
@@ -98,7 +98,7 @@ def trouble(error: DBAPIError, engine: Engine) -> StoreError:
 
 
 def sqlite_file(engine: Engine) -> Path | None:
-    """Return the file of a SQLite database."""
+    """Return the file of a SQLite database; ``None`` for PostgreSQL."""
     return Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
 
 

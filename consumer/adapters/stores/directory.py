@@ -192,7 +192,7 @@ def load_specification(row: StoredRow, decryption: Decryption | None, hosts: Hos
 
 
 class LoadedApiKey(NamedTuple):
-    """A key that can be used."""
+    """A row of an API key that can be used, with its digest (SHA-256, 32 bytes)."""
 
     digest: bytes
     key: ApiKey

@@ -51,7 +51,7 @@ class EncryptionKeysError(ExplainedError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The only place where an encrypted secret may be used."""
+    """The only place where an encrypted secret may be used: moved elsewhere, it is refused."""
 
     tenant: str
     row_id: str
@@ -62,7 +62,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """A stored secret in plain text."""
+    """A stored secret in plain text, which is part of no ``repr``."""
 
     secret: str = field(repr=False)
     bound: bool
@@ -82,7 +82,7 @@ class Decryption(Protocol):
     """Reads stored secrets, as :class:`Encryption` does."""
 
     def decrypt(self, token: str, binding: Binding) -> Decrypted | Undecryptable:
-        """Return the secret, or why there is none."""
+        """Return the secret, or why there is none. Never raises, whatever is stored."""
         ...
 
 
@@ -93,7 +93,10 @@ class Encryption:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Take Fernet keys (32 bytes, URL-safe base64). Raises :class:`EncryptionKeysError`."""
+        """Take Fernet keys (32 bytes, URL-safe base64), the first of which encrypts.
+
+        Raises :class:`EncryptionKeysError` where one is not a key.
+        """
         if not keys:
             raise EncryptionKeysError("RESYNC_ENCRYPTION_KEYS is empty.", NEW_KEY)
         fernets = [_fernet(key, place) for place, key in enumerate(keys, start=1)]
@@ -102,7 +105,7 @@ class Encryption:
         self.fingerprints = tuple(self._by_fingerprint)
 
     def encrypt(self, secret: str, binding: Binding) -> str:
-        """Return the token to store."""
+        """Return the token to store: the secret, bound to its place, encrypted with the first key."""
         content = [binding.tenant, binding.row_id, binding.use, secret]
         return self._fernet.encrypt(f"{_BOUND_MARK}{json.dumps(content)}".encode()).decode("ascii")
 
@@ -141,7 +144,7 @@ class Encryption:
         return None
 
     def decrypt(self, token: str, binding: Binding) -> Decrypted | Undecryptable:
-        """Return the secret, or why there is none."""
+        """Return the secret, or why there is none: no key fits, or it was stored for another place."""
         try:
             text = self._fernet.decrypt(token.encode(errors="replace")).decode()
         except (InvalidToken, UnicodeDecodeError):
@@ -174,7 +177,7 @@ class RememberedDecryption:
         self._former, self._latest = self._latest, {}
 
     def decrypt(self, token: str, binding: Binding) -> Decrypted | Undecryptable:
-        """Return the secret, or why there is none."""
+        """Return the secret, or why there is none, from memory if the snapshot before had the same token."""
         known = token, binding
         found = self._former.get(known)
         if found is None:
@@ -189,7 +192,7 @@ def fingerprint(key: str) -> str:
 
 
 def new_key() -> str:
-    """Make a Fernet key."""
+    """Return a new Fernet key: 32 random bytes in URL-safe base64, 44 characters."""
     return Fernet.generate_key().decode("ascii")
 
 

@@ -11,7 +11,7 @@ LONGEST_NAME = 255
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A whole number from 1 to ``highest``."""
+    """A whole number from 1 to ``highest``, as the tables' constraints have it."""
 
     highest: int
     optional: bool = False

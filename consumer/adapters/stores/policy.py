@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class StoresPolicy:
-    """Timeouts of the database, and lengths of texts about it."""
+    """Timeouts of the database in seconds, and lengths of texts about it."""
 
     statement_seconds: float = 3.0
     """One statement: less than the 5 s within which a change must take effect."""

@@ -14,7 +14,7 @@ from consumer.adapters.stores.tables import api_keys, client_specifications
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Counts of secrets that were written anew and of those that were kept."""
+    """Counts of secrets that were encrypted anew with the first key, and the rows that no key decrypts."""
 
     credentials: int
     signing_secrets: int
@@ -24,7 +24,7 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class KeyUses:
-    """Number of stored secrets that each key encrypts."""
+    """Number of stored secrets that each key encrypts, by fingerprint, and of those that none does."""
 
     secrets: Mapping[str, int]
     """Fingerprint of each configured key, in their order -> number of secrets."""

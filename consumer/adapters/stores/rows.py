@@ -21,7 +21,7 @@ Values: TypeAlias = dict[str, Any]
 
 
 class AdministrationError(ExplainedError):
-    """The requested change is not possible."""
+    """The requested change is not possible; nothing was changed."""
 
     exit_code = ExitCode.USAGE
 
@@ -35,7 +35,7 @@ class EncryptionKeysNeededError(AdministrationError):
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One state of a database that this release may use."""
+    """Provide one state of a database that this release may use. Raises :class:`StoreError`."""
     with _transaction(engine) as connection:
         yield connection
 

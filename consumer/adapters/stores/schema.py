@@ -68,7 +68,6 @@ def upgrade(engine: Engine, migrations: Sequence[Migration] | None = None) -> bo
 
 
 def alembic_config() -> Config:
-    """Return Alembic's configuration: the migrations of the package, without an ``alembic.ini``."""
     config = Config()
     config.set_main_option("script_location", f"{__package__}:migrations")
     return config

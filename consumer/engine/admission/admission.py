@@ -28,7 +28,10 @@ from schemas.contract import ErrorCode
 
 
 class Admission:
-    """Decides about records on the newest directory, and asks for what it lacks."""
+    """Decides about fetched records on the newest directory, and asks for the schemas and confirmations that it lacks.
+
+    On the core's thread. Its methods append commands; they never wait.
+    """
 
     def __init__(
         self,
@@ -99,14 +102,14 @@ class Admission:
                     assignment.lanes.add(None)
 
     def undecided(self) -> list[Request]:
-        """Return the requests that wait for anything."""
+        """Return all requests that wait for a schema, for a confirmed directory or behind another request."""
         waiting = [*self.lookups.waiting(), *self._unconfirmed, *self._resumed]
         for assignment in self._partitions.assignments.values():
             waiting += assignment.precedence.behind()
         return waiting
 
     def forget_discarded(self) -> None:
-        """Let go of the requests of ended assignments."""
+        """Let go of the requests of ended assignments, wherever they wait here."""
         self.lookups.forget_ended()
         self._unconfirmed = [request for request in self._unconfirmed if not request.assignment.ended]
         self._resumed = deque(request for request in self._resumed if not request.assignment.ended)
@@ -178,7 +181,6 @@ class Admission:
         return decision
 
     def _follow(self, decision: Decision | Behind, request: Request, at: Instant) -> None:
-        """Do what a decision says."""
         precedence = request.assignment.precedence
         if isinstance(decision, ClientSpecification):
             self._dispatch.enqueue(request, self._dispatch.lane(decision, at), at)
@@ -244,7 +246,7 @@ class Admission:
     # -- the directory ---------------------------------------------------------------------------------
 
     def ask_directory(self, at: Instant) -> None:
-        """Ask the database whether the directory has changed, if that is due."""
+        """Ask the database whether the directory has changed, if that is due; at most one question is under way."""
         if self._asked_at is not None or at.mono < self._ask_from:
             return
         if self._unconfirmed or at.mono - self.decider.confirmed_at >= self._policy.directory_interval:
@@ -252,7 +254,7 @@ class Admission:
             self._commands.append(ConfirmDirectory(at.mono))
 
     def directory_confirmed(self, event: DirectoryConfirmed, at: Instant) -> None:
-        """Take a new snapshot, or the confirmation of the known one."""
+        """Take a new snapshot, or the confirmation of the known one, and resume the requests that waited for it."""
         self._asked_at = None
         self._ask_from = at.mono + self._policy.directory_gap
         self.decider.confirmed_at = event.asked_at
@@ -267,13 +269,13 @@ class Admission:
             self._ask_from = at.mono + self._policy.directory_interval
 
     def directory_unavailable(self, event: DirectoryUnavailable, at: Instant) -> None:
-        """Ask again later."""
+        """Ask again after ``directory_interval``; the intake closes once ``directory_patience`` is over."""
         self._asked_at = None
         self._ask_from = at.mono + self._policy.directory_interval
         self._directory_trouble = event.message
 
     def troubles(self, at: Instant) -> Iterator[tuple[str, str]]:
-        """Yield why the directory closes the intake, as (reason, message)."""
+        """Yield why the directory closes the intake, as (reason of the metric, message with its remedy)."""
         if at.mono - self.decider.confirmed_at > self._policy.directory_patience:
             yield (
                 "database",
@@ -292,7 +294,7 @@ class Admission:
     # -- writer schemas --------------------------------------------------------------------------------
 
     def look_up_schemas(self, at: Instant) -> None:
-        """Ask the registry for the schemas that are due."""
+        """Ask the registry for the schemas that are due; each question is asked once at a time."""
         self._commands += [LookUpSchema(reference) for reference in self.lookups.due(at.mono)]
 
     def schema_found(self, event: SchemaFound, at: Instant) -> None:
@@ -314,7 +316,7 @@ class Admission:
 
 
 def _no_longer(decision: Routed | AwaitDirectory) -> ResyncError:
-    """Return why the rest of a large request is not sent."""
+    """Return the error of the rest of a large request, whose client specification can no longer be called."""
     if isinstance(decision, Failed):
         return decision.error
     return error(

@@ -40,7 +40,10 @@ _Route: TypeAlias = tuple[str | None, Routed]
 
 
 class Decider:
-    """Decides about records on the newest snapshot."""
+    """Decides about records on the newest snapshot, in the contract's order of checks.
+
+    Remembers requesters and routes within one event, since records of a list often share them.
+    """
 
     def __init__(self, decoder: Decoder, credentials: Credentials, max_products: int) -> None:
         self._decoder = decoder
@@ -55,7 +58,11 @@ class Decider:
         self._routes: dict[tuple[str, str | None], _Route] = {}
 
     def decide(self, request: Request, at: Instant) -> Decision:
-        """Read a record and check it; fills the request's fields."""
+        """Read a record, check it and fill the request's fields.
+
+        Return a specification to call, a final verdict, or what the decision has to wait for. Never raises, whatever
+        the record.
+        """
         headers = request.headers
         unreadable = request.record.problem or headers.unreadable
         if unreadable is not None:
@@ -78,7 +85,7 @@ class Decider:
         return self._confirmed(request, self._route(request, request.given, at))
 
     def no_schema(self, request: Request, message: str, at: Instant) -> DeadLettered:
-        """Return the outcome of a record whose writer schema does not exist."""
+        """Return the dead letter of a record whose writer schema certainly does not exist."""
         return self._dead_letter(request, DeadLetterReason.UNKNOWN_SCHEMA, message, at)
 
     def _before_schema(self, request: Request, needed: SchemaNeeded, at: Instant) -> SchemaNeeded | AwaitDirectory:

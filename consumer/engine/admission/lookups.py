@@ -23,7 +23,11 @@ class _Unlearned:
 
 
 class SchemaLookups:
-    """Times are monotonic seconds."""
+    """Writer schemas that the decoder lacks, and the requests that wait for each. Times are monotonic seconds.
+
+    A schema counts as missing only after two answers ``schema_confirmation`` apart: a replica of the registry may lag
+    behind.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -34,7 +38,7 @@ class SchemaLookups:
         self._in_trouble_until: float | None = None
 
     def wait_for(self, reference: Hashable, request: Request, now: float) -> None:
-        """Note that a request cannot be read before this schema is known."""
+        """Have a request wait for a schema, which is asked for at once if it is the first."""
         unlearned = self._unlearned.get(reference)
         if unlearned is None:
             unlearned = self._unlearned[reference] = _Unlearned([])
@@ -55,7 +59,7 @@ class SchemaLookups:
             yield reference
 
     def found(self, reference: Hashable) -> Sequence[Request]:
-        """Return the requests that waited for a schema that the decoder has learnt."""
+        """Return the requests that waited for a schema that the decoder has learnt, in the order of reading."""
         self._answered()
         return self._unlearned.pop(reference).waiting
 
@@ -74,7 +78,7 @@ class SchemaLookups:
         return unlearned.waiting
 
     def failed(self, reference: Hashable, message: str, now: float) -> None:
-        """Ask again later: the registry did not answer, which proves nothing."""
+        """Ask again after ``schema_retry``: the registry did not answer, which proves nothing about the schema."""
         self._out -= 1
         self._unlearned[reference].trouble = message
         self._in_trouble_until = now + self._policy.schema_retry
@@ -90,11 +94,11 @@ class SchemaLookups:
         heapq.heapify(self._due)
 
     def troubles(self) -> Iterable[str]:
-        """Return a few of the registry's problems."""
+        """Return a few of the registry's problems, for ``/readyz`` and the metrics."""
         return islice((each.trouble for each in self._unlearned.values() if each.trouble), self._policy.problems_shown)
 
     def waiting(self) -> list[Request]:
-        """Return the open requests that wait for any schema."""
+        """Return the open requests that wait for any schema, for the bounds on undecided requests."""
         return [each for unlearned in self._unlearned.values() for each in unlearned.waiting if each.open]
 
     def _answered(self) -> None:

@@ -56,7 +56,7 @@ class BackPressure:
         self.bytes -= sum(sizes)
 
     def undecided(self, request: Request) -> None:
-        """Count a request that cannot be decided yet."""
+        """Count a request that cannot be decided yet, and pause its partition if there are too many."""
         self._undecided += 1
         self._undecided_bytes += request.record.size
         if self._exceeds_undecided():
@@ -71,16 +71,19 @@ class BackPressure:
         return False
 
     def ended(self, partition: int) -> None:
-        """Forget what the next request of an ended assignment was for."""
+        """Forget for which lane the next request of an ended assignment was turned away."""
         self._turned_away.pop(partition, None)
 
     def begins(self, lane: Lane, now: float) -> None:
-        """Measure an idle lane, which is about to get its first request."""
+        """Measure how much an idle lane may hold, which is about to get its first request."""
         lane.suspect = lane.health.unheard
         lane.room = self._room_in(lane, now)
 
     def enqueued(self, lane: Lane, request: Request) -> None:
-        """Count a request that was queued in a lane."""
+        """Count a request that was queued in a lane, and pause its partition if the lane is overfull.
+
+        On the hot path.
+        """
         assignment = request.assignment
         assignment.lanes.add(request.lane)
         lane.room -= len(request.products)
@@ -189,7 +192,7 @@ class BackPressure:
         return max(0, min(active, policy.records - self.records) - backlog)
 
     def has_room(self, assignment: Assignment, record: Record) -> bool:
-        """Return whether a fetched record can be taken in."""
+        """Return whether a fetched record can be taken in: the global bounds, its window and its partition allow it."""
         policy = self._policy
         return (
             self.records < policy.records

@@ -32,7 +32,7 @@ class BatchSize:
         self.most = UNLIMITED
 
     def refused(self, products: int) -> None:
-        """Make batches smaller: one of so many products was refused."""
+        """Make batches smaller, by the policy's ``batch_decrease``: one of so many products was refused."""
         self.most = max(1, int(self._policy.batch_decrease * min(products, self.most)))
 
     def accepted(self, parts: int, products: int, limit: int) -> None:
@@ -72,24 +72,22 @@ class Bisection:
 
     @property
     def can_call(self) -> bool:
-        """Whether a call can be cut."""
         return bool(self._groups or self._leftovers)
 
     @property
     def depth(self) -> int:
-        """Number of parts that wait here."""
+        """Number of parts that wait here, the other halves of groups in flight included."""
         if not (self._groups or self._in_flight):
             return len(self._leftovers)
         return len(self._leftovers) + sum(len(group.parts) for group in self._groups) + sum(map(len, self._rests()))
 
     def queued(self) -> list[Part]:
-        """Return all parts that wait here."""
         parts = [part for group in self._groups for part in (*group.parts, *group.rest)]
         parts += [part for group in self._in_flight.values() if group is not None for part in group.rest]
         return parts + list(self._leftovers)
 
     def heads(self) -> Iterable[Part]:
-        """Return the first part of all groups and of the leftovers."""
+        """Yield the oldest group's first part and the first leftover, which have the earliest deadlines."""
         if self._groups:
             yield self._groups[0].parts[0]
         if self._leftovers:
@@ -107,7 +105,7 @@ class Bisection:
         return parts
 
     def drop_unsendable(self) -> None:
-        """Forget parts for which no call may start any more."""
+        """Forget parts for which no call may start any more; what is left of their groups goes on."""
         for part in [part for part in self.queued() if not part.sendable]:
             self._left(part)
         for group in [*self._groups, *filter(None, self._in_flight.values())]:
@@ -138,7 +136,7 @@ class Bisection:
         return found
 
     def carries(self, call_id: int) -> bool:
-        """Return whether a call in flight is one of a bisection."""
+        """Return whether a call in flight is one of a bisection, so that its end has to be told here."""
         return call_id in self._in_flight
 
     def accepted(self, call_id: int, parts: int, products: int, limit: int) -> None:

@@ -21,7 +21,7 @@ from consumer.engine.status import LaneState, LaneStatus
 
 
 class Returned(NamedTuple):
-    """A call that came back."""
+    """A call that came back: its lane, its parts, and whether it is the first that Mirakl answered in this lane."""
 
     lane: Lane
     parts: Sequence[Part]
@@ -30,7 +30,10 @@ class Returned(NamedTuple):
 
 
 class Dispatch:
-    """All lanes, and the calls in flight."""
+    """All lanes and the calls in flight: starts calls, judges their ends, gives up what is too late.
+
+    On the core's thread; commands are appended, never carried out here.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Dispatch:
     # -- lanes -----------------------------------------------------------------------------------------
 
     def lane(self, specification: ClientSpecification, at: Instant) -> Lane:
-        """Return the lane of a client specification."""
+        """Return the lane of a client specification, which begins with the first request for it."""
         lane = self.lanes.get(specification.id)
         if lane is None:
             lane = Lane(specification, at.mono, self._policy, self._backoff, self._salt)
@@ -86,7 +89,7 @@ class Dispatch:
         self._turns.add(lane)
 
     def update_lane(self, id_: str, specification: ClientSpecification, at: Instant) -> None:
-        """Take a newer row of the directory."""
+        """Take a newer row of the directory; a lane whose row has changed may call again at once."""
         lane = self.lanes[id_]
         lane.update(specification, at.mono)
         self._turns.add(lane)
@@ -104,7 +107,7 @@ class Dispatch:
         self._disordered.clear()
 
     def forget_discarded(self) -> None:
-        """Let go of the requests of ended assignments."""
+        """Let go of the requests of ended assignments in all lanes; calls in flight go on."""
         for lane in self.lanes.values():
             lane.queue.drop_unsendable()
 
@@ -119,7 +122,10 @@ class Dispatch:
                 self._turns.add(lane)
 
     def call_finished(self, event: CallFinished, at: Instant) -> Returned:
-        """Take the end of a call."""
+        """Take the end of a call: decide its requests, or queue their parts again.
+
+        Calls that have ended free a slot; the caller lets lanes start others.
+        """
         outcome = event.outcome
         lane = self.call_lanes.pop(event.call_id)
         call = lane.call_returned(event.call_id, at.mono)
@@ -267,7 +273,7 @@ class Dispatch:
         return (lane.wake_at(at.mono) for lane in self.lanes.values() if not lane.idle)
 
     def statuses(self, at: Instant) -> tuple[LaneStatus, ...]:
-        """Return the lanes as health and metrics show them."""
+        """Return the lanes as health and metrics show them, in the order in which they came up."""
         return tuple(
             LaneStatus(
                 id_,

@@ -34,7 +34,6 @@ class LaneQueue:
 
     @property
     def can_call(self) -> bool:
-        """Whether there is something to send."""
         return bool(self.waiting) or self.bisection.can_call
 
     @property
@@ -48,17 +47,16 @@ class LaneQueue:
         return sum(map(len, map(_PRODUCTS, self.waiting))) + self.bisection.products
 
     def parts(self) -> list[Part]:
-        """Return all parts, those of refused batches first."""
         return self.bisection.queued() + list(self.waiting)
 
     def heads(self) -> Iterable[Part]:
-        """Yield the oldest part of each kind."""
+        """Yield the oldest part of each kind, which have the earliest deadlines."""
         yield from self.bisection.heads()
         if self.waiting:
             yield self.waiting[0]
 
     def take_all(self) -> list[Part]:
-        """Remove and return all parts."""
+        """Remove and return all parts: their client specification can no longer be called."""
         parts = self.bisection.take_all() + list(self.waiting)
         self.waiting.clear()
         return parts
@@ -82,7 +80,7 @@ class LaneQueue:
     # -- the next call ---------------------------------------------------------------------------------
 
     def fills_batch(self, limit: int) -> bool:
-        """Return whether the waiting parts fill a whole batch."""
+        """Return whether the waiting parts fill a whole batch, so that a further concurrent call is worth it."""
         wanted, limit = 0, min(limit, self._size.most)
         if len(self.waiting) >= limit:  # each brings one at least
             return True
@@ -125,7 +123,7 @@ class LaneQueue:
         return self._size.most < limit or self.bisection.products > 0
 
     def accepted(self, call_id: int, parts: int, products: int, limit: int) -> None:
-        """Mirakl accepted a call with this many parts and products."""
+        """Mirakl accepted a call with this many parts and products: batches may grow, or the search goes on."""
         if self.bisection.carries(call_id):
             self.bisection.accepted(call_id, parts, products, limit)
         else:

@@ -19,7 +19,7 @@ from consumer.engine.requests import Part
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One CM21 call in flight."""
+    """One CM21 call in flight: its number, the parts that it carries and their distinct products."""
 
     call_id: int
     parts: list[Part]
@@ -29,7 +29,10 @@ class Call:
 
 
 class Lane:
-    """The queue and the calls of one client specification. Times are monotonic seconds."""
+    """The queue, the calls and the health of one client specification. Times are monotonic seconds.
+
+    Holds no more than ``room`` products; beyond, the partitions that feed it are paused (``back_pressure``).
+    """
 
     def __init__(
         self, specification: ClientSpecification, now: float, policy: Policy, backoff: Backoff, salt: str
@@ -54,13 +57,12 @@ class Lane:
         """Running mean of the products that an answered call decides about, while refusals repeat."""
 
     def update(self, specification: ClientSpecification, now: float) -> None:
-        """Take a newer row of the directory."""
+        """Take a newer row of the directory: limits and credential count from the next call on."""
         former, self.specification = self.specification, specification
         self.health.update(former, specification, now)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing can be sent and nothing is in flight."""
         return not (self.calls or self.queue.can_call)
 
     @property
@@ -91,7 +93,7 @@ class Lane:
         return call
 
     def wake_at(self, now: float) -> float | None:
-        """Return when a call may become possible that is not possible now."""
+        """Return when a call may become possible that is not possible now; ``None``: no time is known."""
         if not self.queue.can_call:
             return None
         at = self.health.can_call_at(now)
@@ -136,7 +138,7 @@ class Lane:
         self.queue.put_back(call.call_id, parts)
 
     def accepted(self, call: Call) -> None:
-        """Mirakl accepted the products of a call."""
+        """Mirakl accepted the products of a call: the lane may cut larger batches again."""
         products = len(call.products)
         self.queue.accepted(call.call_id, len(call.parts), products, self.specification.products_per_call)
         self._decided(products)
@@ -148,7 +150,7 @@ class Lane:
         return searched
 
     def rejected(self, call: Call) -> None:
-        """Mirakl answered a call, and not about its entries."""
+        """Mirakl answered a call, and not about its entries: all its parts get that answer."""
         self.queue.put_back(call.call_id, [])
 
     def _decided(self, products: int) -> None:

@@ -101,7 +101,7 @@ def _decide_if_final(request: Request, at: Instant) -> None:
 
 
 def sum_up(request: Request, parts: Sequence[Part], at: Instant) -> Verdict:
-    """Return the verdict on a request all of whose parts are final."""
+    """Return the verdict on a request all of whose parts are final: synchronized, partial or failed."""
     specification_id = request.lane or ""
     failed = [each for each in parts if each.error is not None]
     accepted = sorted({each.receipt for each in parts if each.receipt is not None})

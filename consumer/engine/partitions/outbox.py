@@ -27,7 +27,7 @@ class Outlet(StrEnum):
 
 @dataclass(slots=True)
 class Health:
-    """The recent transactions of one outlet. Times are monotonic seconds."""
+    """The recent transactions of one outlet, from which the next pause follows. Times are monotonic seconds."""
 
     policy: Policy
     failures: int = 0
@@ -64,7 +64,7 @@ class Health:
         self.most = min(self.policy.transaction_most, self.policy.attempt_growth * self.most)
 
     def troubled(self, now: float) -> bool:
-        """Return whether this is more than a moment's trouble."""
+        """Return whether the outlet's trouble has lasted for more than a moment, so that it is worth reporting."""
         since, policy = self.failing_since, self.policy
         return self.failures >= policy.failures_to_close or (since is not None and now - since > policy.broker_patience)
 
@@ -108,7 +108,7 @@ class Outbox:
         return self.ended_at + self._policy.gather
 
     def committed(self, at: Instant) -> None:
-        """Note that the transaction in flight has committed."""
+        """Note that the transaction in flight has committed, which ends the trouble of its outlets."""
         outlets = self._outlets()
         self.in_flight = None
         self.last_commit_at = self.ended_at = at.mono
@@ -137,7 +137,7 @@ class Outbox:
         return commit.number in self._tried.values()
 
     def stuck(self, now: float) -> bool:
-        """Return whether no transaction commits."""
+        """Return whether outcomes wait and nothing has committed for longer than ``broker_patience``."""
         since = self.unpublished_since
         return (since is not None and now - since > self._policy.broker_patience) or self._results.troubled(now)
 
@@ -243,7 +243,7 @@ class Outbox:
 
 
 def outlet_of(request: Request) -> Outlet:
-    """Return where the outcome of a decided request goes."""
+    """Return the topic, results or dead letters, that the outcome of a decided request goes to."""
     return Outlet.DEAD_LETTERS if isinstance(request.verdict, DeadLettered) else Outlet.RESULTS
 
 

@@ -25,7 +25,7 @@ _UNKNOWN = TransactionTrouble("Transactions end without an answer. Check the Kaf
 
 
 class Partitions:
-    """All assignments, and the transactions that commit their progress."""
+    """All assignments of this consumer, and the transactions that commit their progress."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Partitions:
         return not any(self._is_busy(each, awaits) for each in self.assignments.values())
 
     def report_stopped(self) -> None:
-        """Answer the request to stop: nothing can be finished any more."""
+        """Report that nothing more can be finished, once: the driver then ends its loop."""
         self._stopped = True
         self._commands.append(Stopped())
 
@@ -146,7 +146,7 @@ class Partitions:
         self.received_bytes += size
 
     def reread_overdue(self, at: Instant) -> None:
-        """Ask again for what is missing behind holes."""
+        """Ask again for the ranges that are missing behind holes, with growing pauses."""
         for assignment in self.assignments.values():
             if assignment.holes and assignment.reread_at <= at.mono and assignment.kept and not self.stopping:
                 self._reread(assignment, at)
