@@ -200,17 +200,16 @@ def _every_call(self: Dispatch, assignment: Assignment, at: Instant, **_: bool) 
     return any(part.request.assignment is assignment for call in calls for part in call.parts)
 
 
-def _due_some_day(self: LaneHealth, started_at: float, end: float, now: float, **_: float) -> bool:
+def _due_some_day(self: LaneHealth, started_at: float, end: float, now: float, **_: bool) -> bool:
     return self.state(now) not in (LaneState.SICK, LaneState.STALLED) and started_at + (self.typical or 0.0) <= end
 
 
 _is_due = LaneHealth.is_due
 
 
-def _always_due_at_first(self: LaneHealth, started_at: float, end: float, now: float, **patience: float) -> bool:
-    stops = patience["unheard_patience"] == self._policy.unheard_patience
-    hopeful = stops and self.unheard and self.state(now) is not LaneState.SICK
-    return hopeful or _is_due(self, started_at, end, now, **patience)
+def _always_due_at_first(self: LaneHealth, started_at: float, end: float, now: float, *, stopping: bool) -> bool:
+    hopeful = stopping and self.unheard and self.state(now) is not LaneState.SICK
+    return hopeful or _is_due(self, started_at, end, now, stopping=stopping)
 
 
 def _calls_anyway(self: Core, _at: Instant) -> bool:

@@ -108,6 +108,7 @@ class Group:
 
     def on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
+        _log.info("partitions assigned: %s", numbers)
         self._partitions.assign_paused(numbers)
         self._owner.await_positions(numbers)
         self._former = None
@@ -117,10 +118,12 @@ class Group:
         numbers = [each.partition for each in partitions]
         started = [number for number in numbers if number in self.epochs]
         self.draining = set(started)
+        began = time.monotonic()
         if started and not self._owner.stopping():
             self._post(Revoking(started, READING.drain_patience))
             self._serve_until_drained()
         self._give_up(numbers)
+        _log.info("partitions given up after %.2f s: %s", time.monotonic() - began, numbers)
 
     def on_lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]

@@ -253,14 +253,13 @@ class Dispatch:
 
     def awaits(self, assignment: Assignment, at: Instant, *, stopping: bool) -> bool:
         """Return whether requests of an assignment that is given up are in a call that is worth waiting for."""
-        patience = self._policy.unheard_patience if stopping else self._policy.hesitation
         end = assignment.drain_until
         return any(
             part.request.assignment is assignment
             for lane in self.lanes.values()
             for call in lane.calls.values()
             if assignment.phase is AssignmentPhase.LOG_GONE
-            or lane.health.is_due(call.started_at, end, at.mono, unheard_patience=patience)
+            or lane.health.is_due(call.started_at, end, at.mono, stopping=stopping)
             for part in call.parts
         )
 

@@ -104,23 +104,28 @@ class LaneHealth:
         """Return whether no call has come back for so long that the peer may be dead, which is not certain yet."""
         return self.silent(now) > self._longer_than_usual(self._policy.hesitation)
 
-    def is_due(self, started_at: float, end: float, now: float, *, unheard_patience: float) -> bool:
+    def is_due(self, started_at: float, end: float, now: float, *, stopping: bool) -> bool:
         """Return whether the answer of a call in flight is likely to come before ``end`` (monotonic seconds).
 
-        ``unheard_patience`` is the age in seconds up to which first calls count as due: nothing tells yet how long
-        they take. Otherwise a Mirakl that hesitates is not waited for.
+        Neither a Mirakl that hesitates is waited for, nor a call that takes longer than usual. A stop gives both more
+        time than a revocation, during which partitions that are kept stand still, and waits for the first calls of a
+        lane, although nothing tells yet how long they take.
         """
-        if self.state(now) in (LaneState.SICK, LaneState.STALLED):
+        policy = self._policy
+        if self.state(now) in (LaneState.SICK, LaneState.STALLED) or now > end:
             return False
-        if self.typical is None:
-            return now <= end and self.silent(now) <= unheard_patience
-        return max(now, started_at + self.typical) <= end and not self.hesitates(now)
+        if stopping and self.typical is None:
+            return self.silent(now) <= policy.unheard_patience
+        usual = self.typical or 0.0
+        slow_after = max(policy.hesitation if stopping else policy.tail, policy.tail_factor * usual)
+        overdue = now > started_at + slow_after or self.hesitates(now)
+        return started_at + usual <= end and not overdue
 
     def is_worth_calling(self, end: float, now: float) -> bool:
         """Return whether a call could start at once, and its answer is likely to come before ``end``."""
         if self.state(now) is not LaneState.HEALTHY or self.can_call_at(now) > now:
             return False
-        return self.is_due(now, end, now, unheard_patience=self._policy.unheard_patience)
+        return self.is_due(now, end, now, stopping=True)
 
     def silent(self, now: float) -> float:
         """Return for how many seconds calls have been in flight without one coming back."""

@@ -247,6 +247,24 @@ def test_a_partition_is_given_up_without_an_answer_that_is_not_due_soon() -> Non
     assert [0] == world.drained
 
 
+def test_a_partition_is_given_up_without_an_answer_that_takes_longer_than_usual() -> None:
+    world = World(specification(products_per_call=1, concurrent_calls=2))
+    for _ in range(5):
+        world.send("takes 50 ms")
+        world.wait(0.05)
+        world.answer()
+        world.settle()
+    world.fetch([world.record(body(f"r{n}")) for n in range(2)])
+    slow, quick = world.calls.values()
+    world.wait(0.15)
+    world.answer(quick)
+    world.settle()
+    world.do(Revoking([0], patience=0.25))
+
+    assert [0] == world.drained
+    assert slow in world.calls.values()
+
+
 def test_a_log_that_is_gone_is_left_only_with_every_answer() -> None:
     world = World(specification(concurrent_calls=1))
     world.send("hangs")
@@ -303,6 +321,23 @@ def test_a_stop_does_not_wait_for_a_client_that_hesitates() -> None:
     world.do(StopRequested())
 
     assert world.stopped
+
+
+def test_a_stop_does_not_wait_for_a_call_that_takes_much_longer_than_usual() -> None:
+    world = World(specification(products_per_call=1, concurrent_calls=2))
+    world.send("usual")
+    world.answer()
+    world.settle()
+    world.send("slow")
+    for _ in range(6):
+        world.send("usual")
+        world.wait(0.1)
+        world.answer(world.calls[max(world.calls)])
+        world.settle()
+    world.do(StopRequested())
+
+    assert world.stopped
+    assert 1 == len(world.calls)
 
 
 def test_a_stop_ends_although_a_slow_client_has_much_to_do() -> None:
