@@ -107,14 +107,31 @@ def main(context: click.Context, **options: Unpack[_Options]) -> None:
 @main.command()
 @click.option("--protocol", default="classic", type=click.Choice(["classic", "consumer"]), help="Of the group.")
 @click.option("--rounds", default=9, type=_POSITIVE, help="Kills with each kind of membership.")
+@click.option("--rebalances", default=2, type=click.IntRange(min=0), help="Replicas that join and leave, likewise.")
+@click.option("--members", default="both", type=click.Choice(["dynamic", "static", "both"]), help="Of the group.")
+@click.option("--only", type=click.Choice(["kills", "rebalances"]), help="Leave out the other.")
 @click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
 @click.pass_context
-def recovery(context: click.Context, protocol: str, rounds: int, json_file: Path | None) -> None:
-    """Measure how long results stand still after kill -9 and through a rolling restart."""
+def recovery(
+    context: click.Context,
+    protocol: str,
+    rounds: int,
+    rebalances: int,
+    members: str,
+    only: str | None,
+    json_file: Path | None,
+) -> None:
+    """Measure how long results stand still: after kill -9, in a rolling restart, while replicas join and leave."""
+    from tests.chaos import rebalances as joins
     from tests.chaos.recovery import measure, table
 
+    memberships = [static for static in (True, False) if members in ("both", "static" if static else "dynamic")]
+    measured = []
     with _folder() as folder:
-        measured = measure(folder, protocol, rounds, _console())
+        if only != "rebalances":
+            measured += measure(folder, protocol, rounds, _console(), memberships)
+        if only != "kills":
+            measured += joins.measure(folder, protocol, rebalances, _console(), memberships)
     _console().print(table(measured, protocol))
     _write(json_file, [asdict(each) for each in measured])
     context.exit(0 if all(each.held for each in measured) else 1)
@@ -126,15 +143,22 @@ def recovery(context: click.Context, protocol: str, rounds: int, json_file: Path
 @click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
 @click.pass_context
 def isolation(context: click.Context, rounds: int, seconds: float, json_file: Path | None) -> None:
-    """Measure what the trouble of some clients costs the others."""
+    """Measure what the trouble of some clients costs the others, while replicas join and leave as well."""
+    from tests.chaos import rebalances, recovery
     from tests.chaos.isolation import measure, slow_backlog, table
 
     with _folder() as folder:
         codes = slow_backlog(folder, _console())
         comparisons = measure(folder, rounds, seconds, _console())
+        silences = rebalances.measure(folder, "classic", 1, _console(), [False])
     _console().print(table(comparisons))
-    _write(json_file, {"backlog": codes, "comparisons": [asdict(each) for each in comparisons]})
-    held = set(codes) == {"SYNCHRONIZED"} and all(each.held for each in comparisons)
+    _console().print(recovery.table(silences, "classic"))
+    _write(
+        json_file,
+        {"backlog": codes, "comparisons": list(map(asdict, comparisons)), "rebalances": list(map(asdict, silences))},
+    )
+    well = all(each.held for each in comparisons) and all(each.held for each in silences)
+    held = well and set(codes) == {"SYNCHRONIZED"}
     context.exit(0 if held else 1)
 
 

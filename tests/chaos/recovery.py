@@ -43,11 +43,11 @@ class Measured:
         return max(self.seconds, default=0.0) <= self.bound
 
 
-def measure(folder: Path, protocol: str, rounds: int, console: Console) -> list[Measured]:
-    """All scenarios."""
+def measure(folder: Path, protocol: str, rounds: int, console: Console, memberships: Sequence[bool]) -> list[Measured]:
+    """Measure all scenarios; ``memberships``: whether members are static."""
     plan = Plan(PARTITIONS, clients(8), 3, protocol=protocol, latency="30ms", jitter="40ms", tail="0:0s")
     measured: list[Measured] = []
-    for static in (True, False):
+    for static in memberships:
         own = folder / ("static" if static else "dynamic")
         own.mkdir()
         with prepared(replace(plan, static=static), own) as stage:
