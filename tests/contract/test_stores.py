@@ -705,10 +705,10 @@ def unchecked(engine: Engine, *statement: str) -> None:
         connection.exec_driver_sql(" ".join(statement))
 
 
-def test_a_change_of_one_row_decrypts_the_secrets_of_no_other(
+def test_a_change_of_one_row_loads_no_other_again(
     engine: Engine, specifications: ClientSpecifications, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything is read again, and 20,000 keys that can sign would take a second of the loop's core each time."""
+    """Everything is read, and 20,000 keys that can sign would take seconds of the loop's core each time."""
     decrypted: list[str] = []
     decrypt = Encryption.decrypt
 

@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from hashlib import sha256
-from typing import Protocol
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -76,14 +75,6 @@ class Undecryptable(Enum):
     """None of the keys encrypted it, or it is damaged."""
     BOUND_ELSEWHERE = auto()
     """It was encrypted for another tenant, id or use."""
-
-
-class Decryption(Protocol):
-    """Reads stored secrets, as :class:`Encryption` does."""
-
-    def decrypt(self, token: str, binding: Binding) -> Decrypted | Undecryptable:
-        """Return the secret, or why there is none. Never raises, whatever is stored."""
-        ...
 
 
 class Encryption:
@@ -158,32 +149,6 @@ class Encryption:
         if place != [binding.tenant, binding.row_id, binding.use]:
             return Undecryptable.BOUND_ELSEWHERE
         return Decrypted(secret, bound=True)
-
-
-class RememberedDecryption:
-    """Decrypts each token once for as long as every snapshot has it.
-
-    A snapshot is read as a whole whenever anything has changed, and a token costs 80 µs of one core: that of 20,000 API
-    keys that can sign would keep the event loop from its work for more than a second after each change.
-    """
-
-    def __init__(self, encryption: Encryption) -> None:
-        self._encryption = encryption
-        self._former: dict[tuple[str, Binding], Decrypted | Undecryptable] = {}
-        self._latest: dict[tuple[str, Binding], Decrypted | Undecryptable] = {}
-
-    def begin(self) -> None:
-        """Begin a snapshot: what the one before did not have is forgotten."""
-        self._former, self._latest = self._latest, {}
-
-    def decrypt(self, token: str, binding: Binding) -> Decrypted | Undecryptable:
-        """Return the secret, or why there is none, from memory if the snapshot before had the same token."""
-        known = token, binding
-        found = self._former.get(known)
-        if found is None:
-            found = self._encryption.decrypt(token, binding)
-        self._latest[known] = found
-        return found
 
 
 def fingerprint(key: str) -> str:
