@@ -165,8 +165,8 @@ class CredentialFault(StrEnum):
         "a new one."
     )
     IN_THE_FUTURE = (
-        "requestedAt ({requested}) is more than 5 minutes ahead of the clock of the service ({read}): correct the one "
-        "that is wrong, which is that of the sender (a gateway, if it signs) unless all senders get this answer."
+        "requestedAt ({requested}) is more than 5 minutes in the future by the clock of the service ({read}): correct "
+        "the clock of the sender (of the gateway, if that signs), or of the service if all senders get this answer."
     )
 
 
