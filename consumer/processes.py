@@ -181,7 +181,7 @@ class Processes:
         self._admin = AdminServer(
             settings.admin.host,
             settings.admin.port,
-            self._liveness,
+            lambda: Liveness(tuple(self._reasons("/livez", of_starting=False))),
             self._unready_reasons,
             self._render,
             unready_covers_live=True,  # the /readyz of a process does
@@ -251,9 +251,6 @@ class Processes:
         return codes
 
     # -- health and metrics ----------------------------------------------------------------------------
-
-    def _liveness(self) -> Liveness:
-        return Liveness(tuple(self._reasons("/livez", of_starting=False)))
 
     def _unready_reasons(self) -> tuple[str, ...]:
         return (*(["The service is stopping."] if self._stopping else []), *self._reasons("/readyz", of_starting=True))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -17,11 +17,12 @@ from schemas.avro.writer_schema import SchemaError
 from schemas.contract import SCHEMA_ID_HEADER, value_subject
 from schemas.events import Event, ProductResyncRequested, ProductResyncResult
 from schemas.registry.address import RegistryAddress
-from schemas.registry.client import SchemaRegistry
 from schemas.registry.errors import RegistryError, SchemaNotRegisteredError
 from schemas.registry.questions import Missing, registered_id
-from schemas.registry.registration import newest_id
 from schemas.settings import SchemaRegistrySettings
+
+if TYPE_CHECKING:
+    from schemas.registry.client import SchemaRegistry  # loads httpx, which takes a fifth of a command's start
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
@@ -34,6 +35,8 @@ def request_encoder(settings: SchemaRegistrySettings, topic: str) -> RequestEnco
     address = RegistryAddress.of(settings)
     if address is None:
         return RequestEncoder()
+    from schemas.registry.registration import newest_id  # noqa: PLC0415 - loads httpx
+
     try:
         return RequestEncoder(newest_id(address, topic, requests()))
     except SchemaNotRegisteredError as error:
@@ -95,12 +98,17 @@ class EventReader(Generic[AnyEvent]):
             self._registry.close()
             self._registry = None
 
+    def _connected(self, address: RegistryAddress) -> "SchemaRegistry":
+        from schemas.registry.client import SchemaRegistry  # noqa: PLC0415 - loads httpx
+
+        self._registry = self._registry or SchemaRegistry(address)
+        return self._registry
+
     def _learn(self, ref: SchemaRef) -> bool:
         if self._address is None or time.monotonic() < self._missing.get(ref, 0.0):
             return False
         try:
-            self._registry = self._registry or SchemaRegistry(self._address)
-            found = self._registry.schema(ref)
+            found = self._connected(self._address).schema(ref)
         except SchemaError as error:
             self._decoder.adopt(ref, self._decoder.refusal(ref, error))
             return True
@@ -178,9 +186,9 @@ class RequestReader(EventReader[ProductResyncRequested]):
             own = {}
             assert self._address is not None  # noqa: S101 - without one, no schema is worth a question
             try:
-                self._registry = self._registry or SchemaRegistry(self._address)
+                registry = self._connected(self._address)
                 for version in requests():
-                    schema_id = self._registry.ask(registered_id(self._subject, version.text))
+                    schema_id = registry.ask(registered_id(self._subject, version.text))
                     if not isinstance(schema_id, Missing):
                         own[SchemaRef.from_id(schema_id)] = version.text
             except RegistryError as error:

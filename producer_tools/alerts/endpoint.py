@@ -20,7 +20,6 @@ from producer_tools.alerts.notification import NotANotification, read_notificati
 from producer_tools.alerts.policy import ALERTS
 from producer_tools.gateway.bodies import Bodies
 from producer_tools.gateway.problems import Problem, ProblemError, refusal
-from producer_tools.topic_reader import Headers
 from schemas.contract import CORRELATION_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, AlertCode, GatewayCode
 
 PATH: Final = "/v1/alerts"
@@ -56,7 +55,8 @@ class AlertEndpoint:
                 raise ProblemError(_refused(notification))
             if (problem := self._unavailable()) is not None:
                 raise ProblemError(problem)
-            passed_on = _passed_on(request)
+            headers = {name.decode("latin-1"): value for name, value in request.scope["headers"]}  # the last one counts
+            passed_on = tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
             if len(notification.alerts) < ALERTS.large_notification:
                 return _response(await self._intake.take(notification, passed_on))
             async with self._large:
@@ -81,11 +81,6 @@ class AlertEndpoint:
             yield
         finally:
             self._taking_in -= 1
-
-
-def _passed_on(request: Request) -> Headers:
-    headers = {name.decode("latin-1"): value for name, value in request.scope["headers"]}  # the last one counts
-    return tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
 
 
 def _refused(refused: NotANotification) -> Problem:

@@ -139,8 +139,9 @@ class AlertIntake:
         Several calls may run at the same time: the same request is written once. A call that is cancelled leaves
         requests that are under way to be acknowledged and remembered.
         """
+        rules, now = self._rules(), self._clock()
         planned = await asyncio.to_thread(
-            plan_all, notification.alerts, self._rules(), self._clock(), self._max_products
+            lambda: [plan(alert, rules, now, self._max_products) for alert in notification.alerts]
         )
         answer = Answer(truncated=notification.truncated)
         for first in range(0, len(planned), ALERTS.chunk_alerts):
@@ -223,11 +224,6 @@ class AlertIntake:
             _log.info("alerts left out", **line)
         if answer.truncated:
             _log.warning("the sender left alerts out of its notification, see max_alerts", alerts=answer.truncated)
-
-
-def plan_all(alerts: Alerts, rules: Rules, now: datetime, max_products: int) -> Plans:
-    """Plan every alert, in order."""
-    return [plan(alert, rules, now, max_products) for alert in alerts]
 
 
 def _too_large(publication: Publication) -> str | None:

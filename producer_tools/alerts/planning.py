@@ -116,13 +116,9 @@ def times_elapsed(alert: Alert, again_after: float | None, now: datetime) -> int
     return max(0, int((now - alert.started).total_seconds() // again_after))
 
 
-def _is_own(alert: Alert) -> bool:
-    name, value = OWN_LABEL
-    return alert.labels.get(name) == value
-
-
 def _planned(alert: Alert, rule: Rule, now: datetime, max_products: int) -> PlannedRequest:
-    if _is_own(alert) and not rule.own:
+    name, value = OWN_LABEL
+    if alert.labels.get(name) == value and not rule.own:
         raise _SkippedError(
             SkipReason.OWN_ALERT, "The alert is about this service, and the rule does not say `own: true`."
         )

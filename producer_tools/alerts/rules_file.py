@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -134,9 +135,15 @@ class RulesReader:
             client_specification=self._client_specification(members.get("client_specification")),
             reason=self._reason(members.get("reason")),
             api_key=self._given(members, "api_key_file", self._key_file) or self._default_key(node, members, dry_run),
-            again_after=self._given(members, "again_after", self._again_after),
+            again_after=self._given(
+                members,
+                "again_after",
+                partial(document.duration, least=ALERTS.least_again_seconds, most=ALERTS.most_again_seconds),
+            ),
             max_products=self._given(members, "max_products", self._max_products) or DEFAULT_MAX_PRODUCTS,
-            max_requests_per_hour=self._given(members, "max_requests_per_hour", self._max_requests)
+            max_requests_per_hour=self._given(
+                members, "max_requests_per_hour", partial(document.whole, most=ALERTS.most_requests_per_hour)
+            )
             or DEFAULT_MAX_REQUESTS_PER_HOUR,
             own=self._given(members, "own", document.flag) or False,
             dry_run=dry_run,
@@ -254,14 +261,8 @@ class RulesReader:
         members = self.document.members(node, what, (name,), (name,))
         return self.document.text(members[name], f"{what}.{name}") if name in members else None
 
-    def _again_after(self, node: yaml.Node, what: str) -> float | None:
-        return self.document.duration(node, what, least=ALERTS.least_again_seconds, most=ALERTS.most_again_seconds)
-
     def _max_products(self, node: yaml.Node, what: str) -> int | None:
         return self.document.whole(node, what, most=ALERTS.most_products)
-
-    def _max_requests(self, node: yaml.Node, what: str) -> int | None:
-        return self.document.whole(node, what, most=ALERTS.most_requests_per_hour)
 
     def _key_file(self, node: yaml.Node, what: str) -> str | None:
         name = self.document.text(node, what)

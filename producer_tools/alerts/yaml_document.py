@@ -157,7 +157,8 @@ class YamlDocument:
         return {str(key.value): None for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
 
     def _name_syntax_error(self, text: str, error: yaml.MarkedYAMLError) -> None:
-        tabbed = [number for number, line in enumerate(text.split("\n"), 1) if _indented_by_tab(line)]
+        indents = (line[: len(line) - len(line.lstrip())] for line in text.split("\n"))
+        tabbed = [number for number, indent in enumerate(indents, 1) if "\t" in indent]
         for line in tabbed:
             self._add(line, "is indented with a tab. Use spaces.")
         mark = error.problem_mark or error.context_mark
@@ -178,7 +179,3 @@ def kind(node: yaml.Node) -> str:
 def shown(text: str) -> str:
     """Quote a text from a file, cut to what a message can carry."""
     return repr(text if len(text) <= 100 else text[:99] + "…")  # noqa: PLR2004 - characters that fit a line
-
-
-def _indented_by_tab(line: str) -> bool:
-    return "\t" in line[: len(line) - len(line.lstrip())]

@@ -11,7 +11,7 @@ import click
 from producer_tools.alerts.asked import AskedRequests
 from producer_tools.alerts.intake import AlertIntake, Answer
 from producer_tools.alerts.notification import NotANotification, Notification, read_notification
-from producer_tools.alerts.planning import PlannedRequest, Skipped
+from producer_tools.alerts.planning import PlannedRequest
 from producer_tools.alerts.rules import Annotation, Label, PairOfLabels, ProductSource, Rule, Rules
 from producer_tools.alerts.rules_file import load_rules
 from producer_tools.environment import tool_settings
@@ -131,7 +131,10 @@ def _show_answer(answer: Answer, output: Output) -> None:
         return
     rows = [(*_request_row(each), "becomes a request") for each in answer.requests]
     rows += [(*_request_row(each), "is repeated") for each in answer.repeated]
-    rows += [_skipped_row(each) for each in answer.skipped]
+    rows += [
+        (each.fingerprint or "-", each.rule or "-", "-", "-", f"{each.reason.value}: {each.message}")
+        for each in answer.skipped
+    ]
     Table("alert", "rule", "request", "products", "outcome").write(rows)
 
 
@@ -146,11 +149,6 @@ def _details(request: PlannedRequest) -> Mapping[str, Any]:
 
 def _request_row(request: PlannedRequest) -> tuple[str, str, str, str]:
     return request.fingerprint, request.rule.name, request.request_id, str(len(request.products))
-
-
-def _skipped_row(skipped: Skipped) -> tuple[str, str, str, str, str]:
-    outcome = f"{skipped.reason.value}: {skipped.message}"
-    return skipped.fingerprint or "-", skipped.rule or "-", "-", "-", outcome
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------

@@ -182,7 +182,10 @@ def redrive(
 
 def _redrive(options: RedriveOptions) -> int:
     settings = tool_settings(PLANNING if options.dry_run else (*SENDING, *PLANNING))
-    api_key = None if options.dry_run else _checked_api_key(settings, options.api_key_file)
+    api_key = None
+    if not options.dry_run:
+        (_, key) = operator_headers(settings, api_key_from(options.api_key_file))[1]
+        api_key = key.decode()
     with progress("reading dead letters"):
         plan = plan_redrive(settings, _chosen(settings, options), again=options.again, unverified=options.unverified)
     sendable = [redrive for redrive in plan if redrive.obstacle is None]
@@ -193,11 +196,6 @@ def _redrive(options: RedriveOptions) -> int:
         _confirm(options, strangers=sum(redrive.letter.tenant is None for redrive in sendable))
         codes |= _send(settings, [redrive.letter for redrive in sendable], api_key)
     return foremost(codes)
-
-
-def _checked_api_key(settings: Settings, file: str | None) -> str:
-    (_, key) = operator_headers(settings, api_key_from(file))[1]
-    return key.decode()
 
 
 def _chosen(settings: Settings, options: RedriveOptions) -> list[DeadLetter]:

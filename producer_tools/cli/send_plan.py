@@ -57,7 +57,9 @@ def plan_requests(options: SendOptions, max_products: int) -> SendPlan:
     mistakes += _text_mistakes(options, specification)
     if mistakes:
         raise InvalidRequestError(mistakes)
-    notes = file.notes + _repeats_note(len(located) - len(products))
+    notes = list(file.notes)
+    if repeats := len(located) - len(products):
+        notes.append(f"{repeats} exact repeat{'s' if repeats > 1 else ''} of a product will be sent once")
     size = min(options.batch_size or max_products, max_products)
     requested_by = options.requested_by or default_requester()
     return SendPlan(
@@ -126,7 +128,3 @@ def _text_mistakes(options: SendOptions, specification: str | None) -> list[Mist
         Mistake(where, mistake.message) if mistake.where == "clientSpecificationId" else mistake
         for mistake in text_mistakes(specification, texts)
     ]
-
-
-def _repeats_note(repeats: int) -> list[str]:
-    return [f"{repeats} exact repeat{'s' if repeats > 1 else ''} of a product will be sent once"] if repeats else []

@@ -134,7 +134,8 @@ class BrokerWatch:
         self._answered_at = asked_at
         self._unread.append((asked_at, ends))
         self.lag_records = sum(max(0, end - self._reader.progress.get(place, 0)) for place, end in ends.items())
-        while self._unread and self._has_read(self._unread[0][1]):
+        read = self._reader.progress
+        while self._unread and all(read.get(place, 0) >= end for place, end in self._unread[0][1].items()):
             self._caught_up_at, _ = self._unread.popleft()
         if asked_at - self._grown_at >= self._policy.growth_seconds:
             self._grown_at = asked_at
@@ -158,6 +159,3 @@ class BrokerWatch:
         if answering != self._answering:
             _log.warning("the brokers answer again" if answering else f"the brokers do not answer: {detail}")
         self._answering = answering
-
-    def _has_read(self, ends: Ends) -> bool:
-        return all(self._reader.progress.get(partition, 0) >= end for partition, end in ends.items())

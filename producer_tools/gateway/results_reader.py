@@ -100,7 +100,8 @@ class ResultsReader:
             self.progress[message.partition() or 0] = (message.offset() or 0) + 1
             key = message.key()
             if key is not None and made_over_http(key):
-                found.append(_result_record(key, message))
+                header = schema_header(headers_of(message) or ())
+                found.append(ResultRecord(key.decode(), message.value(), header, message.timestamp()[1]))
         if found:
             self.kept_records += len(found)
             self._tell(found)
@@ -125,8 +126,3 @@ class ResultsReader:
                 self._loop.call_soon_threadsafe(listener, records)
             except RuntimeError:  # the loop has ended, and with it everybody who waits
                 return
-
-
-def _result_record(key: bytes, message: Message) -> ResultRecord:
-    header = schema_header(headers_of(message) or ())
-    return ResultRecord(key.decode(), message.value(), header, message.timestamp()[1])

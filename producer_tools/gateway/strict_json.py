@@ -62,15 +62,10 @@ def _refuse_constant(name: str) -> NoReturn:
     raise NotStrictJsonError(f"{name} is not JSON")
 
 
-def _whole(digits: str) -> int:
-    return int(digits) if len(digits) <= _DIGITS else 0
-
-
-def _zero(_digits: str) -> int:
-    return 0
-
-
 _DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_unique_names, parse_constant=_refuse_constant, parse_int=_whole, parse_float=_zero
+    object_pairs_hook=_unique_names,
+    parse_constant=_refuse_constant,
+    parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else 0,
+    parse_float=lambda _digits: 0,
 )
 """Made once: making one costs as much as reading a small body."""

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from enum import Enum, auto
+from itertools import islice
 from typing import Any, TypeAlias
 
 from producer_tools.errors import InvalidRequestError
@@ -147,17 +148,12 @@ class WaitingRoom:
     def _forget_old_ones(self) -> None:
         """Oldest first; one that somebody waits for is kept, whatever its age."""
         idle = len(self._exchanges) - self.waiting
-        for exchange in tuple(self._oldest()):
+        for exchange in tuple(islice(self._exchanges.values(), 8)):  # room for one more, and catching up with time
             if not self._is_over(exchange) and idle <= self._policy.pending_requests:
                 return
             if not exchange.turns:
                 self.take(exchange.request_id)
             idle -= 1
-
-    def _oldest(self) -> Iterator[Exchange]:
-        """Enough of them to make room for one more, and to catch up with time."""
-        for exchange, _ in zip(self._exchanges.values(), range(8), strict=False):
-            yield exchange
 
 
 def settle(turn: "asyncio.Future[Outcome]", ending: Outcome) -> None:

@@ -89,9 +89,6 @@ class Selection:
     """In lower case."""
     request_ids: frozenset[str] = frozenset()
 
-    def includes_time(self, result: ReceivedResult) -> bool:
-        return self.until is None or result.timestamp < self.until
-
     def matches(self, result: ReceivedResult) -> bool:
         """Return whether this result may be retried, apart from its time.
 
@@ -129,7 +126,10 @@ class ResultScan:
             request_ids=self._selection.request_ids or None,
             on_undecodable=self._on_undecodable,
         )
-        for result in filter(self._selection.includes_time, results):
+        until = self._selection.until
+        for result in results:
+            if until is not None and result.timestamp >= until:
+                continue
             if self._selection.matches(result):
                 self.unmatched.pop(result.value.request_id, None)
                 yield self._candidate(result)

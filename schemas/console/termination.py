@@ -18,9 +18,5 @@ def end_on_sigterm() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, _end_now)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(ExitCode.TERMINATED))
     raise SystemExit(ExitCode.TERMINATED)
-
-
-def _end_now(_number: int, _frame: FrameType | None) -> NoReturn:
-    os._exit(ExitCode.TERMINATED)

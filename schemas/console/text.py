@@ -20,7 +20,9 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each in keep else _escaped(each) for each in text)
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def json_text(value: object, *, indent: int | None = None, encoding: str | None = None) -> str:
@@ -50,10 +52,6 @@ def decimal(text: str | None, highest: int = _HIGHEST) -> int | None:
 def moment(milliseconds: int) -> datetime:
     """Return the time of a record's timestamp, which its producer chooses; out of range: the nearest possible time."""
     return datetime.fromtimestamp(min(max(milliseconds, 0), _LAST_MILLISECOND) / 1000, UTC)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
 
 
 def _json_escaped(found: re.Match[str]) -> str:

@@ -3,13 +3,15 @@
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
-
-import httpx
 
 from schemas.registry.errors import RegistryError
 from schemas.registry.policy import REGISTRY
 from schemas.settings import SchemaRegistrySettings
+
+if TYPE_CHECKING:
+    import httpx  # whoever has no registry need not wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,13 @@ class RegistryAddress:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
     @property
-    def credentials(self) -> httpx.BasicAuth | None:
+    def credentials(self) -> "httpx.BasicAuth | None":
         """HTTP Basic credentials, from the settings or from the URL.
 
         Sent with every request, since a registry need not ask for them with 401.
         """
+        import httpx  # noqa: PLC0415 - see above
+
         if self.username is not None:
             return httpx.BasicAuth(self.username, self.password or "")
         within = httpx.URL(self.url)

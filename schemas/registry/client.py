@@ -60,7 +60,9 @@ def interpret(question: Question[Answer], address: RegistryAddress, status: int,
     code = answer.get("error_code") if isinstance(answer, dict) else None
     if status == HTTPStatus.NOT_FOUND and isinstance(code, int) and code in question.said_no:
         return question.said_no[code]
-    raise _error(question, address, status, _words(answer), _remedy(question, status))
+    message = answer.get("message") if isinstance(answer, dict) else None
+    said = excerpt(message) if isinstance(message, str) else "no message"
+    raise _error(question, address, status, said, _remedy(question, status))
 
 
 def _parse(body: bytes) -> Json:
@@ -68,11 +70,6 @@ def _parse(body: bytes) -> Json:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
-
-
-def _words(answer: Json) -> str:
-    message = answer.get("message") if isinstance(answer, dict) else None
-    return excerpt(message) if isinstance(message, str) else "no message"
 
 
 def _remedy(question: Question[Any], status: int) -> str:

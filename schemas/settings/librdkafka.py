@@ -146,8 +146,6 @@ def _nearest(name: str) -> str:
 
 def redacted(properties: Mapping[str, str]) -> dict[str, str]:
     """Return the operator's properties fit to be shown: paths stay readable, passwords and keys become ``***``."""
-    return {name: "***" if _holds_secret(name) else value for name, value in properties.items()}
-
-
-def _holds_secret(name: str) -> bool:
-    return _SECRET.search(name) is not None and _PATH.search(name) is None
+    return {
+        name: "***" if _SECRET.search(name) and not _PATH.search(name) else value for name, value in properties.items()
+    }

@@ -4,7 +4,7 @@ The results of one CM21 call share a ``Synchronized`` verdict: what they have in
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -244,7 +244,10 @@ def _fields(request: Request, verdict: Synchronized | Partial | Failed) -> dict[
         "synchronizedProducts": verdict.synchronized_products if isinstance(verdict, Partial) else count,
         "clientSpecificationId": verdict.client_specification_id,
         "trackingIds": [] if isinstance(verdict, Failed) else list(verdict.tracking_ids),
-        "unsynchronizedProducts": _references(verdict.unsynchronized) if isinstance(verdict, Partial) else [],
+        "unsynchronizedProducts": [
+            {"miraklProductId": mirakl_id, "productSku": sku}
+            for mirakl_id, sku in (verdict.unsynchronized.items() if isinstance(verdict, Partial) else ())
+        ],
         "error": None if isinstance(verdict, Synchronized) else _error(verdict.error),
         "requestedAt": request.requested_at,
         "completedAt": verdict.completed_at,
@@ -259,10 +262,6 @@ def _shorten(fields: dict[str, Any]) -> None:
     if fields["unsynchronizedProducts"]:
         fields["unsynchronizedProducts"] = []
         error["message"] = "Some products were not taken in, too many to list here: ask for all of them again."
-
-
-def _references(products: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"miraklProductId": mirakl_id, "productSku": sku} for mirakl_id, sku in products.items()]
 
 
 def _error(error: ResyncError) -> dict[str, Any]:

@@ -85,12 +85,6 @@ def _lane_states(status: EngineStatus, _now: float) -> Samples:
     ]
 
 
-def _sick_seconds(status: EngineStatus, now: float) -> Samples:
-    return [
-        ((lane.client_specification_id, lane.tenant), max(0.0, (lane.sick_until or now) - now)) for lane in status.lanes
-    ]
-
-
 _LANE: Final = ("client_specification_id", "tenant")
 
 TABLE: Final[tuple[Row, ...]] = (
@@ -164,7 +158,10 @@ TABLE: Final[tuple[Row, ...]] = (
         _LANE,
         "seconds",
         "Time until a sick lane probes its Mirakl again; 0: it may call.",
-        _sick_seconds,
+        lambda status, now: [
+            ((lane.client_specification_id, lane.tenant), max(0.0, (lane.sick_until or now) - now))
+            for lane in status.lanes
+        ],
     ),
     CALL_SECONDS,
     CALL_REQUESTS,

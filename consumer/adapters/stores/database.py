@@ -74,7 +74,8 @@ def troubles(engine: Engine) -> Iterator[None]:
 def trouble(error: DBAPIError, engine: Engine) -> StoreError:
     """Return what a driver's error means and what to do about it, with its own words at the end."""
     database = f"The database {shown(engine.url)}"
-    if _file_is_missing(engine):
+    file = sqlite_file(engine)
+    if file is not None and not file.exists():
         return StoreError(f"{database} does not exist.", UPGRADE, missing_or_old=True)
     if _lacks_a_table(error.orig):
         return StoreError(f"{database} lacks our tables.", UPGRADE, missing_or_old=True)
@@ -230,11 +231,6 @@ class _BoundedConnection(psycopg.Connection[TupleRow]):
 def went_away(error: DBAPIError) -> bool:
     """Return whether the connection was broken, so that a new one may work; a frozen server would freeze it again."""
     return error.connection_invalidated and not isinstance(error.orig, _NoAnswer)
-
-
-def _file_is_missing(engine: Engine) -> bool:
-    path = sqlite_file(engine)
-    return path is not None and not path.exists()
 
 
 def _lacks_a_table(error: BaseException | None) -> bool:

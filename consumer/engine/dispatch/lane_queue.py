@@ -75,7 +75,7 @@ class LaneQueue:
 
     def restore_order(self) -> None:
         """Sort the waiting parts into the order of reading, which is that of each partition."""
-        self.waiting = deque(sorted(self.waiting, key=_age))
+        self.waiting = deque(sorted(self.waiting, key=lambda part: (part.request.read_at, part.request.record.offset)))
 
     # -- the next call ---------------------------------------------------------------------------------
 
@@ -150,7 +150,3 @@ class LaneQueue:
             self.bisection.returned(call_id, list(parts))
         else:
             self.waiting.extendleft(reversed(parts))
-
-
-def _age(part: Part) -> tuple[float, int]:
-    return part.request.read_at, part.request.record.offset

@@ -24,7 +24,7 @@ from producer_tools.sandbox.demo.cases import (
     queue_jams,
 )
 from producer_tools.sandbox.demo.over_http import CALLS_OF_MIRAKL, ask_over_http
-from producer_tools.sandbox.demo.screen import Screen
+from producer_tools.sandbox.demo.screen import INTRODUCTION, Screen
 from producer_tools.sandbox.demo.stage import POLL_SECONDS, Stage, staged
 from producer_tools.sender import Acknowledgement, OutgoingRecord
 from producer_tools.topic_reader import Headers
@@ -49,7 +49,7 @@ def perform(cases: Sequence[Case] = CASES, *, keep: bool = False, verbose: bool 
         signal.signal(number, _leave)
     screen = Screen()
     started = time.monotonic()
-    screen.introduce()
+    screen.say(INTRODUCTION)
     with staged(screen, keep=keep, verbose=verbose) as stage:
         seen = _play(stage, screen, cases)
         wrong = [(case.title, complaint) for case, observed in seen for complaint in complaints(case, observed)]

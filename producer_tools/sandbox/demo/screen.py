@@ -37,9 +37,6 @@ class Screen:
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
 
-    def introduce(self) -> None:
-        self.say(INTRODUCTION)
-
     def parts(self, *, broker: str, mirakl: str, folder: str) -> None:
         """Show the addresses of the embedded parts."""
         self.say(f"  Kafka    embedded broker, {broker}")
@@ -92,12 +89,9 @@ def _verdict(case: Case, wrong: Collection[str]) -> str:
     return WRONG if case.title in wrong else RIGHT
 
 
-def _got(seen: Observation) -> str:
-    return "nothing" if seen.answer is None else seen.answer.outcome
-
-
 def _row(case: Case, seen: Observation, verdict: str) -> tuple[str, ...]:
-    return case.title, case.shows, case.expected.outcome, _got(seen), f"{seen.seconds:.2f} s", str(seen.calls), verdict
+    got = "nothing" if seen.answer is None else seen.answer.outcome
+    return case.title, case.shows, case.expected.outcome, got, f"{seen.seconds:.2f} s", str(seen.calls), verdict
 
 
 def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -95,7 +95,10 @@ def _service_settings(broker: EmbeddedBroker) -> dict[str, str]:
 def _administer(service: Service, mirakl: SimulatedMirakl) -> dict[ApiKey, str]:
     """Make the tables, the client specifications and the API keys; gives the keys."""
     additions = [_addition(each, mirakl.url(each)) for each in SPECIFICATIONS]
-    _, *printed = service.administer([(("db", "upgrade"), ""), *additions, *map(_issue, API_KEYS)])
+    issues: list[Command] = [
+        (("api-keys", "issue", "--name", key.name, "--role", key.role, "--tenant", key.tenant), "") for key in API_KEYS
+    ]
+    _, *printed = service.administer([(("db", "upgrade"), ""), *additions, *issues])
     return dict(zip(API_KEYS, printed[len(additions) :], strict=True))
 
 
@@ -107,10 +110,6 @@ def _addition(specification: Specification, url: str) -> Command:
         "--active" if specification.active else "--inactive",
     )
     return arguments, specification.credential
-
-
-def _issue(key: ApiKey) -> Command:
-    return ("api-keys", "issue", "--name", key.name, "--role", key.role, "--tenant", key.tenant), ""
 
 
 def _await_first_answer(service: Service, publisher: ResyncPublisher, results: ResyncResults) -> None:
