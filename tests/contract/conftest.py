@@ -1,13 +1,15 @@
 """The stores on either database, each test on one of its own."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
-from consumer.adapters.stores import create_engine
+from consumer.adapters.stores import ApiKeys, ClientSpecifications, DirectoryReader, create_engine
 from consumer.adapters.stores.schema import upgrade
+from tests.contract.store_rows import ENCRYPTION
 from tests.support.stores import Hand, hand_connection
 
 
@@ -37,3 +39,19 @@ def by_hand(database_url: str) -> Hand:
         return rows
 
     return execute
+
+
+@pytest.fixture
+def specifications(engine: Engine) -> ClientSpecifications:
+    return ClientSpecifications(engine, ENCRYPTION)
+
+
+@pytest.fixture
+def api_keys(engine: Engine) -> ApiKeys:
+    return ApiKeys(engine)
+
+
+@pytest.fixture
+def reader(engine: Engine) -> Iterator[DirectoryReader]:
+    with closing(DirectoryReader(engine, ENCRYPTION)) as reader:
+        yield reader

@@ -4,9 +4,6 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable
-from hashlib import sha256
-from urllib.parse import quote
 
 import pytest
 
@@ -16,14 +13,16 @@ from producer_tools.gateway.policy import GatewayPolicy
 from producer_tools.gateway.problems import Problem
 from producer_tools.gateway.request_ids import new_request_id, time_of
 from schemas.contract import ErrorCode, GatewayCode
-from tests.unit.producer_tools.gateway.world import BODY, KEY, OK_RESULT, SPECIFICATION, World, error, result_record
+from tests.unit.producer_tools.gateway.world import (
+    BODY,
+    KEY,
+    SPECIFICATION,
+    World,
+    error,
+    run,
+)
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
-
-def run(story: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine on a loop of its own."""
-    asyncio.run(story())  # type: ignore[arg-type]  # async functions return coroutines
 
 
 def test_a_good_answer_has_the_two_published_fields_and_nothing_else() -> None:
@@ -300,158 +299,6 @@ def test_a_gateway_that_stops_lets_nobody_in_and_ends_every_wait() -> None:
 
         assert (503, "GATEWAY_BUSY") == (refused.status_code, refused.json()["code"])
         assert (504, "RESULT_PENDING") == ((await waiting).status_code, (await waiting).json()["code"])
-
-    run(story)
-
-
-def test_an_idempotency_key_makes_the_request_id() -> None:
-    async def story() -> None:
-        world = World()
-        for written in ("order-7", '"order-7"'):
-            response = await world.answered_call(headers={"idempotency-key": written})
-            expected = "idem-" + sha256(f"{KEY}\0order-7".encode()).hexdigest()[:32]
-            assert (200, expected) == (response.status_code, response.headers["resync-request-id"])
-        assert 1 == len(world.sender.records)  # the second was answered with the result of the first
-
-    run(story)
-
-
-def test_calls_with_one_idempotency_key_share_a_request() -> None:
-    async def story() -> None:
-        world = World()
-        calls = [asyncio.create_task(world.call(headers={"idempotency-key": "k"})) for _ in range(3)]
-        await world.written(1)
-        await asyncio.sleep(0.02)
-        world.give_result(world.request()["requestId"])
-
-        assert [200] * 3 == [response.status_code for response in await asyncio.gather(*calls)]
-        assert 1 == len(world.sender.records)
-
-    run(story)
-
-
-def test_a_request_that_nobody_waits_for_any_more_is_joined_too() -> None:
-    async def story() -> None:
-        world = World()
-        late = await world.call(headers={"idempotency-key": "k", "prefer": "wait=0"})
-        assert 202 == (await world.http.get(late.headers["location"])).status_code
-        joining = asyncio.create_task(world.call(headers={"idempotency-key": "k"}))
-        await asyncio.sleep(0.02)
-        world.give_result(late.headers["resync-request-id"])
-
-        assert (504, 200, 1) == (late.status_code, (await joining).status_code, len(world.sender.records))
-
-    run(story)
-
-
-def test_a_request_that_was_not_acknowledged_is_written_again_and_either_result_counts() -> None:
-    async def story() -> None:
-        world = World()
-        world.sender.acknowledges = False
-        first = asyncio.create_task(world.call(headers={"idempotency-key": "k"}))
-        await world.written(1)
-        world.sender.futures[0].set_exception(NotAcknowledgedError("no word from Kafka"))
-        await asyncio.sleep(0.01)
-        second = asyncio.create_task(world.call(headers={"idempotency-key": "k"}))
-        await world.written(2)
-        world.give_result(world.request()["requestId"])
-
-        assert [200, 200] == [(await first).status_code, (await second).status_code]
-
-    run(story)
-
-
-def test_an_idempotency_key_with_another_body_is_refused() -> None:
-    async def story() -> None:
-        world = World()
-        await world.answered_call(headers={"idempotency-key": "k"})
-        other = {"products": [{"miraklProductId": "MKL-002", "productSku": "SKU-42"}]}
-        response = await world.call(other, headers={"idempotency-key": "k"})
-        of_another_key = await world.answered_call(body=other, headers={"idempotency-key": "k", "dj-api-key": "b"})
-
-        assert (422, "IDEMPOTENCY_KEY_REUSED") == (response.status_code, response.json()["code"])
-        assert 200 == of_another_key.status_code
-
-    run(story)
-
-
-def test_the_result_of_an_operators_call_is_not_repeated_to_whoever_is_none() -> None:
-    async def story() -> None:
-        world = World()
-        await world.answered_call(headers={"idempotency-key": "k"})
-        first = world.request()["requestId"]
-        await world.answered_call(headers={"idempotency-key": "k", "dj-client": "SUPPLIER"})
-
-        assert first.startswith("idem-")
-        assert world.request()["requestId"] != first
-
-    run(story)
-
-
-@pytest.mark.parametrize("key", ["", "two words", "x" * 256, "caf\u00e9"])
-def test_an_idempotency_key_is_visible_ascii(key: str) -> None:
-    async def story() -> None:
-        world = World()
-        response = await world.call(headers={"idempotency-key": key.encode()})  # type: ignore[dict-item]  # bytes do
-
-        assert (400, "Idempotency-Key") == (response.status_code, response.json()["fieldErrors"][0]["field"])
-
-    run(story)
-
-
-def test_a_result_is_shown_as_in_avro_with_times_as_text() -> None:
-    async def story() -> None:
-        world = World()
-        request_id = new_request_id()
-        world.give_result(request_id)
-        response = await world.http.get(f"{PATH}/{request_id}")
-
-        assert {
-            **OK_RESULT,
-            "requestId": request_id,
-            "requestedAt": "2023-11-14T22:13:20Z",
-            "completedAt": "2023-11-14T22:13:20.250000Z",
-        } == response.json()
-
-    run(story)
-
-
-@pytest.mark.parametrize(
-    "request_id",
-    ["nothing", "x" * 300, "idem-" + "0" * 32, "0190a0a0-0000-7000-8000-000000000000", "\u00f4\U0007b5f8", "a\r\nb: c"],
-)
-def test_an_unknown_request_is_not_found(request_id: str) -> None:
-    async def story() -> None:
-        response = await World().http.get(f"{PATH}/{quote(request_id)}")
-
-        assert (404, "NOT_FOUND", request_id) == (
-            response.status_code,
-            *(response.json()[name] for name in ("code", "requestId")),
-        )
-
-    run(story)
-
-
-def test_another_gateway_says_that_a_young_request_is_pending() -> None:
-    async def story() -> None:
-        response = await World().http.get(f"{PATH}/{new_request_id()}")
-
-        assert 202 == response.status_code
-
-    run(story)
-
-
-def test_old_results_make_room_for_new_ones() -> None:
-    async def story() -> None:
-        by_number = World(GatewayPolicy(known_results=2))
-        by_size = World(GatewayPolicy(known_result_bytes=2 * result_record(new_request_id()).size))
-        for world in (by_number, by_size):
-            ids = [new_request_id() for _ in range(3)]
-            for request_id in ids:
-                world.give_result(request_id)
-            assert [None, ids[1], ids[2]] == [
-                record and record.request_id for record in map(world.calls.known.get, ids)
-            ]
 
     run(story)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, cast
@@ -153,3 +153,8 @@ async def cancelled(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine on a loop of its own."""
+    asyncio.run(story())  # type: ignore[arg-type]  # async functions return coroutines
