@@ -39,11 +39,12 @@ def name_problem(name: str, what: str = "name") -> Explanation | None:
     ``what``: the word for it. Names that look like an id are refused, since commands take ``ID|NAME``.
     """
     if not 1 <= len(name) <= LONGEST_NAME:
-        return Explanation(f"The {what} does not have 1 to {LONGEST_NAME} characters.", "Choose another one.")
+        return Explanation(f"The {what} must have 1 to {LONGEST_NAME} characters.", "Choose another one.")
     if name != name.strip() or not name.isprintable():
         return Explanation(
-            f"The {what} begins or ends with white space, or contains invisible characters.", "Choose another one."
+            f"The {what} must not begin or end with white space, nor contain invisible characters.",
+            "Choose another one.",
         )
     if canonical_uuid(name):
-        return Explanation(f"The {what} looks like an id.", "Choose words.")
+        return Explanation(f"The {what} must not look like an id.", "Choose words.")
     return None
