@@ -70,13 +70,17 @@ bench: $(VENV)/.development ## speed and size on a real broker: ARGS="--processe
 COMPILE = $(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 LOCKED = sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock requirements-build.lock
+OTEL_LOCKED = sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements-otel.lock
 
-lock: $(VENV)/.development ## resolve the dependencies anew; the development lock holds only what the others do not
+lock: $(VENV)/.development ## resolve the dependencies anew; locks of extra and tools hold only what the others do not
 	@$(INSTALL) uv
 	@$(COMPILE) --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --output-file requirements-build.lock --group build
-	@$(COMPILE) --output-file requirements-dev.lock pyproject.toml --group dev \
-		--constraint requirements.lock --constraint requirements-build.lock $$($(LOCKED))
+	@$(COMPILE) --output-file requirements-otel.lock pyproject.toml --extra otel --constraint requirements.lock \
+		$$($(LOCKED))
+	@$(COMPILE) --output-file requirements-dev.lock pyproject.toml --extra otel --group dev \
+		--constraint requirements.lock --constraint requirements-build.lock --constraint requirements-otel.lock \
+		$$($(LOCKED)) $$($(OTEL_LOCKED))
 
 image: ## the service's image, labelled with version and revision: ARGS="--build-arg PYTHON=python:3.12-slim@sha256:..."
 	@docker build --tag mirakl-resync:$(VERSION) --build-arg VERSION=$(VERSION) \
@@ -87,7 +91,7 @@ sbom: $(VENV)/.development ## what the image contains besides its base, from the
 
 audit: $(BIN)/python ## known vulnerabilities of what is locked; asks the package index
 	@$(INSTALL) pip-audit
-	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock --requirement requirements-otel.lock
 
 ci: ## what runs before a change lands; installs what it needs
 	@bash .ci/run
@@ -109,7 +113,8 @@ $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | $(B
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
+$(VENV)/.development: $(VENV)/.runtime requirements-otel.lock requirements-dev.lock
 	@echo "Installing the locked development tools" >&2
-	@$(INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock -r requirements-dev.lock
+	@$(INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock -r requirements-otel.lock \
+		-r requirements-dev.lock
 	@touch $@

@@ -1,5 +1,6 @@
 """The composition root: settings to adapters to engine. The one file that knows every name."""
 
+import os
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Final
 
 import confluent_kafka
 
+from consumer import __version__
 from consumer.adapters.event_trace import open_trace
 from consumer.adapters.kafka.at_least_once import AtLeastOnceSink
 from consumer.adapters.kafka.properties import (
@@ -26,8 +28,12 @@ from consumer.adapters.mirakl.client import Cm21
 from consumer.adapters.mirakl.way_out import WayOut
 from consumer.adapters.observability.metrics import Metrics
 from consumer.adapters.observability.observers import Observers
+from consumer.adapters.observability.otlp import OtlpExporter
+from consumer.adapters.observability.otlp_settings import OtlpSettings, read_otlp_settings
 from consumer.adapters.observability.outcome_log import OutcomeLog
 from consumer.adapters.observability.request_log import request_log
+from consumer.adapters.observability.span_queue import SpanQueue
+from consumer.adapters.observability.traces import Traces
 from consumer.adapters.request_reader import RequestReader, string_encodings
 from consumer.adapters.schema_registry import RegistrySchemas
 from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory, check_schema, create_engine
@@ -57,6 +63,8 @@ class Parts:
     sink: TransactionalSink | AtLeastOnceSink
     topic_watch: TopicWatch
     metrics: Metrics
+    spans: SpanQueue | None
+    """``None``: spans are not exported."""
 
 
 def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
@@ -66,6 +74,7 @@ def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
     ``RegistryError`` or ``SchemaNotRegisteredError`` where only an operator can help.
     """
     require_settings(settings)
+    otlp = read_otlp_settings(os.environ)
     engine = create_engine(settings.database_url.get_secret_value())
     check_schema(engine)
     encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
@@ -81,7 +90,8 @@ def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
     )
     core, record = _core(settings, reader)
     metrics = Metrics(lambda: driver.status, librdkafka=confluent_kafka.libversion()[0])
-    observers = Observers(metrics, OutcomeLog(request_log(logs, settings.log), settings.topics.requests))
+    traces, spans = _traces(otlp, settings, metrics) if otlp is not None else (None, None)
+    observers = Observers(metrics, OutcomeLog(request_log(logs, settings.log), settings.topics.requests), traces)
     cm21 = Cm21(settings.call_timeout, way_out=WayOut.of(settings.mirakl))
     driver = Driver(core, cm21, directory, schemas, observers.call_finished, record)
     source = KafkaSource(
@@ -95,7 +105,7 @@ def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
     sink = _sink(settings, sizes, publications, driver, source, observers)
     driver.connect(source, sink)
     topic_watch = TopicWatch(settings.kafka.admin_properties(), settings.topics.requests, source.topic_is)
-    return Parts(driver, source, sink, topic_watch, metrics)
+    return Parts(driver, source, sink, topic_watch, metrics, spans)
 
 
 def _core(settings: Settings, reader: RequestReader) -> tuple[Core, EventRecorder | None]:
@@ -110,6 +120,13 @@ def _core(settings: Settings, reader: RequestReader) -> tuple[Core, EventRecorde
     file = open_trace(settings.event_trace_file)
     trace = EventTrace(file.write, reader, string_encodings, policy, salt, credentials=credentials)
     return Core(trace, policy, salt, precedence=trace.precedence, credentials=trace.credentials), trace.record
+
+
+def _traces(otlp: OtlpSettings, settings: Settings, metrics: Metrics) -> tuple[Traces, SpanQueue]:
+    instance = settings.kafka.group_instance_id or str(uuid.uuid4())
+    spans = SpanQueue(OtlpExporter(otlp.endpoint, __version__, instance), otlp.queue)
+    metrics.add_tracing(spans.counts)
+    return Traces(spans.offer, settings.topics.requests, settings.kafka.group_id, otlp.max_links), spans
 
 
 def _sink(

@@ -34,6 +34,8 @@ class LifePolicy:
     """Share of the shutdown time that is kept for what follows the last turn of the loop."""
     leaving: float = 2.0
     """Share of ``closing``: for leaving the group, and for the end of the transaction in flight."""
+    exporting: float = 0.5
+    """Share of ``closing``: for the last spans, once the partitions are let go."""
     owner_limit: float = 60.0
     """The watchdog ends the process after the owner thread has not turned for this long ..."""
     core_limit: float = 30.0
@@ -79,6 +81,7 @@ class Service:
         self._source = parts.source
         self._sink = parts.sink
         self._topic_watch = parts.topic_watch
+        self._spans = parts.spans
         self._shutdown_timeout = settings.shutdown_timeout
         self._signals = signals
         self._told_to_stop_at: float | None = None
@@ -112,6 +115,8 @@ class Service:
         """
         collect_rarely()
         Watchdog(self._heartbeats).start()
+        if self._spans is not None:
+            self._spans.start()
         self._sink.start()
         sound = self._turn()
         self._let_go()
@@ -154,6 +159,8 @@ class Service:
         ended = [thread.stop(max(0.0, deadline - time.monotonic())) for thread in (self._source, self._sink)]
         if not all(ended):
             _log.warning("Timed out leaving Kafka; exiting. Uncommitted work will be redelivered.")
+        if self._spans is not None and not self._spans.close(POLICY.exporting):
+            _log.warning("The last spans are lost: the collector did not take them in time.")
 
     def _threads_ended_well(self) -> bool:
         """Log what ended the threads; ``True`` if nothing did."""

@@ -1,11 +1,11 @@
 """The commands that leave the core, as plain values; the driver carries them out."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from consumer.domain.model import ClientSpecification, Products
-from consumer.engine.requests import Request
+from consumer.engine.requests import Part, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +15,13 @@ class StartCall:
     call_id: int
     specification: ClientSpecification
     products: Products
-    requests: int
-    """Requests, or parts of large ones, that travel in it."""
+    parts: Sequence[Part] = field(repr=False)
+    """The requests, or parts of large ones, that travel in it."""
+
+    @property
+    def requests(self) -> int:
+        """Number of requests, or parts of large ones."""
+        return len(self.parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,9 +230,9 @@ class _TracedPrecedence(Precedence[Request]):
 def command_form(command: Command) -> Json:
     """Return a command as it stands in a trace: JSON without payload, the same for the same command."""
     match command:
-        case StartCall(call_id, specification, products, requests):
+        case StartCall(call_id, specification, products, parts):
             checksum = zlib.crc32(json.dumps(list(products.items())).encode())
-            return ["StartCall", call_id, specification.id, requests, len(products), checksum]
+            return ["StartCall", call_id, specification.id, len(parts), len(products), checksum]
         case Commit(number, partitions):
             return ["Commit", number, [_commit_form(each) for each in partitions]]
         case _:

@@ -38,6 +38,7 @@ _LIBRARY_LEVELS: Final = {
     "httpcore": logging.WARNING,  # below: response headers
     "sqlalchemy": logging.WARNING,  # below: statements with their parameters
     "asyncio": logging.WARNING,
+    "urllib3": logging.WARNING,  # below: a line per export of spans
 }
 _REDACTED: Final = "[redacted]"
 _SECRET_NAME: Final = re.compile(

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 from consumer import __version__
 from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.policy import PUBLISHING
+from consumer.adapters.trace_context import continued
 from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, Synchronized, Verdict
 from consumer.engine.request_headers import is_secret
 from consumer.engine.requests import Request
@@ -53,9 +54,6 @@ from schemas.contract import (
 
 _SERVICE: Final = f"mirakl-resync {__version__}".encode()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SPAN_MULTIPLIER: Final = 0x9E3779B97F4A7C15
-"""Odd, so that different offsets of a partition give different span ids."""
-_SPAN_MASK: Final = (1 << 64) - 1
 
 Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 
@@ -175,7 +173,7 @@ class Publications:
             (REQUEST_OFFSET_HEADER, offset),
         ]
         if facts.traceparent is not None:
-            headers.append((TRACEPARENT_HEADER, _continued(facts.traceparent, record.partition, record.offset)))
+            headers.append((TRACEPARENT_HEADER, continued(facts.traceparent, record.partition, record.offset)))
             if facts.tracestate is not None:
                 headers.append((TRACESTATE_HEADER, facts.tracestate))
         headers += facts.correlation
@@ -278,12 +276,6 @@ def _error(error: ResyncError) -> dict[str, Any]:
 def _rfc3339(millis: int) -> bytes:
     moment = _EPOCH + timedelta(milliseconds=millis)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
-
-
-def _continued(traceparent: bytes, partition: int, offset: int) -> bytes:
-    """Return the same trace with a span of our own, made of the coordinates: a repetition gets the same."""
-    span = ((offset + 1) * _SPAN_MULTIPLIER ^ (partition + 1) << 48) & _SPAN_MASK
-    return b"00-%b-%016x-%b" % (traceparent[3:35], span or 1, traceparent[53:55])
 
 
 def _count(redrive_count: bytes | None) -> bytes:

@@ -9,11 +9,12 @@ created by operators, and the latter label the lanes only. Nothing that a reques
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final, Literal, TypeAlias, get_args
 
 from consumer import __version__
+from consumer.adapters.observability.span_queue import SpanFate
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.engine.status import EngineStatus, LaneState
 from schemas.contract import DeadLetterReason, ErrorCode
@@ -263,6 +264,18 @@ TABLE: Final[tuple[Row, ...]] = (
 )
 """All metrics of the service; those of the process (``process_*``) come from the Prometheus library."""
 
+TRACING: Final[tuple[Row, ...]] = (
+    ReadRow[Mapping[SpanFate, int]](
+        "resync_spans_total",
+        ("outcome",),
+        "spans",
+        "Spans by what became of them: exported; dropped, since they came too fast; failed: the collector did not take "
+        "them.",
+        lambda counts, _: [((fate.value,), counts.get(fate, 0)) for fate in SpanFate],
+    ),
+)
+"""Metrics of a service that exports spans."""
+
 
 class Metrics:
     """The metrics of one service; ``status`` is called once a scrape, on the scraper's thread, and must not wait.
@@ -285,6 +298,10 @@ class Metrics:
         self._call_products = self._table.histogram(CALL_PRODUCTS)
         self._transaction_seconds = {kind: transactions.labels(kind) for kind in get_args(TransactionKind)}
         self._transaction_outcomes = self._table.histogram(TRANSACTION_OUTCOMES)
+
+    def add_tracing(self, counts: Callable[[], Mapping[SpanFate, int]]) -> None:
+        """Add the metrics of a service that exports spans."""
+        self._table.add(TRACING, counts)
 
     def call_finished(self, outcome: CallOutcome, seconds: float, requests: int, products: int) -> None:
         """Count one CM21 call that has ended, which took this many seconds.

@@ -163,7 +163,7 @@ class Dispatch:
         for part in call.parts:
             part.in_flight = True
             part.request.calls_in_flight += 1
-        self._commands.append(StartCall(call.call_id, lane.specification, call.products, len(call.parts)))
+        self._commands.append(StartCall(call.call_id, lane.specification, call.products, call.parts))
 
     def _answer(self, lane: Lane, call: Call, outcome: Receipt | Refusal | Unacknowledged, at: Instant) -> None:
         if isinstance(outcome, Receipt):
