@@ -4,11 +4,11 @@ ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS build
 WORKDIR /src
-COPY requirements.lock requirements-build.lock ./
+COPY requirements.lock requirements-build.lock requirements-otel.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --require-hashes -r requirements-build.lock \
     && python -m venv --without-pip /opt/mirakl-resync \
-    && pip --python /opt/mirakl-resync/bin/python install --require-hashes -r requirements.lock
+    && pip --python /opt/mirakl-resync/bin/python install --require-hashes -r requirements.lock -r requirements-otel.lock
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY consumer consumer
 COPY schemas schemas

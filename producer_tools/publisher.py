@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from producer_tools.errors import InvalidRequestError, MisconfiguredError, Mista
 from producer_tools.products import LocatedProduct, Product, distinct_products
 from producer_tools.registry_access import request_encoder
 from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
+from producer_tools.trace_context import SendSpan, context_headers
 from schemas.avro.codec import RequestEncoder
 from schemas.contract import (
     API_KEY_HEADER,
@@ -93,7 +95,8 @@ class ResyncPublisher:
         """Request these ``(miraklProductId, productSku)`` pairs; return the request id once it is acknowledged.
 
         Raises ``InvalidRequestError`` with every mistake before anything is sent, and ``NotAcknowledgedError`` if the
-        brokers do not confirm in time.
+        brokers do not confirm in time. Without ``traceparent``, the request continues the trace of the current
+        OpenTelemetry span, if there is one, with a span of its own for sending.
         """
         request = new_request(
             products,
@@ -110,17 +113,28 @@ class ResyncPublisher:
         self, request: ProductResyncRequested, *, correlation_id: str | None = None, traceparent: str | None = None
     ) -> Future[Acknowledgement]:
         """Send a request made by ``new_request``; does not wait. In a coroutine: ``await asyncio.wrap_future(...)``."""
-        return self.submit_record(self.prepare(request, correlation_id=correlation_id, traceparent=traceparent))
+        record = self._record(request, _tracing(correlation_id, traceparent))
+        topic = self.settings.topics.requests
+        span = None if traceparent is not None else SendSpan.begin(topic, request.request_id, correlation_id)
+        if span is None:
+            return self.submit_record(record)
+        return span.follow(self.submit_record, replace(record, headers=record.headers + span.headers()))
 
     def prepare(
         self, request: ProductResyncRequested, *, correlation_id: str | None = None, traceparent: str | None = None
     ) -> OutgoingRecord:
-        """Make the record of a request; raises ``InvalidRequestError`` where the service would not read it."""
+        """Make the record of a request; raises ``InvalidRequestError`` where the service would not read it.
+
+        Without ``traceparent``, it continues the trace of the current OpenTelemetry span, if there is one.
+        """
+        context = () if traceparent is not None else context_headers()
+        return self._record(request, _tracing(correlation_id, traceparent) + context)
+
+    def _record(self, request: ProductResyncRequested, more: tuple[tuple[str, bytes], ...]) -> OutgoingRecord:
         self.open()
         assert self._encoder is not None  # noqa: S101  open() made it
         value = encoded(request, self._encoder, self.settings.max_request_bytes)
-        headers = self._headers + _tracing(correlation_id, traceparent)
-        return OutgoingRecord(value, request_key(request), headers)
+        return OutgoingRecord(value, request_key(request), self._headers + more)
 
     def submit_record(self, record: OutgoingRecord) -> Future[Acknowledgement]:
         """Send a record that ``prepare`` made; does not wait.

@@ -1,6 +1,7 @@
 """``doctor``: checks everything that a run needs, from this machine."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, NotLet
 from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.mirakl.certificates import mirakl_certificates
 from consumer.adapters.mirakl.way_out import WayOut
+from consumer.adapters.observability.tracing_check import check_tracing
 from consumer.adapters.stores import (
     OURS,
     DirectoryReader,
@@ -55,7 +57,7 @@ def doctor(output: str) -> int:
     """Check everything that a run needs.
 
     Settings, database, keys, brokers (the addresses of all, rights, a transaction that writes nothing, their bounds),
-    topics, connections that are not encrypted and, if set, the schema registry.
+    topics, connections that are not encrypted and, if set, the schema registry and the collector of spans.
 
     Certificates of brokers, registry and each Mirakl that end within 14 days; it takes a TLS handshake, and no call.
     Clocks that differ by more than a second from this machine's: of the database, of the registry, and of the brokers
@@ -91,6 +93,7 @@ class _Seen:
 def _examine(settings: Settings) -> Iterator[Finding]:
     seen = _Seen()
     yield from check_settings(settings)
+    yield from check_tracing(os.environ, SETTINGS)
     yield from _examine_database(settings, seen)
     yield from _examine_brokers(settings, seen)
     yield from _examine_registry(settings, seen)

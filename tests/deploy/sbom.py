@@ -1,4 +1,4 @@
-"""The bill of materials of the image, from the lock: CycloneDX 1.6 as JSON, on standard output.
+"""The bill of materials of the image, from its locks: CycloneDX 1.6 as JSON, on standard output.
 
 It lists what the service installs besides its base image, with the hashes that the installer accepts. Programs that
 look for known vulnerabilities read this form.
@@ -12,15 +12,20 @@ from typing import Any, Final
 
 from consumer import __version__
 
-LOCK: Final = Path(__file__).parents[2] / "requirements.lock"
+LOCKS: Final = [Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-otel.lock")]
 _PACKAGE: Final = re.compile(r"^([a-z0-9._-]+)==([^\s;\\]+)(?: ; (.+?))? \\$")
 _HASH: Final = re.compile(r"^\s+--hash=sha256:([0-9a-f]{64})")
 
 
-def bill_of_materials(lock: str) -> dict[str, Any]:
-    """Return the bill of a lock file's text; the same lock gives the same bill."""
+def locked_packages() -> str:
+    """Return all that the image installs from its locks."""
+    return "".join(lock.read_text() for lock in LOCKS)
+
+
+def bill_of_materials(locked: str) -> dict[str, Any]:
+    """Return the bill of the lock files' text; the same text gives the same bill."""
     components: list[dict[str, Any]] = []
-    for line in lock.splitlines():
+    for line in locked.splitlines():
         if package := _PACKAGE.match(line):
             name, version, marker = package.groups()
             components.append(_component("library", name, version))
@@ -43,5 +48,5 @@ def _component(kind: str, name: str, version: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(bill_of_materials(LOCK.read_text()), sys.stdout, indent=2)
+    json.dump(bill_of_materials(locked_packages()), sys.stdout, indent=2)
     sys.stdout.write("\n")

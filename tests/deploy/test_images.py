@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.deploy.programs import program
-from tests.deploy.sbom import LOCK, bill_of_materials
+from tests.deploy.sbom import bill_of_materials, locked_packages
 from tests.deploy.test_alert_rules import run
 
 ROOT = Path(__file__).parents[2]
@@ -96,8 +96,8 @@ def test_alertmanager_names_alerts_that_exist() -> None:
 
 
 def test_the_bill_of_materials_lists_all_that_is_locked_with_its_hashes() -> None:
-    components = bill_of_materials(LOCK.read_text())["components"]
-    locked = [line.split(" ")[0] for line in LOCK.read_text().splitlines() if line and not line.startswith(" ")]
+    components = bill_of_materials(locked_packages())["components"]
+    locked = [line.split(" ")[0] for line in locked_packages().splitlines() if line and not line.startswith(" ")]
 
     assert [f"{each['name']}=={each['version']}" for each in components] == locked
     assert [each["name"] for each in components if not each.get("hashes")] == []

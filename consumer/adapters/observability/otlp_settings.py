@@ -19,6 +19,8 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_EN
 TRACES_PATH: Final = "/v1/traces"
 MAX_LINKS: Final = 128
 """Links of a span; the specification's default."""
+EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
+"""Package of the extra ``otel``."""
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _CERTIFICATES: Final = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
 _TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
@@ -61,7 +63,7 @@ def read_otlp_settings(environ: Mapping[str, str]) -> OtlpSettings | None:
         max_links = _number(environ, "OTEL_SPAN_LINK_COUNT_LIMIT", max_links)
     except ValueError as error:
         mistakes.append(str(error))
-    if not mistakes and find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+    if not mistakes and not _installed():
         mistakes.append(
             f"{variable} is set, but what exports spans is not installed. "
             "Install mirakl-resync[otel], or unset the variable."
@@ -71,6 +73,13 @@ def read_otlp_settings(environ: Mapping[str, str]) -> OtlpSettings | None:
     given = environ[variable].strip()
     endpoint = given if variable == ENDPOINTS[0] else given.removesuffix("/") + TRACES_PATH
     return OtlpSettings(endpoint, queue, max_links)
+
+
+def _installed() -> bool:
+    try:
+        return find_spec(EXPORTER) is not None
+    except ModuleNotFoundError:  # one of the packages that it is in
+        return False
 
 
 def _endpoint_mistakes(variable: str, given: str) -> list[str]:

@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from consumer import __version__
-from consumer.adapters.observability.metrics import TABLE, Metrics
+from consumer.adapters.observability.metrics import TABLE, TRACING, Metrics
+from consumer.adapters.observability.span_queue import SpanFate
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
 from consumer.engine.status import EngineStatus, LaneState, LaneStatus
 from producer_tools.gateway.metrics import TABLE as GATEWAY_TABLE
@@ -194,6 +195,16 @@ def test_hostile_text_in_a_label_does_not_break_the_scrape() -> None:
     assert "resync_fake" not in seen.names()
 
 
+def test_spans_are_counted_where_they_are_exported() -> None:
+    metrics = Metrics(lambda: IDLE)
+    assert Scrape(metrics)("resync_spans_total", outcome="exported") is None
+
+    metrics.add_tracing(lambda: {SpanFate.EXPORTED: 7})
+
+    seen = Scrape(metrics)
+    assert [7, 0, 0] == [seen("resync_spans_total", outcome=fate) for fate in ("exported", "dropped", "failed")]
+
+
 def test_services_in_one_process_do_not_share_metrics() -> None:
     one, other = Metrics(lambda: IDLE), Metrics(lambda: IDLE)
     one.transaction_finished("commit", 0.01, 10)
@@ -207,14 +218,15 @@ DOCUMENTS = Path(__file__).parents[4]
 def test_the_page_of_metrics_has_the_table_as_it_is() -> None:
     page = (DOCUMENTS / "docs" / "operate" / "metrics.md").read_text(encoding="utf-8")
 
-    assert markdown_table(TABLE) in page, (
-        "replace the table in docs/operate/metrics.md by what markdown_table(TABLE) returns"
-    )
+    for table in (TABLE, TRACING):
+        assert markdown_table(table) in page, (
+            "replace the tables in docs/operate/metrics.md by what markdown_table(TABLE) and (TRACING) return"
+        )
 
 
 def test_documents_name_no_metric_that_does_not_exist() -> None:
     """An alert on a misspelt name never fires."""
-    known = {row.name for row in (*TABLE, *GATEWAY_TABLE)}
+    known = {row.name for row in (*TABLE, *TRACING, *GATEWAY_TABLE)}
     known |= {
         f"{row.name}_{part}"
         for row in (*TABLE, *GATEWAY_TABLE)
