@@ -1,8 +1,8 @@
 """The headers of a request record: one pass, names without regard to case, the last of a name counts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from consumer.engine.records import Headers
 from schemas.contract import (
     API_KEY_HEADER,
     CLIENT_HEADER,
@@ -56,7 +56,21 @@ class RequestHeaders:
         return f"RequestHeaders(traceparent={self.traceparent!r}, unreadable={self.unreadable!r})"
 
 
-def read_headers(headers: Sequence[tuple[str, bytes | None]] | None) -> RequestHeaders:
+class HeaderReader:
+    """Reads headers; those that records in a row share are read once."""
+
+    def __init__(self) -> None:
+        self._headers: Headers | None = ()
+        self._found = read_headers(())
+
+    def read(self, headers: Headers | None) -> RequestHeaders:
+        """Return what ``read_headers`` does; the same object for the same headers, so nobody may change it."""
+        if headers is not self._headers:
+            self._headers, self._found = headers, read_headers(headers)
+        return self._found
+
+
+def read_headers(headers: Headers | None) -> RequestHeaders:
     """Read the headers that the service uses; beyond the contract's bounds, ``unreadable`` says so."""
     found = RequestHeaders()
     if headers is None:

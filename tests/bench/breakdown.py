@@ -16,7 +16,7 @@ from rich.table import Table
 
 from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.publications import Publications, Topics
-from consumer.adapters.kafka.records import record_of
+from consumer.adapters.kafka.records import RecordReader
 from consumer.adapters.mirakl.client import Cm21, entries_json
 from consumer.adapters.observability.request_log import AnsweredRequest, RequestLog
 from consumer.adapters.request_reader import RequestReader
@@ -40,7 +40,7 @@ from consumer.engine.events import (
 )
 from consumer.engine.policy import Policy
 from consumer.engine.records import ReadRange, Record
-from consumer.engine.request_headers import read_headers
+from consumer.engine.request_headers import HeaderReader
 from consumer.engine.requests import Request
 from schemas.avro.codec import ResultEncoder
 from schemas.process.memory import collect_rarely, share_one_heap
@@ -87,6 +87,7 @@ def break_down(stage: Stage) -> Sequence[Step]:
     collect_rarely()  # as the service does: the many records kept here would be looked through again and again
     with stage.topics() as topics:
         consumed, messages = _consume(stage)
+        record_of = RecordReader().record_of
         records = [record_of(message) for message in messages]
         directory = _directory(stage)
         times = _best([_drive_core(records, directory) for _ in range(ROUNDS)])
@@ -156,7 +157,7 @@ def _directory(stage: Stage) -> Directory:
 
 
 def _engine_steps(records: Sequence[Record], times: EngineTimes) -> Sequence[Step]:
-    reader = RequestReader(registry=False, max_bytes=MAX_REQUEST_BYTES)
+    reader, read_headers = RequestReader(registry=False, max_bytes=MAX_REQUEST_BYTES), HeaderReader().read
     bodies = [body for record in records if isinstance(body := reader.decode(record.value, None), dict)]
     steps = [
         ("header pass", _each(records, lambda record: read_headers(record.headers))),

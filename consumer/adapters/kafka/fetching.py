@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, Message
 
 from consumer.adapters.kafka.policy import READING
 from consumer.adapters.kafka.reading import Reading
-from consumer.adapters.kafka.records import read, total_bytes
+from consumer.adapters.kafka.records import RecordReader, total_bytes
 from consumer.engine.records import Record
 from consumer.engine.status import FetchBudget
 
@@ -19,6 +19,7 @@ class Fetching:
         self._consumer = consumer
         self._reading = reading
         self._budget = budget
+        self._read = RecordReader().read
 
     def fetch(self) -> list[Record | Message]:
         """Poll for one message, then take what is there already, up to the fetch budget.
@@ -28,7 +29,7 @@ class Fetching:
         first = self._consumer.poll(READING.poll)
         if first is None:
             return []
-        fetched = [read(first)]
+        fetched = [self._read(first)]
         budget, reading = self._budget(), self._reading
         most = min(READING.list_records, budget.records - (reading.posted_records - budget.received_records))
         if most <= 1 or reading.posted_bytes - budget.received_bytes > READING.unreceived_bytes:
@@ -40,7 +41,7 @@ class Fetching:
     def _take_more(self, fetched: list[Record | Message], most: int) -> None:
         size = 0
         while (wanted := min(READING.take_records, most - len(fetched))) > 0 and size < READING.list_bytes:
-            more = [read(message) for message in self._consumer.consume(wanted, 0)]
+            more = [self._read(message) for message in self._consumer.consume(wanted, 0)]
             fetched += more
             size += total_bytes(more)
             if len(more) < wanted:

@@ -22,7 +22,7 @@ from consumer.engine.events import DirectoryConfirmed, DirectoryUnavailable, Sch
 from consumer.engine.partitions.partitions import Partitions
 from consumer.engine.policy import Policy
 from consumer.engine.ports import SchemaNeeded
-from consumer.engine.request_headers import read_headers
+from consumer.engine.request_headers import HeaderReader
 from consumer.engine.requests import Assignment, Request
 from schemas.contract import ErrorCode
 
@@ -50,6 +50,7 @@ class Admission:
         self._partitions = partitions
         self._dispatch = dispatch
         self.decider = decider
+        self._read_headers = HeaderReader().read
         self.lookups = SchemaLookups(policy)
         self.behind = False
         """The last event left something undecided that the next one has to go on with."""
@@ -94,7 +95,7 @@ class Admission:
                 left -= 1
                 left_bytes -= record.size
                 assignment.looked_at = record.offset
-                request = Request(record, assignment, read_headers(record.headers), at.mono, at.mono)
+                request = Request(record, assignment, self._read_headers(record.headers), at.mono, at.mono)
                 decision = self.decider.decide(request, at)
                 if isinstance(decision, ClientSpecification):
                     assignment.lanes.add(self._dispatch.lane(decision, at).specification.id)
@@ -127,7 +128,7 @@ class Admission:
             record = assignment.next_record()
             left -= record.size
             if progress.receive(record.offset):
-                request = Request(record, assignment, read_headers(record.headers), at.mono, deadline)
+                request = Request(record, assignment, self._read_headers(record.headers), at.mono, deadline)
                 searched = precedence.searched
                 if not self._take(request, at):
                     assignment.put_back(record)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.engine.request_headers import is_secret, read_headers
+from consumer.engine.request_headers import HeaderReader, is_secret, read_headers
 from schemas.contract import MAX_HEADERS, MAX_HEADERS_BYTES
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -107,3 +107,14 @@ def test_a_key_shows_in_no_representation() -> None:
 @pytest.mark.parametrize(("name", "secret"), [("dj-api-key", True), ("DJ-API-Key", True), ("dj-client", False)])
 def test_the_header_that_is_never_repeated(name: str, *, secret: bool) -> None:
     assert secret is is_secret(name)
+
+
+def test_records_that_share_their_headers_share_what_they_say() -> None:
+    reader = HeaderReader()
+    first, second = [("dj-api-key", b"one")], [("dj-api-key", b"two")]
+
+    found = [reader.read(each) for each in (first, first, second, None, first)]
+
+    assert [b"one", b"one", b"two", None, b"one"] == [each.api_key for each in found]
+    assert found[0] is found[1]
+    assert found[3].unreadable is not None
