@@ -204,8 +204,8 @@ class Core:
 
     def _call_finished(self, event: CallFinished, at: Instant) -> None:
         lane, parts, first_answer = self._dispatch.call_finished(event, at)
-        if first_answer:  # only now it is known how much the lane may hold
-            self._weigh(at)
+        if first_answer and len(self._dispatch.lanes) <= self.policy.lanes_weighed_at_once:
+            self._weigh(at)  # only now it is known how much the lane may hold
         self._dispatch.give_up_returned(parts, at)
         self._admission.reroute(lane, at)
 

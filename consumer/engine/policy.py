@@ -162,6 +162,12 @@ class Policy:
         "and read again later.",
     )
     low_watermark: float = _number(0.75, "share", "Of a window, below which a paused partition is resumed.")
+    lanes_weighed_at_once: int = _number(
+        32,
+        "lanes",
+        "Up to so many, all are weighed as soon as one is answered for the first time; with more, at the next tick: "
+        "weighing takes some microseconds a lane, and at a start each lane gets a first answer.",
+    )
     overfull_ease: float = _number(0.5, "share", "Of its bound, below which a lane is no longer overfull.")
     scarce: float = _number(
         0.6,
