@@ -12,7 +12,7 @@ occur by chance; groups in another order, or with words between them; and encodi
 import base64
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +24,8 @@ _ENCODED: Final = re.compile(
 )
 _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 """ASCII only, so that a text keeps its length."""
+_BETWEEN: Final = "\uffff"
+"""Between forms of a secret: no character of Unicode, so no piece of a text is part of two of them."""
 
 
 def redacted(text: str, secret: str) -> str:
@@ -97,24 +99,23 @@ def _grouped(text: str, secret: str) -> Iterator[tuple[int, int]]:
             yield places[at], places[at + MIRAKL.secret_piece - 1] + 1
 
 
-@lru_cache(maxsize=64)
-def _grouped_parts(secret: str) -> frozenset[str]:
-    """Return all pieces of the secret without its separators, in lower case; none of one with fewer characters."""
+@lru_cache(maxsize=4096)
+def _grouped_parts(secret: str) -> str:
+    """Return the secret without its separators, in all forms and lower case: each piece of them is looked for."""
     forms = ("".join(filter(str.isalnum, form)) for form in (secret, secret.encode().hex(), *_base64_forms(secret)))
-    return frozenset(
-        form[at : at + MIRAKL.secret_piece].translate(_LOWER)
-        for form in forms
-        for at in range(len(form) - MIRAKL.secret_piece + 1)
-    )
+    return _joined([form for form in forms if len(form) >= MIRAKL.secret_piece])
 
 
-@lru_cache(maxsize=64)
-def _parts(secret: str) -> tuple[frozenset[str], int, str]:
-    """Return all pieces to look for, their length, and how the secret begins; in lower case."""
+@lru_cache(maxsize=4096)  # half a kilobyte each; a set of all pieces would take 20, and half a millisecond to make
+def _parts(secret: str) -> tuple[str, int, str]:
+    """Return all forms, the length of their pieces to look for, and how the secret begins; in lower case."""
     length = min(MIRAKL.secret_piece, len(secret))
     forms = [secret, secret.replace(" ", "+"), secret.encode().hex(), *_base64_forms(secret)]
-    pieces = {form[at : at + length].translate(_LOWER) for form in forms for at in range(len(form) - length + 1)}
-    return frozenset(pieces), length, secret[:length].translate(_LOWER)
+    return _joined([form for form in forms if len(form) >= length]), length, secret[:length].translate(_LOWER)
+
+
+def _joined(forms: Sequence[str]) -> str:
+    return _BETWEEN.join(dict.fromkeys(forms)).translate(_LOWER)
 
 
 def _base64_forms(secret: str) -> Iterator[str]:
