@@ -158,7 +158,7 @@ def test_a_client_behind_a_proxy_is_checked_through_it(
         assert "Check RESYNC_MIRAKL__PROXY_URL" in ran.out
         assert "pr0xy" not in ran.out + ran.err
         monkeypatch.setenv("RESYNC_MIRAKL__ALLOWED_HOSTS", "*.mirakl.net")
-        assert "RESYNC_MIRAKL__ALLOWED_HOSTS" in checked(stores)[1]["acme"]["message"]
+        assert "RESYNC_MIRAKL__ALLOWED_HOSTS" in checked(stores)[1]["acme"]["remedy"]
 
 
 def test_a_client_that_does_not_exist_or_keys_that_are_missing_are_wrong_usage(
