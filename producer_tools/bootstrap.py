@@ -311,7 +311,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to ``StopSignals``."""
+        """Leave signals to ``StopSignals``: uvicorn would install handlers of its own."""
         yield
 
 

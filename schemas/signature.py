@@ -41,7 +41,7 @@ class Content(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """A well-formed header ``dj-signature``."""
+    """A well-formed header ``dj-signature``: who claims to have signed, and the HMAC to compare."""
 
     signer: str
     """The first 16 hex digits of the SHA-256 of the key."""

@@ -40,7 +40,7 @@ class RequestReader:
         return NotARequest(body.reason, body.message)
 
     def learn(self, reference: Hashable, schema: str) -> None:
-        """Prepare a writer schema and remember it."""
+        """Prepare a writer schema and remember it. Only on the thread that decodes."""
         if not isinstance(reference, SchemaRef):
             raise TypeError(f"not a schema reference: {reference!r}")
         self.adopt(reference, self.prepare(reference, schema))

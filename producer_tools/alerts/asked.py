@@ -47,7 +47,7 @@ class AskedRequests:
             self.add_digest(digest)
 
     def add_digest(self, digest: bytes) -> None:
-        """Remember what ``digest_of`` returned."""
+        """Remember a request by what ``digest_of`` returned; the one met longest ago is forgotten for it."""
         self._digests[digest] = None
         self._digests.move_to_end(digest)
         if len(self._digests) > self._maximum:

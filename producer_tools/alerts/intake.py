@@ -209,7 +209,6 @@ class AlertIntake:
         return publication
 
     def _account(self, answer: Answer) -> None:
-        """Count and log what became of the alerts."""
         self.truncated += answer.truncated
         for outcome, requests in (
             (REQUESTED, answer.requests),

@@ -56,7 +56,7 @@ PLANNING: Final[tuple[Edge, ...]] = (*READING, "request_auth", "signature_max_ag
 
 @dataclass(frozen=True, slots=True)
 class RedriveOptions:
-    """The options of ``dlq redrive``; no ``coordinates``: all."""
+    """The options of ``dlq redrive`` as click has read them; no ``coordinates``: all dead letters."""
 
     coordinates: tuple[tuple[int, int], ...]
     reason: str | None

@@ -67,7 +67,7 @@ _CUT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RetryOptions:
-    """The options of ``retry`` besides the selection."""
+    """The options of ``retry`` besides the selection: how to plan, to confirm, to send and to show."""
 
     again: bool
     dry_run: bool

@@ -34,7 +34,7 @@ class Place:
         return self._account == _UNPROVEN
 
     def release(self) -> None:
-        """Leave the place to others. Idempotent."""
+        """Leave the place to other calls with the key. Idempotent, since a call may end in several ways."""
         if self._released:
             return
         self._released = True

@@ -109,7 +109,7 @@ def create_app(
 
 
 class _Observed:
-    """Reports each call after its response."""
+    """Wraps the application and reports each call after its response, however it ended."""
 
     def __init__(self, app: ASGIApp, on_answered: Callable[[AnsweredCall], None]) -> None:
         self._app = app

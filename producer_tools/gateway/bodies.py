@@ -38,7 +38,6 @@ class Bodies:
         return self._buffered
 
     def close(self) -> None:
-        """End the parser's thread."""
         self._parser.shutdown(wait=False, cancel_futures=True)
 
     async def receive(self, request: Request) -> bytes:

@@ -27,7 +27,7 @@ class ResultRecord:
 
     @property
     def size(self) -> int:
-        """Memory that keeping it takes, in bytes."""
+        """Memory that keeping the record takes, in bytes, objects around it included."""
         return len(self.request_id) + len(self.value or b"") + GATEWAY.record_overhead_bytes
 
 

@@ -157,7 +157,7 @@ class WaitingRoom:
 
 
 def settle(turn: "asyncio.Future[Outcome]", ending: Outcome) -> None:
-    """End a wait, unless it has ended."""
+    """End a call's wait with a result or the reason for none, unless it has ended already."""
     if not turn.done():
         turn.set_result(ending)
 

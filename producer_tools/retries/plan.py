@@ -118,7 +118,6 @@ class RetryPlan:
 
     @property
     def products(self) -> int:
-        """Number of products of all requests to send."""
         return sum(retry.products for retry in self.retries)
 
     def has_room(self, more_bytes: int = 0) -> bool:

@@ -40,5 +40,5 @@ class EmbeddedBroker:
         self._host.list_topics(name, timeout=START_SECONDS)
 
     def close(self) -> None:
-        """End; all that it kept is gone."""
+        """End the broker; all records that it kept are gone."""
         self._host.close()

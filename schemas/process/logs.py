@@ -170,7 +170,6 @@ _CONTEXT: Final[tuple[Processor, ...]] = (
 
 
 def _route(handler: logging.Handler, level: int) -> None:
-    """Everything that anybody logs ends in this handler."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -41,7 +41,7 @@ class Bounds(threading.local):
         self.left(None)
 
     def received(self, size: int) -> None:
-        """Count received bytes. Raises `TooMuchReceivedError`."""
+        """Count bytes that the connection has received, framing included. Raises `TooMuchReceivedError`."""
         self._allowed -= size
         if self._allowed < 0:
             raise TooMuchReceivedError("more framing and informational responses than an answer needs")

@@ -149,7 +149,7 @@ def _trust_mistakes(environ: Mapping[str, str], given: Mapping[str, Any], uses: 
 
 
 class _UnreadableError(Exception):
-    """The value of a variable cannot be read."""
+    """The value of a variable cannot be read: it is given twice, or its ``_FILE`` is missing, too large or not text."""
 
 
 def _read(environ: Mapping[str, str], setting: Setting) -> str | None:

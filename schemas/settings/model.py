@@ -54,7 +54,7 @@ class Delivery(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least severe line that is written."""
+    """The least severe line that is written to the log."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -63,7 +63,7 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """The format of log lines."""
+    """The format of log lines: JSON for machines, ``console`` for people, or ``auto`` by what stderr is."""
 
     AUTO = "auto"
     """``console`` on a terminal, ``json`` elsewhere."""

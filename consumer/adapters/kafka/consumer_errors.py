@@ -14,7 +14,7 @@ _FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, Kaf
 
 
 class OwnerThreadError(ExplainedError):
-    """The consumer cannot go on."""
+    """The consumer cannot go on: a defect, or a setting that the brokers refuse. Ends the process."""
 
 
 def raise_if_final(error: KafkaError) -> None:

@@ -24,5 +24,5 @@ class KnownProgress:
         return None if known is None or told.includes(known) else known
 
     def forget(self) -> None:
-        """The topic is another one."""
+        """Forget everything: the topic is another one, so what was committed says nothing about it."""
         self._points.clear()

@@ -50,7 +50,7 @@ class Ownership(Protocol):
 
     @property
     def known(self) -> KnownProgress:
-        """What is known to be committed."""
+        """What this process knows to be committed, whatever brokers report."""
         ...
 
 
@@ -62,7 +62,7 @@ class AssignmentOwner(Protocol):
         ...
 
     def forget(self, partitions: Sequence[int]) -> None:
-        """Partitions are no longer ours."""
+        """Forget partitions that are no longer ours."""
         ...
 
     def serve(self) -> None:

@@ -182,6 +182,5 @@ class Positions:
             self._post(PartitionTroubles(troubles))
 
     def forget(self, partitions: Iterable[int]) -> None:
-        """Partitions are no longer ours."""
         for partition in partitions:
             self.unread.pop(partition, None)

@@ -129,7 +129,7 @@ class Publications:
     # -- results ---------------------------------------------------------------------------------------
 
     def _shared_result(self, request: Request, verdict: Synchronized) -> Publication:
-        """On the hot path."""
+        """Return the record of a request whose call shares its verdict: on the hot path."""
         if verdict is not self._shared_verdict:
             self._share(verdict)
         key = request.request_id.encode()
@@ -232,7 +232,6 @@ def _decided(request: Request) -> Verdict:
 
 
 def _fields(request: Request, verdict: Synchronized | Partial | Failed) -> dict[str, Any]:
-    """The fields of ``ProductResyncResult``."""
     partial = isinstance(verdict, Partial)
     status = "PARTIALLY_SYNCHRONIZED" if partial else "FAILED" if isinstance(verdict, Failed) else "SYNCHRONIZED"
     count = len(request.products) if isinstance(verdict, Synchronized) else 0

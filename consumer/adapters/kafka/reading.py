@@ -115,7 +115,6 @@ class Reading:
         self._partitions.reassign(partition, position, paused=partition in self.paused)
 
     def forget(self, partitions: Iterable[int]) -> None:
-        """Partitions are no longer ours."""
         for partition in partitions:
             self.read_to.pop(partition, None)
             self.out_of_range.discard(partition)

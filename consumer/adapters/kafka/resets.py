@@ -177,11 +177,10 @@ class LogResets:
         return Start(low, None, low)
 
     def started(self, partition: int) -> None:
-        """The partition is read from where ``start`` said."""
+        """Note that the partition is read from where ``start`` said."""
         self._anew.discard(partition)
 
     def forget(self, partitions: Iterable[int]) -> None:
-        """Partitions are no longer ours."""
         for partition in partitions:
             self.renewed.pop(partition, None)
             self._anew.discard(partition)

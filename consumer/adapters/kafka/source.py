@@ -201,11 +201,9 @@ class KafkaSource:
     # -- for the group, within its callbacks -----------------------------------------------------------
 
     def await_positions(self, partitions: Sequence[int]) -> None:
-        """Partitions were assigned: find out where to begin."""
         self._positions.await_progress(partitions)
 
     def forget(self, partitions: Sequence[int]) -> None:
-        """Partitions are no longer ours."""
         self._positions.forget(partitions)
         self._resets.forget(partitions)
         self._reading.forget(partitions)

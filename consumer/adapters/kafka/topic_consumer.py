@@ -38,7 +38,6 @@ class TopicConsumer:
         self._consumer.pause([TopicPartition(self._topic, partition) for partition in partitions])
 
     def resume(self, partitions: Iterable[int]) -> None:
-        """Deliver again, from where delivery was paused."""
         self._consumer.resume([TopicPartition(self._topic, partition) for partition in partitions])
 
     def seek(self, partition: int, position: int) -> None:

@@ -69,7 +69,7 @@ class Decrypted:
 
 
 class Undecryptable(Enum):
-    """Reason why a stored token yields no secret."""
+    """Reason why a stored token yields no secret; each has its own remedy."""
 
     NO_KEY = auto()
     """None of the keys encrypted it, or it is damaged."""

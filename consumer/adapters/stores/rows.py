@@ -76,7 +76,6 @@ def rows(connection: Connection, table: Table, tenant: str | None) -> Sequence[R
 
 
 def by_id(connection: Connection, table: Table, row_id: str) -> RowMapping:
-    """Return the row with this id."""
     return connection.execute(select(*map(as_stored, table.c)).where(table.c.id == row_id)).mappings().one()
 
 

@@ -27,7 +27,7 @@ _ADVISORY_LOCK = 0x7265_7379_6E63
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema."""
+    """One step of the schema: its revision, its changes, and which older programs it retires."""
 
     revision: str
     apply: Callable[[], None]
@@ -37,7 +37,7 @@ class Migration:
 
 
 def released_migrations() -> tuple[Migration, ...]:
-    """Return the migrations of this program, oldest first."""
+    """Return the migrations of this program, oldest first, as Alembic finds them in the package."""
     scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     steps = [
         Migration(script.revision, script.module.upgrade, getattr(script.module, "RETIRES", frozenset()))

@@ -39,7 +39,7 @@ class Specification:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """Requester of a case."""
+    """Requester of a case: the API key's tenant and role, and whether it exists, for good and bad keys."""
 
     name: str
     tenant: str
@@ -65,7 +65,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One request."""
+    """One request of the demo: who sends what, and which answer is expected."""
 
     title: str
     shows: str
@@ -95,7 +95,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Actual result of a case."""
+    """Actual result of a case: the answer, the time that it took, and the CM21 calls that it cost."""
 
     answer: Answer | None
     """``None``: nothing came."""

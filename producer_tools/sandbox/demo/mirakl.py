@@ -46,7 +46,7 @@ class SimulatedMirakl:
 
     @property
     def violations(self) -> list[str]:
-        """Calls that a resynchronization must never make."""
+        """Return the calls that a resynchronization must never make, as the simulator saw them; empty: all is well."""
         return list(self._simulator.violations)
 
     @property
@@ -55,11 +55,9 @@ class SimulatedMirakl:
         return sum(instance.counters.calls for instance in self._simulator.instances)
 
     def url(self, specification: Specification) -> str:
-        """Return the base URL of the client specification."""
         return self._simulator.url(specification.name)
 
     def calls(self, specification: Specification) -> int:
-        """Return the number of CM21 calls for it."""
         return self._simulator.counters(specification.name).calls
 
     def missing(self, tracking_ids: Iterable[str], products: Collection[ProductReference]) -> int:

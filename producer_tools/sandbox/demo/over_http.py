@@ -100,7 +100,7 @@ def _notification() -> Mapping[str, Any]:
 
 
 def _follow(caller: httpx.Client, screen: Screen, title: str, location: str) -> Iterator[tuple[str, str]]:
-    """Ask until there is a result."""
+    """Ask at the location of a pending response until there is a result, and yield each answer."""
     give_up_at = time.monotonic() + ANSWER_SECONDS
     while True:
         response = caller.get(location)

@@ -60,7 +60,6 @@ def perform(cases: Sequence[Case] = CASES, *, keep: bool = False, verbose: bool 
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
-    """Leave as on Ctrl-C: in order."""
     sys.exit(128 + number)
 
 
@@ -159,7 +158,7 @@ def _take_dead_letters(stage: Stage, screen: Screen, sent: Mapping[str, _Sent]) 
 
 
 def outcome(answer: ProductResyncResult | DeadLetter) -> str:
-    """Name an answer as ``Answer.outcome`` does."""
+    """Return the name of an answer, in the form of ``Answer.outcome``, to compare it with what was expected."""
     if isinstance(answer, DeadLetter):
         return f"dead letter {answer.reason}"
     if answer.error is None:
@@ -179,7 +178,7 @@ def _message(answer: ProductResyncResult | DeadLetter) -> str:
 
 
 def judged(given: ProductResyncResult | DeadLetter) -> Answer:
-    """Reduce an answer to what is judged."""
+    """Return what is judged of an answer: its outcome, code and numbers, but neither ids nor times."""
     if isinstance(given, DeadLetter):
         return Answer(outcome(given))
     error = given.error

@@ -32,23 +32,21 @@ Where to go next:
 
 
 class Screen:
-    """Writes to stdout, from any thread."""
+    """Writes what the demo shows to stdout, from any thread: as a live table on a terminal, as lines elsewhere."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
 
     def parts(self, *, broker: str, mirakl: str, folder: str) -> None:
-        """Show the addresses of the embedded parts."""
         self.say(f"  Kafka    embedded broker, {broker}")
         self.say(f"  Mirakl   simulated, {mirakl}")
         self.say(f"  stores   SQLite, in {folder}\n")
 
     def say(self, text: str, style: str = "") -> None:
-        """Write a line."""
         self._console.print(Text(text, style))
 
     def log(self, line: str) -> None:
-        """Write a line of somebody's log."""
+        """Write a line of somebody else's log, dimmed."""
         self.say(f"  | {line}", "dim")
 
     @contextmanager
@@ -62,7 +60,7 @@ class Screen:
             yield
 
     def answer(self, title: str, seconds: float, outcome: str, message: str) -> None:
-        """Write what has just come."""
+        """Write an answer that has just come, with the seconds that it took."""
         colour = "green" if outcome == "SYNCHRONIZED" else "yellow"
         line = Text.assemble(
             f"{seconds:8.2f} s  ", (f"{title:<16}", "bold"), (outcome, colour), (f"  {message}", "dim")

@@ -76,7 +76,7 @@ class Service:
         return printed
 
     def start(self) -> None:
-        """Start it; returns at once."""
+        """Start the service as a process of its own; returns at once."""
         self._process = subprocess.Popen(  # noqa: S603 - our own module, by this interpreter
             [sys.executable, "-m", self._module, *self._arguments],
             stdin=subprocess.DEVNULL,
@@ -120,7 +120,7 @@ class Service:
         self._reader.join()
 
     def last_words(self) -> str:
-        """The end of its log, for people."""
+        """Return the end of the service's log, for people who have to find out what went wrong."""
         if self._reader is not None:
             self._reader.join(1.0)  # an ended process leaves some lines in the pipe
         words = "".join(f"  {line}\n" for line in self._last_words)

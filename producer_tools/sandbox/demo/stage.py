@@ -37,7 +37,7 @@ POLL_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The system, up and answering."""
+    """The whole system, up and answering: broker, Mirakl, service, and clients for requests and results."""
 
     settings: Settings
     service: Service

@@ -28,7 +28,7 @@ _MOST_SUBMISSIONS: Final = 100_000
 
 
 class Control:
-    """Carries out the commands below ``/_control``."""
+    """Carries out the commands below ``/_control``, by which tests and people script the simulator from afar."""
 
     def __init__(self, simulator: MiraklInstances) -> None:
         self._simulator = simulator

@@ -21,7 +21,7 @@ from producer_tools.sandbox.mirakl.wire import Delivery, Then, response
 
 
 class Effect(StrEnum):
-    """Effect of a fault on a call."""
+    """Effect of a fault on a call, among them what CM21 itself never says: silence, resets, answers byte by byte."""
 
     STATUS = "status"
     """An answer with ``status``."""
@@ -53,7 +53,7 @@ class Effect(StrEnum):
 
 
 class Body(StrEnum):
-    """Body of an error response."""
+    """Body of an error response, in the forms that Mirakl and the proxies before it have been seen to send."""
 
     JSON = "json"
     """``{"message", "status"}``."""
@@ -65,7 +65,7 @@ class Body(StrEnum):
 
 
 class Fault(BaseModel):
-    """One scripted fault."""
+    """One scripted fault: what happens to a call, to which calls, how often and with which probability."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -27,7 +27,7 @@ _PHASES: Final = ("WAITING", "QUEUED", "RUNNING")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """State that all instances of one simulator share."""
+    """State that all instances of one simulator share: faults, journal, randomness and the witness."""
 
     plan: FaultPlan
     journal: Journal
@@ -36,7 +36,7 @@ class Surroundings:
 
 
 class Instance:
-    """One Mirakl of many."""
+    """One Mirakl of many, with its own rules, credential, quota and counters."""
 
     def __init__(self, name: str, rules: Rules, surroundings: Surroundings) -> None:
         self.name = name
@@ -61,7 +61,7 @@ class Instance:
     # CM21
 
     def synchronize(self, request: Request) -> Delivery:
-        """Answer CM21."""
+        """Answer CM21 as strictly as Mirakl would: check everything, then take the products in."""
         self.counters.calls += 1
         try:
             return self._admit(request, self._read(request))
@@ -159,11 +159,9 @@ class Instance:
     # CM22 and CM23
 
     def state(self, request: Request, tracking_id: str) -> Delivery:
-        """Answer CM22."""
         return self._about(request, "CM22", tracking_id, self._state)
 
     def report(self, request: Request, tracking_id: str) -> Delivery:
-        """Answer CM23."""
         return self._about(request, "CM23", tracking_id, self._report)
 
     def _about(
@@ -231,7 +229,7 @@ class Instance:
 
 
 class _RefusedError(Exception):
-    """A gate that a request does not pass."""
+    """A gate that a request does not pass: credential, method, quota, size or content."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)

@@ -72,7 +72,7 @@ class MiraklInstances:
         self._plan.add(fault, instance)
 
     def clear_faults(self, instance: str | None = None) -> None:
-        """Forget the faults of an instance, or all."""
+        """Forget the scripted faults of one instance, or of all instances if none is named."""
         self._plan.clear(instance)
 
     @property
@@ -94,7 +94,7 @@ class MiraklInstances:
         return found
 
     def forget(self) -> None:
-        """Forget faults, counters, violations and journal; rules stay."""
+        """Forget faults, counters, violations and journal, as between two tests; rules stay."""
         self.clear_faults()
         self.journal.clear()
         self.violations.clear()

@@ -22,7 +22,7 @@ class Submission:
 
     @property
     def products(self) -> dict[str, str]:
-        """Mirakl product id to SKU."""
+        """Return the products of the call: Mirakl product id -> SKU."""
         return {entry["mirakl_product_id"]: entry["product_sku"] for entry in json.loads(self.body)}
 
     def as_json(self) -> dict[str, object]:
@@ -98,7 +98,7 @@ class Journal:
 
 @dataclass(slots=True)
 class Counters:
-    """CM21 calls of one instance, and their effects."""
+    """Numbers of CM21 calls of one instance, of their entries and of their answers."""
 
     calls: int = 0
     entries: int = 0

@@ -45,7 +45,7 @@ class Processing(_Frozen):
 
 
 class Rules(_Frozen):
-    """One instance's standing behaviour."""
+    """One instance's standing behaviour: credential, limits, latency, and how submissions are processed."""
 
     latency: Latency = Latency()
     processing: Processing = Processing()

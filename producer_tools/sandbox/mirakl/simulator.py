@@ -50,7 +50,7 @@ class MiraklSimulator(MiraklInstances):
             await server.wait_closed()
 
     def answer(self, request: Request) -> Delivery:
-        """Decide on one request."""
+        """Decide on one request and return what to send when; needs no network, so that tests can call it."""
         path = request.target.partition("?")[0]
         if path.startswith("/_control/"):
             return Control(self).answer(request)

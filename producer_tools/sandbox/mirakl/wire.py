@@ -22,7 +22,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, completely received."""
+    """One HTTP request, completely received: method, target, headers with names in lower case, body."""
 
     method: str
     target: str
@@ -60,7 +60,7 @@ Handle: TypeAlias = Callable[[Request], Delivery]
 def response(
     status: int, body: bytes, content_type: str = "application/json", headers: Mapping[str, str] = _NO_HEADERS
 ) -> bytes:
-    """Write an answer with its length."""
+    """Return the bytes of an HTTP/1.1 response with its length; ``content_type`` empty: without one."""
     lines = [f"HTTP/1.1 {status} {_phrase(status)}", *(f"{name}: {value}" for name, value in headers.items())]
     if content_type:
         lines.append(f"Content-Type: {content_type}")
