@@ -18,10 +18,11 @@ from tests.bench.report import Report
 from tests.bench.runs import Run, Runner
 from tests.bench.stage import Limits, Mirakl, prepared
 from tests.bench.watch import WrongResultsError
-from tests.bench.workload import Workload
+from tests.bench.workload import WITH_KEY, Form, Workload
 from tests.support.parts import PartMissing
 
 BARE, BARE_WITH_HEADERS, SERVICE = "bare loop", "bare with our headers", "service"
+SIGNED, TRACED = Form(signed=True), (Form(sampled=1), Form(sampled=100))
 TAIL = "0.03:2s"
 """That share of the calls is this much slower."""
 WIDTH = 120
@@ -41,6 +42,7 @@ class _Options(TypedDict):
     dead: bool
     rebalance: bool
     signed: bool
+    traced: bool
     latency: str
     products_per_call: int
     concurrent_calls: int
@@ -76,6 +78,7 @@ def _rates(_context: click.Context, _option: click.Parameter, text: str) -> Sequ
 @click.option("--dead", is_flag=True, help="One client specification's Mirakl never answers; the others are measured.")
 @click.option("--rebalance", is_flag=True, help="A second replica joins after 3 s and leaves after 8 s.")
 @click.option("--signed", is_flag=True, help="The same requests, signed, beside those that carry their key.")
+@click.option("--traced", is_flag=True, help="Requests with a traceparent: traces off, 1 % and 100 % sampled.")
 @click.option("--latency", default="50ms", help="Of a CM21 call.")
 @click.option("--products-per-call", default=200, type=_POSITIVE, help="Limit of each client specification.")
 @click.option("--concurrent-calls", default=8, type=_POSITIVE, help="Limit of each client specification.")
@@ -126,7 +129,8 @@ def _measure(console: Console, options: _Options) -> None:
     profiler = _profiler(options["profile"])
     workload = Workload(options["requests"], options["clients"], keyed=not options["no_key"])
     settings = {"RESYNC_LOG__REQUESTS": options["log"]}
-    with prepared(workload, options["partitions"], _limits(options), settings, signed=options["signed"]) as stage:
+    forms = [WITH_KEY, *([SIGNED] if options["signed"] else []), *(TRACED if options["traced"] else [])]
+    with prepared(workload, options["partitions"], _limits(options), settings, forms=forms) as stage:
         runner = Runner(stage, profiler, options["processes"])
         click.echo("warming up", err=True)
         runner.bare(headers=True)
@@ -156,7 +160,12 @@ def _programs(runner: Runner, options: _Options, empty_start_cpu: float) -> dict
     for name, behaviour in behaviours.items():
         programs[name] = partial(runner.service, behaviour, empty_start_cpu)
     if options["signed"]:
-        programs[f"{SERVICE}, signed"] = partial(runner.service, behaviours[SERVICE], empty_start_cpu, signed=True)
+        programs[f"{SERVICE}, signed"] = partial(runner.service, behaviours[SERVICE], empty_start_cpu, form=SIGNED)
+    if options["traced"]:
+        traced = partial(runner.service, behaviours[SERVICE], empty_start_cpu)
+        programs[f"{SERVICE}, traces off"] = partial(traced, form=TRACED[0])
+        for form in TRACED:
+            programs[f"{SERVICE}, {form.sampled} % sampled"] = partial(traced, form=form, exporting=True)
     if options["rebalance"]:
         for name, behaviour in behaviours.items():
             programs[f"{name}, moved"] = partial(runner.service, behaviour, empty_start_cpu, rebalance=True)

@@ -46,6 +46,7 @@ from schemas.avro.codec import ResultEncoder
 from schemas.process.memory import collect_rarely, share_one_heap
 from tests.bench.bare import CONSUMER, PRODUCER
 from tests.bench.stage import Mirakl, Stage
+from tests.bench.workload import WITH_KEY
 from tests.support.topics import Topics as TopicNames
 
 ROUNDS = 5
@@ -131,9 +132,9 @@ def _consume(stage: Stage) -> tuple[float, Sequence[Message]]:
 
 
 def _consume_all(stage: Stage, number: int) -> tuple[float, Sequence[Message]]:
-    group = f"{stage.requests}-breakdown-{number}"
+    group = f"{stage.requests[WITH_KEY]}-breakdown-{number}"
     consumer = Consumer({**CONSUMER, "bootstrap.servers": stage.bootstrap, "group.id": group})
-    consumer.subscribe([stage.requests])
+    consumer.subscribe([stage.requests[WITH_KEY]])
     messages: list[Message] = consumer.consume(1, TIMEOUT_SECONDS)
     started = time.process_time()
     while len(messages) < stage.workload.requests:

@@ -40,6 +40,7 @@ ROWS: Mapping[str, tuple[Figure, str]] = {
     "  of the simulated Mirakl": (_cpu(MIRAKL), ".1f"),
     "  of this harness": (_cpu(HARNESS), ".1f"),
     "requests a CM21 call": (lambda run: run.requests_per_call, ".1f"),
+    "spans a request": (lambda run: None if run.spans is None else run.spans / run.results, ".3f"),
     "longest pause s": (lambda run: run.pace.longest_pause, ".2f"),
     "longest silence of one client s": (lambda run: run.pace.longest_silence, ".2f"),
     "peak memory MB, largest process": (lambda run: max(run.process_megabytes), ".0f"),

@@ -20,6 +20,7 @@ from tests.bench.profiler import Profiler
 from tests.bench.programs import BareLoops, Program, Replicas
 from tests.bench.stage import Mirakl, Stage
 from tests.bench.watch import EVERY_SECONDS, Results, Sample, Watch, WrongResultsError
+from tests.bench.workload import WITH_KEY, Form
 from tests.support.records import scan_topic
 from tests.support.service import Service
 from tests.support.topics import Topics
@@ -34,6 +35,8 @@ OUTPUT_SHOWN = 3_000
 """Characters of what a program said last."""
 MICROSECONDS = 1e6
 PROGRAM, BROKER, MIRAKL, HARNESS = "program", "broker", "simulated Mirakl", "harness"
+COLLECTOR = "collector of spans"
+NO_SETTINGS: Mapping[str, str] = {}
 OTHERS, IDLE = "others", "nobody"
 
 
@@ -66,6 +69,8 @@ class Run:
     requests_per_call: float | None = None
     given_up: int = 0
     """Requests of a dead client specification that were answered meanwhile."""
+    spans: int | None = None
+    """Spans that a collector had got by the end; ``None``: there was none."""
 
     @property
     def others_share(self) -> float | None:
@@ -111,16 +116,32 @@ class Runner:
             return self._summary(self._observe(_Target(loops, topics)), 0.0)
 
     def service(
-        self, behaviour: Mirakl, empty_start_cpu: float, *, signed: bool = False, rebalance: bool = False
+        self,
+        behaviour: Mirakl,
+        empty_start_cpu: float,
+        *,
+        form: Form = WITH_KEY,
+        rebalance: bool = False,
+        exporting: bool = False,
     ) -> Run:
-        """The service with a simulated Mirakl; ``empty_start_cpu`` as :meth:`empty_start` gives it."""
-        with self._stage.topics(signed=signed) as topics, self._stage.mirakl(behaviour) as mirakl:
-            service = Replicas(lambda name: self._service(topics, name), topics.group, rebalance=rebalance)
-            observed = self._observe(_Target(service, topics, {MIRAKL: mirakl.pid}, behaviour.dead))
+        """The service with a simulated Mirakl; ``empty_start_cpu`` as :meth:`empty_start` gives it.
+
+        ``exporting``: its spans, to a collector that keeps them.
+        """
+        with ExitStack() as stack:
+            topics = stack.enter_context(self._stage.topics(form=form))
+            mirakl = stack.enter_context(self._stage.mirakl(behaviour))
+            collector = stack.enter_context(self._stage.collector()) if exporting else None
+            settings = {} if collector is None else collector.settings
+            others = {MIRAKL: mirakl.pid, **({} if collector is None else {COLLECTOR: collector.pid})}
+            service = Replicas(lambda name: self._service(topics, name, settings), topics.group, rebalance=rebalance)
+            observed = self._observe(_Target(service, topics, others, behaviour.dead))
             if letters := list(scan_topic(self._stage.bootstrap, topics.dead_letters)):
                 raise WrongResultsError(f"{len(letters)} dead letters, the first: {letters[0].headers}")
             run = self._summary(observed, empty_start_cpu)
-            return replace(run, requests_per_call=run.results / mirakl.calls(), given_up=observed.results.given_up)
+            spans = None if collector is None else collector.spans()
+            per_call, given_up = run.results / mirakl.calls(), observed.results.given_up
+            return replace(run, requests_per_call=per_call, given_up=given_up, spans=spans)
 
     def empty_start(self) -> float:
         """CPU seconds of a service that starts and finds nothing to do."""
@@ -128,8 +149,8 @@ class Runner:
             time.sleep(SETTLED_SECONDS)
             return ProcessGroup(service.pid).cpu_seconds()
 
-    def _service(self, topics: Topics, name: str) -> Service:
-        own = {"RESYNC_PROCESSES": str(self._processes)}
+    def _service(self, topics: Topics, name: str, settings: Mapping[str, str] = NO_SETTINGS) -> Service:
+        own = {"RESYNC_PROCESSES": str(self._processes), **settings}
         return Service({**self._stage.settings, **topics.environment, **own}, self._stage.folder, name)
 
     # -- observing -------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import httpx
 
 from consumer.adapters.stores import ApiKeys, ClientSpecifications, Encryption, create_engine, new_key
 from consumer.adapters.stores.schema import upgrade
-from tests.bench.workload import Workload, preload
+from tests.bench.workload import WITH_KEY, Form, Workload, preload
 from tests.support.kafka import BROKER_SETTINGS, Kafka, KafkaProcess, given_bootstrap, real_kafka
 from tests.support.parts import PartMissing, answers, free_port
 from tests.support.process import ChildProcess
@@ -47,22 +47,19 @@ class Stage:
     bootstrap: str
     partitions: int
     workload: Workload
-    requests: str
-    """The topic that holds the workload."""
-    signed_requests: str
-    """The topic that holds it signed; empty where that is not measured."""
+    requests: Mapping[Form, str]
+    """The topics that hold the workload, by its form."""
     mirakl_port: int
     settings: dict[str, str]
     """Of the service."""
     folder: Path
 
     @contextmanager
-    def topics(self, *, preloaded: bool = True, signed: bool = False) -> Iterator[Topics]:
+    def topics(self, *, preloaded: bool = True, form: Form = WITH_KEY) -> Iterator[Topics]:
         """Results and dead letters of one run, and a group that has read nothing."""
-        requests = self.signed_requests if signed else self.requests
         made = create_topics(self.bootstrap, partitions=self.partitions)
         try:
-            yield replace(made, requests=requests) if preloaded else made
+            yield replace(made, requests=self.requests[form]) if preloaded else made
         finally:
             delete_topics(self.bootstrap, made)
 
@@ -93,6 +90,39 @@ class Stage:
         finally:
             process.end()
 
+    @contextmanager
+    def collector(self) -> Iterator["RunningCollector"]:
+        """A collector of spans as a process of its own."""
+        port = free_port()
+        process = ChildProcess(
+            [sys.executable, "-m", "tests.bench.collector", str(port)],
+            log=self.folder / "collector.log",
+            environment=environment({}),
+        )
+        process.start()
+        try:
+            process.wait_ready(lambda: answers(port), timeout=START_SECONDS)
+            yield RunningCollector(process.pid, port)
+        finally:
+            process.end()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCollector:
+    """A collector of spans."""
+
+    pid: int
+    port: int
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What makes the service export there."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}"}
+
+    def spans(self) -> int:
+        """Spans that have arrived."""
+        return int(httpx.get(f"http://127.0.0.1:{self.port}/", timeout=60).text)
+
 
 @dataclass(frozen=True, slots=True)
 class RunningMirakl:
@@ -116,10 +146,10 @@ def prepared(
     limits: Limits,
     settings: dict[str, str],
     *,
-    signed: bool = False,
+    forms: Collection[Form] = (WITH_KEY,),
     bootstrap: str | None = None,
 ) -> Iterator[Stage]:
-    """Start a broker unless one is given; fill the database, the topic and, if ``signed``, a second topic."""
+    """Start a broker unless one is given; fill the database, and a topic for each form."""
     with ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
         bootstrap = bootstrap or stack.enter_context(broker())
@@ -127,15 +157,14 @@ def prepared(
         own = {"RESYNC_DATABASE_URL": f"sqlite:///{folder}/bench.db", "RESYNC_ENCRYPTION_KEYS": new_key()}
         api_key = _fill_database(own, workload, limits, mirakl_port)
         own |= {"RESYNC_KAFKA__BOOTSTRAP_SERVERS": bootstrap, "RESYNC_LOG__FORMAT": "json", **settings}
-        made = [create_topics(bootstrap, partitions=partitions) for _ in range(2 if signed else 1)]
-        keyed, *others = (topics.requests for topics in made)
+        made = {form: create_topics(bootstrap, partitions=partitions) for form in forms}
         try:
-            preload(bootstrap, keyed, partitions, workload, api_key)
-            for requests in others:
-                preload(bootstrap, requests, partitions, workload, api_key, signed=True)
-            yield Stage(bootstrap, partitions, workload, keyed, "".join(others), mirakl_port, own, folder)
+            for form, topics in made.items():
+                preload(bootstrap, topics.requests, partitions, workload, api_key, form)
+            requests = {form: topics.requests for form, topics in made.items()}
+            yield Stage(bootstrap, partitions, workload, requests, mirakl_port, own, folder)
         finally:
-            for topics in made:
+            for topics in made.values():
                 delete_topics(bootstrap, topics)
 
 

@@ -69,17 +69,30 @@ class Workload:
             yield encoder.encode(request), specification_id.encode() if self.keyed else None
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the requests of one topic carry besides their value."""
+
+    signed: bool = False
+    """A signature in the place of the key."""
+    sampled: int | None = None
+    """Percent of them that are sampled: all have a ``traceparent`` then."""
+
+
+WITH_KEY = Form()
+
+
 def preload(
-    bootstrap: str, topic: str, partitions: int, workload: Workload, api_key: str, *, signed: bool = False
+    bootstrap: str, topic: str, partitions: int, workload: Workload, api_key: str, form: Form = WITH_KEY
 ) -> None:
-    """Write the whole workload, with the key or ``signed`` with it.
+    """Write the whole workload in this form.
 
     Raises :class:`RuntimeError` where a record was not acknowledged.
     """
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 0})
     client, key_bytes, signing = ("dj-client", b"OPERATOR"), api_key.encode(), Signing(topic)
     headers: list[tuple[str, str | bytes | None]] = [client, ("dj-api-key", key_bytes)]
-    spread = random.Random(1)
+    spread, spread_samples = random.Random(1), random.Random(2)
     failed: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
@@ -89,8 +102,12 @@ def preload(
     for number, (value, key) in enumerate(workload.values()):
         # keys are dealt out: with so few of them a hash would be measured that puts three on one partition
         partition = spread.randrange(partitions) if key is None else workload.specification_of(number) % partitions
-        if signed:
+        if form.signed:
             headers = [client, ("dj-signature", signing.header(key_bytes, Content(None, client[1], value)))]
+        if form.sampled is not None:
+            flags = spread_samples.random() * 100 < form.sampled
+            trace = b"00-%032x-%016x-%02x" % (number + 1, number + 1, flags)
+            headers = [client, ("dj-api-key", key_bytes), ("traceparent", trace)]
         producer.produce(topic, value, key, partition=partition, headers=headers, on_delivery=delivered)
         producer.poll(0)
     if producer.flush(ACKNOWLEDGED_SECONDS) or failed:
