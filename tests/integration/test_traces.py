@@ -191,7 +191,7 @@ def test_a_collector_that_is_not_there_is_told_and_costs_nothing(
     with deployed(kafka_bootstrap, topics, tmp_path, **settings, **EXPORT_AT_ONCE) as own:
         key = own.key()
         own.specification(SHOP, *LIMITS)
-        with own.service(RESYNC_PROCESSES="2") as service:
+        with own.service() as service:
             [coordinates] = own.send(asked(key, new_trace()))
             assert "SYNCHRONIZED" == own.result(coordinates)["status"]
             told = "(connection refused). They are lost; requests are answered as ever."
