@@ -124,6 +124,7 @@ class Broker:
         self.down_until = 0.0
         self.silent_until = 0.0
         """Until then nobody is told the progress of a partition."""
+        self.tells_topic_ids = True
         self.incarnation = 0
         """How often the topic was deleted and created again."""
         self.recreated_at = float("-inf")
@@ -137,8 +138,8 @@ class Broker:
         self.pending: dict[int, dict[int, Transaction]] = {p: {} for p in range(partitions)}
         self.owners: dict[int, Process] = {}
         """Which rightful owner was last told a partition's progress."""
-        self._history: dict[int, list[tuple[tuple[int, str], Process]]] = {}
-        """Of each partition: what was committed in transactions, and by whom."""
+        self._history: dict[int, list[tuple[tuple[int, str], Process, int]]] = {}
+        """Of each partition: what was committed in transactions, by whom, in which generation."""
         self.members: dict[str, Member] = {}
         self.generation = 0
         self.on_commit: Callable[[Transaction], None] = lambda _: None
@@ -192,11 +193,17 @@ class Broker:
         """
         history = self._history.get(partition, [])
         older, newest = history[:-2], history[-2:]
-        if not older or any(committer is not process for _, committer in newest) or self.logs[partition].start:
+        if not older or self.logs[partition].start:
+            return None
+        if not all(self._remembers(process, committer, generation) for _, committer, generation in newest):
             return None
         told = older[0][0]
         # the same point may have been committed again since, without an outcome: nobody can know better then
-        return None if any(told == point for point, _ in newest) else told
+        return None if any(told == point for point, *_ in newest) else told
+
+    def _remembers(self, process: Process, committer: Process, generation: int) -> bool:
+        """Return whether a process has made a commit and still notes it; without topic ids its assignment must last."""
+        return committer is process and (self.tells_topic_ids or generation == self.generation)
 
     def _may_own(self, partition: int, process: Process) -> bool:
         """Return whether it is a member, and nobody else has the partition."""
@@ -313,7 +320,8 @@ class Broker:
             self.on_commit(transaction)
             self.committed.update(transaction.offsets)
             for partition, progress in transaction.offsets.items():
-                self._history.setdefault(partition, []).append((progress, transaction.producer.process))
+                commit = progress, transaction.producer.process, self.generation
+                self._history.setdefault(partition, []).append(commit)
         markers = self.rng.random() * 0.01
         self.loop.after(markers, lambda: self._settle(transaction))
 

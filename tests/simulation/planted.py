@@ -249,7 +249,7 @@ def _no_answer_is_no_map(self: SimulatedConsumer, partitions: Any, timeout: floa
 def _forgetting(self: Any, partitions: Any) -> None:  # noqa: ANN401 - positions.Positions
     for partition in partitions:
         self.unread.pop(partition, None)
-        self._known._points.pop(partition, None)
+        self._known.forget(partition)
 
 
 def _seek_once(self: SimulatedConsumer, place: TopicPartition) -> None:

@@ -1,28 +1,28 @@
-"""What this process knows to be committed: the measure for what the brokers tell.
+"""The commits that this process knows to have succeeded; the brokers' answers are checked against them.
 
-A group coordinator can forget commits: after a crash, Apache Kafka 4.3.1 has told committed offsets that were two
-minutes old. Who has committed them knows better, also where the partition was lost and has come back
-(docs/decisions/0045).
+A group coordinator can forget commits: after a crash, Apache Kafka 4.3.1 has reported committed offsets that were two
+minutes old. Notes therefore outlive assignments: a partition that was lost in the same crash is begun with the check
+when it comes back (docs/decisions/0045).
 """
 
 from consumer.domain.progress import CommitPoint
 
 
 class KnownProgress:
-    """Partition -> the progress that was committed or told last; learned on two threads, asked for on the owner's."""
+    """Partition -> its latest commit. ``learn`` may be called on any thread, the rest on the owner thread."""
 
     def __init__(self) -> None:
         self._points: dict[int, CommitPoint] = {}
 
     def learn(self, partition: int, point: CommitPoint) -> None:
-        """Take what was certainly committed, or what an assignment began with."""
+        """Note a commit that has certainly succeeded, or the progress with which an assignment begins."""
         self._points[partition] = point
 
     def denied(self, partition: int, told: CommitPoint) -> CommitPoint | None:
-        """Return what was committed, if ``told`` leaves some of it out; ``None`` if ``told`` can be true."""
+        """Return the noted commit if the brokers' answer ``told`` lacks some of it; ``None`` if it can be true."""
         known = self._points.get(partition)
         return None if known is None or told.includes(known) else known
 
-    def forget(self) -> None:
-        """Forget everything: the topic is another one, so what was committed says nothing about it."""
-        self._points.clear()
+    def forget(self, partition: int) -> None:
+        """Drop the note: nothing tells any more which topic it is of."""
+        self._points.pop(partition, None)

@@ -36,7 +36,7 @@ class _Unread:
     attempts: int = 0
     problem: str = "the brokers have not returned its committed offset"
     incredible_since: float | None = None
-    """Since when the brokers have told nothing but what cannot be right."""
+    """Monotonic time since when each answer of the brokers has lacked what is known to be committed, in seconds."""
 
 
 class Positions:
@@ -101,6 +101,7 @@ class Positions:
             self._known.learn(partition, told)
             self._begin(partition, self._resets.start(partition, told))
         except KafkaException as problem:
+            unread.incredible_since = None
             unread.problem = (
                 f"the brokers do not return its committed offset or the log's bounds ({problem.args[0].str()})"
             )
@@ -112,14 +113,18 @@ class Positions:
         unknown end or by another replica, may be answered twice.
         """
         now = time.monotonic()
+        answer = f"committed offset {told.offset}" if told.offset >= 0 else "no committed offset"
+        lacking = (
+            "with an older progress map" if told.offset == known.offset else f"although {known.offset} is committed"
+        )
+        unread.problem = f"the brokers report {answer} {lacking}"
         if unread.incredible_since is None:
             unread.incredible_since = now
-            unread.problem = (
-                f"the brokers tell the committed offset {told.offset}, although {known.offset} was committed"
-                if told.offset != known.offset
-                else f"the brokers tell a former progress map of the committed offset {told.offset}"
+            _log.warning(
+                "partition %d: %s. They are asked again; if this lasts, check the log of the group's coordinator.",
+                partition,
+                unread.problem,
             )
-            _log.warning("partition %d: %s; asking again", partition, unread.problem)
         if now - unread.incredible_since < READING.credible_patience:
             return False
         _log.error(
@@ -151,7 +156,6 @@ class Positions:
         for partition in ready:
             self._read_again(partition)
         if ready:
-            self._known.forget()
             self._post(Unassigned(ready))
 
     def _read_again(self, partition: int) -> None:
@@ -182,5 +186,11 @@ class Positions:
             self._post(PartitionTroubles(troubles))
 
     def forget(self, partitions: Iterable[int]) -> None:
+        """Partitions are no longer ours.
+
+        Without topic ids nobody tells whether a partition that comes back is still of the same topic.
+        """
         for partition in partitions:
             self.unread.pop(partition, None)
+            if not self._resets.topic_id:
+                self._known.forget(partition)

@@ -155,8 +155,7 @@ class LogResets:
 
         Raises ``KafkaException`` if the log's bounds are not known.
         """
-        topic_id = topic_id_of(point.offset, point.metadata)
-        if partition in self._anew or (topic_id and self.topic_id and topic_id != self.topic_id):
+        if partition in self._anew or topic_id_of(point.offset, point.metadata) != (self.topic_id or b""):
             return False
         _, high = self._partitions.watermarks(partition)
         return point.offset <= high

@@ -607,7 +607,7 @@ def test_progress_that_cannot_be_true_is_a_trouble_and_then_what_is_certain_coun
     while reader.clock.now < began + 2 * READING.unread_patience:
         reader.turn()
     assert not reader.source._group.epochs
-    assert "the brokers tell the committed offset 10, although 20 was committed" in reader.world.status.troubles[0]
+    assert "the brokers report committed offset 10 although 20 is committed" in reader.world.status.troubles[0]
 
     while reader.clock.now < began + 1.2 * READING.credible_patience:
         reader.turn()
@@ -616,21 +616,24 @@ def test_progress_that_cannot_be_true_is_a_trouble_and_then_what_is_certain_coun
     assert not reader.world.status.troubles
 
 
+TOPIC_ID = b"0123456789abcdef"
+
+
 def test_brokers_that_forgot_what_was_committed_are_not_believed_for_a_partition_that_comes_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The coordinator of the group forgot two minutes; the group fell apart and formed anew."""
-    reader = Reader(monkeypatch, range(40))
+    reader = Reader(monkeypatch, range(40), TOPIC_ID)
     reader.log.told = (10, "")
     reader.assign()
     reader.read(1)
-    reader.source.known.learn(PARTITION, CommitPoint(20, ""))
+    reader.source.known.learn(PARTITION, CommitPoint(20, encode_map(20, b"", topic_id=TOPIC_ID)))
     reader.source._group.on_lost(reader.log, [TopicPartition("requests", PARTITION)])  # type: ignore[arg-type]  # a fake
     reader.read(1)
     reader.assign()
     reader.read(1)
     assert not reader.source._group.epochs
-    assert "the brokers tell the committed offset 10, although 20 was committed; asking again" in caplog.text
+    assert "the brokers report committed offset 10 although 20 is committed. They are asked again" in caplog.text
 
     reader.log.told = (25, "")
     while not reader.source._group.epochs:
@@ -642,14 +645,14 @@ def test_brokers_that_forgot_what_was_committed_are_not_believed_for_a_partition
 def test_a_former_progress_map_is_not_believed_either(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reader = Reader(monkeypatch, range(40))
-    former, latest = (encode_map(10, bytes([bits])) for bits in (0b0010, 0b0110))
+    reader = Reader(monkeypatch, range(40), TOPIC_ID)
+    former, latest = (encode_map(10, bytes([bits]), topic_id=TOPIC_ID) for bits in (0b0010, 0b0110))
     reader.log.told = (10, former)
     reader.source.known.learn(PARTITION, CommitPoint(10, latest))
     reader.assign()
     reader.read(1)
     assert not reader.source._group.epochs
-    assert "the brokers tell a former progress map of the committed offset 10" in caplog.text
+    assert "the brokers report committed offset 10 with an older progress map" in caplog.text
 
     reader.log.told = (10, latest)
     while not reader.source._group.epochs:
@@ -658,16 +661,55 @@ def test_a_former_progress_map_is_not_believed_either(
     assert [10, *range(13, 40)] == reader.answered
 
 
-@pytest.mark.parametrize("topic_id", [b"", b"0123456789abcdef"], ids=["ids unknown", "another id"])
-def test_what_was_committed_for_a_former_topic_says_nothing_about_the_new_one(
-    monkeypatch: pytest.MonkeyPatch, topic_id: bytes
+@pytest.mark.parametrize(
+    ("note", "end"),
+    [(encode_map(20, b"", topic_id=bytes(16)), 40), ("", 40), (encode_map(20, b"", topic_id=TOPIC_ID), 5)],
+    ids=["of another id", "of an unknown id", "beyond the log"],
+)
+def test_a_commit_of_a_former_log_says_nothing_about_this_one(
+    monkeypatch: pytest.MonkeyPatch, note: str, end: int
 ) -> None:
-    reader = Reader(monkeypatch, range(5), topic_id)
+    reader = Reader(monkeypatch, range(end), TOPIC_ID)
     reader.log.told = (2, "")
-    reader.source.known.learn(PARTITION, CommitPoint(20, encode_map(20, b"", topic_id=bytes(16) if topic_id else b"")))
+    reader.source.known.learn(PARTITION, CommitPoint(20, note))
     reader.assign()
     reader.turn(10)
-    assert [2, 3, 4] == reader.answered
+    assert list(range(2, end)) == reader.answered
+
+
+def test_without_topic_ids_a_commit_counts_while_its_assignment_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topic may have been created again while the partition was another's."""
+    reader = Reader(monkeypatch, range(40), topic_id=b"")
+    reader.assign()
+    reader.read(1)
+    reader.source.known.learn(PARTITION, CommitPoint(20, ""))
+    reader.source._group.on_lost(reader.log, [TopicPartition("requests", PARTITION)])  # type: ignore[arg-type]  # a fake
+    reader.log.told = (2, "")
+    reader.read(1)
+    reader.assign()
+    reader.turn(10)
+    assert list(range(2, 40)) == reader.answered
+
+
+def test_the_final_word_on_what_brokers_report_names_the_answer_and_counts_answers_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = Reader(monkeypatch, range(40), topic_id=b"")
+    reader.log.told = (10, "")
+    reader.source.known.learn(PARTITION, CommitPoint(20, ""))
+    reader.assign()
+    reader.read(1)
+    reader.log.silent = {PARTITION}
+    silent_until = reader.clock.now + 2 * READING.credible_patience
+    while reader.clock.now < silent_until:
+        reader.turn()
+    reader.log.silent = set()
+    reader.turn(10)
+    assert not reader.answered
+
+    while not reader.source._group.epochs:
+        reader.turn()
+    assert "the brokers report committed offset 10 although 20 is committed. Reading goes on at 20" in caplog.text
 
 
 def test_a_stop_while_a_partition_is_given_up_leaves_the_group_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
