@@ -236,7 +236,7 @@ class Core:
         self._admission.ask_directory(at)
         self._admission.look_up_schemas(at)
         self._dispatch.restore_order()
-        if self._may_call(at):
+        if self._may_call(at) and at.mono <= self._partitions.stop_until:
             self._dispatch.start_calls(at)
         self._partitions.cut_transaction(at)
         closed = bool(self._clock.troubles)

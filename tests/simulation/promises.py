@@ -166,6 +166,8 @@ class Promises:
         """Before a call leaves a process."""
         now, name = self._world.loop.now, replica.process.name
         what = f"call {call.number} of {name} to {call.specification.name}"
+        if now > replica.core._partitions.stop_until:
+            self._broken(f"{what} starts although the stop's patience is over")
         since = self._unpublished_since.get(name)
         if since is not None and now - since > _POLICY.broker_patience + SLACK_SECONDS:
             self._broken(f"{what}: results have waited for {now - since:.1f} s for a transaction that commits")

@@ -361,6 +361,26 @@ def test_a_stop_ends_although_a_slow_client_has_much_to_do() -> None:
     assert ["r0", "r1"] == world.answered[answered:]
 
 
+def test_a_stop_ends_although_a_call_returns_during_each_transaction() -> None:
+    """There is no moment without outcomes that wait or travel while calls go on starting."""
+    world = World(specification(products_per_call=1, concurrent_calls=2))
+    world.send("shows how long a call takes")
+    world.wait(0.1)
+    world.answer()
+    world.settle()
+    world.fetch([world.record(body(f"r{n}")) for n in range(1_000)])
+    world.do(StopRequested())
+    world.answer()
+    began = world.now
+    while not is_over(world) and world.now < began + 10:
+        world.wait(0.1)
+        if world.calls:
+            world.answer()
+        world.commit()
+
+    assert Policy().stop_patience <= world.now - began < Policy().stop_patience + 1
+
+
 def test_a_stop_does_not_wait_for_a_quota() -> None:
     world = World(specification(products_per_call=1, concurrent_calls=1, calls_per_hour=1800))
     world.fetch([world.record(body(f"r{n}")) for n in range(3)])
