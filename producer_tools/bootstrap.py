@@ -38,7 +38,7 @@ from producer_tools.gateway.request_writer import RequestWriter
 from producer_tools.gateway.results_reader import ResultsReader
 from producer_tools.registry_access import ResultReader, request_encoder
 from producer_tools.sender import RecordSender
-from schemas.contract import GatewayCode
+from schemas.contract import Credential, GatewayCode
 from schemas.process.health import AdminAddressError, AdminServer, liveness
 from schemas.process.logs import LIBRDKAFKA_LOGGER, Logs
 from schemas.process.memory import collect_rarely, share_one_heap
@@ -134,6 +134,7 @@ class Gateway:
             settings.gateway,
             self._policy,
             request_deadline=settings.request_deadline,
+            signs=settings.request_auth is Credential.SIGNATURE,
             bodies=self._bodies,
             writer=self._writer,
             decoder=ResultReader(settings.schema_registry),

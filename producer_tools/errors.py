@@ -68,7 +68,7 @@ class MissingTopicError(MisconfiguredError):
 
 
 class UnreachableError(ResyncToolError, ConnectionError):
-    """The broker or the schema registry is unreachable. Nothing was written by the call that raised it."""
+    """The broker or the schema registry is unreachable."""
 
     exit_code = ExitCode.UNREACHABLE
 

@@ -40,7 +40,7 @@ class PartitionCommit:
 class Commit:
     """Publish outcomes and commit offsets and progress maps in one transaction.
 
-    At most one is under way. Answered by ``TransactionFinished``, always.
+    At most one is under way. Answered by ``TransactionFinished``, or by ``ThreadFailed``, which ends the process.
     """
 
     number: int

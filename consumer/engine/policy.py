@@ -125,7 +125,10 @@ class Policy:
         5.0, "s", "Without a call back, and `stall_factor` times the usual duration: the lane is stalled."
     )
     hesitation: float = _number(
-        0.5, "s", "The same: the lane may be dead, so its partitions are not paused for exceeding its share."
+        0.5,
+        "s",
+        "The same: the lane may be dead, so its partitions are not paused for exceeding its share, and no stop or "
+        "revocation waits for it.",
     )
     stall_factor: float = _number(4.0, "times", "The usual duration.")
     throttled: float = _number(

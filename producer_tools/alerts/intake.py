@@ -118,7 +118,7 @@ class AlertIntake:
         """Alerts that senders left out of their notifications."""
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Return ``outcomes``, with a 0 for what a rule in force has not had yet and somebody may watch.
+        """Return ``outcomes``, with a 0 for each outcome that a rule in force can still have.
 
         ``rate`` and ``increase`` do not see a series begin with its first alert.
         """

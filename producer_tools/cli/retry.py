@@ -49,7 +49,7 @@ _REMEDIES: Final = {
     Fate.LATER: "one run has its bounds. Run the command again for the rest.",
     Fate.SYNCHRONIZED: "nothing is missing. Use --again to repeat them nevertheless.",
     Fate.RETRIED: "each is retried once. Use --again to repeat them.",
-    Fate.EXPIRED: "the requests are no longer on {topic}. Ask for their products with `send`.",
+    Fate.EXPIRED: "the requests, or their results, are no longer on their topics. Ask for their products with `send`.",
     Fate.ELSEWHERE: "the results name no place on {topic}. If they came from another one, set RESYNC_TOPICS__REQUESTS.",
     Fate.ANOTHER: "the topic was created anew, or the service did not write the results. Ask for the products with "
     "`send`.",
@@ -59,9 +59,9 @@ _REMEDIES: Final = {
 
 
 _CUT: Final = (
-    f"warning: more than {TOOLS.retries:,} earlier retries or later successes were found. Those beyond do not count: "
-    "some of these requests have had a retry, or need none, and to repeat them is safe. Narrow the choice with "
-    "--since, --until or --client-specification."
+    f"warning: more than {TOOLS.retries:,} earlier retries or later successes were found. The others are not "
+    "considered, so some of these requests may already have been retried or synchronized; repeating them is safe. "
+    "Narrow the choice with --since, --until or --client-specification."
 )
 
 

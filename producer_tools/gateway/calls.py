@@ -72,6 +72,7 @@ class Calls:
         policy: GatewayPolicy,
         *,
         request_deadline: float,
+        signs: bool,
         bodies: Bodies,
         writer: RequestWriter,
         decoder: ResultReader,
@@ -88,7 +89,7 @@ class Calls:
         """Request id -> digest of what was asked for, of calls with an Idempotency-Key."""
         self.room = WaitingRoom(policy, settings.calls, self._pending_seconds, time.monotonic)
         self.known = KnownResults(policy)
-        self.clock = ServiceClock()
+        self.clock = ServiceClock(signs=signs)
 
     # --- results, as they come -------------------------------------------------------------------------------------
 

@@ -23,7 +23,11 @@ _log = logging.getLogger(__name__)
 class ServiceClock:
     """What is known of the difference. ``wall`` returns seconds since the epoch, ``monotonic`` seconds."""
 
-    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic, *, signs: bool
+    ) -> None:
+        """``signs``: requests carry signatures, which the service refuses by their time."""
+        self._signs = signs
         self._wall = wall
         self._monotonic = monotonic
         self._log_from = monotonic()
@@ -32,8 +36,8 @@ class ServiceClock:
 
     @property
     def explains_refusals(self) -> bool:
-        """Whether the service refuses what is signed here for its ``requestedAt``, whatever the key."""
-        return self.ahead > SIGNATURE_MAX_AHEAD_SECONDS / 2
+        """Whether the service may refuse what is signed here for its ``requestedAt``, whatever the key."""
+        return self._signs and self.ahead > SIGNATURE_MAX_AHEAD_SECONDS / 2  # which is a lower bound
 
     def note(self, result: ProductResyncResult) -> None:
         """Look at the result of a request that was made here and has just arrived."""

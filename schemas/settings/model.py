@@ -346,7 +346,7 @@ class Settings(EdgeModel):
         default=25.0,
         ge=0.0,
         le=3_600.0,
-        description="The time for what is out to finish when the service is told to stop.",
+        description="Longest time that a stop takes. Answers that are due within 3 s are waited for.",
     )
     processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default=1,

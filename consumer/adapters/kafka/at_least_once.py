@@ -22,9 +22,9 @@ _log = logging.getLogger(__name__)
 
 
 class AtLeastOnceSink(Committer):
-    """Committer without transactions: produce, wait for the acknowledgements, then commit.
+    """Committer for brokers without transactions: produce, wait for the acknowledgements, then commit.
 
-    For brokers without transactions. A crash in between repeats results, and subscribers see them twice.
+    A crash in between repeats results, and subscribers see them twice.
     """
 
     def __init__(

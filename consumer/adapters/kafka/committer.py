@@ -94,7 +94,7 @@ class Committer:
         self._thread.start()
 
     def commit(self, commit: Commit) -> None:
-        """Take the next transaction; returns at once. ``TransactionFinished`` follows, whatever happens."""
+        """Take the next transaction; returns at once. ``TransactionFinished`` follows, or ``ThreadFailed``."""
         self._queue.put(commit)
 
     def stop(self, timeout: float) -> bool:

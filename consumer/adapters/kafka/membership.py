@@ -41,7 +41,7 @@ class Membership:
 
 
 class Ownership(Protocol):
-    """What the committer's thread asks of the owner thread: immutable values that it publishes."""
+    """What the owner thread and the committer's thread share."""
 
     @property
     def membership(self) -> Membership:

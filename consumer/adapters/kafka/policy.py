@@ -69,8 +69,8 @@ class ReadingPolicy:
     """A partition that has not been read for longer is reported: the transaction of a dead predecessor can be pending
     for up to 18 s."""
     credible_patience: float = 60.0
-    """After a commit with unknown result: how long the brokers may report an offset that cannot be right. Far beyond
-    any session, so a new owner's progress would have been reported as a lost partition by then."""
+    """How long the brokers may report progress that lacks a commit of this process before reading goes on from that
+    commit. A coordinator that is still loading has finished by then."""
     watermark_timeout: float = 2.0
     look_interval: float = 1.0
     """Between two looks for partitions that are not read, and two for brokers once all were down."""

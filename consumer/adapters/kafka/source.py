@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 class KafkaSource:
     """The owner thread: the only one that touches the consumer; and what other threads may ask of it.
 
-    Public methods may be called on any thread and return at once; the thread carries them out between two polls.
+    Methods "for other threads" return at once, but for ``stop``; the thread carries them out between two polls.
     Callbacks of the consumer never raise.
     """
 

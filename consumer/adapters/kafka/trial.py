@@ -37,7 +37,7 @@ _READY = "The brokers agree."
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Advertised address of a broker, and the result of connecting to it, which is not the bootstrap address."""
+    """Advertised address of a broker, not always the bootstrap one, and the result of connecting to it."""
 
     broker: int
     host: str

@@ -36,7 +36,8 @@ StoredRow: TypeAlias = Mapping[str, Any] | RowMapping
 _DIGEST_BYTES = 32
 """Length of a SHA-256 digest, and so of a signing secret."""
 _NO_TENANT = f"tenant is not a text of 1 to {LONGEST_NAME} characters."
-_CORRECT_IT = "Correct it, or remove or revoke it."
+_CORRECT_ROW = "Correct the row, or remove the client specification."
+_CORRECT_KEY = "Correct the row, or revoke the key."
 _VERSION = select(directory_version.c.version)
 _SPECIFICATIONS = select(*map(as_stored, client_specifications.c)).order_by(client_specifications.c.id)
 _API_KEYS = select(*map(as_stored, api_keys.c)).order_by(api_keys.c.id)
@@ -153,7 +154,7 @@ class DirectoryReader:
                 continue
             if specification is None:
                 left_out[str(row["id"])] = Explanation(
-                    f"Client specification {row['id']!r:.80} is left out: its id is not a UUID.", _CORRECT_IT
+                    f"Client specification {row['id']!r:.80} is left out: its id is not a UUID.", _CORRECT_ROW
                 )
                 continue
             loaded.append(specification)
@@ -228,11 +229,11 @@ def load_api_key(row: StoredRow, encryption: Encryption | None) -> LoadedApiKey 
     ignored = f"{key_name} is ignored"
     digest = _digest(row["key_hash"])
     if digest is None:
-        return Explanation(f"{ignored}: its key_hash is not a SHA-256 in hexadecimal.", _CORRECT_IT)
+        return Explanation(f"{ignored}: its key_hash is not a SHA-256 in hexadecimal.", _CORRECT_KEY)
     if not _is_name(row["tenant"]):
-        return Explanation(f"{ignored}: its {_NO_TENANT}", _CORRECT_IT)
+        return Explanation(f"{ignored}: its {_NO_TENANT}", _CORRECT_KEY)
     if row["role"] not in {role.value for role in Role}:
-        return Explanation(f"{ignored}: its role is none of {', '.join(Role)}.", _CORRECT_IT)
+        return Explanation(f"{ignored}: its role is none of {', '.join(Role)}.", _CORRECT_KEY)
     expires_at = _expiry(row["expires_at"])
     if isinstance(expires_at, Explanation):
         return _about(ignored, expires_at)
@@ -317,15 +318,15 @@ def _credential(stored: object, encryption: Encryption | None, binding: Binding)
 def _mistake(row: StoredRow) -> Explanation | None:
     """Return what the tables' constraints would have refused."""
     if not _is_name(row["tenant"]):
-        return Explanation(f"Its {_NO_TENANT}", _CORRECT_IT)
+        return Explanation(f"Its {_NO_TENANT}", _CORRECT_ROW)
     if row["auth_scheme"] not in {scheme.value for scheme in AuthScheme}:
-        return Explanation(f"Its auth_scheme is none of {', '.join(AuthScheme)}.", _CORRECT_IT)
+        return Explanation(f"Its auth_scheme is none of {', '.join(AuthScheme)}.", _CORRECT_ROW)
     for flag in ("active", "suspended"):
         if not (_is_true(row[flag]) or _is_false(row[flag])):
-            return Explanation(f"Its {flag} is neither true nor false.", _CORRECT_IT)
+            return Explanation(f"Its {flag} is neither true nor false.", _CORRECT_ROW)
     for name, limit in LIMITS.items():
         if not limit.allows(row[name]):
-            return Explanation(f"Its {name} is not {limit}.", _CORRECT_IT)
+            return Explanation(f"Its {name} is not {limit}.", _CORRECT_ROW)
     return None
 
 

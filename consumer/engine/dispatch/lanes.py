@@ -31,7 +31,8 @@ class Call:
 class Lane:
     """The queue, the calls and the health of one client specification. Times are monotonic seconds.
 
-    Holds no more than ``room`` products; beyond, the partitions that feed it are paused (``back_pressure``).
+    ``room`` says how many more products it should get; without any, the partitions that feed it are paused
+    (``back_pressure``).
     """
 
     def __init__(

@@ -79,7 +79,7 @@ class FakeSender:
 class World:
     """One gateway. To be made on the event loop; ``call`` is a caller of the published operation."""
 
-    def __init__(self, policy: GatewayPolicy | None = None, **settings: object) -> None:
+    def __init__(self, policy: GatewayPolicy | None = None, *, signs: bool = False, **settings: object) -> None:
         self.policy = policy or GatewayPolicy()
         self.settings = GatewaySettings.model_validate(settings)
         self.sender = FakeSender()
@@ -90,6 +90,7 @@ class World:
             self.settings,
             self.policy,
             request_deadline=300.0,
+            signs=signs,
             bodies=Bodies(self.policy, self.settings.max_body_bytes),
             writer=self.writer,
             decoder=ResultReader(SchemaRegistrySettings()),
