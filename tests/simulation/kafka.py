@@ -374,6 +374,9 @@ class SimulatedConsumer:
         for each in partitions:
             self._fetches[each.partition].paused = False
 
+    def offsets_for_times(self, _places: Sequence[TopicPartition], timeout: float) -> None:
+        """Nothing sleeps here."""
+
     def seek(self, place: TopicPartition) -> None:
         if place.partition not in self._fetches:
             raise KafkaException(KafkaError(KafkaError._STATE, "Local: Erroneous state"))

@@ -13,6 +13,9 @@ class ClientPolicy:
 
     session: float = 10.0
     """Classic protocol: how long the partitions of a dead replica wait for another one."""
+    heartbeat: float = 0.2
+    """Classic protocol: a member learns of a rebalance with its next heartbeat. Each rebalance has two such rounds, and
+    partitions that move are silent through the second. Five small requests a second are what it costs."""
     poll_interval: float = 45.0
     """The owner thread polls every few milliseconds and never blocks longer than a revocation. With the classic
     protocol this is also how long a rebalance waits for members that do not come back; restarted brokers have been
@@ -72,6 +75,8 @@ class ReadingPolicy:
     """How long the brokers may report progress that lacks a commit of this process before reading goes on from that
     commit. A coordinator that is still loading has finished by then."""
     watermark_timeout: float = 2.0
+    wake_timeout: float = 0.1
+    """The query that has a broker's partitions fetched at once; nothing depends on its answer."""
     look_interval: float = 1.0
     """Between two looks for partitions that are not read, and two for brokers once all were down."""
     look_timeout: float = 0.5

@@ -63,7 +63,7 @@ def consumer_properties(settings: Settings, request_bytes: int = DEFAULT_MESSAGE
     if kafka.group_protocol is GroupProtocol.CLASSIC:
         properties |= {
             "session.timeout.ms": int(CLIENTS.session * 1000),
-            "heartbeat.interval.ms": 1_000,
+            "heartbeat.interval.ms": int(CLIENTS.heartbeat * 1000),
             "partition.assignment.strategy": "cooperative-sticky",
         }
     properties |= given

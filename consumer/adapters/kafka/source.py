@@ -229,8 +229,11 @@ class KafkaSource:
             wanted.update(ours)
             self._partitions.pause(ours)
         else:
+            begun = [partition for partition in ours if partition not in wanted]
             wanted.difference_update(ours)
             self._partitions.resume(ours)
+            if begun:
+                self._partitions.wake(begun)
 
     def _on_drained(self, partitions: Sequence[int]) -> None:
         self._group.draining.difference_update(partitions)

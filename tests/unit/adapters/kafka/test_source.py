@@ -62,6 +62,9 @@ class FakeConsumer:
     def _nothing(self, *_: object) -> None:
         """Of no interest here."""
 
+    def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> None:
+        """Of interest for what librdkafka does besides."""
+
     incremental_assign = incremental_unassign = pause = resume = seek = _nothing
 
 
@@ -710,6 +713,30 @@ def test_the_final_word_on_what_brokers_report_names_the_answer_and_counts_answe
     while not reader.source._group.epochs:
         reader.turn()
     assert "the brokers report committed offset 10 although 20 is committed. Reading goes on at 20" in caplog.text
+
+
+def test_a_partition_that_begins_does_not_wait_until_librdkafka_looks_for_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(monkeypatch, range(3))
+    calls: list[tuple[str, int]] = []
+
+    def query(places: list[TopicPartition], timeout: float) -> None:
+        assert timeout <= 0.1
+        calls.extend(("query", each.partition) for each in places)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    resume = reader.log.resume
+
+    def resumed(places: list[TopicPartition]) -> None:
+        calls.extend(("resume", each.partition) for each in places)
+        resume(places)
+
+    monkeypatch.setattr(reader.log, "resume", resumed)
+    monkeypatch.setattr(reader.log, "offsets_for_times", query)
+    reader.assign()
+    reader.turn(5)
+
+    assert [("resume", PARTITION), ("query", PARTITION)] == calls
+    assert [0, 1, 2] == reader.answered
 
 
 def test_a_stop_while_a_partition_is_given_up_leaves_the_group_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
