@@ -213,7 +213,7 @@ class Policy:
         "owner repeats the other calls.",
     )
     unheard_patience: float = _number(
-        3.0,
+        2.0,
         "s",
         "Up to which a stop waits for the first calls to a Mirakl: how long they take is not known yet, and a dead "
         "one looks the same.",

@@ -292,12 +292,12 @@ def test_a_stop_does_not_wait_for_a_client_that_hangs() -> None:
 def test_a_stop_waits_for_the_first_call_to_a_mirakl_for_a_while_only() -> None:
     world = World(specification(concurrent_calls=1))
     world.send("takes its time")
-    world.wait(1.5)
-    world.do(StopRequested())
     world.wait(1.0)
+    world.do(StopRequested())
+    world.wait(0.8)
     assert not is_over(world)
 
-    world.wait(1.0)
+    world.wait(0.5)
     assert is_over(world)
     assert [] == world.answered
 
