@@ -166,8 +166,8 @@ class CredentialFault(StrEnum):
         "a new one."
     )
     IN_THE_FUTURE = (
-        "requestedAt ({requested}) is more than 5 minutes ahead of the service's clock ({read}): correct the clock of "
-        "the sender, or of the gateway that signs; if all senders get this answer, that of the service."
+        "requestedAt ({requested}) is more than 5 minutes in the future by the clock of the service ({read}): correct "
+        "the clock of the sender (of the gateway, if that signs), or of the service if all senders get this answer."
     )
 
 
