@@ -61,6 +61,8 @@ class KafkaSource:
         self._thread = threading.Thread(target=self._run, name="kafka-owner", daemon=True)
         self._requests: deque[Callable[[], None]] = deque()
         self._stop = threading.Event()
+        self._begun: set[int] = set()
+        """Partitions that have begun to deliver since the last turn."""
         partitions = self._partitions = TopicConsumer(self._consumer, topic)
         self._group = Group(self._consumer, partitions, post, drain_seconds, self)
         self._reading = Reading(partitions, post, self.reread)
@@ -142,6 +144,9 @@ class KafkaSource:
     def _turn(self) -> None:
         self.progress_at = time.monotonic()
         self._carry_out()
+        if self._begun:  # all at once: a broker that does not answer costs one timeout
+            self._partitions.wake(self._begun)
+            self._begun.clear()
         self._positions.restart_renewed()
         self._resets.return_to_log()
         self._positions.read()
@@ -229,11 +234,9 @@ class KafkaSource:
             wanted.update(ours)
             self._partitions.pause(ours)
         else:
-            begun = [partition for partition in ours if partition not in wanted]
+            self._begun.update(partition for partition in ours if partition not in wanted)
             wanted.difference_update(ours)
             self._partitions.resume(ours)
-            if begun:
-                self._partitions.wake(begun)
 
     def _on_drained(self, partitions: Sequence[int]) -> None:
         self._group.draining.difference_update(partitions)

@@ -739,6 +739,21 @@ def test_a_partition_that_begins_does_not_wait_until_librdkafka_looks_for_work(m
     assert [0, 1, 2] == reader.answered
 
 
+def test_partitions_that_begin_together_wait_for_a_silent_broker_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(monkeypatch, range(3))
+    queries: list[set[int]] = []
+
+    def query(places: list[TopicPartition], timeout: float) -> None:
+        assert timeout <= 0.1
+        queries.append({each.partition for each in places})
+
+    monkeypatch.setattr(reader.log, "offsets_for_times", query)
+    reader.assign(*range(20))
+    reader.turn(5)
+
+    assert [set(range(20))] == queries
+
+
 def test_a_stop_while_a_partition_is_given_up_leaves_the_group_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The core has had its last turn: nobody will say that the partition is drained."""
     reader = Reader(monkeypatch)
