@@ -176,7 +176,13 @@ def test_a_client_that_does_not_exist_or_keys_that_are_missing_are_wrong_usage(
     ("status", "headers", "body", "message", "remedy"),
     [
         (404, JSON, b'{"message": "no such synchronization", "status": 404}', "", ""),
-        (404, JSON | {"content-encoding": "gzip"}, gzip.compress(b'{"message": "no such synchronization"}'), "", ""),
+        (
+            404,
+            JSON | {"content-encoding": "gzip"},
+            gzip.compress(b'{"message": "no such synchronization"}', mtime=0),
+            "",
+            "",
+        ),
         (404, {}, b"", "not a JSON object (HTTP 404)", "--url"),
         (404, JSON, b'["no such synchronization"]', "not a JSON object", "--url"),
         (404, {"content-type": "text/plain"}, b"404 page not found\n", "404 page not found", "--url"),

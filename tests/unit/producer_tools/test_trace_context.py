@@ -13,6 +13,7 @@ from producer_tools.errors import NotAcknowledgedError
 from producer_tools.publisher import new_request
 from tests.support.otlp import NEEDS_OTEL
 from tests.support.parts import wait_until
+from tests.support.policies import adjust
 from tests.support.service import ROOT
 from tests.unit.producer_tools.fake_kafka import FakeBroker, fake_broker, settings
 
@@ -24,7 +25,7 @@ pytestmark = NEEDS_OTEL
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
-    monkeypatch.setattr("producer_tools.sender.POLL_SECONDS", 0.005)
+    adjust(monkeypatch, "producer_tools.sender", "TOOLS", sender_poll_seconds=0.005)
     with fake_broker(monkeypatch, [("requests", 1)]) as broker:
         yield broker
 

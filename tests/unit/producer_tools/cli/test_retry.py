@@ -115,7 +115,10 @@ def test_what_has_expired_is_counted_and_decides_about_the_exit_code(
     scene.broker.first_offsets["requests"] = 1
 
     assert 4 == retry()
-    assert "1 expired: the requests are no longer on requests. Ask for their products" in capsys.readouterr().err
+    assert (
+        "1 expired: the requests, or their results, are no longer on their topics. Ask for their products"
+        in capsys.readouterr().err
+    )
     scene.failed("r2")
     assert 3 == retry()
     assert ["retry of r2 (0:1)"] == [request["reason"] for request in scene.retries()]

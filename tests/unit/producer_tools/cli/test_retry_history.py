@@ -279,4 +279,4 @@ def test_a_history_that_is_too_long_to_remember_is_told(
     assert 0 == retry()
     capsys.readouterr()
     assert 0 == retry("--dry-run")
-    assert "earlier retries or later successes were found. Those beyond do not count" in capsys.readouterr().err
+    assert "earlier retries or later successes were found. The others are not considered" in capsys.readouterr().err
