@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from consumer.domain.progress import topic_id_of
 from tests.simulation.loop import Loop, Process
 
 METADATA_BYTES = 4095
@@ -124,7 +125,6 @@ class Broker:
         self.down_until = 0.0
         self.silent_until = 0.0
         """Until then nobody is told the progress of a partition."""
-        self.tells_topic_ids = True
         self.incarnation = 0
         """How often the topic was deleted and created again."""
         self.recreated_at = float("-inf")
@@ -195,15 +195,18 @@ class Broker:
         older, newest = history[:-2], history[-2:]
         if not older or self.logs[partition].start:
             return None
-        if not all(self._remembers(process, committer, generation) for _, committer, generation in newest):
+        if not all(self._remembers(process, *commit) for commit in newest):
             return None
         told = older[0][0]
         # the same point may have been committed again since, without an outcome: nobody can know better then
         return None if any(told == point for point, *_ in newest) else told
 
-    def _remembers(self, process: Process, committer: Process, generation: int) -> bool:
-        """Return whether a process has made a commit and still notes it; without topic ids its assignment must last."""
-        return committer is process and (self.tells_topic_ids or generation == self.generation)
+    def _remembers(self, process: Process, point: tuple[int, str], committer: Process, generation: int) -> bool:
+        """Return whether a process has made a commit and still notes it.
+
+        That ends with its assignment unless the commit has the topic's id.
+        """
+        return committer is process and (generation == self.generation or bool(topic_id_of(*point)))
 
     def _may_own(self, partition: int, process: Process) -> bool:
         """Return whether it is a member, and nobody else has the partition."""

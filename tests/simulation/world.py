@@ -65,7 +65,6 @@ class World:
         )
         self.database = Database([shop.specification for shop in plan.shops])
         self.broker.longest_metadata = plan.longest_metadata
-        self.broker.tells_topic_ids = plan.topic_ids
         self.registry_down_until = 0.0
         self.unwritable_until = 0.0
         self.mirakl = Mirakl(

@@ -33,6 +33,8 @@ class _Unread:
     since: float
     due: float
     """Monotonic time of the next query, in seconds."""
+    again: bool
+    """It has been ours all the while: its progress is read again."""
     attempts: int = 0
     problem: str = "the brokers have not returned its committed offset"
     incredible_since: float | None = None
@@ -66,11 +68,11 @@ class Positions:
         self.troubles: dict[int, str] = {}
         """Partitions that have not been read for long, as posted last."""
 
-    def await_progress(self, partitions: Iterable[int]) -> None:
+    def await_progress(self, partitions: Iterable[int], *, again: bool = False) -> None:
         """Query the committed offsets of these partitions from now on."""
         for partition in partitions:
             now = time.monotonic()
-            self.unread[partition] = _Unread(since=now, due=now)
+            self.unread[partition] = _Unread(since=now, due=now, again=again)
 
     def read(self) -> None:
         """Query the committed offsets of partitions that are due, those first that have waited longest.
@@ -94,7 +96,7 @@ class Positions:
         try:
             told = self._partitions.committed(partition, min(timeout, READING.committed_timeout))
             known = self._known.denied(partition, told)
-            if known is not None and self._resets.holds(partition, known):
+            if known is not None and self._resets.holds(partition, known, again=unread.again):
                 if not self._insist(partition, unread, told, known):
                     return
                 told = known
@@ -162,7 +164,7 @@ class Positions:
         """End the assignment; the partition stays ours and delivers nothing until its progress is known."""
         self._group.end(partition)
         self._broken.forget(partition)
-        self.await_progress([partition])
+        self.await_progress([partition], again=True)
         self._group.publish()
         self._partitions.pause([partition])
 

@@ -150,12 +150,15 @@ class LogResets:
             return self._start_within_log(partition, told)
         return Start(told.offset, told.metadata, told.offset)
 
-    def holds(self, partition: int, point: CommitPoint) -> bool:
-        """Return whether progress can be that of the log as it is: of the same topic, and not beyond its end.
+    def holds(self, partition: int, point: CommitPoint, *, again: bool) -> bool:
+        """Return whether a commit can be of the log as it is: of the same topic, and not beyond its end.
 
+        ``again``: the partition has been ours all the while, so a topic id that was not known then says nothing.
         Raises ``KafkaException`` if the log's bounds are not known.
         """
-        if partition in self._anew or topic_id_of(point.offset, point.metadata) != (self.topic_id or b""):
+        of_commit, of_topic = topic_id_of(point.offset, point.metadata), self.topic_id or b""
+        unknown = again and not (of_commit and of_topic)
+        if partition in self._anew or not (unknown or of_commit == of_topic):
             return False
         _, high = self._partitions.watermarks(partition)
         return point.offset <= high

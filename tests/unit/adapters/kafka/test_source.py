@@ -694,6 +694,22 @@ def test_without_topic_ids_a_commit_counts_while_its_assignment_lasts(monkeypatc
     assert list(range(2, 40)) == reader.answered
 
 
+def test_a_commit_from_before_the_topic_id_was_known_counts_while_its_assignment_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = Reader(monkeypatch, range(40), topic_id=b"")
+    reader.assign()
+    reader.read(1)
+    reader.source.known.learn(PARTITION, CommitPoint(20, ""))
+    reader.source.topic_is(TOPIC_ID)
+    reader.read(1)
+    reader.log.told = (2, "")
+    reader.source.reload(Reload(PARTITION, reader.source._group.epochs[PARTITION]))
+    reader.read(1)
+
+    assert not reader.source._group.epochs
+
+
 def test_the_final_word_on_what_brokers_report_names_the_answer_and_counts_answers_only(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
