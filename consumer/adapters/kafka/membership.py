@@ -41,7 +41,7 @@ class Membership:
 
 
 class Ownership(Protocol):
-    """What the owner thread and the committer's thread share."""
+    """State that the owner thread and the committer's thread share."""
 
     @property
     def membership(self) -> Membership:
@@ -50,7 +50,7 @@ class Ownership(Protocol):
 
     @property
     def known(self) -> KnownProgress:
-        """What this process knows to be committed, whatever brokers report."""
+        """The commits that this process knows to have succeeded, whatever the brokers report."""
         ...
 
 

@@ -135,7 +135,7 @@ class AdministrationPolicy:
     propagation: float = 10.0
     """A new topic is known to all brokers by then."""
     partitions: int = 12
-    """Of each topic that is created: as many replicas or processes can share the work."""
+    """Partitions of each topic that is created: as many replicas or processes can share the work."""
     requests_days: int = 3
     """Days that requests are kept: less than the 7 days after which a group without members loses its offsets."""
     results_days: int = 7

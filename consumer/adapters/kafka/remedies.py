@@ -10,7 +10,7 @@ from schemas.explanation import sentences
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What errors are about, since the brokers' own texts do not name it: topics, group, transactional id."""
+    """Topic, group and transactional id that errors are about: the brokers' own texts do not name them."""
 
     requests: str
     group: str

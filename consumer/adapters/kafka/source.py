@@ -69,7 +69,7 @@ class KafkaSource:
         self._fetching = Fetching(self._consumer, self._reading, fetch_budget)
         self._broken = BrokenBatches(partitions, self._reading)
         self.known = KnownProgress()
-        """What is known to be committed; the committer adds to it."""
+        """Notes of the commits that have certainly succeeded; the committer adds to them."""
         self._resets = LogResets(partitions, self._group, self._reading, post, topic, topic_id, drain_seconds)
         self._positions = Positions(
             partitions, self._group, self._reading, self._broken, self._resets, self.known, post, self._stop.is_set

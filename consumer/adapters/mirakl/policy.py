@@ -37,11 +37,11 @@ class MiraklPolicy:
     """Miraklis that ``doctor`` and ``clients check`` ask at once: enough that a few silent ones hold up no other, and
     few enough for a proxy."""
     body_bytes: int = 64 * 1024
-    """Of a body, as received and again as decompressed. A tracking id needs a hundred."""
+    """Longest body that is read, as received and again as decompressed. A tracking id needs a hundred bytes."""
     excerpt_characters: int = 300
-    """Of an excerpt of a body, which results and the log contain."""
+    """Longest excerpt of a body in results and in the log."""
     excerpt_source_characters: int = 4096
-    """Of a page that an excerpt is taken from."""
+    """Beginning of a page that is searched for an excerpt."""
     tracking_id_characters: int = 1000
     """Mirakl's are opaque; those seen are UUIDs. A longer one would swell every result of its call."""
     longest_retry_after: float = 86_400.0
