@@ -171,7 +171,7 @@ class Service:
 
 
 def unready_reasons(status: EngineStatus) -> tuple[str, ...]:
-    """Return why no request is taken in, in sentences for ``/readyz``; empty: the process is ready."""
+    """Return why the process is not ready, in sentences for ``/readyz``; empty: it is, without a problem."""
     return (
         *(["The service is stopping."] if status.stopping else []),
         *(["The service has not joined its consumer group."] if not status.joined else []),

@@ -53,7 +53,8 @@ class EngineStatus:
     """The consumer has joined its group (also with no partition)."""
     stopping: bool
     troubles: tuple[str, ...]
-    """Reasons why the intake is closed, each with its remedy; empty: it is open."""
+    """Problems of our own, each with its remedy: those that close the intake, then those of the registry, of the
+    dead-letter topic and of single partitions, which do not."""
     intake_closed: Mapping[str, int]
     """Times the intake closed, by reason (``database``, ``no-api-key``, ``broker``, ``publishing``, ``calls``)."""
     oldest_unanswered_seconds: float
