@@ -1,0 +1,227 @@
+"""How transactions end: what each error of the producer means, and what is done about it."""
+
+import threading
+from dataclasses import replace
+from time import sleep
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.adapters.kafka.membership import Membership
+from consumer.domain.progress import CommitPoint
+from tests.unit.adapters.kafka.committing import ABORTED, COMMITTED, UNKNOWN, Bench, part
+from tests.unit.adapters.kafka.fake_producer import ABORTABLE, FATAL, FINAL, RETRIABLE
+
+
+def test_outcomes_offsets_and_maps_are_committed_together(bench: Bench) -> None:
+    assert COMMITTED is bench.commit(part(0, b"a", b"b"), part(1, b"c"))
+
+    assert [b"a", b"b", b"c"] == bench.values
+    assert {0: (2, "map-0"), 1: (1, "map-1")} == bench.broker.offsets
+    assert ["metadata-1"] == bench.broker.metadata
+    assert frozenset({0, 1}) == bench.kept
+    assert [COMMITTED] == [finished.result for finished in bench.observed]
+
+
+def test_only_what_has_certainly_committed_is_known_to_be(bench: Bench) -> None:
+    bench.commit(part(0, b"a", b"b"), part(1, b"c", epoch=7))
+    bench.broker.script["commit"].append(FATAL)
+    assert UNKNOWN is bench.commit(part(0, b"d", b"e", b"f"))
+
+    assert CommitPoint(2, "map-0") == bench.known.denied(0, CommitPoint(1, ""))
+    assert bench.known.denied(1, CommitPoint(0, "")) is None
+
+
+def test_one_producer_serves_all_transactions_that_go_well(bench: Bench) -> None:
+    for _ in range(3):
+        assert COMMITTED is bench.commit(part())
+
+    assert 1 == len(bench.broker.producers)
+    assert ["init", *["begin", "produce", "offsets", "commit"] * 3] == bench.broker.asked
+
+
+def test_a_partition_of_another_epoch_is_left_out_whole(bench: Bench) -> None:
+    assert COMMITTED is bench.commit(part(0, b"old", epoch=7), part(1, b"ours"))
+
+    assert [b"ours"] == bench.values
+    assert {1} == set(bench.broker.offsets)
+    assert frozenset({1}) == bench.kept
+
+
+def test_with_nothing_of_ours_left_nothing_is_begun(bench: Bench) -> None:
+    assert ABORTED is bench.commit(part(0, epoch=7))
+
+    assert "begin" not in bench.broker.asked
+
+
+def test_a_partition_lost_between_producing_and_sending_offsets_aborts_the_whole(bench: Bench) -> None:
+    def lose() -> None:
+        bench.membership = Membership("metadata-2", {1: 1})
+
+    bench.broker.script["produce"].append(lose)
+    assert ABORTED is bench.commit(part(0, b"a"), part(1, b"b"))
+    assert [] == bench.values
+    assert "commit" not in bench.broker.asked
+
+    assert COMMITTED is bench.commit(part(0, b"a"), part(1, b"b"))
+    assert [b"b"] == bench.values
+    assert ["metadata-2"] == bench.broker.metadata
+
+
+def test_offsets_are_sent_with_the_metadata_of_a_membership_that_names_their_partitions(bench: Bench) -> None:
+    """The generation moved on, the partitions stayed."""
+
+    def move_on() -> None:
+        bench.membership = Membership("metadata-2", {0: 1})
+
+    bench.broker.script["produce"].append(move_on)
+    assert COMMITTED is bench.commit(part())
+    assert ["metadata-2"] == bench.broker.metadata
+
+
+def test_without_metadata_of_the_group_nothing_is_committed(bench: Bench) -> None:
+    bench.membership = Membership(None, {0: 1})
+
+    assert ABORTED is bench.commit(part())
+    assert [] == bench.values
+
+
+@pytest.mark.parametrize("step", ["produce", "offsets", "commit"])
+def test_an_abortable_error_aborts_and_the_next_transaction_has_a_new_producer(bench: Bench, step: str) -> None:
+    bench.broker.script[step].append(ABORTABLE)
+    assert ABORTED is bench.commit(part(0, b"a"))
+    assert "abort" in bench.broker.asked
+    assert [] == bench.values
+
+    assert COMMITTED is bench.commit(part(0, b"a"))
+    assert [b"a"] == bench.values
+    assert 2 == len(bench.broker.producers)
+
+
+def test_a_commit_that_timed_out_is_asked_for_again_before_anything_else(bench: Bench) -> None:
+    bench.broker.script["commit"].extend([RETRIABLE, RETRIABLE])
+    assert COMMITTED is bench.commit(part(0, b"a"))
+
+    assert ["commit"] * 3 == bench.broker.asked[-3:]
+    assert 1 == bench.broker.asked.count("produce")
+    assert "abort" not in bench.broker.asked
+    assert [b"a"] == bench.values
+
+
+def test_offsets_that_are_not_taken_yet_are_sent_again_with_the_latest_membership(bench: Bench) -> None:
+    def move_on() -> None:
+        bench.membership = Membership("metadata-2", {0: 1})
+        raise KafkaException(RETRIABLE)
+
+    bench.broker.script["offsets"].append(move_on)
+    assert COMMITTED is bench.commit(part())
+    assert ["metadata-2"] == bench.broker.metadata
+
+
+@pytest.mark.parametrize("error", [FATAL, FINAL], ids=["fatal", "neither retriable nor abortable"])
+def test_a_producer_lost_while_it_commits_leaves_the_outcome_unknown(bench: Bench, error: KafkaError) -> None:
+    bench.broker.script["commit"].append(error)
+    assert UNKNOWN is bench.commit(part(0, b"a"))
+
+    assert COMMITTED is bench.commit(part(0, b"a"))
+    assert 2 == len(bench.broker.producers)
+
+
+def test_a_commit_that_times_out_and_then_has_to_be_aborted_has_no_effect(bench: Bench) -> None:
+    bench.broker.script["commit"].extend([RETRIABLE, ABORTABLE])
+
+    assert ABORTED is bench.commit(part())
+    assert "abort" in bench.broker.asked
+
+
+def test_an_abort_that_timed_out_is_asked_for_again(bench: Bench) -> None:
+    bench.broker.script["offsets"].append(ABORTABLE)
+    bench.broker.script["abort"].extend([RETRIABLE, RETRIABLE])
+
+    assert ABORTED is bench.commit(part())
+    assert 3 == bench.broker.asked.count("abort")
+
+
+def test_a_producer_that_hangs_while_it_sends_offsets_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, first_patience=0.05))
+    bench, released = Bench(monkeypatch), threading.Event()
+
+    def hang() -> None:
+        released.wait(10)
+
+    bench.broker.script["offsets"].append(hang)
+    assert ABORTED is bench.commit(part(0, b"a"))
+    released.set()
+    assert [] == bench.values
+
+    assert COMMITTED is bench.commit(part(0, b"a"))
+    assert [b"a"] == bench.values
+    assert 2 == len(bench.broker.producers)
+    assert bench.sink.stop(5)
+
+
+def test_a_producer_that_has_lost_its_coordinator_while_it_sends_offsets_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, first_patience=0.05))
+    bench = Bench(monkeypatch)
+
+    def time_out() -> None:
+        sleep(0.02)
+        raise KafkaException(RETRIABLE)
+
+    bench.broker.script["offsets"].extend([time_out] * 10)
+    assert ABORTED is bench.commit(part(0, b"a"))
+    assert "commit" not in bench.broker.asked
+    assert bench.sink.stop(5)
+    assert 2 == len(bench.broker.producers)
+
+
+@pytest.mark.parametrize("step", ["abort", "commit"])
+def test_a_producer_that_cannot_end_its_transaction_has_a_successor_at_once(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The successor's beginning ends what is open, which holds up all subscribers; nobody knows how it ends."""
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, end_patience=0.0))
+    bench = Bench(monkeypatch)
+    bench.broker.script["commit"].append(ABORTABLE if step == "abort" else RETRIABLE)
+    bench.broker.script["abort"].append(RETRIABLE)
+
+    assert UNKNOWN is bench.commit(part(0, b"a"))
+    assert bench.sink.stop(5)
+    assert [step, "init"] == bench.broker.asked[-2:]
+
+
+def test_a_fenced_producer_is_replaced(bench: Bench) -> None:
+    bench.broker.script["begin"].append(FATAL)
+    assert COMMITTED is not bench.commit(part(0, b"a"))
+
+    assert COMMITTED is bench.commit(part(0, b"a"))
+    assert [b"a"] == bench.values
+
+
+def test_a_producer_that_is_not_ready_is_made_anew_until_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    bench.broker.script["init"].extend([RETRIABLE, FATAL, RETRIABLE])
+
+    assert COMMITTED is bench.commit(part())
+    assert bench.sink.stop(5)
+
+
+@pytest.mark.parametrize("step", ["begin", "produce", "offsets"])
+def test_a_producer_lost_before_its_commit_was_asked_for_had_no_effect(bench: Bench, step: str) -> None:
+    """Else the partitions would be read anew, and all calls made again, for a right that is missing."""
+    bench.broker.script[step].append(KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal=True))
+
+    assert ABORTED is bench.commit(part())
+    assert bench.core.trouble is not None
+    assert "transactional id group-1" in bench.core.trouble.message
+
+
+def test_an_abort_that_never_ends_is_no_doubt_where_no_commit_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, end_patience=0.0))
+    bench = Bench(monkeypatch)
+    bench.broker.script["offsets"].append(ABORTABLE)
+    bench.broker.script["abort"].append(RETRIABLE)
+
+    assert ABORTED is bench.commit(part())
