@@ -119,7 +119,11 @@ def asked(deployment: Deployment) -> Counter[tuple[str, ...]]:
 def test_a_pair_of_alertmanagers_at_two_gateways_asks_once_also_after_both_restart(
     deployment: Deployment, service: Service, key: str, client: Callable[..., tuple[str, str]]
 ) -> None:
-    """The twins notify different gateways; each repeats every second; then both gateways are replaced."""
+    """The twins notify different gateways; one of them ends; then both gateways are replaced.
+
+    The second twin notifies its gateway only of what it does not know to have been notified, which is certain to
+    happen only when the first has ended.
+    """
     assert service.running
     specification, instance = client()
     product, start = f"MKL-{uuid.uuid4().hex[:8]}", now()
@@ -127,14 +131,14 @@ def test_a_pair_of_alertmanagers_at_two_gateways_asks_once_also_after_both_resta
     wanted = [{product: "SKU-1", f"{product}-B": "SKU-2"}]
     with contextlib.ExitStack() as stack:
         gateways = [stack.enter_context(gateway()) for _ in range(2)]
-        first = stack.enter_context(alertmanager(gateways[0].url, deployment.folder))
-        assert "1 receivers" in first.check_configuration()
-        fire(first, specification, product, start)
-        wait_until(lambda: deployment.mirakl.submissions(instance) == wanted, timeout=20, what="Mirakl is asked")
-        second = stack.enter_context(alertmanager(gateways[1].url, deployment.folder, first))
-        second.wait_for_peer()
-        fire(second, specification, product, start)
-        wait_until(lambda: gateways[0].outcomes("REPEATED") >= 2, timeout=20, what="the first twin repeats itself")
+        with alertmanager(gateways[0].url, deployment.folder) as first:
+            assert "1 receivers" in first.check_configuration()
+            fire(first, specification, product, start)
+            wait_until(lambda: deployment.mirakl.submissions(instance) == wanted, timeout=20, what="Mirakl is asked")
+            second = stack.enter_context(alertmanager(gateways[1].url, deployment.folder, first))
+            second.wait_for_peer()
+            fire(second, specification, product, start)
+            wait_until(lambda: gateways[0].outcomes("REPEATED") >= 2, timeout=20, what="the first twin repeats itself")
         wait_until(lambda: gateways[1].outcomes("REPEATED") >= 1, timeout=20, what="the second twin is recognized")
 
     with gateway() as restarted, alertmanager(restarted.url, deployment.folder) as first:
