@@ -1,6 +1,7 @@
 """The life of the process: start everything, turn the loop, let go of Kafka, exit."""
 
 import asyncio
+import gc
 import logging
 import os
 import time
@@ -18,7 +19,7 @@ from consumer.engine.events import StopRequested
 from consumer.engine.status import EngineStatus
 from schemas.process.health import AdminServer, liveness
 from schemas.process.logs import Logs
-from schemas.process.memory import collect_rarely, share_one_heap
+from schemas.process.memory import share_one_heap
 from schemas.process.signals import StopSignals
 from schemas.process.watchdog import Heartbeat, Watchdog
 from schemas.settings import Settings
@@ -113,7 +114,7 @@ class Service:
 
         Return the exit code: 0 if everything ended as it should, otherwise 1.
         """
-        collect_rarely()
+        gc.freeze()  # what is alive now is alive until the end
         Watchdog(self._heartbeats).start()
         if self._spans is not None:
             self._spans.start()

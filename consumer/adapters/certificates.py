@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from cryptography import x509
-
 from consumer.adapters.finding import Finding, Level
 
 SOON: Final = timedelta(days=14)
@@ -29,6 +27,8 @@ class CertificateLook:
 
 def check_certificates(looks: Iterable[CertificateLook], now: datetime) -> Iterator[Finding]:
     """Warn of each certificate that ends within ``SOON``, and of each server that could not be looked at."""
+    from cryptography import x509  # noqa: PLC0415 - a fortieth of the start of `run`, which has no use for it
+
     lasting: list[datetime] = []
     for look in looks:
         if look.certificate is None:

@@ -1,7 +1,6 @@
-"""Settings of the two allocators: Python's garbage collector and the C library's heap."""
+"""The heap of the C library."""
 
 import ctypes
-import gc
 import sys
 from typing import Final
 
@@ -19,10 +18,3 @@ def share_one_heap() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none, or ignore it
         if mallopt is not None:
             mallopt(_M_ARENA_MAX, 1)
-
-
-def collect_rarely() -> None:
-    """Exclude what is alive now from garbage collection; objects of requests are freed by reference counting."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)

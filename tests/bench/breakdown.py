@@ -43,7 +43,8 @@ from consumer.engine.records import ReadRange, Record
 from consumer.engine.request_headers import HeaderReader
 from consumer.engine.requests import Request
 from schemas.avro.codec import ResultEncoder
-from schemas.process.memory import collect_rarely, share_one_heap
+from schemas.console.startup import collect_rarely
+from schemas.process.memory import share_one_heap
 from tests.bench.bare import CONSUMER, PRODUCER
 from tests.bench.stage import Mirakl, Stage
 from tests.bench.workload import WITH_KEY
