@@ -110,6 +110,7 @@ def main(context: click.Context, **options: Unpack[_Options]) -> None:
 @click.option("--rebalances", default=2, type=click.IntRange(min=0), help="Replicas that join and leave, likewise.")
 @click.option("--members", default="both", type=click.Choice(["dynamic", "static", "both"]), help="Of the group.")
 @click.option("--only", type=click.Choice(["kills", "rebalances"]), help="Leave out the other.")
+@click.option("--rate", default=300.0, type=click.FloatRange(1), help="Requests a second.")
 @click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
 @click.pass_context
 def recovery(
@@ -119,19 +120,20 @@ def recovery(
     rebalances: int,
     members: str,
     only: str | None,
+    rate: float,
     json_file: Path | None,
 ) -> None:
     """Measure how long results stand still: after kill -9, in a rolling restart, while replicas join and leave."""
     from tests.chaos import rebalances as joins
-    from tests.chaos.recovery import measure, table
+    from tests.chaos.recovery import Conditions, measure, table
 
     memberships = [static for static in (True, False) if members in ("both", "static" if static else "dynamic")]
     measured = []
     with _folder() as folder:
         if only != "rebalances":
-            measured += measure(folder, protocol, rounds, _console(), memberships)
+            measured += measure(folder, Conditions(memberships, protocol, rounds, rate), _console())
         if only != "kills":
-            measured += joins.measure(folder, protocol, rebalances, _console(), memberships)
+            measured += joins.measure(folder, Conditions(memberships, protocol, rebalances, rate), _console())
     _console().print(table(measured, protocol))
     _write(json_file, [asdict(each) for each in measured])
     context.exit(0 if all(each.held for each in measured) else 1)
@@ -150,7 +152,7 @@ def isolation(context: click.Context, rounds: int, seconds: float, json_file: Pa
     with _folder() as folder:
         codes = slow_backlog(folder, _console())
         comparisons = measure(folder, rounds, seconds, _console())
-        silences = rebalances.measure(folder, "classic", 1, _console(), [False])
+        silences = rebalances.measure(folder, recovery.Conditions([False], rate=400), _console())
     _console().print(table(comparisons))
     _console().print(recovery.table(silences, "classic"))
     _write(
@@ -181,6 +183,7 @@ def bounds(context: click.Context, requests: int, json_file: Path | None) -> Non
 @click.option("--dynamic", is_flag=True, help="Replicas have no group instance ids.")
 @click.option("--protocol", default="classic", type=click.Choice(["classic", "consumer"]), help="Of the group.")
 @click.option("--database", default="postgres", type=click.Choice(["sqlite", "postgres"]))
+@click.option("--rate", default=300.0, type=click.FloatRange(1), help="Requests a second.")
 @click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
 @click.pass_context
 def upgrade(
@@ -190,10 +193,11 @@ def upgrade(
     dynamic: bool,
     protocol: str,
     database: str,
+    rate: float,
     json_file: Path | None,
 ) -> None:
     """Upgrade three replicas of the former release to this one under load, one by one, and roll them back."""
-    from tests.chaos.recovery import table
+    from tests.chaos.recovery import Conditions, table
     from tests.chaos.releases import CHANGELOG, checked_out, last_release
     from tests.chaos.upgrade import upgrade_and_back
 
@@ -201,14 +205,14 @@ def upgrade(
     with _folder() as folder:
         former = checked_out(reference or last_release(CHANGELOG.read_text()), folder)
         console.print(f"from {former.name} to this tree and back, logs in {folder}")
-        found = upgrade_and_back(former, folder, console, static=not dynamic, protocol=protocol, database=database)
+        found = upgrade_and_back(former, folder, console, Conditions([not dynamic], protocol, rate=rate), database)
         console.print(table(found.measured, protocol))
         show_account(found.account, console)
         _write(json_file, {"silence": [asdict(each) for each in found.measured], "outcomes": found.account.outcomes})
         if found.account.violations:
             show_violations(found.account.violations, found.account, folder, console)
+        if not found.held:
             context.exit(1)
-    context.exit(0 if found.held else 1)
 
 
 @contextmanager

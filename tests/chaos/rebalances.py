@@ -14,13 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from tests.chaos.load import Stream
-from tests.chaos.recovery import Measured
+from tests.chaos.recovery import Conditions, Measured
 from tests.chaos.scene import Scene, under_load
 from tests.chaos.stage import CONSUMER_SESSION_SECONDS, Plan, Replica, prepared
 from tests.chaos.workload import Client, Requests, clients
 from tests.support.parts import wait_until
 
-RATE = 400.0
 """Requests a second of all clients: each partition gets one every 30 ms."""
 PARTITIONS = 12
 MOVED_SECONDS, KEPT_SECONDS = 1.0, 0.2
@@ -36,23 +35,33 @@ TAIL: dict[str, object] = {"effect": "delay", "delay": 2.05, "probability": 0.03
 """3 % of the calls take 2 s more."""
 
 
-def measure(folder: Path, protocol: str, rounds: int, console: Console, memberships: Sequence[bool]) -> list[Measured]:
-    """Measure all scenarios; ``memberships``: whether members are static."""
+def measure(folder: Path, conditions: Conditions, console: Console) -> list[Measured]:
+    """Measure all scenarios."""
     measured: list[Measured] = []
     everyone = clients(8)
-    for static in memberships:
+    for static in conditions.memberships:
         own = folder / f"rebalances-{'static' if static else 'dynamic'}"
         own.mkdir()
         plan = Plan(
-            PARTITIONS, everyone, 2, protocol=protocol, static=static, latency="50ms", jitter="0ms", tail="0:0s"
+            PARTITIONS,
+            everyone,
+            2,
+            protocol=conditions.protocol,
+            static=static,
+            latency="50ms",
+            jitter="0ms",
+            tail="0:0s",
         )
         with prepared(plan, own) as stage:
-            streams = [Stream(each, RATE / 8, range(PARTITIONS), timed=each is not everyone[-1]) for each in everyone]
+            streams = [
+                Stream(each, conditions.rate / 8, range(PARTITIONS), timed=each is not everyone[-1])
+                for each in everyone
+            ]
             with under_load(stage, Requests(stage.api_key, 1, mix=False), streams) as scene:
                 time.sleep(2 * QUIET_SECONDS)
                 for company, script in _COMPANIES.items():
                     script(scene, everyone[-1])
-                    measured += _Company(scene, f"{own.name[11:]}, {company}", console).measure(rounds)
+                    measured += _Company(scene, f"{own.name[11:]}, {company}", console).measure(conditions.rounds)
                 stage.mirakl.heal()
                 stage.mirakl.heal(everyone[-1])
                 if not scene.drain(120):

@@ -19,7 +19,6 @@ from tests.chaos.scene import Scene, under_load
 from tests.chaos.stage import CONSUMER_SESSION_SECONDS, Plan, Replica, Stage, prepared
 from tests.chaos.workload import Requests, clients
 
-RATE = 300.0
 PARTITIONS = 6
 STANDSTILL_SECONDS = 0.06
 """The broker is frozen for so long before a kill, so that the transaction under way cannot end."""
@@ -43,18 +42,32 @@ class Measured:
         return max(self.seconds, default=0.0) <= self.bound
 
 
-def measure(folder: Path, protocol: str, rounds: int, console: Console, memberships: Sequence[bool]) -> list[Measured]:
-    """Measure all scenarios; ``memberships``: whether members are static."""
-    plan = Plan(PARTITIONS, clients(8), 3, protocol=protocol, latency="30ms", jitter="40ms", tail="0:0s")
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under which the same scenarios are measured."""
+
+    memberships: Sequence[bool]
+    """Whether members are static: each in turn."""
+    protocol: str = "classic"
+    rounds: int = 1
+    rate: float = 300.0
+    """Requests a second. Starts take long where the load leaves no processor idle, and results wait for them."""
+
+
+def measure(folder: Path, conditions: Conditions, console: Console) -> list[Measured]:
+    """Measure all scenarios."""
+    plan = Plan(PARTITIONS, clients(8), 3, protocol=conditions.protocol, latency="30ms", jitter="40ms", tail="0:0s")
     measured: list[Measured] = []
-    for static in memberships:
+    for static in conditions.memberships:
         own = folder / ("static" if static else "dynamic")
         own.mkdir()
         with prepared(replace(plan, static=static), own) as stage:
-            streams = [Stream(client, RATE / len(plan.clients), range(PARTITIONS)) for client in plan.clients]
+            streams = [
+                Stream(client, conditions.rate / len(plan.clients), range(PARTITIONS)) for client in plan.clients
+            ]
             with under_load(stage, Requests(stage.api_key, 1, mix=False), streams) as scene:
                 measured.append(roll(scene, f"{own.name}: rolling restart of three", console))
-                measured += _killed(scene, own.name, rounds, console)
+                measured += _killed(scene, own.name, conditions.rounds, console)
                 if not scene.drain(120):
                     raise TimeoutError(f"some requests have no outcome: see {own}")
                 if scene.outcomes.repeated:

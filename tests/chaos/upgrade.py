@@ -16,7 +16,15 @@ from rich.console import Console
 
 from tests.chaos.audit import Account, take_account
 from tests.chaos.load import Stream
-from tests.chaos.recovery import BROKER_WAIT_SECONDS, GRACE_SECONDS, RATE, Measured, listed, roll, settle_and_watch
+from tests.chaos.recovery import (
+    BROKER_WAIT_SECONDS,
+    GRACE_SECONDS,
+    Conditions,
+    Measured,
+    listed,
+    roll,
+    settle_and_watch,
+)
 from tests.chaos.releases import THIS, Release
 from tests.chaos.scene import Scene, under_load
 from tests.chaos.stage import CONSUMER_SESSION_SECONDS, Plan, prepared
@@ -41,16 +49,14 @@ class Upgrade:
         return not self.account.violations and all(each.held for each in self.measured)
 
 
-def upgrade_and_back(
-    former: Release, folder: Path, console: Console, *, static: bool = True, protocol: str = "classic", database: str
-) -> Upgrade:
+def upgrade_and_back(former: Release, folder: Path, console: Console, conditions: Conditions, database: str) -> Upgrade:
     """Upgrade three replicas from ``former`` to the tree at hand under load, and roll them back."""
     plan = Plan(
         PARTITIONS,
         clients(CLIENTS),
         3,
-        protocol=protocol,
-        static=static,
+        protocol=conditions.protocol,
+        static=all(conditions.memberships),
         database=database,
         latency="30ms",
         jitter="40ms",
@@ -58,7 +64,7 @@ def upgrade_and_back(
         release=former,
     )
     with prepared(plan, folder) as stage:
-        streams = [Stream(client, RATE / CLIENTS, range(PARTITIONS)) for client in plan.clients]
+        streams = [Stream(client, conditions.rate / CLIENTS, range(PARTITIONS)) for client in plan.clients]
         with under_load(stage, Requests(stage.api_key, 1), streams) as scene:
             measured = list(_story(scene, former, console))
             if not scene.drain(DRAIN_SECONDS):
