@@ -11,7 +11,9 @@ broker's committed offsets can tell.
 A producer can lose its coordinator for good: after a broker was unavailable, calls time out again and again, or hang
 for ever (``bounded_call``). It is then abandoned for a successor with the same transactional id, created at once: its
 beginning has the broker end what is open, which otherwise blocks those who read the partitions anew, and all
-subscribers.
+subscribers. A broker that is killed meanwhile may lose the marker that ends a transaction, and believe that it has
+ended (observed with Apache Kafka 4.3.1): committed offsets then cannot be read any more. So the successor first aborts
+a transaction of its own with offsets; the marker of that one ends the other as well.
 """
 
 import logging
@@ -74,6 +76,8 @@ class TransactionalSink(Committer):
         )
         self._patience = policy.first_patience
         self._producer: Producer | None = None
+        self._unended: Sequence[PartitionCommit] = ()
+        """Parts of the last transaction, while no broker has confirmed that it ended."""
         self.ready = threading.Event()
 
     def start(self) -> None:
@@ -97,9 +101,10 @@ class TransactionalSink(Committer):
             producer = Producer(self._properties)
             try:
                 self._timed(producer.init_transactions, self._policy.init_timeout)
+                self._end_what_hangs(producer)
                 self._producer = producer
-            except KafkaException as problem:
-                message = remedy(problem.args[0], self._named)
+            except (KafkaException, OverdueError) as problem:
+                message = remedy(_error_of(problem), self._named)
                 _log.error("no transaction can begin: %s", message)
                 self._post(PublishingTrouble(message))
                 troubled = True
@@ -108,6 +113,25 @@ class TransactionalSink(Committer):
         if troubled:
             self._post(PublishingTrouble(None))
         return self._producer
+
+    def _end_what_hangs(self, producer: Producer) -> None:
+        """Abort a transaction with offsets, where the end of the last one was not confirmed.
+
+        It does not matter whether the offsets are taken: the coordinator of transactions notes the partition of
+        ``__consumer_offsets`` before, and has the marker written there. Tried once, so that an error that stays does
+        not keep outcomes from being published.
+        """
+        parts, metadata = self._unended, self._owner.membership.metadata
+        self._unended = ()
+        if not parts or metadata is None:
+            return
+        producer.begin_transaction()
+        try:
+            send, offsets = producer.send_offsets_to_transaction, self._offsets(parts)
+            self._timed(within, self._policy.first_patience, send, offsets, metadata, self._policy.offsets_timeout)
+        except KafkaException as problem:
+            _log.info("no offsets for a transaction that is only aborted: %s", problem.args[0].str())
+        self._timed(producer.abort_transaction, self._policy.call_timeout)
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         parts = self._ours(commit.partitions, self._owner.membership)
@@ -164,15 +188,15 @@ class TransactionalSink(Committer):
                 self._patience = self._policy.first_patience
                 return
 
-    def _leave_behind(self, problem: Exception) -> None:
+    def _leave_behind(self, problem: KafkaException | OverdueError) -> None:
         """Abandon a producer that cannot send offsets.
 
         Its transaction has no effect, since nobody will ask for its commit, and ends when the successor begins.
         """
         _log.warning("the producer is given up, it cannot send offsets: %s", problem)
-        self._blame(problem.args[0] if isinstance(problem, KafkaException) else _OVERDUE)
+        self._blame(_error_of(problem))
         self._patience = min(2 * self._patience, self._policy.longest_patience)
-        self._producer = None
+        self._producer, self._unended = None, self._parts
         raise _Aborted from problem
 
     def _commit_transaction(self, producer: Producer) -> None:
@@ -229,4 +253,10 @@ class TransactionalSink(Committer):
         """Give up a producer: after a failure to produce, its next transaction would fail as well."""
         if problem is not None:
             _log.warning("the producer is given up: %s", problem.args[0].str())
+            self._unended = self._parts
         self._producer = None
+
+
+def _error_of(problem: KafkaException | OverdueError) -> KafkaError:
+    error: KafkaError = problem.args[0] if isinstance(problem, KafkaException) else _OVERDUE
+    return error

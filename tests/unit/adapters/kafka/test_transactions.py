@@ -189,7 +189,50 @@ def test_a_producer_that_cannot_end_its_transaction_has_a_successor_at_once(
 
     assert UNKNOWN is bench.commit(part(0, b"a"))
     assert bench.sink.stop(5)
-    assert [step, "init"] == bench.broker.asked[-2:]
+    assert [step, "init"] == bench.broker.asked[bench.broker.asked.index(step) :][:2]
+
+
+@pytest.mark.parametrize("refusal", [None, ABORTABLE, RETRIABLE], ids=str)
+def test_what_a_broker_left_open_of_a_transaction_is_ended_before_the_next(
+    monkeypatch: pytest.MonkeyPatch, refusal: KafkaError | None
+) -> None:
+    """A lost marker blocks the committed offsets; that of an aborted transaction with offsets ends both."""
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, end_patience=0.0))
+    bench = Bench(monkeypatch)
+    bench.broker.script["commit"].append(RETRIABLE)
+    bench.broker.script["offsets"].extend([lambda: None] if refusal is None else [lambda: None, refusal])
+    assert UNKNOWN is bench.commit(part(0, b"a"))
+
+    assert COMMITTED is bench.commit(part(0, b"a"))
+    ending = ["init", "begin", "offsets", "abort"]
+    assert [*ending, "begin"] == bench.broker.asked[bench.broker.asked.index("commit") + 1 :][:5]
+    assert [b"a"] == bench.values
+    assert 2 == len(bench.broker.producers)
+
+
+def test_a_transaction_whose_abort_is_confirmed_leaves_nothing_to_end(bench: Bench) -> None:
+    bench.broker.script["offsets"].append(ABORTABLE)
+    assert ABORTED is bench.commit(part(0, b"a"))
+
+    assert COMMITTED is bench.commit(part(0, b"a"))
+    assert 1 == bench.broker.asked.count("abort")
+
+
+def test_a_successor_that_hangs_has_a_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, end_patience=0.0, first_patience=0.05, retry=0.01))
+    bench, released = Bench(monkeypatch), threading.Event()
+
+    def hang() -> None:
+        released.wait(10)
+
+    bench.broker.script["commit"].append(RETRIABLE)
+    bench.broker.script["offsets"].extend([lambda: None, hang])
+    assert UNKNOWN is bench.commit(part(0, b"a"))
+
+    assert COMMITTED is bench.commit(part(0, b"a"))
+    released.set()
+    assert 3 == len(bench.broker.producers)
+    assert [b"a"] == bench.values
 
 
 def test_a_fenced_producer_is_replaced(bench: Bench) -> None:
