@@ -1,7 +1,7 @@
-"""The times of the engine: that of an event, and the clock that deadlines are measured by.
+"""Times of the engine: the time of an event, and the pausable clock that measures deadlines.
 
 While the database, the brokers or the transactions are in trouble, the intake is closed and the clock stands still: no
-request misses its deadline for a problem of our own.
+request misses its deadline because of a problem of our own.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ class Instant(NamedTuple):
 
 
 class PausableClock:
-    """Stands still while ``troubles`` close the intake. Its times, like those it is given, are monotonic seconds."""
+    """Clock that stands still while ``troubles`` close the intake. All times are monotonic seconds."""
 
     def __init__(self) -> None:
         self.troubles: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The commands that leave the core, as plain values; the driver carries them out."""
+"""Commands of the core, as plain values; the driver carries them out."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Stop fetching these partitions; polling goes on. What the library has fetched of them already is dropped."""
+    """Stop fetching these partitions; polling goes on. What the library has already fetched of them is dropped."""
 
     partitions: Sequence[int]
 
@@ -79,7 +79,7 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """Read a partition again from ``offset``: what was delivered last leaves a hole behind it."""
+    """Read a partition again from ``offset``: the last delivery left a hole there, or a backlog was dropped."""
 
     partition: int
     epoch: int

@@ -1,19 +1,19 @@
 """The engine's core: events in, commands out, on one thread, without a clock, a wait or a thread of its own.
 
-``Core.handle`` takes one event and returns the commands that follow from it. It hands the event to the room that it
+``Core.handle`` takes one event and returns the commands that follow from it. It passes the event to the room that it
 concerns, then lets each room do what has become possible:
 
-* ``Admission`` decides about records, and asks the database and the registry for what it lacks.
-* ``Dispatch`` keeps the lanes, starts calls, and gives up requests that are too late.
-* ``Partitions`` knows what was read and what is committed, and cuts transactions.
+* ``Admission`` decides about records, and queries the database and the registry for what a decision lacks.
+* ``Dispatch`` owns the lanes, starts calls, and gives up requests that are too late.
+* ``Partitions`` tracks what was read and what is committed, and cuts transactions.
 
 Two invariants hold between events:
 
 * A record that was taken in is in its assignment's ``open`` until a transaction with its outcome has committed, and
-  only then ``Progress`` learns that it is finished.
+  only then is it finished in ``Progress``.
 * A decided request is in its assignment's ``decided`` or in the transaction in flight.
 
-A request whose assignment ended is discarded wherever it is; it is never published.
+A request whose assignment has ended is discarded wherever it is, and never published.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -63,7 +63,11 @@ _NOTHING_COMMITS = "No transaction has committed for 5 s although results wait. 
 
 
 class Core:
-    """The state machine. ``salt`` makes the jitter of replicas differ; ``precedence`` makes that of an assignment."""
+    """The state machine of one process.
+
+    ``salt`` makes the jitter of replicas differ; ``precedence`` creates the ``Precedence`` of each assignment. For one
+    thread; all times are arguments.
+    """
 
     def __init__(
         self,
@@ -114,7 +118,7 @@ class Core:
     # -- for the driver --------------------------------------------------------------------------------
 
     def handle(self, event: Event, at: Instant) -> list[Command]:
-        """Take one event in; return what is to be done for it. Raises the exception of ``ThreadFailed``."""
+        """Handle one event and return the commands that follow from it. Raises the exception of ``ThreadFailed``."""
         self._handlers[type(event)](event, at)
         if type(event) is not OffsetReset:  # which is only counted
             self._follow_up(at)

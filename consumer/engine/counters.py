@@ -1,4 +1,4 @@
-"""Counters of what the engine has done."""
+"""Counters of the engine's results, for the metrics."""
 
 from collections import Counter
 from collections.abc import Iterable

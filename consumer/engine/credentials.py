@@ -1,4 +1,4 @@
-"""Credentials of records, checked against the directory."""
+"""Credentials of records, API keys and signatures, checked against the directory."""
 
 from typing import Protocol
 
@@ -26,7 +26,7 @@ class Verifier(Protocol):
 
 
 class Credentials:
-    """Finds the API key behind a record's headers. A signature counts before a key."""
+    """Finds the API key behind a record's headers. If both are present, only the signature counts."""
 
     def __init__(self, policy: CredentialPolicy | None = None, verifier: Verifier | None = None) -> None:
         self.policy = policy or CredentialPolicy()

@@ -1,6 +1,6 @@
-"""The loop around the core: hands it events and carries out its commands.
+"""Driver: the asyncio loop that passes events to the core and carries out its commands.
 
-It is one asyncio loop on one thread. Other threads hand events over with ``post``; commands go out through the ports.
+The loop has one thread. Other threads hand events over with ``post``; commands go out through the ports.
 """
 
 import asyncio

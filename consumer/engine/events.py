@@ -1,6 +1,6 @@
-"""The events that enter the core, as plain values.
+"""Events of the core, as plain values.
 
-Adapters and the driver build events and post them; ``Core.handle`` takes one at a time, with the moment at which it is
+Adapters and the driver create events and post them; ``Core.handle`` takes one at a time, with the time at which it is
 handled. An event holds no live object of its sender, so a list of events can be logged, compared and replayed.
 """
 
@@ -84,7 +84,7 @@ class OffsetReset:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Partitions were read on.
+    """Partitions were read further.
 
     ``records`` are all records of these ranges, in the order of each partition. A range without records says that the
     log holds none there.
@@ -98,8 +98,8 @@ class Fetched:
 class Revoking:
     """Partitions are to be given up: finish what is in flight, take nothing more in. ``Drained`` is the answer.
 
-    Only answers that are due within ``patience`` seconds are waited for: the next owner repeats the other calls.
-    ``None``: there is no next owner, since the log is gone; all answers are waited for.
+    The core waits only for answers that are due within ``patience`` seconds: the next owner repeats the other calls.
+    ``None``: there is no next owner, since the log is gone, so the core waits for all answers.
     """
 
     partitions: Sequence[int]
@@ -118,7 +118,7 @@ class Unassigned:
 
 @dataclass(frozen=True, slots=True)
 class PublishingTrouble:
-    """No transaction can begin, for example for lack of rights, so no call may start; or one can again."""
+    """No transaction can begin, for example for lack of rights, so no call may start; or one can begin again."""
 
     message: str | None
     """Problem and remedy; ``None`` once a transaction can begin."""

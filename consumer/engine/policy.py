@@ -1,6 +1,6 @@
 """The engine's numbers: bounds, times and shares, each with its unit, its default and its reason.
 
-A test that needs another number makes a ``Policy`` with it. ``docs/develop/policy.md`` is the same table.
+A test that needs another number creates a ``Policy`` with it. ``docs/develop/policy.md`` has the same table.
 """
 
 from dataclasses import dataclass, field

@@ -27,7 +27,7 @@ class SchemaNeeded:
 
 
 class Decoder(Protocol):
-    """Reads records as ``ProductResyncRequested``. Its only state are the writer schemas that it has learnt."""
+    """Reads records as ``ProductResyncRequested``. Its only state is the writer schemas that it has learnt."""
 
     def decode(self, value: bytes | None, schema_header: bytes | None) -> dict[str, Any] | NotARequest | SchemaNeeded:
         """Return the fields of a record's value, by the contract's names.
@@ -49,7 +49,7 @@ class MiraklCalls(Protocol):
 
 
 class DirectorySource(Protocol):
-    """The stores as the engine reads them. It blocks, so the driver calls it on a thread of its own."""
+    """The stores as the engine reads them. Its calls block, so the driver makes them on a separate thread."""
 
     def read(self, known_version: int | None) -> Directory | None:
         """Return the newest snapshot; ``None`` if it is still the known version. Raises ``SourceError``."""
@@ -57,7 +57,7 @@ class DirectorySource(Protocol):
 
 
 class SchemaSource(Protocol):
-    """The schema registry as the engine asks it: a schema that was found is learnt by the decoder before it returns."""
+    """The schema registry as the engine queries it. The decoder learns a schema before the call returns."""
 
     async def learn(self, reference: Hashable) -> bool:
         """Teach the decoder a writer schema; ``False`` if the registry has none. Raises ``SourceError``."""

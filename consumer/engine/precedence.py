@@ -4,10 +4,10 @@ The contract promises that the same Mirakl id with different SKUs is pushed in p
 for the requests that they hold. A request that still waits (for its writer schema, for a confirmed directory, or
 behind another request) is in no lane, so a newer one that may name one of its ids waits behind it.
 
-What a request without a known writer schema names is not known, but every Avro encoding contains a string as its
-UTF-8 bytes. So a newer request can only be in conflict if the encoding of one of its ids occurs in the older value:
-there may be false alarms, never a conflict that is missed. Requests of different tenants use different client
-specifications and cannot be in conflict; requests whose key is not known yet may become those of any tenant.
+The ids of a request without a known writer schema are not known, but every Avro encoding contains a string as its UTF-8
+bytes. So a newer request can only be in conflict if the encoding of one of its ids occurs in the older value: there may
+be false alarms, but no conflict is missed. Requests of different tenants use different client
+specifications and cannot be in conflict; a request whose key is not known yet may belong to any tenant.
 """
 
 from bisect import bisect_left, insort

@@ -1,4 +1,4 @@
-"""Records of the requests topic as Kafka delivered them."""
+"""Records of the requests topic as Kafka delivers them."""
 
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
@@ -39,8 +39,8 @@ class Record:
 class ReadRange(NamedTuple):
     """Records read from a partition without interruption, for one assignment.
 
-    All records of the log from ``begin`` to before ``end`` were delivered, in order: what is missing between them
-    are gaps of the log. ``begin`` is where the reader was told to read from, or the end of the range before.
+    All records of the log from ``begin`` to before ``end`` were delivered, in order: offsets missing between
+    them are gaps of the log. ``begin`` is where the reader was told to read from, or the end of the range before.
     """
 
     epoch: int

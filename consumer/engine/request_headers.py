@@ -1,4 +1,4 @@
-"""The headers of a request record: one pass, names without regard to case, the last of a name counts."""
+"""Headers of a request record, read in one pass: names are case-insensitive, the last value of a name counts."""
 
 from dataclasses import dataclass
 
@@ -57,7 +57,7 @@ class RequestHeaders:
 
 
 class HeaderReader:
-    """Reads headers; those that records in a row share are read once."""
+    """Reads headers; consecutive records that share them are read once."""
 
     def __init__(self) -> None:
         self._headers: Headers | None = ()

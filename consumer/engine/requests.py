@@ -1,4 +1,4 @@
-"""The work in progress: assignments of partitions, the requests read from them, the parts they travel in.
+"""Work in progress: assignments of partitions, the requests read from them, and the parts sent in calls.
 
 A request is in exactly one phase; ``Request.enter`` is the only place that changes it::
 
@@ -9,7 +9,7 @@ A request is in exactly one phase; ``Request.enter`` is the only place that chan
         v             v         v
                   DISCARDED            its assignment ended: the next owner of the partition does it again
 
-So is an assignment, and ``Assignment.enter`` changes it::
+An assignment also is in exactly one phase, which ``Assignment.enter`` changes::
 
     KEPT ──> REVOKED ──> ENDED         ENDED from KEPT: the partition was lost, or its progress is read again
       │         v          ^

@@ -1,11 +1,11 @@
-"""A trace of the events of one core, from its start, that ``python -m tests.simulation --replay FILE`` runs again.
+"""Trace of the events of one core, from its start, for ``python -m tests.simulation --replay FILE``.
 
-One JSON document a line: first how the core was made, then each event with its time, what the core was told while it
-handled it (decoded values, conflicts found), and the commands that came out.
+Each line is one JSON document: first the core's arguments, then each event with its time, the answers that the core got
+while it handled the event (decoded values, conflicts found), and the commands that followed.
 
 A trace holds no payload and no secret. A record is its coordinates, its size and a digest of its value; what the core
-reads of a request (ids and products) stands beside the digest, once. API keys, credentials and base URLs are replaced
-by pseudonyms: keyed digests whose key exists in this process only. See docs/decisions/0040.
+reads of a request (ids and products) is written beside the digest, once. API keys, credentials and base URLs are
+replaced by pseudonyms: keyed digests whose key exists in this process only. See docs/decisions/0040.
 """
 
 import json
@@ -45,9 +45,9 @@ Write: TypeAlias = Callable[[str], bool]
 
 
 class EventTrace:
-    """Writes a trace.
+    """Writes a trace of one core.
 
-    The core that it is about gets it as its decoder, ``credentials``, and ``precedence`` for its partitions.
+    That core gets the trace as its decoder, with ``credentials``, and ``precedence`` for its partitions.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""From a record to a lane or an answer."""
+"""Admission: from a fetched record to a lane or an answer."""

@@ -1,8 +1,8 @@
-"""Admission: which fetched records are taken in, when each is decided about, and what it waits for until then.
+"""Admission of fetched records: the order in which they are taken in and decided about, and where they wait.
 
 A request that cannot be decided yet waits in one of three places: for its writer schema (``SchemaLookups``), for a
-confirmed directory (``_unconfirmed``), or behind an older request that may name one of its ids (``Precedence``). What
-it waited for brings it into ``_resumed``, which is decided about before any other record is taken in.
+confirmed directory (``_unconfirmed``), or behind an older request that may name one of its ids (``Precedence``). When
+that is there, it moves to ``_resumed``, whose requests are decided about before any other record is taken in.
 """
 
 from collections import deque
@@ -28,9 +28,9 @@ from schemas.contract import ErrorCode
 
 
 class Admission:
-    """Decides about fetched records on the newest directory, and asks for the schemas and confirmations that it lacks.
+    """Decides about fetched records on the newest directory, and requests the schemas and confirmations that it lacks.
 
-    On the core's thread. Its methods append commands; they never wait.
+    Used on the core's thread. Its methods append commands and never wait.
     """
 
     def __init__(

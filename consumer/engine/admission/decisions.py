@@ -1,7 +1,7 @@
-"""From a record to a lane or an answer: the checks of the contract, in their order.
+"""Decisions about one record: the checks of the contract, in their order, on one snapshot of the directory.
 
-Everything here is a decision about one record on one directory snapshot. Who waits for a schema or for a
-confirmed snapshot, and when they are asked again, is up to ``Admission``.
+The result is a client specification to call, a final verdict, or what the decision lacks. ``Admission`` keeps the
+requests that wait for a schema or a confirmed snapshot, and has them decided again.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from schemas.contract import DeadLetterReason, canonical_uuid
 
 @dataclass(frozen=True, slots=True)
 class AwaitDirectory:
-    """The answer is a *no* that depends on the database, and needs a snapshot confirmed after the record was read."""
+    """A *no* that depends on the database, and so needs a snapshot that was confirmed after the record was read."""
 
 
 @dataclass(frozen=True, slots=True)

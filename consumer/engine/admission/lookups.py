@@ -1,6 +1,6 @@
-"""Writer schemas that records wait for, and when the registry is asked about them.
+"""Look-ups of writer schemas in the registry, and the requests that wait for them.
 
-Anyone can make up ids, so few questions are in flight at once, and only one while the registry is in trouble. An id
+Anyone can make up ids, so few look-ups are in flight at once, and only one while the registry is in trouble. An id
 counts as unknown once the registry has said so twice, some time apart: one that was just restored may not know it yet.
 """
 

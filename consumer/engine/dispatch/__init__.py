@@ -1,1 +1,1 @@
-"""From a lane to CM21 calls: queues, slots, back-pressure, shedding, bisection."""
+"""Dispatch: from lanes to CM21 calls. Queues, slots, back-pressure, shedding, bisection, verdicts."""

@@ -1,10 +1,10 @@
 """Back-pressure: bounds on what is in flight, pauses of partitions, limits of lanes.
 
-A lane that is healthy never sheds: partitions that feed it are paused while it is slow, or while it holds more than its
-share of what has become scarce. Records in lanes that cannot call, or beyond a lane's share, do not count against the
-fetch budget of others, up to the bound on everything. A lane that may be unable to call (its calls do not come back, or
-none ever did) has no partition paused that feeds other lanes as well. If it is known to feed no others, nothing more is
-taken in, and some records beyond are fetched to see whether others wait there.
+A healthy lane never sheds: partitions that feed it are paused while it is slow, or while it holds more than its share
+of scarce room. Records in lanes that cannot call, or beyond a lane's share, do not count against the fetch budget of
+others, up to the bound on all records. For a lane that may be unable to call (its calls do not come back, or none ever
+did), no partition that also feeds other lanes is paused. No more records are taken in from a partition that feeds only
+such lanes, but some more are fetched to see whether records of other lanes wait there.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from consumer.engine.status import LaneState
 
 
 class BackPressure:
-    """Counts what is in flight and weighs it against the bounds. Times are monotonic seconds."""
+    """Counts records in flight and compares them with the bounds. Times are monotonic seconds."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy

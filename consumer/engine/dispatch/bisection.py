@@ -1,10 +1,10 @@
 """Bisection: finds the requests that made Mirakl refuse a batch (400, 413, 422).
 
-Binary splitting. The first half of a refused batch is sent by itself. If that is accepted, the second half holds a bad
-request and is split at once. If it is refused, the search goes on in the first half, and nothing is known of the
-second: its requests join the *leftovers*, which travel in batches of their own, first in, first out. So one bad request
-among ``n`` is found with at most ``ceil(log2 n) + 1`` calls, and what is left over costs at most as many. A batch
-refused for its size (413) says nothing of either half: both are sent.
+The first half of a refused batch is sent by itself. If that is accepted, the second half holds a bad request and is
+split at once. If it is refused, the search continues in the first half, and nothing is known about the second: its
+requests join the *leftovers*, which travel in batches of their own, first in, first out. So one bad request among ``n``
+is found with at most ``ceil(log2 n) + 1`` calls, and its leftovers cost at most as many. A batch refused for its size
+(413) says nothing about either half: both are sent.
 
 Batch sizes follow the refusals, by additive increase and multiplicative decrease.
 """

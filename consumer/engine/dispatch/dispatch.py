@@ -1,4 +1,4 @@
-"""Lanes and calls: where requests wait, when calls start, what their ends mean, when a request is given up."""
+"""Lanes and calls: starts calls, takes their ends, gives up requests that cannot be answered in time."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from http import HTTPStatus
@@ -21,18 +21,18 @@ from consumer.engine.status import LaneState, LaneStatus
 
 
 class Returned(NamedTuple):
-    """A call that came back: its lane, its parts, and whether it is the first that Mirakl answered in this lane."""
+    """A call that ended: its lane, its parts, and whether it is the first of its lane that Mirakl has answered."""
 
     lane: Lane
     parts: Sequence[Part]
     first_answer: bool
-    """It is the first call of its lane that Mirakl has answered."""
 
 
 class Dispatch:
-    """All lanes and the calls in flight: starts calls, judges their ends, gives up what is too late.
+    """All lanes and the calls in flight.
 
-    On the core's thread; commands are appended, never carried out here.
+    Starts calls, turns their ends into verdicts, and gives up requests that are too late. Used on the core's thread;
+    commands are appended, never carried out here.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The health of a lane: what its calls say about its Mirakl, and when the next one may start.
+"""Health of a lane: the state of its Mirakl as its calls show it, and the time at which the next call may start.
 
 ::
 
@@ -7,7 +7,7 @@
     HEALTHY ── the calls per hour are spent ──> THROTTLED ── time passes ──> HEALTHY
 
 ``SICK`` begins and ends with a call; a changed row of the directory ends it as well. The other states follow from the
-calls in flight and the time. ``LaneHealth.state`` is the one place that tells them apart.
+calls in flight and the time. ``LaneHealth.state`` is the only place that distinguishes them.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ from consumer.engine.status import LaneState
 
 
 class Started(Protocol):
-    """A call, as far as the health looks at it."""
+    """A call in flight, reduced to its start."""
 
     @property
     def started_at(self) -> float: ...
 
 
 class LaneHealth:
-    """All times are monotonic seconds. ``calls`` are those in flight, by number, kept by the lane."""
+    """Health of one lane. All times are monotonic seconds. ``calls`` are the lane's calls in flight, by number."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""The queue of a lane: which parts wait for a call, and which of them the next one carries.
+"""Queue of a lane: the parts that wait for a call, and the batch that the next call carries.
 
 New parts wait in the order of reading, and the next call takes all that fit. The parts of a batch that Mirakl refused
-for its entries (400, 413, 422) wait apart, in a bisection, which gets a bounded share of the calls while new parts
+for its entries (400, 413, 422) wait separately, in a bisection, which gets a bounded share of the calls while new parts
 wait. While refusals repeat, batches are smaller. The queue knows nothing of time: its lane decides when a call starts.
 """
 
@@ -19,7 +19,7 @@ _PRODUCTS = attrgetter("products")
 
 
 class LaneQueue:
-    """The parts of one lane that no call in flight carries. ``limit`` is always in products per call."""
+    """Parts of one lane that no call in flight carries. ``limit`` is always in products per call."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy

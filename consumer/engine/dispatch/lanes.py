@@ -1,8 +1,8 @@
-"""One lane per client specification: when its calls start, and what their ends mean for it.
+"""Lanes, one per client specification: the start of their calls, and the effect of each call's end.
 
 An idle lane sends at once. While calls are in flight, requests queue; the next call takes all that wait. A further
 concurrent call starts when a whole batch waits, or when the newest call takes longer than calls of this lane usually
-do. Which parts a call carries is the business of the lane's queue (``lane_queue``).
+do. The lane's queue (``lane_queue``) decides which parts a call carries.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ class Call:
 class Lane:
     """The queue, the calls and the health of one client specification. Times are monotonic seconds.
 
-    ``room`` says how many more products it should get; without any, the partitions that feed it are paused
+    ``room`` is the number of products that it may still get; if it is negative, the partitions that feed it are paused
     (``back_pressure``).
     """
 

@@ -1,9 +1,9 @@
-"""Load shedding: the requests of lanes that cannot call that are given up, so that they do not hold up others.
+"""Load shedding: gives up requests of lanes that cannot call and hold up others.
 
-Only if somebody else is held up. For a partition's window: another lane that can call was fed from that partition
-within the last deadline, or a record of such a lane was fetched and waits behind. For a global budget: such a lane has
-requests, has fetched records that wait, or shares a partition with a lane that cannot call. Only as many as stand in
-the way are given up, the oldest first, down to one half.
+Requests are shed only if others are held up. For a partition's window: another lane that can call was fed from that
+partition within the last deadline, or a record of such a lane was fetched and waits behind. For a global budget: such a
+lane has requests, has fetched records that wait, or shares a partition with a lane that cannot call. Only as many as
+necessary are given up, the oldest first, down to one half.
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Whose turn it is to start a call: a round robin over the lanes, one call per turn."""
+"""Round robin over the lanes that may start a call, one call per turn."""
 
 from consumer.engine.dispatch.lanes import Lane
 from consumer.engine.policy import Policy
@@ -7,8 +7,8 @@ from consumer.engine.policy import Policy
 class RoundRobin:
     """Lanes that may be able to start a call, in the order of their turns.
 
-    A lane keeps its place until its turn comes. Lanes without a call in flight stand in a ring of their own: only they
-    may use the last quarter of the global slots, so that no other lane has to be passed over to find them.
+    A lane keeps its place until its turn comes. Lanes without a call in flight have their own ring: only they may use
+    the last quarter of the global slots, and no other lane has to be skipped to find them.
     """
 
     def __init__(self, policy: Policy) -> None:

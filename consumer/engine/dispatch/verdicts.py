@@ -1,4 +1,4 @@
-"""Verdicts: how the ends of calls become the answers of requests, with messages that say what to do.
+"""Verdicts of requests, built from the ends of their calls, with messages that say what to do.
 
 A request is decided once all its parts are final. A part is final with a receipt (Mirakl accepted it) or with an error
 (Mirakl refused it, or it was given up).

@@ -1,1 +1,1 @@
-"""From outcomes to transactions."""
+"""Partitions: from fetched records to backlogs, and from outcomes to transactions."""

@@ -1,9 +1,9 @@
-"""From verdicts to transactions: one at a time, each takes all that waits.
+"""Outbox: cuts transactions from verdicts, one at a time, each with all outcomes that wait.
 
-While transactions fail, results and dead letters travel apart: what one topic refuses does not hold up the other. Of
-the kind that fails, each attempt takes half as many outcomes, until a single one is left, which then goes behind all
-others: one record that a broker refuses does not hold up others for long. The next transaction is the probe, after ever
-longer pauses. Nothing is dropped: a decided request stays until its outcome is published.
+While transactions fail, results and dead letters use separate ones, so a topic that refuses records does not hold up
+the other. Of the kind that fails, each attempt takes half as many outcomes, until a single one is left, which then goes
+behind all others: one record that a broker refuses does not hold up others for long. The next transaction is
+the probe, after growing pauses. Nothing is dropped: a decided request stays until its outcome is published.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -27,7 +27,7 @@ class Outlet(StrEnum):
 
 @dataclass(slots=True)
 class Health:
-    """The recent transactions of one outlet, from which the next pause follows. Times are monotonic seconds."""
+    """Recent transactions of one outlet, which determine the next pause. Times are monotonic seconds."""
 
     policy: Policy
     failures: int = 0
@@ -70,7 +70,7 @@ class Health:
 
 
 class Outbox:
-    """Cuts transactions. What is in the one that is in flight comes back if it aborts."""
+    """Cuts transactions. The outcomes of the one in flight come back if it aborts."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy

@@ -1,4 +1,4 @@
-"""The assigned partitions: what was read of them, what was committed, how they are given up."""
+"""The assigned partitions: their backlogs, their commits, and how they are given up."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
