@@ -1,1 +1,1 @@
-"""Kafka: the consumer, the producer, and the records that are published."""
+"""Kafka: the consumer (``source``), the producer (``committer``), records to publish, and administration."""

@@ -1,4 +1,4 @@
-"""At least once, for brokers without transactions: a crash between results and offsets repeats results."""
+"""At-least-once delivery, for brokers without transactions: a crash between results and offsets repeats results."""
 
 import logging
 import queue
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class AtLeastOnceSink(Committer):
-    """Committer for brokers without transactions: produce, wait for the acknowledgements, then commit.
+    """Committer for brokers without transactions: produces, waits for the acknowledgements, then commits.
 
     A crash in between repeats results, and subscribers see them twice.
     """

@@ -1,10 +1,10 @@
 """Search for the end of a batch that librdkafka cannot decompress.
 
 librdkafka names the offset at which such a batch begins, but not where it ends, and fetches it again for ever. Three
-kilobytes can stand for more records than it accepts. Whoever reads from an offset inside the batch meets the same
-error; from an offset beyond it, another batch or the end of the log. So steps double from the batch's begin until one
-of them is outside, then bisection finds the end: the cost depends on the batch, not on the log behind it. Each offset
-of the batch can then get its outcome, and what follows is read on.
+kilobytes can stand for more records than it accepts. Reading from an offset inside the batch leads to the same error;
+reading from an offset beyond it leads to another batch or the end of the log. So steps double from the batch's begin
+until one of them is outside, then bisection finds the end: the cost depends on the batch, not on the log behind it.
+Each offset of the batch can then get its outcome, and the records after it are read.
 """
 
 from consumer.adapters.kafka.policy import READING

@@ -1,4 +1,4 @@
-"""A blocking call with a timeout, which goes on in its own thread when nobody waits for it any more.
+"""A blocking call with a timeout. After the timeout it continues on its own thread, and its result is lost.
 
 Made for librdkafka's ``send_offsets_to_transaction``: having added the offsets to the transaction, it looks for the
 group's coordinator regardless of its timeout, and if a broker answers "not yet" it waits for the next change of a
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class OverdueError(Exception):
-    """The call has not returned in time; it goes on, and its result is lost."""
+    """The call has not returned in time; it continues, and its result is lost."""
 
 
 def within(seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""Batches that librdkafka cannot decompress: their offsets become dead letters, and what follows is read on."""
+"""Batches that librdkafka cannot decompress: their offsets become dead letters, and reading continues after them."""
 
 import logging
 import time
@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 class BrokenBatches:
     """Searches for the ends of unreadable batches, one per partition at a time; for the owner thread.
 
-    ``sought`` of the methods collects the partitions that are read from elsewhere since the list at hand was fetched:
-    what follows of them in this list is out of date.
+    The methods add to ``sought`` the partitions that are read from another offset since the current list was fetched:
+    their later records in this list are out of date.
     """
 
     def __init__(self, partitions: TopicConsumer, reading: Reading) -> None:

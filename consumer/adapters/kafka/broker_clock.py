@@ -1,7 +1,7 @@
 """The brokers' clock, as far as a client can see it.
 
-No request of Kafka's protocol that librdkafka has returns a broker's time. But a topic with
-``message.timestamp.type=LogAppendTime`` has times of its brokers, and none of these can lie in the future.
+No request of Kafka's protocol in librdkafka returns a broker's time. But the records of a topic with
+``message.timestamp.type=LogAppendTime`` have times of its brokers, and none of these can lie in the future.
 """
 
 from collections.abc import Iterable

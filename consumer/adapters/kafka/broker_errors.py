@@ -1,9 +1,9 @@
-"""Failures of the brokers, by who has to act.
+"""Errors of the brokers, divided by the remedy.
 
 ::
 
     KafkaTroubleError
-    ├── BrokerUnreachableError  no broker answers, or not us
+    ├── BrokerUnreachableError  no broker answers, or none answers this program
     └── BrokerRefusedError      a broker answers, and refuses
         └── NotLetInError       credentials, certificates or protocol are wrong
 """
@@ -26,7 +26,7 @@ REMEDY_REFUSED: Final = "Correct what it objects to, or ask for the right (ACL).
 
 
 class KafkaTroubleError(ExplainedError):
-    """The brokers did not do what a command or the start asked for. The subclasses say who has to act."""
+    """The brokers did not do what a command or the start requested. The subclasses tell the remedies apart."""
 
 
 class BrokerUnreachableError(KafkaTroubleError):
@@ -45,7 +45,7 @@ class BrokerRefusedError(KafkaTroubleError):
 
 
 class NotLetInError(BrokerRefusedError):
-    """The brokers do not let us in: credentials, certificates or protocol are wrong."""
+    """The brokers do not accept our connection: credentials, certificates or protocol are wrong."""
 
     def __init__(self, refused: Refusal) -> None:
         super().__init__(refused.problem, refused.remedy)

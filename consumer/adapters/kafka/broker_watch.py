@@ -1,4 +1,4 @@
-"""Whether any broker is left: if no record comes, nothing else tells that one is back."""
+"""Watch for brokers that are all down, and for the first that is back: without records nothing else shows it."""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Certificates that the brokers show at their advertised addresses.
 
-librdkafka does not tell them, so each broker gets a TLS handshake of our own. It trusts nobody and says nothing:
-whether the certificate is accepted is librdkafka's decision.
+librdkafka does not report them, so each broker gets a separate TLS handshake, which verifies nothing and sends no data:
+whether a certificate is accepted is librdkafka's decision.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""The committer thread, common to both ways of delivery, and the reasons for its failures."""
+"""The committer thread, common to both delivery modes, and the reasons for its failures."""
 
 import logging
 import queue
@@ -56,7 +56,7 @@ class Finished:
 class Committer:
     """A thread that takes commits from a queue and carries them out, one at a time.
 
-    It never touches the consumer: what it needs to know of it is in ``Ownership``. Each commit is answered by an event.
+    It never touches the consumer: ``Ownership`` has all that it needs to know. Each commit is answered by an event.
     """
 
     def __init__(

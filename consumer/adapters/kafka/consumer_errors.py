@@ -1,4 +1,4 @@
-"""Errors after which the Kafka consumer cannot go on, with what to do about each."""
+"""Errors after which the Kafka consumer cannot continue, each with its remedy."""
 
 import re
 from typing import Final
@@ -14,7 +14,7 @@ _FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, Kaf
 
 
 class OwnerThreadError(ExplainedError):
-    """The consumer cannot go on: a defect, or a setting that the brokers refuse. Ends the process."""
+    """The consumer cannot continue: a defect, a missing right, or a setting that brokers refuse. Ends the process."""
 
 
 def raise_if_final(error: KafkaError) -> None:

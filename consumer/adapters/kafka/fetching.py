@@ -1,4 +1,4 @@
-"""Records taken out of librdkafka, as many at a time as the core has room for."""
+"""Fetching of records from librdkafka, as many at a time as the core has room for."""
 
 import time
 from collections.abc import Callable

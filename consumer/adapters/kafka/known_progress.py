@@ -1,8 +1,8 @@
-"""The commits that this process knows to have succeeded; the brokers' answers are checked against them.
+"""Commits that this process knows to have succeeded: an answer of the brokers that lacks one is not credible.
 
 A group coordinator can forget commits: after a crash, Apache Kafka 4.3.1 has reported committed offsets that were two
-minutes old. Notes therefore outlive assignments: a partition that was lost in the same crash is begun with the check
-when it comes back (docs/decisions/0045).
+minutes old. Notes therefore outlive assignments: a partition that was lost in the same crash is checked when it comes
+back. ``Positions`` asks again until the answer is credible, for a minute at most (docs/decisions/0045).
 """
 
 from consumer.domain.progress import CommitPoint

@@ -1,14 +1,14 @@
-"""Membership of the consumer group: what was assigned, revoked or lost, and what the committer may publish.
+"""Membership of the consumer group: partitions that are assigned, revoked or lost, and those that may be committed.
 
 **Publishing.** After each poll and in each callback the owner thread publishes one immutable ``Membership``: group
 metadata and the epochs of our partitions, read together. The committer uses only that pair, so fresh metadata never
 meets an older set of partitions.
 
 **Revocation.** The callback waits, within one budget, until the core has drained the partitions: for answers that are
-due very soon, and for the transaction with their outcomes. Then it removes them from the membership and gives them up.
-Lost partitions are fenced at once.
+due very soon, and for the transaction with their outcomes. Then it removes the partitions from the membership and gives
+them up. Lost partitions are fenced at once.
 
-Nothing raises inside a callback: an exception there would lose the records that ``consume`` has collected.
+No callback raises: an exception there would lose the records that ``consume`` has collected.
 """
 
 import logging

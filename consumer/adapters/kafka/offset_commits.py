@@ -12,9 +12,9 @@ _Key: TypeAlias = list[tuple[int, int, str]]
 class OffsetCommits:
     """One commit at a time, for the owner thread.
 
-    The committer gives a commit up after a while and asks for the next one. The answer to the former can arrive after
-    that, and says nothing about the offsets of the next: so an answer counts only with the very offsets and metadata
-    that are waited for, which librdkafka repeats with it.
+    The committer gives a commit up after a timeout and requests the next one. The answer to the former can arrive after
+    that, and says nothing about the offsets of the next. So an answer counts only if it repeats exactly the offsets and
+    metadata that are waited for.
     """
 
     def __init__(self) -> None:

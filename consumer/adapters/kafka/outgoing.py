@@ -1,4 +1,4 @@
-"""Outcomes as records in a producer's hands: their sizes, and which of them were not delivered."""
+"""Outcomes handed to a producer: their sizes, and the deliveries that failed."""
 
 import logging
 from collections.abc import Iterable, Sequence

@@ -9,7 +9,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ClientPolicy:
-    """Numbers behind our defaults of librdkafka's properties, which the operator's own override."""
+    """Numbers behind our defaults of librdkafka's properties; the operator's properties override them."""
 
     session: float = 10.0
     """Classic protocol: how long the partitions of a dead replica wait for another one."""
@@ -124,7 +124,7 @@ class PublishingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class AdministrationPolicy:
-    """Numbers of what is asked about topics and brokers, and of the topics that ``topics ensure`` makes."""
+    """Numbers of queries about topics and brokers, and of the topics that ``topics ensure`` creates."""
 
     reach_timeout: float = 10.0
     """A broker that has not answered by then is unreachable."""

@@ -1,8 +1,9 @@
-"""Committed offsets and progress maps: read before a partition delivers anything.
+"""Positions where assignments begin: committed offset and progress map, read before a partition delivers anything.
 
 A partition is assigned paused. Its committed offset is queried with short timeouts between polls, again and again,
 since the query is not answered while a transaction of a dead predecessor is pending. Only then does the partition get
-an epoch, an explicit position, and leave to deliver. No answer is never taken for "no progress".
+an epoch, an explicit position, and permission to deliver. A missing answer never counts as "no progress". An answer
+that lacks a known commit (``known_progress``) is not believed: the query is repeated, for a minute at most.
 """
 
 import logging
@@ -42,7 +43,7 @@ class _Unread:
 
 
 class Positions:
-    """Finds out where each assignment begins, and begins it; for the owner thread."""
+    """Determines where each assignment begins, and begins it; for the owner thread."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Verdicts to Kafka records: result events and dead letters, as the contract words them.
+"""Kafka records of verdicts: result events and dead letters, as the contract defines them.
 
 The results of one CM21 call share a ``Synchronized`` verdict: what they have in common is encoded once.
 """
@@ -60,7 +60,7 @@ Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Topics and ids that records are read from and written to, and that headers name."""
+    """Names of the topics that records are read from and written to, as headers repeat them."""
 
     requests: str
     results: str
@@ -68,9 +68,9 @@ class Topics:
 
 
 class Publications:
-    """Makes records of outcomes: Avro value, key and headers, by the contract.
+    """Creates records of outcomes: Avro value, key and headers, as the contract defines them.
 
-    What requests of one call share is encoded once. On the committer's thread.
+    The part that requests of one call share is encoded once. For the committer's thread.
     """
 
     def __init__(self, topics: Topics, group_id: str, encoder: ResultEncoder, max_dead_letter_bytes: int) -> None:

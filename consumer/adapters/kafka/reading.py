@@ -1,8 +1,8 @@
 """Ranges read without interruption from each partition, and the offsets at which reading continues.
 
-What is posted names, for each partition, the range of the log that was read without interruption. An error, or
-anything left out, ends a range; the next one begins where reading was resumed, and the core takes it only if it leaves
-no hole. Otherwise the core has the missing part read again (``Reread``).
+Each delivery names, for each partition, the range of the log that was read without interruption. An error or a left-out
+record ends a range; the next one begins where reading was resumed, and the core takes it only if it leaves no hole.
+Otherwise the core has the missing part read again (``Reread``).
 """
 
 import logging
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Reading:
     """Posts what was read and moves the consumer's positions; for the owner thread.
 
-    Knows for each partition how far was read, so that a gap of the log is told from a hole.
+    Tracks for each partition how far it was read, to distinguish a gap of the log from a hole.
     """
 
     def __init__(

@@ -11,9 +11,9 @@ _headers = methodcaller("headers")  # called directly, an error inside it can su
 
 
 class RecordReader:
-    """Makes records of messages; for one thread.
+    """Converts messages to records; for one thread.
 
-    Producers mostly send the same headers with every record. Records in a row with equal headers share them, so the
+    Producers usually send the same headers with every record. Consecutive records with equal headers share them, so the
     core reads them once: 2 µs less for such a request, and 400 bytes. Headers that differ cost one comparison.
     """
 

@@ -1,4 +1,4 @@
-"""Reasons why no broker accepts our connection: wrong credentials, certificates and protocols are not outages."""
+"""Reasons why no broker accepts our connection: wrong credentials, certificates or protocols, which are no outages."""
 
 import socket
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _DEFAULT_PORT = 9092
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A broker is there and does not let us in: what it refuses, and which property to correct."""
+    """Refusal of a broker to accept our connection: what it refuses, and which property to correct."""
 
     problem: str
     remedy: str

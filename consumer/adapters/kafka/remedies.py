@@ -1,4 +1,4 @@
-"""Errors of the brokers as an operator needs them: what happened, and which right or property to change."""
+"""Errors of the brokers, explained for operators: what happened, and which right or property to change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

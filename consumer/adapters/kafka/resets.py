@@ -1,10 +1,10 @@
 """Logs that changed under the reader.
 
-**Cut.** Where retention has removed what would be read next, reading goes on at the log's start, and what is in flight
-is answered in the same assignment.
+**Cut.** If retention has removed the records that would be read next, reading continues at the log's start. Requests in
+flight are answered in the same assignment.
 
-**Another log.** Where the log ends before the reader, or the topic has another id, the topic was deleted and created
-again: what was read of the former one is answered, then this one is read from its start.
+**Another log.** If the log ends before the reader, or the topic has another id, the topic was deleted and created
+again. Requests read from the former one are answered, then the new one is read from its start.
 
 ``auto.offset.reset`` is ``error``: nothing here is a silent jump.
 """
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Start(NamedTuple):
-    """Start position of an assignment, and what is known of it."""
+    """Start of an assignment: its committed offset, its progress map, and the position to deliver from."""
 
     offset: int
     """Everything before it is committed, or was never there."""
@@ -38,7 +38,7 @@ class Start(NamedTuple):
 
 
 class LogResets:
-    """Notices cut and replaced logs and leads reading back into them; for the owner thread."""
+    """Detects cut and replaced logs, and continues reading in them; for the owner thread."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """The owner thread: the only one that touches the Kafka consumer.
 
-It polls, posts whole lists of records, and carries out the core's commands. Nothing slow runs here. The parts that it
-turns each have one reason to exist: ``membership`` (the group), ``positions`` (where assignments begin), ``resets``
-(logs that changed), ``reading`` (what was read without interruption) and ``broken_batches``.
+It polls, posts whole lists of records, and carries out the core's commands. Nothing slow runs here. Its parts are
+``membership`` (the group), ``positions`` (where assignments begin), ``resets`` (logs that changed), ``reading`` (ranges
+read without interruption), ``fetching`` (lists within the fetch budget) and ``broken_batches``.
 """
 
 import logging
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class KafkaSource:
-    """The owner thread: the only one that touches the consumer; and what other threads may ask of it.
+    """The owner thread, the only one that touches the consumer, and its interface for other threads.
 
     Methods "for other threads" return at once, but for ``stop``; the thread carries them out between two polls.
     Callbacks of the consumer never raise.

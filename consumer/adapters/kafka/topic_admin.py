@@ -1,4 +1,4 @@
-"""Topics as the brokers describe and change them."""
+"""Administration of topics: describes, creates and changes them through the brokers."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping

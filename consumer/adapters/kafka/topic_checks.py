@@ -1,4 +1,4 @@
-"""Whether the topics suit the service."""
+"""Checks whether the three topics suit the service, for ``run`` and ``doctor``."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""The calls of a Kafka consumer that concern single partitions of its one topic."""
+"""Calls of a Kafka consumer that concern single partitions of its only topic."""
 
 from collections.abc import Iterable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The id of the requests topic, looked up again and again on a thread of its own.
+"""Watch of the requests topic's id, which is looked up every few seconds on a separate thread.
 
 A topic that was deleted and created again has the same name, and offsets that mean other records: only its id tells.
 The owner thread must not wait for this query, so it gets the answers posted.
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class TopicWatch:
-    """Calls ``tell`` with the topic's id, on a thread of its own; empty if the brokers do not tell it."""
+    """Calls ``tell`` with the topic's id, on a separate thread; empty if the brokers do not report it."""
 
     def __init__(self, properties: Mapping[str, Any], topic: str, tell: Callable[[bytes], None]) -> None:
         self._properties = {**properties, "logger": logging.getLogger("librdkafka")}

@@ -1,7 +1,7 @@
-"""Exactly once: outcomes and offsets, in one transaction each.
+"""Exactly-once delivery: outcomes and offsets in one transaction.
 
-What a transaction says of a partition is published whole or not at all: partitions that are no longer ours by the
-latest ``Membership`` are left out. Offsets are sent with the group metadata of the very membership that still names
+A transaction contains all of a partition's part or nothing of it: partitions that are no longer ours by the latest
+``Membership`` are left out. Offsets are sent with the group metadata of the very membership that still names
 these partitions, so a broker refuses them once the group has moved on.
 
 A commit that timed out has an unknown outcome: it is asked for again, and nothing else is produced meanwhile. If the

@@ -1,4 +1,4 @@
-"""Trials of what a run needs of Kafka: addresses, rights, a transaction that writes nothing, limits of the brokers."""
+"""Trials of what ``run`` needs of Kafka: addresses, rights, an empty transaction, limits of the brokers."""
 
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
