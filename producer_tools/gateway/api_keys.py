@@ -1,4 +1,4 @@
-"""API keys as far as the gateway may judge them: what the service has said of each, and how many calls it may have."""
+"""API keys as the gateway sees them: the service's latest verdict on each, and the number of its waiting calls."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class Place:
-    """One of the places that calls with a key may occupy, or of those that all unproven keys share."""
+    """One of the places for calls with a key, or of those that all unproven keys share."""
 
     __slots__ = ("_account", "_occupied", "_released", "kept")
 
@@ -44,7 +44,7 @@ class Place:
 
 
 class ApiKeys:
-    """Verdicts of the service about API keys, by their digests; no key is kept. ``clock`` is monotonic."""
+    """Verdicts of the service about API keys, by digest; no key is kept. ``clock`` returns monotonic seconds."""
 
     def __init__(self, policy: GatewayPolicy, calls_per_key: int, clock: Callable[[], float]) -> None:
         self._policy = policy
@@ -72,7 +72,7 @@ class ApiKeys:
         return Place(self._occupied, account)
 
     def judged(self, digest: bytes, code: str | None) -> None:
-        """Take note of the service's answer to a request with this key: its error's code, ``None`` without one."""
+        """Record the service's answer to a request with this key: the error's code, or ``None`` without an error."""
         if code == ErrorCode.API_KEY_INVALID:
             _remember(
                 self._invalid_until,

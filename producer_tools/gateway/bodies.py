@@ -1,4 +1,4 @@
-"""Receiving the body of a call: its media type, its size, the time that it takes, and its JSON."""
+"""Bodies of calls: receives and parses them, within limits of media type, size, time and nesting."""
 
 import asyncio
 from collections.abc import Callable, Iterator

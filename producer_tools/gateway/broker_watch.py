@@ -1,8 +1,8 @@
 """Watches whether the brokers respond, and whether the results reader keeps up with them.
 
-Once a second the leaders of all partitions of both topics are asked for the end of their logs. The answer shows that
-each of them responds, and how far the reader has to be: it is up to date if it has read what was there at an earlier
-question. That needs no clock of anybody else, and holds while records pass by without a pause.
+Once a second the leaders of all partitions of both topics are asked for the ends of their logs. The answers show that
+each leader responds, and how far the reader has to be: it is up to date if it has read everything that was there at an
+earlier query. This does not depend on other clocks, and works while records arrive without a pause.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ _log = logging.getLogger(__name__)
 
 
 class TopicEnds:
-    """Asks for the ends of the requests and results topics, whose partitions it knows.
+    """Queries the ends of the requests and results topics, whose partitions it knows.
 
-    Making one asks for the partitions, and raises what ``Connection.partitions`` raises.
+    The constructor queries the partitions, and raises what ``Connection.partitions`` raises.
     """
 
     def __init__(self, connection: Connection, requests: str, results: str) -> None:
@@ -91,7 +91,7 @@ class TopicEnds:
 
 
 class BrokerWatch:
-    """Keeps asking, on a thread of its own. The properties may be read on any thread."""
+    """Queries the brokers again and again, on a separate thread. The properties may be read on any thread."""
 
     def __init__(self, connection: Connection, topics: TopicEnds, reader: ResultsReader, policy: GatewayPolicy) -> None:
         self._connection = connection

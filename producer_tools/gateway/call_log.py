@@ -1,4 +1,4 @@
-"""One log line for each call: rendered here, since a call of a logger costs as much as the rest of the response."""
+"""One log line for each call, rendered here: a call of a logger costs as much as the rest of the response."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ ANSWERED: Final = "call answered"
 
 
 class CallLog:
-    """Writes to where all other lines go. With ``failed`` only, good answers leave no line."""
+    """Writes to the destination of all other lines. With ``failed``, calls with a status below 400 leave no line."""
 
     def __init__(self, logs: Logs, settings: LogSettings) -> None:
         self._logs = logs

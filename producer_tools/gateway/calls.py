@@ -1,4 +1,4 @@
-"""The journey of a call: who asks, which request it is, what comes of it."""
+"""Calls of the published operation: API key, request id, hand-over to Kafka, result or problem."""
 
 import asyncio
 import json

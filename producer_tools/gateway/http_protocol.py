@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 
 
 class GatewayProtocol(H11Protocol):
-    """One connection.
+    """One HTTP connection.
 
-    A head, and the rest of a body whose call has been answered already, have ``policy.arrival_seconds`` to arrive.
+    A head, and the rest of a body whose call has already been answered, have ``policy.arrival_seconds`` to arrive.
     """
 
     policy: ClassVar[GatewayPolicy] = GatewayPolicy()

@@ -1,4 +1,4 @@
-"""The results that somebody may still ask for: the newest ones of requests made over HTTP, undecoded."""
+"""Results that can still be requested: the newest ones of requests made over HTTP, undecoded."""
 
 import re
 from collections import OrderedDict

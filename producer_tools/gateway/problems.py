@@ -1,4 +1,4 @@
-"""Responses other than the good ones, as problem documents (RFC 9457)."""
+"""Error responses, as problem documents (RFC 9457)."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,12 +1,12 @@
-"""Writes requests, and says for each of them what is certain.
+"""Writes requests, and reports for each of them what is certain.
 
 ::
 
-    hand_over  before   NotWrittenError       nothing was handed to the producer: the caller may be told no
+    hand_over  before   NotWrittenError       nothing was handed to the producer: the call may be refused
                after    Acknowledgement       on all in-sync replicas
                         ResyncToolError       not acknowledged: it may be on the topic or not
 
-``publish`` is the same as one answer, for callers that wait for the acknowledgement only.
+``publish`` combines both, for callers that wait only for the acknowledgement.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Reads the whole results topic, ``read_committed`` and without a group, on a thread of its own.
+"""Reads the whole results topic, ``read_committed`` and without a group, on a separate thread.
 
-Every gateway reads every partition, so a result finds its caller wherever it was asked for. Positions are fixed when
-the reader is made, before anything is published: a later result cannot be missed. Records are matched by their key;
+Every gateway reads every partition, so a result reaches its caller at any gateway. Positions are fixed when the reader
+is created, before any request is written, so a later result cannot be missed. Records are matched by their key;
 the reader decodes nothing.
 """
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class ResultsReader:
-    """Reads from ``positions`` (partition -> offset) on, and tells its listeners on the event loop.
+    """Reads from ``positions`` (partition -> offset) on, and calls its listeners on the event loop.
 
     ``progress`` may be read on any thread.
     """

@@ -1,8 +1,8 @@
-"""The clock of the service beside this gateway's, as results tell.
+"""Difference between the service's clock and this gateway's, as results show it.
 
 A result of a request that was made here has the time of the request by our clock, and the time of its completion by the
-service's. Completion lies between the request and the arrival of the result, so a service whose clock shows an earlier
-or a later time has another clock. Less than the time in between cannot be told.
+service's. Completion lies between the request and the arrival of the result. If it appears to lie outside, the clocks
+differ by at least that much; a smaller difference cannot be seen.
 """
 
 import logging
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class ServiceClock:
-    """What is known of the difference. ``wall`` returns seconds since the epoch, ``monotonic`` seconds."""
+    """Lower bound of the difference. ``wall`` returns seconds since the epoch, ``monotonic`` monotonic seconds."""
 
     def __init__(
         self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic, *, signs: bool

@@ -1,7 +1,7 @@
-"""JSON as RFC 8259 defines it, and no more: what two parsers could read differently is refused.
+"""Strict JSON (RFC 8259): text that two parsers could read differently is refused.
 
-Python's parser takes ``NaN``, lets the last of two equal names win, and reads text that is nested as deep as its
-recursion limit; beyond that it raises ``RecursionError``.
+Python's parser accepts ``NaN``, lets the last of two equal names win, and reads text nested up to its recursion limit;
+beyond that it raises ``RecursionError``.
 """
 
 import json

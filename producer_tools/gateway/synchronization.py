@@ -1,4 +1,4 @@
-"""The body of the published operation: what it asks for, or what is wrong with it."""
+"""The body of the published operation: its fields, or a list of its mistakes."""
 
 from collections.abc import Iterator
 from itertools import islice

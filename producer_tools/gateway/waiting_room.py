@@ -38,7 +38,7 @@ Outcome: TypeAlias = ProductResyncResult | ResultRecord | Ending
 
 
 class Exchange:
-    """One request that was handed over: whether it is acknowledged, and who waits for its result."""
+    """One request that was handed over: its acknowledgement, and the calls that wait for its result."""
 
     __slots__ = ("acknowledged", "api_key", "created_at", "place", "request_id", "turns")
 
@@ -63,7 +63,10 @@ class Exchange:
 
 
 class WaitingRoom:
-    """All exchanges by request id, and how many calls wait. ``lifetime`` is how long a request may have no result."""
+    """All exchanges by request id, and the number of waiting calls.
+
+    ``lifetime``: seconds for which a request may have no result; ``clock`` returns monotonic seconds.
+    """
 
     def __init__(self, policy: GatewayPolicy, calls: int, lifetime: float, clock: Callable[[], float]) -> None:
         self._policy = policy
