@@ -37,14 +37,17 @@ class GatewaySettings(EdgeModel):
         default=None, description="Its private key (PEM, without a password)."
     )
     wait: Duration = Field(
-        default=60.0, ge=0.0, le=86_400.0, description="Time that a call waits for its result unless it names one."
+        default=60.0,
+        ge=0.0,
+        le=86_400.0,
+        description="Time that a call waits for its result unless it asks for another.",
     )
     longest_wait: Duration = Field(
         default=330.0, ge=0.0, le=86_400.0, description="The longest time that a call may ask to wait (`Prefer: wait`)."
     )
     calls: int = Field(default=1_000, ge=1, le=100_000, description="Calls that may wait at the same time.")
     calls_per_key: int = Field(
-        default=100, ge=1, le=100_000, description="Of these, calls with the same API key; further ones get 429."
+        default=100, ge=1, le=100_000, description="Maximum of these with the same API key; further ones get 429."
     )
     max_body_bytes: int = Field(
         default=4_194_304, ge=1_024, le=134_217_728, description="A larger body is answered 413."

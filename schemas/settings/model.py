@@ -149,7 +149,7 @@ class KafkaSettings(EdgeModel):
     """
 
     bootstrap_servers: Annotated[str, AfterValidator(_brokers)] = Field(
-        default="", description="The Kafka brokers to begin with: `host:port`, comma-separated."
+        default="", description="The Kafka brokers to connect to first: `host:port`, comma-separated."
     )
     group_id: Annotated[str, AfterValidator(_group_id)] = Field(
         default="mirakl-resync",
@@ -161,7 +161,7 @@ class KafkaSettings(EdgeModel):
     )
     group_instance_id: Annotated[str, AfterValidator(_group_id)] | None = Field(
         default=None,
-        description="Static membership: stable and unique per replica, so that a restarted replica goes on at once.",
+        description="Static membership: stable and unique per replica, so that a restarted replica resumes at once.",
     )
     delivery: Annotated[Delivery, BeforeValidator(lower)] = Field(
         default=Delivery.EXACTLY_ONCE,
@@ -341,7 +341,7 @@ class Settings(EdgeModel):
         le=86_400.0,
         description="Every request is decided within this time of being read.",
     )
-    call_timeout: Duration = Field(default=60.0, ge=0.1, le=3_600.0, description="The whole of one CM21 call.")
+    call_timeout: Duration = Field(default=60.0, ge=0.1, le=3_600.0, description="Total timeout of one CM21 call.")
     shutdown_timeout: Duration = Field(
         default=25.0,
         ge=0.0,
@@ -384,7 +384,7 @@ class Settings(EdgeModel):
         frozenset[Credential], BeforeValidator(separated), BeforeValidator(lower), Field(min_length=1)
     ] = Field(
         default=frozenset(Credential),
-        description="What the service accepts of these, comma-separated.",
+        description="Kinds of credentials that the service accepts, comma-separated.",
     )
     signature_max_age: Duration = Field(
         default=SIGNATURE_MAX_AGE_SECONDS,
