@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.adapters.kafka.properties import consumer_properties
@@ -82,14 +82,18 @@ def test_a_partition_that_is_not_fetched_refuses_to_seek_and_goes_on_once_it_is_
 
 
 class Owner:
-    """The owner thread; its events in a list, and a fetch budget that is never used up."""
+    """The owner thread; its events in a list, and a fetch budget that allows so many records a second."""
 
-    def __init__(self, bootstrap: str, topics: Topics) -> None:
+    def __init__(self, bootstrap: str, topics: Topics, rate: float = float("inf")) -> None:
+        self.rate = rate
+        self._began = time.monotonic()
         settings = load({"RESYNC_KAFKA__BOOTSTRAP_SERVERS": bootstrap, **topics.environment})
         self.events: list[Event] = []
-        self.source = KafkaSource(
-            consumer_properties(settings), topics.requests, self._post, lambda: FetchBudget(10**9, 10**9, 10**9), 1.0
-        )
+        self.source = KafkaSource(consumer_properties(settings), topics.requests, self._post, self._budget, 1.0)
+
+    def _budget(self) -> FetchBudget:
+        received = int(min(1e9, self.rate * (time.monotonic() - self._began)))
+        return FetchBudget(500, received, 10**9)
 
     def _post(self, event: Event) -> None:
         self.events.append(event)
@@ -100,6 +104,14 @@ class Owner:
     def offsets(self) -> list[int]:
         """Offsets of all records that were posted, in order."""
         return [record.offset for event in self.events if isinstance(event, Fetched) for record in event.records]
+
+    def records_by_partition(self) -> dict[int, list[int]]:
+        """Offsets of all records that were posted, in order, by partition."""
+        found: dict[int, list[int]] = {}
+        for event in self.events:
+            for record in event.records if isinstance(event, Fetched) else ():
+                found.setdefault(record.partition, []).append(record.offset)
+        return found
 
     def epoch(self) -> int:
         return next(e.epoch for e in self.events if isinstance(e, Assigned) and e.partition == PARTITION)
@@ -169,3 +181,25 @@ def test_unreadable_batches_cost_a_few_seconds_at_first_and_little_after_that(
     assert [True] * 4 + [False] == [problem is not None for problem in problems]
     assert first < 8, first
     assert rest < 8, rest
+
+
+def test_large_batches_of_one_partition_do_not_keep_those_behind_from_being_read(
+    kafka_bootstrap: str, topics: Topics
+) -> None:
+    """Three partitions, each with megabytes in batches that no response holds twice; read at 5,000 records a second."""
+    count = 15_000
+    producer = Producer({"bootstrap.servers": kafka_bootstrap, "linger.ms": 1_000})
+    for number in range(3 * count):
+        producer.produce(topics.requests, bytes(200), partition=number % 3)
+    producer.flush()
+    owner = Owner(kafka_bootstrap, topics, rate=5_000)
+    owner.source.start()
+    try:
+        owner.wait(lambda: owner.records_by_partition().keys() == {0, 1, 2})
+        read = owner.records_by_partition()
+        assert max(map(len, read.values())) < count, "one was read to its end before the others had their turn"
+        owner.rate = float("inf")
+        owner.wait(lambda: sum(map(len, owner.records_by_partition().values())) == 3 * count)
+        assert {each: list(range(count)) for each in range(3)} == owner.records_by_partition()
+    finally:
+        assert owner.source.stop(10)

@@ -77,6 +77,13 @@ class ReadingPolicy:
     watermark_timeout: float = 2.0
     wake_timeout: float = 0.1
     """The query that has a broker's partitions fetched at once; nothing depends on its answer."""
+    turn: float = 0.25
+    """Between two looks for partitions that have records and deliver none, and for how long each is read then."""
+    turn_patience: float = 1.0
+    """For which a partition waits until those that deliver are paused in its favour; and, without any record from it,
+    until they go on."""
+    turn_longest_pause: float = 60.0
+    """Until a partition that delivered nothing then is given another turn: doubled each time."""
     look_interval: float = 1.0
     """Between two looks for partitions that are not read, and two for brokers once all were down."""
     look_timeout: float = 0.5

@@ -27,6 +27,7 @@ from consumer.adapters.kafka.reading import Reading
 from consumer.adapters.kafka.records import coordinates
 from consumer.adapters.kafka.resets import LogResets
 from consumer.adapters.kafka.topic_consumer import TopicConsumer
+from consumer.adapters.kafka.turns import Turns
 from consumer.engine.commands import Reload, Reread
 from consumer.engine.events import Event, ThreadFailed
 from consumer.engine.records import Record
@@ -67,6 +68,7 @@ class KafkaSource:
         self._group = Group(self._consumer, partitions, post, drain_seconds, self)
         self._reading = Reading(partitions, post, self.reread)
         self._fetching = Fetching(self._consumer, self._reading, fetch_budget)
+        self._turns = Turns(partitions, self._reading)
         self._broken = BrokenBatches(partitions, self._reading)
         self.known = KnownProgress()
         """Notes of the commits that have certainly succeeded; the committer adds to them."""
@@ -156,6 +158,7 @@ class KafkaSource:
         fetched = self._fetching.fetch()
         if fetched:
             self._hand_over(fetched, before)
+        self._begun.update(self._turns.take(self._group.epochs, self.progress_at))
         self._group.publish_if_due(self.progress_at)
 
     def _carry_out(self) -> None:
@@ -212,6 +215,7 @@ class KafkaSource:
         self._positions.forget(partitions)
         self._resets.forget(partitions)
         self._reading.forget(partitions)
+        self._turns.forget(partitions)
         for partition in partitions:
             self._broken.forget(partition)
 

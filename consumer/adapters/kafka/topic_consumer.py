@@ -71,3 +71,11 @@ class TopicConsumer:
         place = TopicPartition(self._topic, partition)
         low, high = self._consumer.get_watermark_offsets(place, timeout=READING.watermark_timeout)
         return int(low), int(high)
+
+    def end_seen(self, partition: int) -> int:
+        """Return the offset after the log's last record as of the latest fetch; negative: not known. Never blocks."""
+        with suppress(KafkaException):
+            seen = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+            if seen is not None:
+                return int(seen[1])
+        return -1

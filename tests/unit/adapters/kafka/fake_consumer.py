@@ -158,8 +158,10 @@ class Log(FakeConsumer):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "Local: Timed out", retriable=True))
         return [TopicPartition("requests", partition, *self.told)]
 
-    def get_watermark_offsets(self, _place: TopicPartition, timeout: float) -> tuple[int, int]:
-        assert timeout > 0
+    def get_watermark_offsets(
+        self, _place: TopicPartition, timeout: float = 0.0, *, cached: bool = False
+    ) -> tuple[int, int]:
+        assert cached or timeout > 0
         return self.start, self.end
 
     def seek(self, place: TopicPartition) -> None:  # type: ignore[override]  # FakeConsumer's does nothing
