@@ -89,6 +89,16 @@ class Reread:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportIgnoredMap:
+    """Log that the progress map of a partition is ignored, so that an operator can find out who wrote it."""
+
+    partition: int
+    offset: int
+    """The committed offset that the map came with."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmDirectory:
     """Ask the database whether the directory has changed.
 
@@ -114,5 +124,15 @@ class Stopped:
 
 
 Command: TypeAlias = (
-    StartCall | Commit | Pause | Resume | Drained | Reload | Reread | ConfirmDirectory | LookUpSchema | Stopped
+    StartCall
+    | Commit
+    | Pause
+    | Resume
+    | Drained
+    | Reload
+    | Reread
+    | ReportIgnoredMap
+    | ConfirmDirectory
+    | LookUpSchema
+    | Stopped
 )

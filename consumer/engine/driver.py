@@ -24,6 +24,7 @@ from consumer.engine.commands import (
     LookUpSchema,
     Pause,
     Reload,
+    ReportIgnoredMap,
     Reread,
     Resume,
     StartCall,
@@ -195,6 +196,14 @@ class Driver:
                 self.source.reload(command)
             case Reread():
                 self.source.reread(command)
+            case ReportIgnoredMap(partition, offset, reason):
+                _log.warning(
+                    "partition %d: the progress map committed with offset %d is ignored (%s), so what only it marks as "
+                    "answered is answered again. Check that no other program commits offsets for this group.",
+                    partition,
+                    offset,
+                    reason,
+                )
             case ConfirmDirectory(asked_at):
                 self._spawn(self._confirm_directory(asked_at))
             case LookUpSchema(reference):

@@ -21,6 +21,7 @@ from consumer.engine.commands import (
     LookUpSchema,
     Pause,
     Reload,
+    ReportIgnoredMap,
     Reread,
     Resume,
     StartCall,
@@ -326,6 +327,8 @@ class Replica:
                 self.source.reload(command)
             case Reread():
                 self.source.reread(command)
+            case ReportIgnoredMap():
+                pass  # which is for people
             case ConfirmDirectory(asked_at):
                 self.world.confirm_directory(self, asked_at)
             case LookUpSchema(reference):

@@ -4,7 +4,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from consumer.domain.progress import Progress, ProgressMapIgnoredError, decode_map
 from consumer.engine.clock import Instant
-from consumer.engine.commands import Command, Drained, PartitionCommit, Pause, Reload, Reread, Resume, Stopped
+from consumer.engine.commands import (
+    Command,
+    Drained,
+    PartitionCommit,
+    Pause,
+    Reload,
+    ReportIgnoredMap,
+    Reread,
+    Resume,
+    Stopped,
+)
 from consumer.engine.counters import Tally
 from consumer.engine.dispatch.back_pressure import BackPressure
 from consumer.engine.events import (
@@ -56,8 +66,9 @@ class Partitions:
         partition, offset = event.partition, event.offset
         try:
             bitmap = decode_map(offset, event.metadata or "")
-        except ProgressMapIgnoredError:
+        except ProgressMapIgnoredError as problem:
             self._tally.maps_ignored += 1
+            self._commands.append(ReportIgnoredMap(partition, offset, str(problem)))
             bitmap = b""
         progress = Progress(offset, bitmap, event.topic_id)
         assignment = Assignment(partition, event.epoch, progress, precedence=self._precedence())

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consumer.domain.progress import encode_map
+from consumer.engine.commands import ReportIgnoredMap
 from consumer.engine.events import Fetched, TransactionResult
 from consumer.engine.policy import Policy
 from tests.unit.engine.world import World, body, specification
@@ -49,6 +50,7 @@ def test_a_map_of_somebody_else_is_ignored_and_counted() -> None:
 
     assert ["r"] == world.answered
     assert 1 == world.status.progress_maps_ignored
+    assert [ReportIgnoredMap(0, 10, "not base85")] == world.ignored_maps
 
 
 def test_a_partition_that_begins_is_resumed() -> None:

@@ -197,6 +197,18 @@ def test_trouble_of_the_stores_is_told_and_ends_nothing() -> None:
     assert ["a"] == parts.answered
 
 
+def test_an_ignored_progress_map_is_logged_with_its_partition(caplog: pytest.LogCaptureFixture) -> None:
+    parts = Parts()
+
+    async def story() -> None:
+        parts.driver.post(Assigned(7, 1, 10, "somebody else's words"))
+        await until(lambda: parts.driver.status.progress_maps_ignored)
+        parts.stop()
+
+    run(parts, story)
+    assert "partition 7: the progress map committed with offset 10 is ignored (not base85)" in caplog.text
+
+
 def test_a_schema_is_looked_up_and_what_waited_goes_on() -> None:
     parts = Parts()
 

@@ -19,6 +19,7 @@ from consumer.engine.commands import (
     LookUpSchema,
     Pause,
     Reload,
+    ReportIgnoredMap,
     Reread,
     Resume,
     StartCall,
@@ -150,6 +151,7 @@ class World:
         self.drained: list[int] = []
         self.reloads: dict[int, Reload] = {}
         self.rereads: list[Reread] = []
+        self.ignored_maps: list[ReportIgnoredMap] = []
         self.lookups: list[Hashable] = []
         self.stopped = False
         self.epochs: dict[int, int] = {}
@@ -386,6 +388,8 @@ class World:
                 self.reloads[partition] = command
             case Reread():
                 self.rereads.append(command)
+            case ReportIgnoredMap():
+                self.ignored_maps.append(command)
             case ConfirmDirectory(asked_at):
                 self.questions += 1
                 self._asked_at = asked_at
