@@ -147,16 +147,18 @@ class Core:
         tally, outbox, assignments = self._tally, self._partitions.outbox, self._partitions.assignments.values()
         oldest = min((next(iter(each.open.values())).read_at for each in assignments if each.open), default=at.mono)
         unread = [*self._partition_troubles.values(), *self._partitions.unread(at)]
+        unavailable = self._admission.lookups.troubles()
         return EngineStatus(
             taken_at=at.mono,
             joined=self._joined,
             stopping=self._partitions.stopping,
             troubles=(
                 *self._clock.troubles,
-                *self._admission.lookups.troubles(),
+                *unavailable[: self.policy.problems_shown],
                 *self._held_dead_letters(at),
                 *unread[: self.policy.problems_shown],
             ),
+            intake_open=not self._clock.troubles,
             intake_closed=dict(self._clock.closings),
             oldest_unanswered_seconds=at.mono - oldest,
             in_flight_records=self._pressure.records,
@@ -171,6 +173,7 @@ class Core:
             progress_maps_ignored=tally.maps_ignored,
             offset_resets=tally.resets,
             unread_partitions=len(unread),
+            unavailable_schemas=len(unavailable),
             holes=tally.holes,
             commits=tally.commits,
             aborts=tally.aborts,

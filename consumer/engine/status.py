@@ -55,6 +55,8 @@ class EngineStatus:
     troubles: tuple[str, ...]
     """Problems of our own, each with its remedy: those that close the intake, then those of the registry, of the
     dead-letter topic and of single partitions, which do not."""
+    intake_open: bool
+    """No problem of our own closes the intake. One that only a part of the requests waits for does not."""
     intake_closed: Mapping[str, int]
     """Times the intake closed, by reason (``database``, ``no-api-key``, ``broker``, ``publishing``, ``calls``)."""
     oldest_unanswered_seconds: float
@@ -77,6 +79,8 @@ class EngineStatus:
     """Times that a position was out of the log's range."""
     unread_partitions: int
     """Assigned partitions that have not been read for a long time; ``troubles`` says why."""
+    unavailable_schemas: int
+    """Writer schemas that requests wait for because their look-up in the registry failed; ``troubles`` says why."""
     holes: int
     """Deliveries that did not continue what was read before, and were read again."""
     commits: int

@@ -201,7 +201,7 @@ TABLE: Final[tuple[Row, ...]] = (
         (),
         "0 or 1",
         "0 while a problem of our own keeps the intake closed; /readyz names it.",
-        lambda status, _: one(not status.troubles),
+        lambda status, _: one(status.intake_open),
     ),
     ReadRow[EngineStatus](
         "resync_intake_closed_total",
@@ -245,6 +245,13 @@ TABLE: Final[tuple[Row, ...]] = (
         "partitions",
         "Assigned partitions that have not been read for 20 s; /readyz and the log say why.",
         lambda status, _: one(status.unread_partitions),
+    ),
+    ReadRow[EngineStatus](
+        "resync_unavailable_schemas",
+        (),
+        "schemas",
+        "Writer schemas that requests wait for because their look-up in the registry failed; /readyz says why.",
+        lambda status, _: one(status.unavailable_schemas),
     ),
     ReadRow[EngineStatus](
         "resync_read_holes_total",

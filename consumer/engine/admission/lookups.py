@@ -5,9 +5,8 @@ counts as unknown once the registry has said so twice, some time apart: one that
 """
 
 import heapq
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from consumer.engine.policy import Policy
 from consumer.engine.requests import Request
@@ -93,9 +92,9 @@ class SchemaLookups:
         self._due = [each for each in self._due if each[2] in self._unlearned]
         heapq.heapify(self._due)
 
-    def troubles(self) -> Iterable[str]:
-        """Return a few of the registry's problems, for ``/readyz`` and the metrics."""
-        return islice((each.trouble for each in self._unlearned.values() if each.trouble), self._policy.problems_shown)
+    def troubles(self) -> Sequence[str]:
+        """Return why look-ups failed, a message for each schema whose last one did."""
+        return [each.trouble for each in self._unlearned.values() if each.trouble]
 
     def waiting(self) -> list[Request]:
         """Return the open requests that wait for any schema, for the bounds on undecided requests."""

@@ -282,9 +282,12 @@ def test_trouble_of_the_registry_is_no_proof_that_a_schema_is_unknown() -> None:
     assert world.transaction is None
     assert 99 < len(world.lookups) < 102
     assert any("registry" in trouble for trouble in world.status.troubles)
+    assert world.status.intake_open, "only this record waits"
+    assert 1 == world.status.unavailable_schemas
 
     world.decoder.learnt.add("v9")
     world.do(SchemaFound("v9"))
+    assert 0 == world.status.unavailable_schemas
     world.answer()
     world.settle()
     assert "SYNCHRONIZED" == world.code("odd")
@@ -464,7 +467,7 @@ def test_calls_that_lack_our_own_resources_close_the_intake_and_no_request_grows
     world.send("patient")
     lack_resources(world, 600.0)
 
-    assert [LACKING] == list(world.status.troubles)
+    assert ([LACKING], False) == (list(world.status.troubles), world.status.intake_open)
     assert 1 == world.status.intake_closed["calls"]
     assert {0} == world.paused
     assert [] == world.committed
@@ -476,6 +479,7 @@ def test_calls_that_lack_our_own_resources_close_the_intake_and_no_request_grows
     world.wait(5.1)
     world.settle()
     assert not world.status.troubles
+    assert world.status.intake_open
     assert not world.paused
     assert "SYNCHRONIZED" == world.code("patient")
 

@@ -55,6 +55,7 @@ def test_a_partition_whose_progress_is_not_told_for_long_is_a_trouble_until_it_i
         trouble.split(":", maxsplit=1)[0] for trouble in reader.world.status.troubles
     ]
     assert 1 == reader.world.status.unread_partitions
+    assert reader.world.status.intake_open
     assert "Partition 0 has not been read for 20 s" in caplog.text
 
     reader.log.silent = set()

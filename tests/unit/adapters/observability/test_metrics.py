@@ -23,6 +23,7 @@ SPECIFICATION = "0b4ef1f4-5d53-4b0c-8f5c-0d8c8f3f2a11"
 BUSY = replace(
     IDLE,
     troubles=("The database does not answer; check RESYNC_DATABASE_URL.",),
+    intake_open=False,
     intake_closed={"database": 3},
     oldest_unanswered_seconds=12.5,
     in_flight_records=640,
@@ -37,6 +38,7 @@ BUSY = replace(
     progress_maps_ignored=1,
     offset_resets=1,
     unread_partitions=3,
+    unavailable_schemas=2,
     holes=4,
     commits=77,
     aborts=3,
@@ -95,6 +97,7 @@ def test_everything_that_the_status_tells_can_be_scraped() -> None:
     assert seen("resync_progress_maps_ignored_total") == 1
     assert seen("resync_offset_resets_total") == 1
     assert seen("resync_unread_partitions") == 3
+    assert seen("resync_unavailable_schemas") == 2
     assert seen("resync_read_holes_total") == 4
 
 
@@ -107,6 +110,12 @@ def test_series_of_known_labels_are_there_before_their_first_event() -> None:
     assert seen("resync_intake_closed_total", reason="broker") == 0
     assert seen("resync_transaction_duration_seconds_count", kind="abort") == 0
     assert seen("resync_call_duration_seconds_count", outcome="throttled") == 0
+
+
+def test_a_problem_that_only_a_part_waits_for_leaves_the_intake_open() -> None:
+    partial = replace(IDLE, troubles=("The schema registry is away. Start it.",), unavailable_schemas=1)
+
+    assert scrape(partial)("resync_intake_open") == 1
 
 
 def test_before_the_first_commit_there_is_no_time_since_it() -> None:

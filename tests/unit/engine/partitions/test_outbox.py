@@ -273,6 +273,7 @@ def test_a_refused_dead_letter_topic_keeps_no_result_from_being_published() -> N
 
     assert [f"r{n}" for n in range(20)] == world.answered
     assert ("The dead letters wait. no right: grant it",) == world.status.troubles
+    assert world.status.intake_open
     assert 0 == world.status.intake_closed.get("publishing", 0)
     assert 0 == world.status.publishing_failures["results"]
 
