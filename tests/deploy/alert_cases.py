@@ -1,4 +1,4 @@
-"""For each alert the series with which it fires, and those with which it nearly does.
+"""For each alert the series with which it fires, those with which it nearly does, and what a quiet time looks like.
 
 Series are in promtool's notation, a value a minute: ``0+10x20`` is 0, 10, ... 200. They get the labels ``job`` and
 ``instance`` of a scrape unless they are given.
@@ -21,8 +21,15 @@ class Case:
     """Time at which both are looked at."""
     fires: Mapping[str, str]
     nearly: Mapping[str, str]
+    quiet: Mapping[str, str] = field(default_factory=dict)
+    """A quiet night and the little that follows it, or a process that has just begun: it does not fire either."""
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Other series with which it fires."""
     labels: Mapping[str, str] = field(default_factory=lambda: REPLICA)
     """Labels of the alert that fires, without those of the rule."""
+
+
+_SICK_SECONDS = f"resync_lane_sick_seconds{{{_LANE}}}"
 
 
 def _lane(state: str) -> str:
@@ -67,15 +74,29 @@ CASES: Mapping[str, Case] = {
     ),
     "ResyncNothingCommits": Case(
         "1m",
-        {"resync_last_commit_age_seconds": "400x9", "resync_in_flight_records": "1x9"},
-        {"resync_last_commit_age_seconds": "400x9", "resync_in_flight_records": "0x9"},
+        {"resync_oldest_unanswered_request_age_seconds": "361x9", "resync_last_commit_age_seconds": "361x9"},
+        {"resync_oldest_unanswered_request_age_seconds": "361x9", "resync_last_commit_age_seconds": "360x9"},
+        quiet={
+            "resync_oldest_unanswered_request_age_seconds": "0 2 62x9",
+            "resync_last_commit_age_seconds": "28800+60x9",
+            "resync_in_flight_records": "0 1x9",
+        },
+        also={"resync_oldest_unanswered_request_age_seconds": "361x9", "resync_commits_total": "0x9"},
     ),
     "ResyncRequestsLost": Case(
         "30m", {"resync_offset_resets_total": "0x20 1x20"}, {"resync_offset_resets_total": "1x40"}
     ),
     "ResyncPartitionUnread": Case("3m", {"resync_unread_partitions": "1x9"}, {"resync_unread_partitions": "1 0 1x9"}),
+    "ResyncRegistryUnavailable": Case(
+        "6m", {"resync_unavailable_schemas": "1x9"}, {"resync_unavailable_schemas": "1x3 0 1x9"}
+    ),
     "ResyncMiraklSick": Case(
-        "16m", {_lane("sick"): "1x20"}, {_lane("sick"): "1x5 0 1x20"}, labels={**REPLICA, **LANE, "state": "sick"}
+        "46m",
+        {_lane("sick"): "1x50", _SICK_SECONDS: "30x50"},
+        {_lane("sick"): "1x35 0 1x20", _SICK_SECONDS: "30x50"},
+        quiet={_lane("sick"): "1x50", _SICK_SECONDS: "30x5 0x50"},
+        also={_lane("sick"): "1x50", _SICK_SECONDS: "0x20 30 0x30"},
+        labels={**REPLICA, **LANE, "state": "sick"},
     ),
     "ResyncMiraklHangs": Case(
         "6m",
@@ -87,6 +108,7 @@ CASES: Mapping[str, Case] = {
         "35m",
         {_lane("throttled"): "1x40", f"resync_lane_depth_requests{{{_LANE}}}": "5x40"},
         {_lane("throttled"): "1x40", f"resync_lane_depth_requests{{{_LANE}}}": "5x20 0 5x20"},
+        quiet={_lane("throttled"): "_x30 1x10", f"resync_lane_depth_requests{{{_LANE}}}": "_x30 5x10"},
         labels={**REPLICA, **LANE, "state": "throttled"},
     ),
     "ResyncCredentialRefused": Case(
@@ -111,10 +133,14 @@ CASES: Mapping[str, Case] = {
         "30m",
         {_results("CM21_UNAVAILABLE"): "0+12x40", _results("", "SYNCHRONIZED"): "0+100x40"},
         {_results("CM21_UNAVAILABLE"): "0+11x40", _results("", "SYNCHRONIZED"): "0+100x40"},
+        quiet={_results("CM21_UNAVAILABLE"): "0x17 1x40", _results("", "SYNCHRONIZED"): "7x40"},
         labels=JOB,
     ),
     "ResyncReadingHeldBack": Case(
-        "40m", {"resync_paused_partitions": "1 1 0x0 1x40"}, {"resync_paused_partitions": "1 0 0" + " 1 0 0" * 15}
+        "40m",
+        {"resync_paused_partitions": "1 1 0x0 1x40"},
+        {"resync_paused_partitions": "1 0 0" + " 1 0 0" * 15},
+        quiet={"resync_paused_partitions": "_x35 1x10"},
     ),
     "ResyncDeadLetters": Case(
         "10m",
@@ -136,6 +162,7 @@ CASES: Mapping[str, Case] = {
         "30m",
         {"resync_aborts_total": "0+12x40", "resync_commits_total": "0+100x40"},
         {"resync_aborts_total": "0+11x40", "resync_commits_total": "0+100x40"},
+        quiet={"resync_aborts_total": "0x17 1x40", "resync_commits_total": "7x17 8x40"},
     ),
     "ResyncTransactionsSlow": Case(
         "30m",
@@ -182,6 +209,7 @@ CASES: Mapping[str, Case] = {
         "30m",
         {_http(504, "RESULT_PENDING"): "0+12x40", _http(200): "0+100x40"},
         {_http(504, "RESULT_PENDING"): "0+11x40", _http(200): "0+100x40"},
+        quiet={_http(504, "RESULT_PENDING"): "0x17 1x5 2x40", _http(200): "7x40"},
         labels=JOB,
     ),
     "ResyncGatewayBusy": Case(

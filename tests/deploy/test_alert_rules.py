@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ def test_prometheus_accepts_the_rules() -> None:
     assert f"{len(RULES)} rules found" in run("check", "rules", RULES_FILE)
 
 
-def test_each_alert_fires_in_its_case_and_not_when_it_nearly_would(tmp_path: Path) -> None:
-    tests = [test for name, case in CASES.items() for test in (_test(name, case), _test(name, case, nearly=True))]
+def test_each_alert_fires_in_its_case_and_neither_when_it_nearly_would_nor_after_a_quiet_time(tmp_path: Path) -> None:
+    tests = [test for name, case in CASES.items() for test in _tests(name, case)]
     file = tmp_path / "cases.yaml"
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES_FILE)], "evaluation_interval": "1m", "tests": tests}))
 
@@ -58,7 +58,9 @@ def test_the_case_of_an_alert_is_made_of_series_that_exist(name: str) -> None:
     """A case of made-up series would prove nothing."""
     case = CASES[name]
 
-    assert [mistake for series in {**case.fires, **case.nearly} for mistake in _made_up(series)] == []
+    given = {**case.fires, **case.also, **case.nearly, **case.quiet}
+
+    assert [mistake for series in given for mistake in _made_up(series)] == []
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -114,18 +116,24 @@ def test_the_reader_of_expressions_sees_what_is_wrong() -> None:
     ]
 
 
-def _test(name: str, case: Case, *, nearly: bool = False) -> dict[str, Any]:
+def _tests(name: str, case: Case) -> Iterator[dict[str, Any]]:
+    yield _test(f"{name} fires", name, case, case.fires, fires=True)
+    yield _test(f"{name} nearly fires", name, case, case.nearly, fires=False)
+    if case.also:
+        yield _test(f"{name} fires as well", name, case, case.also, fires=True)
+    if case.quiet:
+        yield _test(f"{name} after a quiet time", name, case, case.quiet, fires=False)
+
+
+def _test(title: str, name: str, case: Case, series: Mapping[str, str], *, fires: bool) -> dict[str, Any]:
     rule = RULES[name]
     labels = {**case.labels, **rule["labels"]}
     annotations = {key: _LABEL.sub(lambda found: labels[found[1]], text) for key, text in rule["annotations"].items()}
-    expected = [] if nearly else [{"exp_labels": labels, "exp_annotations": annotations}]
+    expected = [{"exp_labels": labels, "exp_annotations": annotations}] if fires else []
     return {
-        "name": f"{name} {'nearly fires' if nearly else 'fires'}",
+        "name": title,
         "interval": "1m",
-        "input_series": [
-            {"series": _with_labels(series, REPLICA), "values": values}
-            for series, values in (case.nearly if nearly else case.fires).items()
-        ],
+        "input_series": [{"series": _with_labels(each, REPLICA), "values": values} for each, values in series.items()],
         "alert_rule_test": [{"alertname": name, "eval_time": case.at, "exp_alerts": expected}],
     }
 
