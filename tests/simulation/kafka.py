@@ -428,9 +428,13 @@ class SimulatedConsumer:
         self._answers.append((error, offsets))
         self.wake.give()
 
-    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> Steps:
+    def get_watermark_offsets(
+        self, place: TopicPartition, timeout: float = 0.0, *, cached: bool = False
+    ) -> Steps | tuple[int, int]:
         log = self.broker.logs[place.partition]
-        return (yield from self.network.ask("watermarks", lambda: (log.start, log.end), timeout))
+        if cached:
+            return log.start, log.end
+        return self.network.ask("watermarks", lambda: (log.start, log.end), timeout)
 
     def consumer_group_metadata(self) -> bytes:
         return write_metadata(self.generation, self.member_id)

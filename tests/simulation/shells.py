@@ -31,6 +31,7 @@ from consumer.adapters.kafka import (
     resets,
     topic_consumer,
     transactions,
+    turns,
 )
 from consumer.adapters.kafka import source as kafka_in
 from consumer.adapters.kafka.bounded_call import OverdueError
@@ -49,10 +50,12 @@ _TASKS: dict[str, frozenset[str]] = {
     **dict.fromkeys(
         (
             *("BrokenBatches", "BrokerWatch", "Fetching", "Group", "LogResets", "OffsetCommits", "Positions"),
-            *("Outgoing", "Reading", "TopicConsumer"),
+            *("Outgoing", "Reading"),
         ),
         frozenset(),
     ),
+    "TopicConsumer": frozenset({"end_seen"}),
+    "Turns": frozenset({"_is_late"}),
 }
 """Class -> its methods that stay as they are."""
 
@@ -193,7 +196,7 @@ _WORLD = {
     "within": within,
     "_log": _SILENT,
 }
-_SOURCE = (topic_consumer, membership, reading, fetching, broken_batches, broker_watch, resets, positions)
+_SOURCE = (topic_consumer, membership, reading, fetching, broken_batches, broker_watch, resets, positions, turns)
 for _module in (*_SOURCE, offset_commits, outgoing, committer):
     as_tasks(_module, **_WORLD)
 KAFKA_IN = as_tasks(kafka_in, **_WORLD)
