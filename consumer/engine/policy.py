@@ -46,7 +46,12 @@ class Policy:
         "fits in a commit.",
     )
     records: int = _number(40_000, "records", "Maximum in flight, all partitions together.")
-    active_records: int = _number(12_000, "records", "Maximum in flight in lanes that can call: more would only wait.")
+    active_records: int = _number(
+        20_000,
+        "records",
+        "In flight in lanes that can call: with 8 clients more would only wait, with hundreds it makes calls larger. "
+        "About 4 KB each.",
+    )
     record_bytes: int = _number(64 * MIB, "bytes", "Maximum size of the records in flight.")
     event_bytes: int = _number(
         512 * 1024,
