@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.adapters.kafka.bounded_call import OverdueError, within
 from consumer.adapters.kafka.committer import CONSEQUENCES, Committer, Finished
@@ -36,6 +36,9 @@ from consumer.engine.events import Event, PublishingTrouble, TransactionResult
 _log = logging.getLogger(__name__)
 
 _NOT_READY: Final = "The transactional producer is not ready yet. If this lasts, check the Kafka brokers."
+_NOT_ALLOWED: Final = frozenset(
+    {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
+)
 _OVERDUE: Final = KafkaError(KafkaError._TIMED_OUT, "no answer to sending offsets")  # noqa: SLF001 - librdkafka's own name
 
 
@@ -76,8 +79,10 @@ class TransactionalSink(Committer):
         )
         self._patience = policy.first_patience
         self._producer: Producer | None = None
-        self._unended: Sequence[PartitionCommit] = ()
-        """Parts of the last transaction, while no broker has confirmed that it ended."""
+        self._sent: tuple[list[TopicPartition], Any] | None = None
+        """Offsets and group metadata that the transaction at hand has sent, or tried to."""
+        self._unended: tuple[list[TopicPartition], Any] | None = None
+        """The same of a transaction whose end no broker has confirmed."""
         self.ready = threading.Event()
 
     def start(self) -> None:
@@ -117,21 +122,25 @@ class TransactionalSink(Committer):
     def _end_what_hangs(self, producer: Producer) -> None:
         """Abort a transaction with offsets, where the end of the last one was not confirmed.
 
-        It does not matter whether the offsets are taken: the coordinator of transactions notes the partition of
-        ``__consumer_offsets`` before, and has the marker written there. Tried once, so that an error that stays does
-        not keep outcomes from being published.
+        Nothing may be committed before: a commit of the same producer would also commit offsets that hang. It does not
+        matter whether the group takes the offsets, or knows this member any more: the coordinator of transactions notes
+        the partition of ``__consumer_offsets`` before, and has the marker written there.
+
+        Raises ``KafkaException`` or ``OverdueError`` if that is not certain.
         """
-        parts, metadata = self._unended, self._owner.membership.metadata
-        self._unended = ()
-        if not parts or metadata is None:
+        if self._unended is None:
             return
         producer.begin_transaction()
         try:
-            send, offsets = producer.send_offsets_to_transaction, self._offsets(parts)
-            self._timed(within, self._policy.first_patience, send, offsets, metadata, self._policy.offsets_timeout)
+            send, policy = producer.send_offsets_to_transaction, self._policy
+            self._timed(within, policy.first_patience, send, *self._unended, policy.offsets_timeout)
         except KafkaException as problem:
-            _log.info("no offsets for a transaction that is only aborted: %s", problem.args[0].str())
+            error = problem.args[0]
+            if error.retriable() or error.fatal() or error.code() in _NOT_ALLOWED:
+                raise
+            _log.info("no offsets for a transaction that is only aborted: %s", error.str())
         self._timed(producer.abort_transaction, self._policy.call_timeout)
+        self._unended = None
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         parts = self._ours(commit.partitions, self._owner.membership)
@@ -152,6 +161,7 @@ class TransactionalSink(Committer):
         return TransactionResult.COMMITTED, kept
 
     def _transact(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
+        self._sent = None
         try:
             producer.begin_transaction()
             self._outgoing.produce(producer, parts)
@@ -173,6 +183,7 @@ class TransactionalSink(Committer):
             membership = self._owner.membership
             if membership.metadata is None or len(self._ours(parts, membership)) < len(parts):
                 self._abort(producer, None)
+            self._sent = offsets, membership.metadata
             try:
                 send = producer.send_offsets_to_transaction
                 self._timed(within, self._patience, send, offsets, membership.metadata, self._policy.offsets_timeout)
@@ -196,7 +207,7 @@ class TransactionalSink(Committer):
         _log.warning("the producer is given up, it cannot send offsets: %s", problem)
         self._blame(_error_of(problem))
         self._patience = min(2 * self._patience, self._policy.longest_patience)
-        self._producer, self._unended = None, self._parts
+        self._producer, self._unended = None, self._sent or self._unended
         raise _Aborted from problem
 
     def _commit_transaction(self, producer: Producer) -> None:
@@ -253,7 +264,7 @@ class TransactionalSink(Committer):
         """Give up a producer: after a failure to produce, its next transaction would fail as well."""
         if problem is not None:
             _log.warning("the producer is given up: %s", problem.args[0].str())
-            self._unended = self._parts
+            self._unended = self._sent or self._unended
         self._producer = None
 
 

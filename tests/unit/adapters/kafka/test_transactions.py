@@ -167,8 +167,9 @@ def test_a_producer_that_has_lost_its_coordinator_while_it_sends_offsets_is_give
     bench = Bench(monkeypatch)
 
     def time_out() -> None:
-        sleep(0.02)
-        raise KafkaException(RETRIABLE)
+        if len(bench.broker.producers) == 1:
+            sleep(0.02)
+            raise KafkaException(RETRIABLE)
 
     bench.broker.script["offsets"].extend([time_out] * 10)
     assert ABORTED is bench.commit(part(0, b"a"))
@@ -192,22 +193,54 @@ def test_a_producer_that_cannot_end_its_transaction_has_a_successor_at_once(
     assert [step, "init"] == bench.broker.asked[bench.broker.asked.index(step) :][:2]
 
 
-@pytest.mark.parametrize("refusal", [None, ABORTABLE, RETRIABLE], ids=str)
+@pytest.mark.parametrize("refusal", [None, ABORTABLE], ids=str)
+@pytest.mark.parametrize("member", [True, False])
 def test_what_a_broker_left_open_of_a_transaction_is_ended_before_the_next(
-    monkeypatch: pytest.MonkeyPatch, refusal: KafkaError | None
+    monkeypatch: pytest.MonkeyPatch, refusal: KafkaError | None, *, member: bool
 ) -> None:
     """A lost marker blocks the committed offsets; that of an aborted transaction with offsets ends both."""
     monkeypatch.setattr(Bench, "policy", replace(Bench.policy, end_patience=0.0))
     bench = Bench(monkeypatch)
-    bench.broker.script["commit"].append(RETRIABLE)
+    joined = bench.membership
+
+    def leave() -> None:
+        bench.membership = joined if member else Membership(None, {})
+        raise KafkaException(RETRIABLE)
+
+    bench.broker.script["commit"].append(leave)
     bench.broker.script["offsets"].extend([lambda: None] if refusal is None else [lambda: None, refusal])
     assert UNKNOWN is bench.commit(part(0, b"a"))
+    while "abort" not in bench.broker.asked:
+        sleep(0.001)
 
+    bench.membership = joined
     assert COMMITTED is bench.commit(part(0, b"a"))
     ending = ["init", "begin", "offsets", "abort"]
     assert [*ending, "begin"] == bench.broker.asked[bench.broker.asked.index("commit") + 1 :][:5]
     assert [b"a"] == bench.values
     assert 2 == len(bench.broker.producers)
+
+
+@pytest.mark.parametrize("step", ["init", "begin", "offsets", "abort"])
+@pytest.mark.parametrize("error", [RETRIABLE, FATAL], ids=["not yet", "fatal"])
+def test_nothing_is_committed_before_that_has_succeeded(
+    monkeypatch: pytest.MonkeyPatch, step: str, error: KafkaError
+) -> None:
+    """The next commit would also commit the offsets that hang: what they belong to would never be answered."""
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, end_patience=0.0))
+    bench = Bench(monkeypatch)
+
+    def fail() -> None:
+        bench.broker.script[step].extend([error, error])
+        raise KafkaException(RETRIABLE)
+
+    bench.broker.script["commit"].append(fail)
+    assert UNKNOWN is bench.commit(part(0, b"a"))
+    assert COMMITTED is bench.commit(part(0, b"a"))
+
+    asked = bench.broker.asked[bench.broker.asked.index("commit") + 1 :]
+    assert ["init", "begin", "offsets", "abort"] == asked[: asked.index("commit")][-7:-3]
+    assert 4 == len(bench.broker.producers)
 
 
 def test_a_transaction_whose_abort_is_confirmed_leaves_nothing_to_end(bench: Bench) -> None:
