@@ -16,6 +16,7 @@ from consumer.engine.commands import Reread
 from consumer.engine.events import Assigned, Event, Fetched
 from consumer.engine.status import FetchBudget
 from schemas.settings import load
+from tests.support.parts import wait_until
 from tests.support.records import RawRecord, send_raw
 from tests.support.topics import Topics
 
@@ -79,6 +80,24 @@ def test_a_partition_that_is_not_fetched_refuses_to_seek_and_goes_on_once_it_is_
         assert (5, 10) == partitions.watermarks(PARTITION)
         partitions.reassign(PARTITION, 7, paused=False)
         assert 7 == polled(consumer, is_record)
+
+
+def test_records_of_an_open_transaction_are_seen_and_cannot_be_read(kafka_bootstrap: str, topics: Topics) -> None:
+    """What tells a partition that waits for its turn from one that has nothing to deliver."""
+    send(kafka_bootstrap, topics, 10)
+    writer = Producer({"bootstrap.servers": kafka_bootstrap, "transactional.id": topics.group})
+    writer.init_transactions()
+    writer.begin_transaction()
+    writer.produce(topics.requests, b"open", partition=PARTITION)
+    writer.flush()
+    with reading(kafka_bootstrap, topics, 0) as consumer:
+        partitions = TopicConsumer(consumer, topics.requests)
+        polled(consumer, lambda error: error is not None and error.code() == KafkaError._PARTITION_EOF)
+
+        assert 11 == partitions.end_seen(PARTITION)
+        assert {PARTITION: 10, PARTITION + 1: 0} == partitions.readable_ends([PARTITION, PARTITION + 1])
+        writer.commit_transaction()
+        wait_until(lambda: partitions.readable_ends([PARTITION]) == {PARTITION: 12}, timeout=10, what="it has ended")
 
 
 class Owner:

@@ -374,8 +374,10 @@ class SimulatedConsumer:
         for each in partitions:
             self._fetches[each.partition].paused = False
 
-    def offsets_for_times(self, _places: Sequence[TopicPartition], timeout: float) -> None:
-        """Nothing sleeps here."""
+    def offsets_for_times(self, places: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        """Answer at once with the ends of the logs; nothing sleeps here that it would have to wake."""
+        assert timeout > 0
+        return [TopicPartition(each.topic, each.partition, self.broker.logs[each.partition].end) for each in places]
 
     def seek(self, place: TopicPartition) -> None:
         if place.partition not in self._fetches:

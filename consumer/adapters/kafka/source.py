@@ -158,7 +158,9 @@ class KafkaSource:
         fetched = self._fetching.fetch()
         if fetched:
             self._hand_over(fetched, before)
-        self._begun.update(self._turns.take(self._group.epochs, self.progress_at))
+        if self._turns.due(self.progress_at):
+            not_read = {*self._resets.renewed, *self._positions.unread}
+            self._begun.update(self._turns.take(self._group.epochs.keys() - not_read, self.progress_at))
         self._group.publish_if_due(self.progress_at)
 
     def _carry_out(self) -> None:

@@ -73,9 +73,23 @@ class TopicConsumer:
         return int(low), int(high)
 
     def end_seen(self, partition: int) -> int:
-        """Return the offset after the log's last record as of the latest fetch; negative: not known. Never blocks."""
+        """Return the offset after the log's last record as of the latest fetch; negative: not known. Never blocks.
+
+        Records of open transactions count.
+        """
         with suppress(KafkaException):
             seen = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             if seen is not None:
                 return int(seen[1])
         return -1
+
+    def readable_ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Ask for the offsets up to which partitions can be read, open transactions excluded.
+
+        Blocks for the policy's ``wake_timeout`` at most; a partition whose leader does not answer by then is missing.
+        """
+        places = [TopicPartition(self._topic, partition, OFFSET_END) for partition in partitions]
+        with suppress(KafkaException):
+            found = self._consumer.offsets_for_times(places, timeout=READING.wake_timeout)
+            return {each.partition: each.offset for each in found if each.error is None}
+        return {}

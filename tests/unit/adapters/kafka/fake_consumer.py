@@ -49,8 +49,10 @@ class FakeConsumer:
     def _nothing(self, *_: object) -> None:
         """Of no interest here."""
 
-    def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> None:
-        """Of interest for what librdkafka does besides."""
+    def offsets_for_times(self, _places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        """Answer nothing: of interest for what librdkafka does besides."""
+        assert timeout > 0
+        return []
 
     incremental_assign = incremental_unassign = pause = resume = seek = _nothing
 

@@ -20,6 +20,9 @@ class Partitions:
         self.ends = dict.fromkeys(range(count), MORE)
         self.silent: set[int] = set()
         """Partitions that have records and deliver none."""
+        self.unreadable: set[int] = set()
+        """Of these, those of which the brokers say so: a transaction is open, or their leader does not answer."""
+        self.asked = 0
         self.paused: set[int] = set()
         self.reading = Reading(Mock(), Mock(), Mock())
         self.reading.read_to = dict.fromkeys(range(count), 0)
@@ -37,6 +40,10 @@ class Partitions:
     def end_seen(self, partition: int) -> int:
         return self.ends[partition]
 
+    def readable_ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        self.asked += 1
+        return {each: self.ends[each] for each in partitions if each not in self.unreadable}
+
     def go_on(self, seconds: float) -> None:
         until = self.now + seconds
         while self.now < until:
@@ -48,7 +55,8 @@ class Partitions:
             if able:
                 read_to[able[0]] += 1
             self.delivered.append(able[0] if able else None)
-            self.turns.take(self.ends, self.now)
+            if self.turns.due(self.now):
+                self.turns.take(self.ends, self.now)
 
 
 def test_each_partition_has_its_turn_while_all_have_records() -> None:
@@ -83,6 +91,36 @@ def test_what_delivers_nothing_in_its_turn_costs_the_others_less_and_less() -> N
     partitions.silent = set()
     partitions.go_on(2 * READING.turn_longest_pause)
     assert looks.count(1) > 10
+
+
+def test_nobody_is_paused_for_a_transaction_that_is_open_or_a_leader_that_is_away() -> None:
+    """Their logs have grown, as the latest fetch says, and nothing of that can be read."""
+    partitions = Partitions(3)
+    partitions.silent = partitions.unreadable = {1}
+    partitions.ends[2] = 0
+    partitions.go_on(300)
+
+    assert {0} == set(partitions.delivered)
+    assert partitions.asked < 15
+
+    partitions.silent = partitions.unreadable = set()
+    partitions.go_on(2 * READING.turn_longest_pause)
+    assert partitions.delivered.count(1) > 10
+
+
+def test_partitions_that_the_core_resumes_again_and_again_do_not_prolong_a_turn_in_vain() -> None:
+    """What was resumed has just moved, and is paused for the one that waits; that one gets no more time for it."""
+    partitions = Partitions(12)
+    partitions.silent = {11}
+    flapping = range(4)
+    longest = silent = 0
+    for look in range(1200):
+        partitions.reading.paused = {each for each in flapping if (look + 4 * each) % 16 < 8}
+        partitions.paused |= partitions.reading.paused
+        partitions.go_on(READING.turn)
+        silent = 0 if partitions.delivered[-1] is not None else silent + 1
+        longest = max(longest, silent)
+    assert longest * READING.turn <= 2 * READING.turn_patience
 
 
 def test_what_the_core_has_paused_is_not_resumed() -> None:
