@@ -95,7 +95,7 @@ CASES: Mapping[str, Case] = {
         {_lane("sick"): "1x50", _SICK_SECONDS: "30x50"},
         {_lane("sick"): "1x35 0 1x20", _SICK_SECONDS: "30x50"},
         quiet={_lane("sick"): "1x50", _SICK_SECONDS: "30x5 0x50"},
-        also={_lane("sick"): "1x50", _SICK_SECONDS: "0x20 30 0x30"},
+        also={_lane("sick"): "1x50", _SICK_SECONDS: "0x20 30 0x7 30 0x7 30 0x10"},
         labels={**REPLICA, **LANE, "state": "sick"},
     ),
     "ResyncMiraklHangs": Case(
