@@ -23,9 +23,9 @@ def start(load: Callable[[], Callable[[], int]]) -> int:
 
 
 def collect_rarely() -> None:
-    """Let the garbage collector look only after many new objects.
+    """Have garbage collected only after many new objects.
 
-    Nothing that is imported is garbage, and looking at it again and again is a tenth of the time that imports take.
+    Nothing that is imported is garbage, and searching it again and again is a tenth of the time that imports take.
     The objects of a request are freed by reference counting.
     """
     gc.set_threshold(100_000, 50, 100)
