@@ -240,8 +240,15 @@ class Policy:
 
     # -- transactions ----------------------------------------------------------------------------------
     gather: float = _number(
-        0.02, "s", "Outcomes gather for this time after a transaction: the broker is still finishing it."
+        0.005, "s", "Outcomes gather at least for this time after a transaction: the broker is still finishing it."
     )
+    gather_share: float = _number(
+        0.5,
+        "share",
+        "Part of the time that the last transaction took, for which outcomes gather: busy brokers get fewer and "
+        "larger transactions.",
+    )
+    gather_most: float = _number(0.05, "s", "Outcomes gather at most for this time.")
     transaction_enough: int = _number(2_000, "outcomes", "Enough outcomes for a transaction at once.")
     transaction_most: int = _number(5_000, "outcomes", "Maximum of one partition in one transaction.")
     broker_patience: float = _number(
@@ -250,9 +257,8 @@ class Policy:
     failures_to_close: int = _number(
         3, "transactions", "Failures in a row that close the intake: a broker that restarts causes one or two."
     )
-    attempt_factor: float = _number(
-        2.0, "times", "Factor by which the pause after a failed transaction grows, beginning with `gather`."
-    )
+    attempt_pause: float = _number(0.02, "s", "The first pause after a failed transaction.")
+    attempt_factor: float = _number(2.0, "times", "Factor by which such pauses grow.")
     attempt_pause_most: float = _number(
         10.0,
         "s",

@@ -52,7 +52,7 @@ class Health:
         if self.failing_since is None:
             self.failing_since = now
         policy = self.policy
-        pause = min(policy.attempt_pause_most, policy.gather * policy.attempt_factor ** min(self.failures, 32))
+        pause = min(policy.attempt_pause_most, policy.attempt_pause * policy.attempt_factor ** min(self.failures, 32))
         self.retry_at = now + pause
         self.hurried_at = now + min(pause, policy.attempt_pause_hurried)
         self.most = max(1, outcomes // 2)
@@ -76,7 +76,9 @@ class Outbox:
         self._policy = policy
         self.in_flight: Commit | None = None
         self.last_commit_at: float | None = None
-        self.ended_at = float("-inf")
+        self.due_at = float("-inf")
+        """Until when the waiting outcomes gather, unless there are enough: monotonic seconds."""
+        self._began_at = float("-inf")
         self.unpublished_since: float | None = None
         self.health = {outlet: Health(policy) for outlet in Outlet}
         self.longest_metadata: int | None = None
@@ -100,18 +102,15 @@ class Outbox:
             return None
         self._number += 1
         self.in_flight = Commit(self._number, tuple(parts))
+        self._began_at = at.mono
         return self.in_flight
-
-    @property
-    def due_at(self) -> float:
-        """Return the time at which the waiting outcomes have been gathered for long enough."""
-        return self.ended_at + self._policy.gather
 
     def committed(self, at: Instant) -> None:
         """Note that the transaction in flight has committed, which ends the trouble of its outlets."""
         outlets = self._outlets()
         self.in_flight = None
-        self.last_commit_at = self.ended_at = at.mono
+        self.last_commit_at = at.mono
+        self._gather(at)
         self.unpublished_since = None
         for outlet in outlets or {Outlet.RESULTS}:  # without outcomes it was a probe, or progress only
             if not self.health[outlet].sound:
@@ -121,7 +120,7 @@ class Outbox:
         """Note that the transaction in flight had no known effect; ``trouble``: ``None`` for a rebalance."""
         commit, outlets = self.in_flight, self._outlets()
         self.in_flight = None
-        self.ended_at = at.mono
+        self._gather(at)
         if commit is None or trouble is None or (trouble.metadata_too_large and self._learn(commit)):
             return
         if Outlet.RESULTS in outlets or not outlets:
@@ -131,6 +130,11 @@ class Outbox:
             self.health[outlet].failed(at.mono, outcomes, trouble.message)
         if outcomes == 1:
             self._tried |= {part.partition: commit.number for part in commit.partitions if part.outcomes}
+
+    def _gather(self, at: Instant) -> None:
+        policy = self._policy
+        took = at.mono - self._began_at
+        self.due_at = at.mono + min(policy.gather_most, max(policy.gather, policy.gather_share * took))
 
     def failed_alone(self, commit: Commit) -> bool:
         """Return whether a failed transaction carried one outcome only, which others need not wait for."""

@@ -29,18 +29,22 @@ def test_after_a_quiet_time_an_outcome_is_committed_at_once() -> None:
     assert [1] == outcomes(world)
 
 
-def test_right_after_a_transaction_outcomes_gather_for_a_moment_and_the_core_says_when() -> None:
+@pytest.mark.parametrize(
+    ("took", "gathers"), [(0.0, Policy().gather), (0.04, Policy().gather_share * 0.04), (3.0, Policy().gather_most)]
+)
+def test_after_a_transaction_outcomes_gather_for_part_of_the_time_that_it_took(took: float, gathers: float) -> None:
+    """A busy broker gets fewer transactions, an idle one keeps nobody waiting; the core says when the next is due."""
     world = World(specification(products_per_call=1))
     world.fetch([world.record(body(f"r{n}")) for n in range(3)])
     world.answer()
+    world.now += took
     world.commit()
-    world.now += 0.001
     world.send("no", value=b"garbage")
     assert world.transaction is None
-    assert pytest.approx(Policy().gather, abs=0.01) == (world.core.wake_at(world.at) or 0) - world.now
+    assert pytest.approx(gathers) == (world.core.wake_at(world.at) or 0) - world.now
 
     world.answer()
-    world.jump(Policy().gather)
+    world.jump(gathers)
     assert 2 <= sum(outcomes(world))
 
 
