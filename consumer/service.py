@@ -114,6 +114,7 @@ class Service:
 
         Return the exit code: 0 if everything ended as it should, otherwise 1.
         """
+        gc.collect()  # with it go the Kafka clients of the checks, and their threads
         gc.freeze()  # what is alive now is alive until the end
         Watchdog(self._heartbeats).start()
         if self._spans is not None:

@@ -174,6 +174,7 @@ class Gateway:
     async def _live(self, signals: StopSignals) -> None:
         loop = asyncio.get_running_loop()
         signals.on_first(partial(self._on_stop_signal, loop))
+        gc.collect()  # with it go the Kafka clients of the checks, and their threads
         gc.freeze()  # what is alive now is alive until the end
         self._kafka.reader.start(loop)
         self._kafka.watch.start()

@@ -45,7 +45,7 @@ def resets(service: Service) -> int:
 
 def one_reset(service: Service) -> bool:
     """Metrics tell of the engine as it was a moment ago."""
-    wait_until(lambda: resets(service) > 0, timeout=2, what="the reset is counted")
+    wait_until(lambda: resets(service) > 0, timeout=10, what="the reset is counted")
     return resets(service) == 1
 
 

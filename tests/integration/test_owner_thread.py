@@ -95,7 +95,8 @@ def test_records_of_an_open_transaction_are_seen_and_cannot_be_read(kafka_bootst
         polled(consumer, lambda error: error is not None and error.code() == KafkaError._PARTITION_EOF)
 
         assert 11 == partitions.end_seen(PARTITION)
-        assert {PARTITION: 10, PARTITION + 1: 0} == partitions.readable_ends([PARTITION, PARTITION + 1])
+        ends = {PARTITION: 10, PARTITION + 1: 0}
+        wait_until(lambda: partitions.readable_ends(ends) == ends, timeout=10, what="the brokers answer in time")
         writer.commit_transaction()
         wait_until(lambda: partitions.readable_ends([PARTITION]) == {PARTITION: 12}, timeout=10, what="it has ended")
 
