@@ -4,16 +4,15 @@ Where a part cannot be had, its tests are skipped by name and listed at the end.
 there, what can be had must be had.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from typing import NoReturn, TypeVar
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import alertmanager, kafka, postgres, registry
-from tests.support.parts import Part, PartMissing, docker_runs
+from tests.support.fixtures import cannot_run, running
+from tests.support.parts import PartMissing, docker_runs
 from tests.support.secured_kafka import SecuredKafka
 from tests.support.topics import Topics, create_topics, delete_topics
 
@@ -34,8 +33,6 @@ PARTS = {
     "own_registry": "registry",
 }
 
-AnyPart = TypeVar("AnyPart", bound=Part)
-
 
 @pytest.fixture(scope="session")
 def kafka_bootstrap() -> Iterator[str]:
@@ -44,20 +41,20 @@ def kafka_bootstrap() -> Iterator[str]:
     if given:
         yield given
         return
-    for broker in _running(kafka.real_kafka):
+    for broker in running(kafka.real_kafka):
         yield broker.bootstrap
 
 
 @pytest.fixture
 def own_kafka() -> Iterator[kafka.Kafka]:
     """A real broker for this test alone, running: it may be stopped, killed and frozen."""
-    yield from _running(kafka.real_kafka)
+    yield from running(kafka.real_kafka)
 
 
 @pytest.fixture(scope="session")
 def secured_kafka() -> Iterator[SecuredKafka]:
     """A real broker with SASL and ACLs that many tests share: none may stop it, or take rights away for good."""
-    yield from _running(SecuredKafka)
+    yield from running(SecuredKafka)
 
 
 @pytest.fixture
@@ -75,7 +72,7 @@ def postgres_url() -> Iterator[str]:
     if given:
         yield given
         return
-    for server in _running(postgres.real_postgres):
+    for server in running(postgres.real_postgres):
         yield server.url
 
 
@@ -90,7 +87,7 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def own_postgres() -> Iterator[postgres.Postgres]:
     """A real server for this test alone, running."""
-    yield from _running(postgres.real_postgres)
+    yield from running(postgres.real_postgres)
 
 
 @pytest.fixture(scope="session")
@@ -100,14 +97,14 @@ def schema_registry_url() -> Iterator[str]:
     if given:
         yield given
         return
-    for process in _running(registry.RegistryProcess):
+    for process in running(registry.RegistryProcess):
         yield process.url
 
 
 @pytest.fixture
 def own_registry() -> Iterator[registry.RegistryProcess]:
     """A real, empty registry for this test alone, running."""
-    yield from _running(registry.RegistryProcess)
+    yield from running(registry.RegistryProcess)
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +113,7 @@ def alertmanager_program() -> str:
     try:
         return alertmanager.program()
     except PartMissing as missing:
-        _cannot_run(missing)
+        cannot_run(missing)
 
 
 @pytest.fixture(scope="session")
@@ -124,18 +121,6 @@ def docker_engine() -> None:
     """A Docker engine that answers."""
     if not docker_runs():
         pytest.skip("Docker: no engine answers. Start Docker")
-
-
-def _running(make: Callable[[], AnyPart]) -> Iterator[AnyPart]:
-    try:
-        part = make()
-    except PartMissing as missing:
-        _cannot_run(missing)
-    try:
-        part.start()
-        yield part
-    finally:
-        part.remove()
 
 
 class _RealPartsOnTwoWorkers(LoadScopeScheduling):  # type: ignore[misc]  # untyped
@@ -153,12 +138,6 @@ class _RealPartsOnTwoWorkers(LoadScopeScheduling):  # type: ignore[misc]  # unty
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     """Deal the tests out to the workers."""
     return _RealPartsOnTwoWorkers(config, log)
-
-
-def _cannot_run(missing: PartMissing) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(str(missing), pytrace=False)
-    pytest.skip(str(missing))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

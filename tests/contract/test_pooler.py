@@ -1,6 +1,5 @@
 """The stores behind a transaction pooler: each transaction may meet another server process."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,6 +19,7 @@ from consumer.adapters.stores import (
 )
 from consumer.adapters.stores.database import troubles
 from consumer.adapters.stores.schema import upgrade
+from tests.support.fixtures import cannot_run
 from tests.support.parts import PartMissing
 from tests.support.pgbouncer import PgBouncer
 
@@ -31,9 +31,7 @@ def pooled(postgres_database: str) -> Iterator[str]:
     try:
         pooler = PgBouncer(postgres_database)
     except PartMissing as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+        cannot_run(missing)
     with pooler:
         yield pooler.url
 

@@ -1,7 +1,6 @@
 """The way out to Mirakl: through a proxy that works, through those that do not, and with a company's own authority."""
 
 import asyncio
-import os
 import re
 import ssl
 from base64 import b64encode
@@ -21,6 +20,7 @@ from producer_tools.sandbox.mirakl import MiraklSimulator
 from schemas.settings import MiraklSettings, load
 from tests.contract.test_host_connections import no_file_descriptor_left
 from tests.support.certificates import PrivateAuthority
+from tests.support.fixtures import cannot_run
 from tests.support.mirakl import PRODUCTS, specification
 from tests.support.parts import PartMissing, free_port
 from tests.support.proxies import RecordingProxy, TinyProxy
@@ -90,9 +90,7 @@ def tinyproxy(*, login: tuple[str, str] | None = None, forbidden: tuple[str, ...
     try:
         return TinyProxy(login, forbidden)
     except PartMissing as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+        cannot_run(missing)
 
 
 @pytest.mark.parametrize("login", [None, ("resync", "passw0rd")])

@@ -13,8 +13,9 @@ from consumer.adapters.kafka.remedies import Named
 from consumer.adapters.kafka.transactions import TransactionalSink
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, TransactionFinished, TransactionResult
-from tests.support.kafka import BROKER_SETTINGS, Kafka, real_kafka
-from tests.support.parts import PartMissing, wait_until
+from tests.support.fixtures import running
+from tests.support.kafka import Kafka, real_kafka
+from tests.support.parts import wait_until
 from tests.support.raw_producer import hang_transaction
 from tests.support.topics import Topics, create_topics
 
@@ -22,15 +23,7 @@ from tests.support.topics import Topics, create_topics
 @pytest.fixture
 def broker() -> Iterator[Kafka]:
     """A broker that takes offsets into a transaction which its coordinator does not know, as those before 3.6 did."""
-    try:
-        broker = real_kafka({**BROKER_SETTINGS, "transaction.partition.verification.enable": "false"})
-    except PartMissing as missing:
-        pytest.skip(str(missing))
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.remove()
+    yield from running(lambda: real_kafka({"transaction.partition.verification.enable": "false"}))
 
 
 class Member:

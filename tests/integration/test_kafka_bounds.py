@@ -13,8 +13,9 @@ import pytest
 from producer_tools.sandbox.mirakl import Effect, Fault
 from tests.integration.contract import wire
 from tests.integration.contract.deployment import Deployment, administered, deployed, record
+from tests.support.fixtures import running
 from tests.support.kafka import BROKER_SETTINGS, KafkaProcess
-from tests.support.parts import PartMissing, free_port
+from tests.support.parts import free_port
 from tests.support.service import environment
 from tests.support.topics import create_topics
 
@@ -27,17 +28,8 @@ QUIET_SECONDS = 20.0
 def a_broker(**settings: str) -> Iterator[KafkaProcess]:
     """A broker with a second listener, ``EXT``, whose advertised port nobody listens at."""
     settings = {name.replace("_", "."): value for name, value in settings.items()}
-    try:
-        broker = KafkaProcess(
-            {**BROKER_SETTINGS, **settings}, listeners={"EXT": ("PLAINTEXT", free_port(), free_port())}
-        )
-    except PartMissing as missing:
-        pytest.skip(str(missing))
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.remove()
+    listeners = {"EXT": ("PLAINTEXT", free_port(), free_port())}
+    yield from running(lambda: KafkaProcess({**BROKER_SETTINGS, **settings}, listeners=listeners))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A real registry that wants to know who asks."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +9,7 @@ from schemas.registry.address import RegistryAddress
 from schemas.registry.client import SchemaRegistry
 from schemas.registry.errors import RegistryError
 from schemas.registry.registration import check, register, subjects
-from tests.support.parts import PartMissing
+from tests.support.fixtures import running
 from tests.support.registry import RegistryProcess
 
 PASSWORD = "s3cret-of-a-test"  # noqa: S105 - of a registry that lives for this test
@@ -18,15 +17,8 @@ PASSWORD = "s3cret-of-a-test"  # noqa: S105 - of a registry that lives for this 
 
 @pytest.fixture(scope="module")
 def guarded_url() -> Iterator[str]:
-    try:
-        process = RegistryProcess(user="alice", password=PASSWORD)
-    except PartMissing as missing:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
-    try:
-        process.start()
+    for process in running(lambda: RegistryProcess(user="alice", password=PASSWORD)):
         yield process.url
-    finally:
-        process.remove()
 
 
 @pytest.mark.registry
