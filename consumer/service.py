@@ -1,7 +1,6 @@
 """The life of the process: start everything, turn the loop, let go of Kafka, exit."""
 
 import asyncio
-import gc
 import logging
 import os
 import time
@@ -19,7 +18,7 @@ from consumer.engine.events import StopRequested
 from consumer.engine.status import EngineStatus
 from schemas.process.health import AdminServer, liveness
 from schemas.process.logs import Logs
-from schemas.process.memory import share_one_heap
+from schemas.process.memory import collect_only_new_objects, share_one_heap
 from schemas.process.signals import StopSignals
 from schemas.process.watchdog import Heartbeat, Watchdog
 from schemas.settings import Settings
@@ -114,8 +113,7 @@ class Service:
 
         Return the exit code: 0 if everything ended as it should, otherwise 1.
         """
-        gc.collect()  # with it go the Kafka clients of the checks, and their threads
-        gc.freeze()  # what is alive now is alive until the end
+        collect_only_new_objects()
         Watchdog(self._heartbeats).start()
         if self._spans is not None:
             self._spans.start()

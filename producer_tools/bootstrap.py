@@ -1,7 +1,6 @@
 """Composition root of the gateway: settings become parts, and the parts a process that ends when it is told to."""
 
 import asyncio
-import gc
 import logging
 import math
 import os
@@ -42,7 +41,7 @@ from producer_tools.sender import RecordSender
 from schemas.contract import Credential, GatewayCode
 from schemas.process.health import AdminAddressError, AdminServer, liveness
 from schemas.process.logs import LIBRDKAFKA_LOGGER, Logs
-from schemas.process.memory import share_one_heap
+from schemas.process.memory import collect_only_new_objects, share_one_heap
 from schemas.process.signals import StopSignals
 from schemas.process.watchdog import Heartbeat
 from schemas.settings import Settings
@@ -174,8 +173,7 @@ class Gateway:
     async def _live(self, signals: StopSignals) -> None:
         loop = asyncio.get_running_loop()
         signals.on_first(partial(self._on_stop_signal, loop))
-        gc.collect()  # with it go the Kafka clients of the checks, and their threads
-        gc.freeze()  # what is alive now is alive until the end
+        collect_only_new_objects()
         self._kafka.reader.start(loop)
         self._kafka.watch.start()
         background = [loop.create_task(self._beat())]
