@@ -48,9 +48,7 @@ class TopicConsumer:
         is resumed does not wake it (observed with 2.16: the first records of a new member came 1.0 s late). A query
         for offsets does, whatever the answer; all leaders are asked at once.
         """
-        places = [TopicPartition(self._topic, partition, OFFSET_END) for partition in partitions]
-        with suppress(KafkaException):
-            self._consumer.offsets_for_times(places, timeout=READING.wake_timeout)
+        self.readable_ends(partitions)
 
     def seek(self, partition: int, position: int) -> None:
         """Deliver from ``position`` on; what was fetched before is dropped."""

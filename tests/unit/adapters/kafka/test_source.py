@@ -60,9 +60,10 @@ def test_partitions_that_begin_together_wait_for_a_silent_broker_once(monkeypatc
     reader = Reader(monkeypatch, range(3))
     queries: list[set[int]] = []
 
-    def query(places: list[TopicPartition], timeout: float) -> None:
+    def query(places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert timeout <= 0.1
         queries.append({each.partition for each in places})
+        return places
 
     monkeypatch.setattr(reader.log, "offsets_for_times", query)
     reader.assign(*range(20))
