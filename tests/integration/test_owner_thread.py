@@ -83,7 +83,7 @@ def test_a_partition_that_is_not_fetched_refuses_to_seek_and_goes_on_once_it_is_
 
 
 def test_records_of_an_open_transaction_are_seen_and_cannot_be_read(kafka_bootstrap: str, topics: Topics) -> None:
-    """What tells a partition that waits for its turn from one that has nothing to deliver."""
+    """Turns rely on both offsets: one shows that the log has grown, the other that it can be read."""
     send(kafka_bootstrap, topics, 10)
     writer = Producer({"bootstrap.servers": kafka_bootstrap, "transactional.id": topics.group})
     writer.init_transactions()

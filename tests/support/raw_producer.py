@@ -1,4 +1,4 @@
-"""What no client library lets through, with the bare Kafka protocol: names that are no text, transactions that hang.
+"""Requests in the bare Kafka protocol that no client library makes: names that are no text, transactions that hang.
 
 Sources: Kafka's documentation, "Protocol" (Produce v3, InitProducerId v0, TxnOffsetCommit v0) and "Message format"
 (record batch v2); RFC 3720, appendix B.4 (CRC-32C).

@@ -2,7 +2,8 @@
 
 It polls, posts whole lists of records, and carries out the core's commands. Nothing slow runs here. Its parts are
 ``membership`` (the group), ``positions`` (where assignments begin), ``resets`` (logs that changed), ``reading`` (ranges
-read without interruption), ``fetching`` (lists within the fetch budget) and ``broken_batches``.
+read without interruption), ``turns`` (partitions that would have to wait), ``fetching`` (lists within the fetch budget)
+and ``broken_batches``.
 """
 
 import logging

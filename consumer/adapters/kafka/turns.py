@@ -102,7 +102,7 @@ class Turns:
             self._held.update(partitions)
 
     def _spare(self, partitions: Iterable[int], now: float) -> None:
-        """Give these no turn for a while: their leader is away, or a transaction is open, and nothing would come."""
+        """Leave partitions out of the next turns, each time for longer: nothing could be read of them."""
         for each in partitions:
             pause = min(2 * self._spared.get(each, (0.0, READING.turn_patience))[1], READING.turn_longest_pause)
             self._spared[each] = now + pause, pause

@@ -41,7 +41,7 @@ class Words:
 
 
 class Core:
-    """Who is told how a transaction ended."""
+    """The receiver of the committer's events: keeps how each transaction ended."""
 
     def __init__(self) -> None:
         self.told: SimpleQueue[tuple[TransactionResult, frozenset[int]]] = SimpleQueue()

@@ -47,7 +47,7 @@ class FakeConsumer:
         """Leave."""
 
     def _nothing(self, *_: object) -> None:
-        """Of no interest here."""
+        """Do nothing."""
 
     def offsets_for_times(self, _places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         """Answer nothing: of interest for what librdkafka does besides."""

@@ -17,13 +17,13 @@ FINAL = KafkaError(KafkaError._STATE, "no such state")
 
 
 class Broker:
-    """What has been committed, and what goes wrong next."""
+    """A broker in memory: what has been committed, and a script of the failures to come."""
 
     def __init__(self) -> None:
         self.producers: list[FakeProducer] = []
         self.script: dict[str, deque[Script]] = defaultdict(deque)
         self.most_bytes = 1 << 30
-        """Of a batch; more is refused when it is delivered."""
+        """Limit of a batch; a larger one is refused when it is delivered."""
         self.records: list[tuple[str, bytes | None, bytes | None]] = []
         self.offsets: dict[int, tuple[int, str]] = {}
         self.metadata: list[object] = []

@@ -1,4 +1,4 @@
-"""What the committer tells: refusals with their remedies, how long a call has lasted, and bugs."""
+"""Reports of the committer: refusals with their remedies, how long a call has lasted, and bugs."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Who is a member of the group, and when."""
+"""Membership of the group, from the first assignment to the last revocation."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""How transactions end: what each error of the producer means, and what is done about it."""
+"""Ends of transactions: what each error of the producer means, and what is done about it."""
 
 import threading
 from dataclasses import replace

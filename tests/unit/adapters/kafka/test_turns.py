@@ -21,7 +21,7 @@ class Partitions:
         self.silent: set[int] = set()
         """Partitions that have records and deliver none."""
         self.unreadable: set[int] = set()
-        """Of these, those of which the brokers say so: a transaction is open, or their leader does not answer."""
+        """Silent ones of which the brokers report no readable end: a transaction is open, or the leader is away."""
         self.asked = 0
         self.paused: set[int] = set()
         self.reading = Reading(Mock(), Mock(), Mock())
@@ -109,7 +109,7 @@ def test_nobody_is_paused_for_a_transaction_that_is_open_or_a_leader_that_is_awa
 
 
 def test_partitions_that_the_core_resumes_again_and_again_do_not_prolong_a_turn_in_vain() -> None:
-    """What was resumed has just moved, and is paused for the one that waits; that one gets no more time for it."""
+    """A partition that was resumed is paused for the one that waits, which gets no more time for it."""
     partitions = Partitions(12)
     partitions.silent = {11}
     flapping = range(4)
