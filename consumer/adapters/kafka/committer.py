@@ -30,7 +30,7 @@ CONSEQUENCES: Final = frozenset(
     }
 )
 """Codes of what follows from another failure."""
-_REBALANCING: Final = frozenset(
+REBALANCING: Final = frozenset(
     {
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.ILLEGAL_GENERATION,
@@ -150,7 +150,7 @@ class Committer:
         failed = sorted((each for _, _, each in self._outgoing.failed), key=lambda each: each.code() in CONSEQUENCES)
         if failed and (error is None or error.code() in CONSEQUENCES):
             error = failed[0]
-        if error is None or error.code() in _REBALANCING:
+        if error is None or error.code() in REBALANCING:
             return
         if error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
             longest = max(len(part.metadata) for part in self._parts)

@@ -61,13 +61,10 @@ class Outgoing:
         """Deliveries that failed since ``produce`` was called."""
         self.watched_from = policy.watched_bytes
         """Records with more bytes get a delivery report each; ``WATCH_ALL``: all of them."""
-        self.watched = False
-        """At least one record of the last ``produce`` is watched."""
 
     def produce(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
         """Hand all outcomes to the producer; deliveries that fail are collected in ``failed``."""
         self.failed.clear()
-        self.watched = False
         for part in parts:
             for index, publication in enumerate(self._publisher.publications(part.outcomes)):
                 origin = part, index
@@ -95,7 +92,6 @@ class Outgoing:
         topic, key, value, headers = publication
         on_delivery = None
         if len(value or b"") + len(key or b"") > self.watched_from:
-            self.watched = True
             on_delivery = partial(self._delivered, origin)
         while True:
             try:

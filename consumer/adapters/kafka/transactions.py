@@ -25,7 +25,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.adapters.kafka.bounded_call import OverdueError, within
-from consumer.adapters.kafka.committer import CONSEQUENCES, Committer, Finished
+from consumer.adapters.kafka.committer import CONSEQUENCES, REBALANCING, Committer, Finished
 from consumer.adapters.kafka.membership import Ownership
 from consumer.adapters.kafka.outgoing import WATCH_ALL, Publisher
 from consumer.adapters.kafka.policy import PUBLISHING, PublishingPolicy
@@ -53,8 +53,9 @@ class _Unknown(Exception):  # noqa: N818 - a state, not an error
 class TransactionalSink(Committer):
     """Committer for exactly-once: produce, send offsets and metadata, commit, in one transaction.
 
-    A commit of unknown end is never repeated: the partitions are read anew. After any abort by a failed produce the
-    producer is replaced.
+    A commit of unknown end is never repeated: the partitions are read anew. After an abort the producer is replaced,
+    unless the group has refused the offsets: by then all records are acknowledged, so that none is purged. Of those
+    that are, sequence numbers would be missing in the producer's next transaction.
     """
 
     def __init__(
@@ -165,8 +166,7 @@ class TransactionalSink(Committer):
         try:
             producer.begin_transaction()
             self._outgoing.produce(producer, parts)
-            if self._outgoing.watched:
-                self._flush(producer)
+            self._flush(producer)  # a transaction that the group refuses then leaves its producer as it was
             if any(error.code() not in CONSEQUENCES for _, _, error in self._outgoing.failed):
                 self._abort(producer, None)
             self._send_offsets(producer, parts)  # which tells what purged records follow from
@@ -255,7 +255,7 @@ class TransactionalSink(Committer):
             break
         producer.poll(0)  # the reports of what failed
         self._learn_or_blame(error)
-        if self._outgoing.failed or error is not None:
+        if self._outgoing.failed or not (error is None or error.code() in REBALANCING):
             self._outgoing.watched_from = WATCH_ALL
             self._drop(None)
         raise _Aborted from problem

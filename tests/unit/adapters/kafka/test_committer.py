@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.engine.commands import Commit
 from tests.unit.adapters.kafka.committing import ABORTED, COMMITTED, Bench, part
-from tests.unit.adapters.kafka.fake_producer import ABORTABLE, RETRIABLE, Broker
+from tests.unit.adapters.kafka.fake_producer import REFUSED, RETRIABLE, Broker
 
 
 def test_until_the_producer_is_ready_the_core_hears_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_map_that_is_too_large_is_told_as_such(bench: Bench) -> None:
 
 
 def test_a_rebalance_is_no_trouble(bench: Bench) -> None:
-    bench.broker.script["offsets"].append(ABORTABLE)
+    bench.broker.script["offsets"].append(REFUSED)
 
     assert ABORTED is bench.commit(part())
     assert bench.core.trouble is None
