@@ -46,6 +46,8 @@ class Collector:
     def __init__(self) -> None:
         self.spans: list[CollectedSpan] = []
         self.status = 200
+        self.location: str | None = None
+        """Of a redirect, with a status that is one."""
         self.asked = 0
         """Requests that came in, answered or not."""
         self._let_go = threading.Event()
@@ -100,6 +102,8 @@ class Collector:
                 if collector.status == 200 and self.path == "/v1/traces":
                     collector.spans += decode(body)
                 self.send_response(collector.status if self.path == "/v1/traces" else 404)
+                if collector.location is not None:
+                    self.send_header("Location", collector.location)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

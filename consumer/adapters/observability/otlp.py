@@ -5,15 +5,19 @@ Its exporter reads the variables ``OTEL_EXPORTER_OTLP_*`` itself: headers, certi
 """
 
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from consumer.adapters.observability import spans
 from consumer.adapters.observability.spans import Kind, Span
 from schemas.conventions import SCHEMA_URL, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION
 
 if TYPE_CHECKING:
+    import requests
     from opentelemetry.sdk.trace import ReadableSpan
 
 SCOPE: Final = "mirakl_resync.consumer"
@@ -22,6 +26,11 @@ PROGRAM: Final = "mirakl-resync"
 """Name of the service, unless ``OTEL_SERVICE_NAME`` or ``OTEL_RESOURCE_ATTRIBUTES`` has another."""
 REASON_CHARACTERS: Final = 200
 
+_CREDENTIAL_PROVIDERS: Final = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+)
+"""Variables by which OpenTelemetry's exporter gets a session of somebody else's, with credentials of its own."""
 _EXPORTERS_LOGGER: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _STATUS: Final = re.compile(r"batch code: (\d+), reason: (.+)")
 _SYSTEM_ERROR: Final = re.compile(r"\[Errno -?\d+\] ([\w ]+)")
@@ -43,14 +52,33 @@ class OtlpExporter:
 
         self.destination = endpoint
         self._words = _LastWords()
-        self._exporter = OTLPSpanExporter(endpoint=endpoint, timeout=timeout)
+        self._redirect = ""
+        given = any(os.environ.get(each) for each in _CREDENTIAL_PROVIDERS)
+        session = None if given else self._session()
+        self._exporter = OTLPSpanExporter(endpoint=endpoint, timeout=timeout, session=session)
         self._readable = _converter(version, instance)
 
     def export(self, spans: Sequence[Span]) -> str | None:
         """Send spans, retrying until the timeout; return why the collector does not have them."""
         self._words.last = ""
+        self._redirect = ""
         result = self._exporter.export([self._readable(span) for span in spans])
+        if self._redirect:
+            return self._redirect
         return None if result.name == "SUCCESS" else reason(self._words.last)
+
+    def _session(self) -> "requests.Session":
+        """Return a session that notes redirects: OpenTelemetry's exporter takes any status below 400 for success."""
+        import requests  # the library that the exporter sends with
+
+        session = requests.Session()
+        session.hooks["response"].append(self._note_redirect)
+        return session
+
+    def _note_redirect(self, response: "requests.Response", *_: Any, **__: Any) -> None:  # noqa: ANN401 - requests' hook
+        if HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:
+            target = _without_secrets(response.headers.pop("Location", ""))  # without it, none is followed
+            self._redirect = f"HTTP {response.status_code} {response.reason}, a redirect{target}"[:REASON_CHARACTERS]
 
     def close(self) -> None:
         """End a wait between two attempts, and close the connection."""
@@ -121,6 +149,16 @@ class _LastWords(logging.Handler):
         text = record.getMessage()
         if not (self.last and "due to timeout" in text):  # which follows the cause, and does not repeat it
             self.last = text
+
+
+def _without_secrets(location: str) -> str:
+    """Return where a redirect leads, as the end of a clause about it; empty: it names no host."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return ""
+    host = parts.netloc.rpartition("@")[2]
+    return f" to {parts.scheme}://{host}{parts.path}" if host else ""
 
 
 def reason(words: str) -> str:

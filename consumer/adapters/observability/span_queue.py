@@ -9,9 +9,11 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from consumer.adapters.observability.spans import Span
+
+CHECK_COLLECTOR: Final = "Check the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT if this is not its address."
 
 _log = logging.getLogger(__name__)
 
@@ -134,5 +136,5 @@ def _cannot_export(destination: str, reason: str) -> str:
     port = " 4317 is usually the port for gRPC: HTTP has 4318." if destination.split("/")[2].endswith(":4317") else ""
     return (
         f"Spans cannot be exported to {destination} ({reason}). They are lost; requests are answered as ever. "
-        f"Check the collector and OTEL_EXPORTER_OTLP_ENDPOINT.{port}"
+        f"{CHECK_COLLECTOR}{port}"
     )

@@ -7,6 +7,7 @@ from consumer import __version__
 from consumer.adapters.finding import Finding, Level
 from consumer.adapters.observability.otlp import OtlpExporter
 from consumer.adapters.observability.otlp_settings import read_otlp_settings
+from consumer.adapters.observability.span_queue import CHECK_COLLECTOR
 from schemas.settings import SettingsError
 
 ANSWER_SECONDS: Final = 3.0
@@ -31,4 +32,4 @@ def check_tracing(environ: Mapping[str, str], settings_subject: str) -> Iterator
         yield Finding(Level.OK, "traces", f"{otlp.endpoint} takes spans.")
     else:
         found = f"{otlp.endpoint} does not take spans ({reason}): they will be lost, and nothing else."
-        yield Finding(Level.WARN, "traces", found, "Check the collector and OTEL_EXPORTER_OTLP_ENDPOINT.")
+        yield Finding(Level.WARN, "traces", found, CHECK_COLLECTOR)

@@ -77,6 +77,44 @@ def test_a_collector_that_refuses_is_told_with_its_status() -> None:
 
 
 @NEEDS_OTEL
+@pytest.mark.parametrize(
+    ("status", "location", "told"),
+    [
+        (301, "/v1/traces/", "HTTP 301 Moved Permanently, a redirect"),
+        (
+            302,
+            "https://user:hush@login.example/sign-in?state=hush",
+            "HTTP 302 Found, a redirect to https://login.example/sign-in",
+        ),
+        (304, None, "HTTP 304 Not Modified, a redirect"),
+        (
+            307,
+            "http://127.0.0.1:9/v1/traces",
+            "HTTP 307 Temporary Redirect, a redirect to http://127.0.0.1:9/v1/traces",
+        ),
+        (308, "http://[", "HTTP 308 Permanent Redirect, a redirect"),
+    ],
+)
+def test_a_redirect_is_a_failed_export_and_is_not_followed(status: int, location: str | None, told: str) -> None:
+    """The spans are nowhere, although OpenTelemetry's exporter takes any status below 400 for success."""
+    with Collector() as collector:
+        sending = exporter(f"{collector.endpoint}/v1/traces")
+        collector.status, collector.location = status, location
+        assert (told, 1) == (sending.export([SPAN]), collector.asked)
+
+        collector.status, collector.location = 200, None
+        assert sending.export([SPAN]) is None
+
+
+@NEEDS_OTEL
+@pytest.mark.parametrize("status", [201, 202, 204, 400, 429, 500])
+def test_only_2xx_is_success(status: int) -> None:
+    with Collector() as collector:
+        collector.status = status
+        assert (exporter(f"{collector.endpoint}/v1/traces", 0.3).export([SPAN]) is None) == (status < 300)
+
+
+@NEEDS_OTEL
 def test_a_collector_that_is_not_there_or_hangs_is_told_in_plain_words() -> None:
     assert "connection refused" == exporter(f"http://127.0.0.1:{free_port()}/v1/traces", 1.5).export([SPAN])
     with Collector() as collector:

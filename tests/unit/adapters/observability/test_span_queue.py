@@ -126,8 +126,8 @@ def test_a_collector_that_refuses_is_told_of_once_and_again_once_it_takes_spans(
     assert [
         (
             "Spans cannot be exported to http://collector:4317/v1/traces (HTTP 404 Not Found). They are lost; requests "
-            "are answered as ever. Check the collector and OTEL_EXPORTER_OTLP_ENDPOINT. 4317 is usually the port for "
-            "gRPC: HTTP has 4318."
+            "are answered as ever. Check the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT if this is not its "
+            "address. 4317 is usually the port for gRPC: HTTP has 4318."
         ),
         "Spans are exported to http://collector:4317/v1/traces again.",
     ] == caplog.messages

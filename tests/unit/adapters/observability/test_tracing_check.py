@@ -22,11 +22,12 @@ def test_a_mistake_is_one_of_the_settings_with_its_remedy() -> None:
 
 
 @NEEDS_OTEL
-@pytest.mark.parametrize(("status", "level"), [(200, Level.OK), (403, Level.WARN)])
+@pytest.mark.parametrize(("status", "level"), [(200, Level.OK), (403, Level.WARN), (302, Level.WARN)])
 def test_the_collector_is_asked_without_a_span(status: int, level: Level) -> None:
     with Collector() as collector:
         collector.status = status
         [finding] = check_tracing({ENDPOINT: collector.endpoint}, "settings")
 
     assert (level, 1, []) == (finding.level, collector.asked, collector.spans)
-    assert ("HTTP 403 Forbidden" in finding.message) == (status == 403)
+    assert (f"HTTP {status} " in finding.message) == (status != 200)
+    assert ("correct OTEL_EXPORTER_OTLP_ENDPOINT" in finding.remedy) == (status != 200)
