@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import confluent_kafka
 import uvicorn
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 
 from producer_tools.alerts.gateway_alerts import GatewayAlerts
 from producer_tools.connection import Connection
-from producer_tools.errors import MissingTopicError, ResyncToolError, UnreachableError
+from producer_tools.errors import MissingRightError, MissingTopicError, ResyncToolError, UnreachableError
 from producer_tools.gateway.app import AnsweredCall, create_app
 from producer_tools.gateway.bodies import Bodies
 from producer_tools.gateway.broker_watch import BrokerWatch, Ends, TopicEnds
@@ -33,7 +33,7 @@ from producer_tools.gateway.calls import Calls
 from producer_tools.gateway.http_protocol import GatewayProtocol
 from producer_tools.gateway.metrics import GatewayMetrics, GatewayStatus
 from producer_tools.gateway.policy import GATEWAY, GatewayPolicy
-from producer_tools.gateway.problems import Problem
+from producer_tools.gateway.problems import Problem, without_rights
 from producer_tools.gateway.request_writer import RequestWriter
 from producer_tools.gateway.results_reader import ResultsReader
 from producer_tools.registry_access import ResultReader, request_encoder
@@ -44,9 +44,11 @@ from schemas.process.logs import LIBRDKAFKA_LOGGER, Logs
 from schemas.process.memory import collect_only_new_objects, share_one_heap
 from schemas.process.signals import StopSignals
 from schemas.process.watchdog import Heartbeat
+from schemas.rights import missing_right
 from schemas.settings import Settings
 
 EXIT_STOPPED, EXIT_BROKEN = 0, 1
+_BEHIND: Final = "The results topic has not been read to its end."
 
 _log = logging.getLogger(__name__)
 
@@ -71,10 +73,10 @@ def run(settings: Settings, signals: StopSignals) -> NoReturn:
 
 @contextmanager
 def _start_troubles() -> Iterator[None]:
-    """A missing topic, or an address in use, is not a mistake in the settings: exit code 1, as for the service."""
+    """A missing topic or right, or an address in use, is no wrong setting: exit code 1, as for the service."""
     try:
         yield
-    except (MissingTopicError, AdminAddressError) as error:
+    except (MissingTopicError, MissingRightError, AdminAddressError) as error:
         raise ResyncToolError(error.problem, error.remedy) from error
 
 
@@ -157,7 +159,9 @@ class Gateway:
         if self.calls.room.stopping:
             return Problem.of_gateway(GatewayCode.GATEWAY_BUSY, problem="This gateway is stopping")
         watch = self._kafka.watch
-        if not (watch.brokers_answer and watch.reader_is_up_to_date):
+        if watch.missing_rights:
+            return without_rights(watch.missing_rights.values())
+        if self._kafka.sender.failure is not None or not (watch.brokers_answer and watch.reader_is_up_to_date):
             return Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE)
         return None
 
@@ -245,11 +249,13 @@ class Gateway:
         )
 
     def _unready_reasons(self) -> tuple[str, ...]:
-        watch = self._kafka.watch
+        watch, failure = self._kafka.watch, self._kafka.sender.failure
         return (
             *(["The gateway is stopping."] if self.calls.room.stopping else []),
+            *(str(missing_right(right, topic)) for topic, right in watch.missing_rights.items()),
+            *([str(failure)] if failure is not None else []),
             *([] if watch.brokers_answer else ["The brokers do not answer."]),
-            *([] if watch.reader_is_up_to_date else ["The results topic has not been read to its end."]),
+            *([] if watch.reader_is_up_to_date or watch.missing_rights else [_BEHIND]),
         )
 
     def _notes(self) -> tuple[str, ...]:
@@ -268,7 +274,7 @@ class Gateway:
             known_results=len(self.calls.known),
             known_result_bytes=self.calls.known.size,
             buffered_body_bytes=self._bodies.buffered_bytes,
-            brokers_answer=watch.brokers_answer,
+            brokers_answer=watch.brokers_answer and not watch.missing_rights and self._kafka.sender.failure is None,
             reader_is_up_to_date=watch.reader_is_up_to_date,
             lag_records=watch.lag_records,
             read_records=reader.read_records,

@@ -10,8 +10,16 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata, TopicMetadata  # type: ignore[attr-defined]  # public, yet not marked
 
-from producer_tools.errors import MisconfiguredError, MissingTopicError, ResyncToolError, UnreachableError
+from producer_tools.errors import (
+    MisconfiguredError,
+    MissingRightError,
+    MissingTopicError,
+    ResyncToolError,
+    UnreachableError,
+)
 from producer_tools.policy import TOOLS
+from schemas.explanation import Explanation
+from schemas.rights import Right, missing_right
 from schemas.settings import KafkaSettings
 
 kafka_log = logging.getLogger("producer_tools.kafka")
@@ -39,11 +47,7 @@ _NETWORK = {
     KafkaError._SSL,
 }
 _CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
-_PERMISSIONS = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-}
+_RIGHTS = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 _CONFIGURATION = {
     KafkaError._INVALID_ARG,
@@ -116,8 +120,8 @@ class Connection:
             },
         )
 
-    def partitions(self, handle: Producer | Consumer | AdminClient, topic: str) -> list[int]:
-        """Return the partitions of ``topic``.
+    def partitions(self, handle: Producer | Consumer | AdminClient, topic: str, right: Right = Right.READ) -> list[int]:
+        """Return the partitions of ``topic``; ``right``: what it is wanted for, named where Kafka refuses the topic.
 
         Raises ``UnreachableError`` if no broker answers within ``connect_seconds``, and ``MisconfiguredError`` if
         the topic is missing or the credentials do not suffice.
@@ -133,9 +137,10 @@ class Connection:
             if found.error is None and found.partitions:
                 self._reach_a_leader(found, metadata, deadline)
                 return sorted(found.partitions)
-            give_up = unknown_until if found.error and found.error.code() in _NO_TOPIC else deadline
-            if time.monotonic() > give_up or (found.error and found.error.code() in _PERMISSIONS):
-                raise self.explain(found.error, topic)
+            code = found.error.code() if found.error else None
+            give_up = unknown_until if code in _NO_TOPIC else deadline
+            if time.monotonic() > give_up or code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise self.explain(found.error, topic, right)
             time.sleep(TOOLS.retry_seconds)
 
     def _reach_a_leader(self, topic: TopicMetadata, metadata: ClusterMetadata, deadline: float) -> None:
@@ -178,10 +183,11 @@ class Connection:
                     raise self.explain(error, topic) from exception
                 time.sleep(TOOLS.retry_seconds)
 
-    def explain(self, error: KafkaError | None, topic: str | None = None) -> ResyncToolError:
+    def explain(self, error: KafkaError | None, topic: str | None = None, right: Right = Right.READ) -> ResyncToolError:
         """Return the error for people that a librdkafka error means, with its remedy.
 
-        Prefers what the client reported last over a mere time-out: refused credentials say more.
+        ``right``: what was wanted of the topic. Prefers what the client reported last over a mere time-out: refused
+        credentials say more.
         """
         trouble = (
             error if self._trouble is None or (error is not None and error.code() not in _NETWORK) else self._trouble
@@ -192,9 +198,8 @@ class Connection:
             return MisconfiguredError(
                 f"Kafka refuses our credentials ({said}).", "Check sasl.* and ssl.* in RESYNC_KAFKA__PROPERTIES."
             )
-        if code in _PERMISSIONS:
-            what = f"topic {topic}" if topic else "the cluster"
-            return MisconfiguredError(f"Kafka does not let us use {what} ({said}).", "Ask for the permission (ACL).")
+        if code in _RIGHTS:
+            return MissingRightError(*_without_right(code, topic or "the topic", right))
         if code in _NO_TOPIC:
             return MissingTopicError(
                 f"There is no topic {topic}.",
@@ -230,6 +235,13 @@ class Connection:
             self.all_down_at = time.monotonic()
         if self._trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
             self._trouble = error
+
+
+def _without_right(code: int, topic: str, right: Right) -> Explanation:
+    if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        return missing_right(right, topic)
+    problem, remedy = missing_right(Right.WRITE, topic)  # no id is given to an idempotent producer
+    return Explanation(problem, f"{remedy} On brokers before 2.8 it also needs IDEMPOTENT_WRITE on the cluster.")
 
 
 def _may_pass(error: KafkaError) -> bool:

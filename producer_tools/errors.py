@@ -5,7 +5,8 @@
     ResyncToolError
     ├── InvalidRequestError        the request is wrong; every mistake with its place
     ├── MisconfiguredError         a setting, a topic, a schema or a permission has to be corrected first
-    │   └── MissingTopicError      a topic does not exist
+    │   ├── MissingTopicError      a topic does not exist
+    │   └── MissingRightError      this user may not read or write a topic
     └── UnreachableError           the broker or the registry is unreachable; the same may work later
         └── NotAcknowledgedError   the broker did not confirm a record, which may or may not have been written
 
@@ -65,6 +66,10 @@ class MisconfiguredError(ResyncToolError):
 
 class MissingTopicError(MisconfiguredError):
     """A topic does not exist. The remedy names the command that creates it and the settings of its name."""
+
+
+class MissingRightError(MisconfiguredError):
+    """Kafka refuses a topic to this user. The remedy names the right to grant."""
 
 
 class UnreachableError(ResyncToolError, ConnectionError):

@@ -31,6 +31,10 @@ class ToolsPolicy:
     """Of silence, after which a reader that is not at the end checks that the brokers still answer."""
     sender_poll_seconds: float = 0.1
     """One wait for acknowledgements, between which Ctrl-C and an interruption by the caller are noticed."""
+    renewal_seconds: float = 1.0
+    """Between a fatal error of a producer and the next producer: a right that is missing stays so for a while."""
+    trial_seconds: float = 3.0
+    """After which a new producer that met no fatal error counts as usable: it asks the brokers for its id at once."""
     poll_seconds: float = 0.2
     """One wait for a record, between which Ctrl-C and an end of the time are noticed."""
     ask_again_seconds: float = 30.0

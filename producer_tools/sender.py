@@ -3,12 +3,15 @@
 The one way by which a request leaves the tools: with ``RESYNC_REQUEST_AUTH=signature`` no record with a key passes.
 """
 
+import logging
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -23,7 +26,14 @@ from schemas.contract import (
     SIGNATURE_HEADER,
     Credential,
 )
+from schemas.rights import Right
 from schemas.signature import Content, Signing
+
+_log = logging.getLogger(__name__)
+
+
+_OF_FATAL_ERRORS: Final = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE})  # noqa: SLF001 - librdkafka's own names for its codes
+"""Errors of records that a producer refused, or had not sent, because of a fatal error: none of them was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,9 @@ def signed(record: OutgoingRecord, signing: Signing) -> OutgoingRecord:
 class RecordSender:
     """An idempotent producer for one topic, with a thread that waits for its acknowledgements.
 
+    A producer that meets a fatal error takes no record any more, so the thread replaces it. That is so where the
+    brokers refuse it the id that it needs to write each record once: without WRITE, for instance.
+
     Making one asks the brokers for the topic and raises what ``Connection.partitions`` raises.
     """
 
@@ -88,8 +101,12 @@ class RecordSender:
         self._connection = connection
         self._topic = topic
         self._signing = Signing(topic) if auth is Credential.SIGNATURE else None
-        self._producer: Producer = connection.producer(max_value_bytes + HEADROOM_BYTES, defaults)
-        self.partitions = connection.partitions(self._producer, topic)
+        self._make = partial(connection.producer, max_value_bytes + HEADROOM_BYTES, defaults)
+        self._producer: Producer = self._make()
+        self._made_at = time.monotonic()
+        self.failure: ResyncToolError | None = None
+        """Fatal error of the last producer, until its successor has proven usable; may be read on any thread."""
+        self.partitions = connection.partitions(self._producer, topic, Right.WRITE)
         self._closing = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="resync-acknowledgements", daemon=True)
         self._poller.start()
@@ -168,6 +185,8 @@ class RecordSender:
         return True
 
     def _explain(self, error: KafkaError) -> ResyncToolError:
+        if self.failure is not None and error.code() in _OF_FATAL_ERRORS:
+            return self.failure
         if error.code() in UNCONFIRMED:
             return NotAcknowledgedError(
                 "Kafka did not confirm the record in time, and may have written it.", "Send it again, which is safe."
@@ -175,8 +194,24 @@ class RecordSender:
         if error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE):
             message = f"is larger than topic {self._topic} takes; ask for fewer products at once (--batch-size)"
             return InvalidRequestError([Mistake("the request", message)])
-        return self._connection.explain(error, self._topic)
+        return self._connection.explain(error, self._topic, Right.WRITE)
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            self._producer.poll(TOOLS.sender_poll_seconds)
+            try:
+                self._producer.poll(TOOLS.sender_poll_seconds)
+            except KafkaException as exception:  # raised for fatal errors only, once for each producer
+                self._replace(exception.args[0])
+            if self.failure is not None and time.monotonic() - self._made_at > TOOLS.trial_seconds:
+                self.failure = None
+                _log.warning("records can be written again")
+
+    def _replace(self, error: KafkaError) -> None:
+        """Give up a producer after a fatal error, with all records that it still has, and make the next one."""
+        if self.failure is None:
+            self.failure = self._connection.explain(error, self._topic, Right.WRITE)
+            _log.error("%s", self.failure)
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._producer.flush()
+        self._closing.wait(TOOLS.renewal_seconds)
+        self._producer, self._made_at = self._make(), time.monotonic()

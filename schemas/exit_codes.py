@@ -36,11 +36,12 @@ _PRECEDENCE: Final = (
     ExitCode.NO_RESULT_IN_TIME,
     ExitCode.ALL_FAILED,
     ExitCode.SOME_FAILED,
+    ExitCode.USAGE,
 )
 
 
 def foremost(codes: Collection[ExitCode]) -> ExitCode:
-    """Return the code to exit with if several apply: the first of 130, 1, 6, 5, 4, 3; 0 if there are none."""
+    """Return the code to exit with if several apply: the first of 130, 1, 6, 5, 4, 3, and 2; 0 if there are none."""
     return next((code for code in _PRECEDENCE if code in codes), ExitCode.DONE)
 
 

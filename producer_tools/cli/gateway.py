@@ -10,7 +10,7 @@ from schemas.process.signals import StopSignals
 EXIT_CODES = """\b
 Exit codes:
   0    stopped by SIGTERM or SIGINT
-  1    a topic is missing, an address is in use, or a defect
+  1    a topic or a right is missing, an address is in use, or a defect
   2    wrong usage or settings
   6    broker or registry unreachable
   130, 143  a second SIGINT or SIGTERM: left at once

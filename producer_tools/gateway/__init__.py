@@ -13,7 +13,7 @@
     service_clock   difference between the service's clock and ours, as results show it
     request_writer  writes requests: acknowledged, not written, or unknown
     results_reader  reads the whole results topic on a thread; known_results keeps the newest results
-    broker_watch    whether the brokers respond and the reader is up to date
+    broker_watch    whether the brokers respond and grant all rights, and the reader is up to date
     metrics, policy the list of metrics; all numbers with their reasons; call_log: the line of each call
 
 Nothing is stored. A repeated ``Idempotency-Key`` leads to the same request id at every gateway. Whether that request

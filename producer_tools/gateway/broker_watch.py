@@ -1,8 +1,11 @@
-"""Watches whether the brokers respond, and whether the results reader keeps up with them.
+"""Watches whether the brokers respond and grant what is needed, and whether the results reader keeps up with them.
 
 Once a second the leaders of all partitions of both topics are asked for the ends of their logs. The answers show that
 each leader responds, and how far the reader has to be: it is up to date if it has read everything that was there at an
 earlier query. This does not depend on other clocks, and works while records arrive without a pause.
+
+Every two seconds the brokers are asked what this user may do on both topics. A right that is missing would otherwise
+show only once calls have failed: DESCRIBE alone suffices for the ends.
 """
 
 import contextlib
@@ -11,18 +14,23 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Collection, Container, Mapping, Sequence
+from typing import Final, TypeAlias
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, yet not marked
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AclOperation, OffsetSpec  # type: ignore[attr-defined]  # public, yet not marked
 
 from producer_tools.connection import Connection
+from producer_tools.errors import MissingRightError
 from producer_tools.gateway.policy import GatewayPolicy
 from producer_tools.gateway.results_reader import ResultsReader
+from producer_tools.policy import TOOLS
+from schemas.rights import Right, missing_right
 
 Ends: TypeAlias = Mapping[int, int]
 """Partition of the results topic -> offset behind its last committed record."""
+_NO_CONTROLLER: Final = -1
+"""Id of the controller where the brokers have none: an embedded broker, which has no ACLs either."""
 
 
 _log = logging.getLogger(__name__)
@@ -31,15 +39,22 @@ _log = logging.getLogger(__name__)
 class TopicEnds:
     """Queries the ends of the requests and results topics, whose partitions it knows.
 
-    The constructor queries the partitions, and raises what ``Connection.partitions`` raises.
+    The constructor queries the partitions and the rights, and raises what ``Connection.partitions`` raises.
     """
 
     def __init__(self, connection: Connection, requests: str, results: str) -> None:
         self._admin = connection.admin()
         self._requests, self._results = requests, results
-        self._of_requests = connection.partitions(self._admin, requests)
-        self.partitions = connection.partitions(self._admin, results)
+        self._needed = {requests: Right.WRITE, results: Right.READ}
+        self._of_requests = connection.partitions(self._admin, requests, Right.WRITE)
+        self.partitions = connection.partitions(self._admin, results, Right.READ)
         """Of the results topic."""
+        missing = connection.ask(
+            lambda: self.missing_rights(TOOLS.attempt_seconds), self._admin, requests, time.monotonic()
+        )
+        if missing:
+            topic, right = next(iter(missing.items()))
+            raise MissingRightError(*missing_right(right, topic))
 
     def ends(self, timeout: float) -> Ends:
         """Return the ends of the results topic. Raises ``KafkaException`` unless all leaders answer in time."""
@@ -65,6 +80,30 @@ class TopicEnds:
         added = sorted(set(found) - set(self.partitions))
         self.partitions += added
         return added
+
+    def missing_rights(self, timeout: float, known: Container[str] = ()) -> Mapping[str, Right]:
+        """Return topic -> right on it that this user lacks, as the brokers tell. Raises ``KafkaException``.
+
+        ``known``: topics of the last look, which is believed where the brokers do not tell now.
+        """
+        if self._admin.list_topics(self._results, timeout=timeout).controller_id == _NO_CONTROLLER:
+            return {}
+        asked = self._admin.describe_topics(
+            TopicCollection(list(self._needed)), include_authorized_operations=True, request_timeout=timeout
+        )
+        missing = {}
+        for topic, answer in asked.items():
+            right = self._needed[topic]
+            try:
+                allowed = answer.result(timeout + 1).authorized_operations
+            except KafkaException as error:
+                refused = error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+                is_missing = refused or topic in known
+            else:
+                is_missing = bool(allowed) and not {AclOperation[right], AclOperation.ALL} & set(allowed)
+            if is_missing:
+                missing[topic] = right
+        return missing
 
     def _look_for_leaders(self, timeout: float) -> None:
         """Have the client learn the leaders anew, for the next question.
@@ -98,7 +137,7 @@ class BrokerWatch:
         self._topics = topics
         self._reader = reader
         self._policy = policy
-        self._answered_at = self._grown_at = time.monotonic()
+        self._answered_at = self._looked_at = time.monotonic()
         self._answering = True
         self._caught_up_at: float | None = None
         """Of the newest answer up to whose ends the reader has read."""
@@ -106,6 +145,8 @@ class BrokerWatch:
         """Later answers and their times, oldest first."""
         self.lag_records = 0
         """Records between the reader's positions and the ends at the last response."""
+        self.missing_rights: Mapping[str, Right] = {}
+        """Topic -> right on it that this user lacks: nothing can be written, or no result be read."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker-watch", daemon=True)
 
@@ -130,19 +171,39 @@ class BrokerWatch:
     def probe(self) -> None:
         """Ask once. Raises ``KafkaException`` or ``TimeoutError`` where a leader does not answer."""
         asked_at = time.monotonic()
-        ends = self._topics.ends(self._policy.probe_timeout_seconds)
+        if self.missing_rights or asked_at - self._looked_at >= self._policy.look_seconds:
+            self._look(asked_at)
+        try:
+            ends = self._topics.ends(self._policy.probe_timeout_seconds)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise
+            self._look(asked_at)
+            if not self.missing_rights:
+                raise
+            self._answered_at = asked_at
+            return
         self._answered_at = asked_at
         self._unread.append((asked_at, ends))
         self.lag_records = sum(max(0, end - self._reader.progress.get(place, 0)) for place, end in ends.items())
         read = self._reader.progress
         while self._unread and all(read.get(place, 0) >= end for place, end in self._unread[0][1].items()):
             self._caught_up_at, _ = self._unread.popleft()
-        if asked_at - self._grown_at >= self._policy.growth_seconds:
-            self._grown_at = asked_at
-            added = self._topics.find_added(self._policy.probe_timeout_seconds)
-            if added:
-                _log.warning("partitions were added to the results topic: %s", added)
-                self._reader.add_partitions(added)
+
+    def _look(self, now: float) -> None:
+        """Look for rights that are missing, and for partitions that were added."""
+        self._looked_at = now
+        former = self.missing_rights
+        self.missing_rights = self._topics.missing_rights(self._policy.probe_timeout_seconds, former)
+        for topic, right in self.missing_rights.items():
+            if topic not in former:
+                _log.error("%s", missing_right(right, topic))
+        if former and not self.missing_rights:
+            _log.warning("the rights on both topics suffice again")
+        added = self._topics.find_added(self._policy.probe_timeout_seconds)
+        if added:
+            _log.warning("partitions were added to the results topic: %s", added)
+            self._reader.add_partitions(added)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

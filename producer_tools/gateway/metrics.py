@@ -131,7 +131,8 @@ TABLE: Final[tuple[Row, ...]] = (
         "resync_gateway_brokers_answer",
         (),
         "0 or 1",
-        "1 while the leaders of all partitions of both topics respond; otherwise calls get 503.",
+        "1 while the leaders of all partitions of both topics respond and no right on these is missing; otherwise "
+        "calls get 503.",
         lambda status, _: one(status.brokers_answer),
     ),
     ReadRow[GatewayStatus](

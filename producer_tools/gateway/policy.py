@@ -44,8 +44,8 @@ class GatewayPolicy:
     """Timeout of a probe."""
     behind_seconds: float = 5.0
     """A reader that has not read what was there so long ago is behind: calls get 503. Two lost probes are not that."""
-    growth_seconds: float = 2.0
-    """Between two looks for added partitions of the results topic."""
+    look_seconds: float = 2.0
+    """Between two looks for rights that are missing, and for added partitions of the results topic."""
     poll_seconds: float = 0.1
     """Longest wait of the reader for a record, and so how soon it sees that it is to stop."""
     batch_records: int = 2_000

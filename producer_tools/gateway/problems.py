@@ -1,7 +1,7 @@
 """Error responses, as problem documents (RFC 9457)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final, Self
@@ -17,11 +17,14 @@ from schemas.contract import (
     GatewayCode,
 )
 from schemas.events import ResyncError
+from schemas.rights import Right
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:mirakl-resync:problem:"
 REQUEST_ID_HEADER: Final = "Resync-Request-Id"
 _RETRY_LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_TOPICS: Final = {Right.WRITE: "requests", Right.READ: "results"}
+"""What a gateway does with each of its topics."""
 _ERRORS: Final = range(400, 600)
 """HTTP statuses that can be those of a problem."""
 
@@ -107,6 +110,14 @@ class ProblemError(Exception):
 def refusal(code: GatewayCode | ErrorCode | AlertCode, **values: object) -> ProblemError:
     """Return an error to raise: the gateway's own problem of this code."""
     return ProblemError(Problem.of_gateway(code, **values))
+
+
+def without_rights(missing: Iterable[Right]) -> Problem:
+    """Return the problem of a gateway that lacks rights on its topics; the caller is not told their names."""
+    lacking = " and ".join(f"{right} on its {_TOPICS[right]} topic" for right in missing)
+    problem = Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE)
+    detail = f"Kafka does not grant this gateway {lacking}, so nothing was sent: have its operator grant it."
+    return replace(problem, detail=detail)
 
 
 def validation_refusal(rows: Sequence[tuple[str, str]], total: int) -> ProblemError:

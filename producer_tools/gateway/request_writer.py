@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -22,6 +23,8 @@ from producer_tools.topic_reader import Headers
 from schemas.avro.codec import RequestEncoder
 from schemas.contract import GatewayCode
 from schemas.events import ProductResyncRequested
+
+_log = logging.getLogger(__name__)
 
 
 class Written(Enum):
@@ -119,7 +122,8 @@ class RequestWriter:
             future = self._sender.offer(record)
         except InvalidRequestError:
             raise NotWrittenError(self.too_large()) from None
-        except ResyncToolError:
+        except ResyncToolError as error:
+            _log.warning("a request could not be written: %s", error)
             raise NotWrittenError(Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE)) from None
         if future is None:
             raise NotWrittenError(Problem.of_gateway(GatewayCode.KAFKA_UNAVAILABLE))
@@ -127,8 +131,13 @@ class RequestWriter:
 
     def _count(self, acknowledged: "asyncio.Future[Acknowledgement]") -> None:
         """Also marks an error as seen: not every caller waits long enough to see it."""
-        lost = acknowledged.cancelled() or acknowledged.exception() is not None
-        self.counts["unknown" if lost else "acknowledged"] += 1
+        if acknowledged.cancelled():
+            self.counts["unknown"] += 1
+        elif (reason := acknowledged.exception()) is not None:
+            self.counts["unknown"] += 1
+            _log.warning("a request was not acknowledged: %s", reason)
+        else:
+            self.counts["acknowledged"] += 1
 
     def too_large(self) -> Problem:
         """Return the problem of a request that is larger than is read."""

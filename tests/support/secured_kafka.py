@@ -7,8 +7,9 @@ may do what ``allow`` has granted them, and nothing else.
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as re-exported
@@ -27,9 +28,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 
 from tests.support.certificates import PrivateAuthority
 from tests.support.kafka import BROKER_SETTINGS, KafkaProcess
-from tests.support.parts import free_port
+from tests.support.parts import free_port, wait_until
 
-USERS = {"service": "service-secret", "stranger": "stranger-secret", "tool": "tool-secret"}
+USERS = {
+    "gateway": "gateway-secret",
+    "service": "service-secret",
+    "stranger": "stranger-secret",
+    "tool": "tool-secret",
+}
 ANSWER_SECONDS = 10.0
 REAUTHENTICATION_MS = 3_600_000
 """Sessions end with their tokens; those of users of SCRAM last as long as any test."""
@@ -118,37 +124,45 @@ class SecuredKafka(KafkaProcess):
         prefixed: bool = False,
         user: str = "service",
     ) -> None:
-        """Grant a user these operations."""
+        """Grant a user these operations; returns once the broker knows."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})  # dropped only once it was answered
-        for future in admin.create_acls(self._bindings(resource, name, operations, user, prefixed=prefixed)).values():
+        bindings = self._bindings(resource, name, operations, user, prefixed=prefixed)
+        for future in admin.create_acls(bindings).values():
             future.result(ANSWER_SECONDS)
+        for each in _filters(bindings):
+            wait_until(partial(_known, admin, each), timeout=ANSWER_SECONDS, what="a right")
 
-    def forbid(self, resource: ResourceType, name: str, *operations: AclOperation, prefixed: bool = False) -> None:
-        """Take back what ``allow`` has granted."""
-        filters = [
-            AclBindingFilter(
-                each.restype,
-                each.name,
-                each.resource_pattern_type,
-                each.principal,
-                each.host,
-                each.operation,
-                each.permission_type,
-            )
-            for each in self._bindings(resource, name, operations, "service", prefixed=prefixed)
-        ]
+    def forbid(
+        self,
+        resource: ResourceType,
+        name: str,
+        *operations: AclOperation,
+        prefixed: bool = False,
+        user: str = "service",
+    ) -> None:
+        """Take back what ``allow`` has granted; returns once the broker knows."""
+        filters = _filters(self._bindings(resource, name, operations, user, prefixed=prefixed))
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         for future in admin.delete_acls(filters).values():
             future.result(ANSWER_SECONDS)
+        for each in filters:
+            wait_until(partial(_unknown, admin, each), timeout=ANSWER_SECONDS, what="no right any more")
 
     @contextmanager
     def without(
-        self, resource: ResourceType, name: str, *operations: AclOperation, prefixed: bool = False
+        self,
+        resource: ResourceType,
+        name: str,
+        *operations: AclOperation,
+        prefixed: bool = False,
+        user: str = "service",
     ) -> Iterator[None]:
         """Take rights away for a while."""
-        self.forbid(resource, name, *operations, prefixed=prefixed)
-        yield
-        self.allow(resource, name, *operations, prefixed=prefixed)
+        self.forbid(resource, name, *operations, prefixed=prefixed, user=user)
+        try:
+            yield
+        finally:
+            self.allow(resource, name, *operations, prefixed=prefixed, user=user)
 
     @staticmethod
     def _bindings(
@@ -159,3 +173,26 @@ class SecuredKafka(KafkaProcess):
             AclBinding(resource, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
             for operation in operations
         ]
+
+
+def _filters(bindings: Sequence[AclBinding]) -> list[AclBindingFilter]:
+    return [
+        AclBindingFilter(
+            each.restype,
+            each.name,
+            each.resource_pattern_type,
+            each.principal,
+            each.host,
+            each.operation,
+            each.permission_type,
+        )
+        for each in bindings
+    ]
+
+
+def _known(admin: AdminClient, binding: AclBindingFilter) -> bool:
+    return bool(admin.describe_acls(binding).result(ANSWER_SECONDS))
+
+
+def _unknown(admin: AdminClient, binding: AclBindingFilter) -> bool:
+    return not _known(admin, binding)

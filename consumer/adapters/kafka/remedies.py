@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError
 
 from schemas.explanation import sentences
+from schemas.rights import Right, missing_right
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,7 @@ def explain(error: KafkaError, named: Named, topics: Iterable[str] = ()) -> tupl
     """Return problem and remedy of a broker's error; ``topics``: those that were written to."""
     written = " and ".join(sorted(topics)) or "the results and dead-letter topics"
     texts: dict[int, tuple[str, str]] = {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED: (
-            f"Kafka does not let us write to {written}.",
-            "Grant this user WRITE on the topic.",
-        ),
+        KafkaError.TOPIC_AUTHORIZATION_FAILED: missing_right(Right.WRITE, written),
         KafkaError.GROUP_AUTHORIZATION_FAILED: (
             f"Kafka does not let us commit offsets of the group {named.group}.",
             "Grant this user READ on the group.",

@@ -75,6 +75,8 @@ class FakeBroker:
     """Handed to ``error_cb`` at the next poll."""
     deliveries: list[KafkaError | None] = field(default_factory=list)
     """How the next records are acknowledged; when used up: all well."""
+    fatal: list[KafkaError] = field(default_factory=list)
+    """Fatal errors that the next polls of producers raise, one each; such a producer takes no record any more."""
     full: int = 0
     """How often the producer's queue has no room yet."""
     answer: Callable[[FakeMessage], None] | None = None
@@ -191,6 +193,7 @@ class FakeProducer(_Handle):
         super().__init__(broker, properties)
         self._waiting: list[tuple[Callable[[KafkaError | None, FakeMessage | None], None], FakeMessage]] = []
         self.purged = False
+        self._dead = False
 
     def produce(
         self,
@@ -202,20 +205,25 @@ class FakeProducer(_Handle):
         headers: list[Header],
         on_delivery: Callable[[KafkaError | None, FakeMessage | None], None],
     ) -> None:
+        if self._dead:
+            raise KafkaException(KafkaError(KafkaError._FATAL))
         if self.broker.full:
             self.broker.full -= 1
             raise BufferError("Local: Queue full")
         if len(value or b"") > self.properties["message.max.bytes"]:
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         message = self.broker.add(topic, max(partition, 0), value_=value, key_=key, headers_=tuple(headers))
-        self._waiting.append((on_delivery, message))
         if self.broker.answer is not None:
             self.broker.answer(message)
+        self._waiting.append((on_delivery, message))
 
     def poll(self, timeout: float) -> int:
         assert timeout >= 0
         self.report()
-        return self._acknowledge()
+        if self.broker.fatal and not self._dead:
+            self._dead = True
+            raise KafkaException(self.broker.fatal.pop(0))
+        return 0 if self._dead else self._acknowledge()
 
     def purge(self, *, in_queue: bool, in_flight: bool, blocking: bool) -> None:
         assert (in_queue, in_flight, blocking) == (True, True, False)

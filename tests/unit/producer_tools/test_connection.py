@@ -6,7 +6,13 @@ import pytest
 from confluent_kafka import KafkaError
 
 from producer_tools.connection import Connection
-from producer_tools.errors import MisconfiguredError, MissingTopicError, ResyncToolError, UnreachableError
+from producer_tools.errors import (
+    MisconfiguredError,
+    MissingRightError,
+    MissingTopicError,
+    ResyncToolError,
+    UnreachableError,
+)
 from tests.unit.producer_tools.fake_kafka import FakeBroker, fake_broker, settings
 
 
@@ -81,7 +87,8 @@ def test_refused_credentials_are_told_at_once_although_the_question_timed_out(br
 @pytest.mark.parametrize(
     ("code", "kind", "remedy"),
     [
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, MisconfiguredError, "ACL"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, MissingRightError, "Grant this user READ on the topic."),
+        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, MissingRightError, "Grant this user WRITE on the topic."),
         (KafkaError.SASL_AUTHENTICATION_FAILED, MisconfiguredError, "sasl"),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, MissingTopicError, "topics ensure"),
         (KafkaError._INVALID_ARG, MisconfiguredError, "RESYNC_KAFKA__PROPERTIES"),

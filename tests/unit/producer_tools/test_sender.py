@@ -6,10 +6,11 @@ import pytest
 from confluent_kafka import KafkaError
 
 from producer_tools.connection import Connection
-from producer_tools.errors import InvalidRequestError, MisconfiguredError, NotAcknowledgedError, ResyncToolError
+from producer_tools.errors import InvalidRequestError, MissingRightError, NotAcknowledgedError, ResyncToolError
 from producer_tools.sender import Acknowledgement, OutgoingRecord, RecordSender
 from schemas.contract import Credential
 from schemas.signature import Content, Signing
+from tests.support.parts import wait_until
 from tests.support.policies import adjust
 from tests.unit.producer_tools.fake_kafka import FakeBroker, FakeProducer, fake_broker, settings
 
@@ -18,7 +19,8 @@ RECORD = OutgoingRecord(b"value", b"key", (("dj-api-key", b"hush"), ("empty", No
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
-    adjust(monkeypatch, "producer_tools.sender", "TOOLS", sender_poll_seconds=0.005)
+    hurried = {"sender_poll_seconds": 0.005, "renewal_seconds": 0.01, "trial_seconds": 0.02}
+    adjust(monkeypatch, "producer_tools.sender", "TOOLS", **hurried)
     with fake_broker(monkeypatch, [("requests", 2)]) as broker:
         yield broker
 
@@ -47,7 +49,7 @@ def test_a_record_may_choose_its_partition_and_have_no_value(broker: FakeBroker)
     ("code", "kind", "remedy"),
     [
         (KafkaError._MSG_TIMED_OUT, NotAcknowledgedError, "which is safe"),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, MisconfiguredError, "ACL"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, MissingRightError, r"write to requests\. Grant this user WRITE on the"),
         (KafkaError.MSG_SIZE_TOO_LARGE, InvalidRequestError, "--batch-size"),
     ],
 )
@@ -86,6 +88,36 @@ def test_sending_waits_while_the_queue_is_full_and_offering_does_not(broker: Fak
 def test_an_offer_that_the_library_refuses_is_raised() -> None:
     with sender(max_value_bytes=10) as sending, pytest.raises(InvalidRequestError, match="larger"):
         sending.offer(OutgoingRecord(b"x" * 100_000, None, ()))
+
+
+def test_a_producer_that_met_a_fatal_error_is_replaced_and_its_records_say_why(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes no record any more: without another one, nothing could be sent until the process is started again."""
+    refusal = r"does not let us write to requests\. Grant this user WRITE on the topic\..*IDEMPOTENT_WRITE"
+    error = KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+    broker.answer = lambda _: broker.fatal.extend([error, error])  # while the record waits, and once more
+    with sender() as sending:
+        with pytest.raises(MissingRightError, match=refusal):
+            sending.send(RECORD).result(5)
+        broker.answer = None
+        wait_until(lambda: 3 == len(broker.handles), timeout=5, what="a third producer")
+        wait_until(lambda: sending.failure is None, timeout=5, what="a producer that is usable")
+
+        assert Acknowledgement("requests", 0, 1) == sending.send(RECORD).result(5)
+    assert 2 == len(caplog.messages), "the refusal, once, and its end"
+
+
+def test_while_there_is_no_usable_producer_an_offer_is_refused_with_the_reason(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adjust(monkeypatch, "producer_tools.sender", "TOOLS", renewal_seconds=60.0)
+    with sender() as sending:
+        broker.fatal = [KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)]
+        wait_until(lambda: sending.failure is not None, timeout=5, what="a failure")
+
+        with pytest.raises(MissingRightError, match="Grant this user WRITE on the topic"):
+            sending.offer(RECORD)
 
 
 def test_closing_waits_for_what_was_sent(broker: FakeBroker) -> None:

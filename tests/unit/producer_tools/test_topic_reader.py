@@ -127,7 +127,7 @@ def test_a_missing_right_ends_the_reading_and_closes_the_consumer(
     refused = FakeMessage(error_=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     monkeypatch.setattr(FakeConsumer, "poll", lambda *_: refused)
 
-    with pytest.raises(MisconfiguredError, match="ACL"):
+    with pytest.raises(MisconfiguredError, match=r"does not let us read results\. Grant this user READ on the topic\."):
         opened.read(0.0, follow=False)
     opened.close()
     assert broker.handles[0].closed

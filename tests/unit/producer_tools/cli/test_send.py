@@ -88,6 +88,24 @@ def test_without_waiting_each_acknowledged_request_is_listed(
     assert 2 == len(ids) == len(set(ids)) == len(broker.topics["requests"][0])
 
 
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "Grant this user WRITE on the topic."),
+        (KafkaError.MSG_SIZE_TOO_LARGE, "ask for fewer products at once"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--wait",)], ids=["", "wait"])
+def test_a_command_that_could_write_nothing_says_so_with_its_exit_code(
+    broker: FakeBroker, capsys: pytest.CaptureFixture[str], error: int, remedy: str, more: tuple[str, ...]
+) -> None:
+    broker.deliveries = [KafkaError(error)] * 2
+
+    assert 2 == send("N1", "N2", more=more)
+
+    assert remedy in capsys.readouterr().err
+
+
 def test_what_is_not_acknowledged_is_named_with_its_remedy(
     broker: FakeBroker, capsys: pytest.CaptureFixture[str]
 ) -> None:

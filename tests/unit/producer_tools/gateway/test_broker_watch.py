@@ -1,7 +1,7 @@
 """Whether the brokers respond and the reader keeps up: told from what the leaders of the partitions answer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,6 +12,7 @@ from producer_tools.connection import Connection
 from producer_tools.gateway.broker_watch import BrokerWatch, Ends, TopicEnds
 from producer_tools.gateway.policy import GatewayPolicy
 from producer_tools.gateway.results_reader import ResultsReader
+from schemas.rights import Right
 
 
 class Scene:
@@ -22,9 +23,16 @@ class Scene:
         self.added: Sequence[int] = ()
         self.told: list[int] = []
         self.down = False
+        self.refused = False
+        """Nothing is told about a topic, as without DESCRIBE on it."""
+        self.missing: Mapping[str, Right] = {}
         self.connection = SimpleNamespace(all_down_at=0.0)
         self.reader = SimpleNamespace(progress={0: 0, 1: 0}, add_partitions=self.told.extend)
-        topics = SimpleNamespace(ends=self._ends, find_added=lambda _timeout: self.added)
+        topics = SimpleNamespace(
+            ends=self._ends,
+            find_added=lambda _timeout: self.added,
+            missing_rights=lambda _timeout, _known: self.missing,
+        )
         self.watch = BrokerWatch(
             cast("Connection", self.connection),
             cast("TopicEnds", topics),
@@ -35,6 +43,8 @@ class Scene:
     def _ends(self, _timeout: float) -> Ends:
         if self.down:
             raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
+        if self.refused:
+            raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
         return self.ends
 
     def state(self) -> tuple[bool, bool]:
@@ -119,8 +129,38 @@ def test_lost_connections_count_at_once() -> None:
 
 @pytest.mark.parametrize("added", [[], [2, 3]])
 def test_added_partitions_are_handed_to_the_reader(added: list[int]) -> None:
-    scene = Scene(GatewayPolicy(growth_seconds=0))
+    scene = Scene(GatewayPolicy(look_seconds=0))
     scene.added = added
     scene.watch.probe()
 
     assert added == scene.told
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_right_that_is_missing_is_named_and_is_no_silence_of_the_brokers(
+    caplog: pytest.LogCaptureFixture, *, hidden: bool
+) -> None:
+    """Without DESCRIBE the ends are refused; with it they are told as ever."""
+    scene = Scene(GatewayPolicy() if hidden else GatewayPolicy(look_seconds=0))
+    scene.refused, scene.missing = hidden, {"requests": Right.WRITE}
+    scene.watch.probe()
+    scene.watch.probe()
+    assert ({"requests": Right.WRITE}, True) == (scene.watch.missing_rights, scene.watch.brokers_answer)
+
+    scene.refused, scene.missing = False, {}
+    scene.read_all()
+    scene.watch.probe()
+
+    assert ({}, (True, True)) == (scene.watch.missing_rights, scene.state())
+    assert [
+        "Kafka does not let us write to requests. Grant this user WRITE on the topic.",
+        "the rights on both topics suffice again",
+    ] == caplog.messages
+
+
+def test_a_refusal_that_the_rights_do_not_explain_counts_as_silence() -> None:
+    scene = Scene()
+    scene.refused = True
+
+    with pytest.raises(KafkaException):
+        scene.watch.probe()

@@ -239,7 +239,9 @@ def test_an_asynchronous_call_may_wait_first() -> None:
     run(story)
 
 
-def test_a_request_that_was_handed_over_is_never_refused() -> None:
+def test_a_request_that_was_handed_over_is_never_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says why; the caller can only wait."""
+
     async def story() -> None:
         world = World()
         world.sender.acknowledges = False
@@ -252,6 +254,7 @@ def test_a_request_that_was_handed_over_is_never_refused() -> None:
         assert response.headers["location"].endswith(world.request()["requestId"])
 
     run(story)
+    assert ["a request was not acknowledged: no word from Kafka."] == caplog.messages
 
 
 @pytest.mark.parametrize("trouble", ["unavailable", "full", "refused"])
