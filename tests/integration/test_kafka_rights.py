@@ -162,7 +162,6 @@ def test_a_tool_with_the_documented_rights_can_do_its_work(
     topics = deployment.topics
     for program in ("send", "send --wait", "results", "retry", "dlq list", "topics ensure"):
         grant(secured_kafka, topics, "tool", program)
-    time.sleep(1)
     settings = {
         **deployment.environment,
         "RESYNC_KAFKA__BOOTSTRAP_SERVERS": secured_kafka.secured,
@@ -203,7 +202,6 @@ def test_a_missing_right_is_named_by_doctor_and_ends_a_start(
 ) -> None:
     wanted = getattr(deployment.topics, name) + ("-" if resource == ID else "")
     with secured_kafka.without(resource, wanted, operation, prefixed=resource == ID):
-        time.sleep(1)
         found = failed(deployment, restricted)
         assert any(named.lower() in each.lower() and wanted in each for each in found), found
         if resource != ID:  # which is waited for, as whatever keeps transactions from beginning
