@@ -155,8 +155,12 @@ class RecordSender:
         self._closing.set()
         self._poller.join()
         if not wait:
-            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-        self._producer.flush()
+            self._give_up()
+            return
+        try:
+            self._producer.flush()
+        except KafkaException:  # a fatal error: nothing more will be acknowledged
+            self._give_up()
 
     def _proven(self, record: OutgoingRecord) -> OutgoingRecord:
         return record if self._signing is None else signed(record, self._signing)
@@ -206,12 +210,16 @@ class RecordSender:
                 self.failure = None
                 _log.warning("records can be written again")
 
+    def _give_up(self) -> None:
+        """Drop all records that the producer still has; each of them hears."""
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._producer.flush()
+
     def _replace(self, error: KafkaError) -> None:
         """Give up a producer after a fatal error, with all records that it still has, and make the next one."""
         if self.failure is None:
             self.failure = self._connection.explain(error, self._topic, Right.WRITE)
             _log.error("%s", self.failure)
-        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-        self._producer.flush()
+        self._give_up()
         self._closing.wait(TOOLS.renewal_seconds)
         self._producer, self._made_at = self._make(), time.monotonic()

@@ -220,9 +220,7 @@ class FakeProducer(_Handle):
     def poll(self, timeout: float) -> int:
         assert timeout >= 0
         self.report()
-        if self.broker.fatal and not self._dead:
-            self._dead = True
-            raise KafkaException(self.broker.fatal.pop(0))
+        self._meet_fatal_error()
         return 0 if self._dead else self._acknowledge()
 
     def purge(self, *, in_queue: bool, in_flight: bool, blocking: bool) -> None:
@@ -231,7 +229,13 @@ class FakeProducer(_Handle):
         self.broker.deliveries = [KafkaError(KafkaError._PURGE_QUEUE)] * len(self._waiting)
 
     def flush(self) -> None:
+        self._meet_fatal_error()
         self._acknowledge()
+
+    def _meet_fatal_error(self) -> None:
+        if self.broker.fatal and not self._dead:
+            self._dead = True
+            raise KafkaException(self.broker.fatal.pop(0))
 
     def _acknowledge(self) -> int:
         waiting, self._waiting = self._waiting, []

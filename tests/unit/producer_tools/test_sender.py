@@ -120,6 +120,18 @@ def test_while_there_is_no_usable_producer_an_offer_is_refused_with_the_reason(
             sending.offer(RECORD)
 
 
+def test_a_fatal_error_while_closing_leaves_no_record_without_an_answer(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProducer, "poll", lambda *_: 0)
+    sending = sender()
+    waiting = sending.send(RECORD)
+    broker.fatal = [KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)]
+    sending.close()
+
+    assert isinstance(waiting.exception(0), NotAcknowledgedError)
+
+
 def test_closing_waits_for_what_was_sent(broker: FakeBroker) -> None:
     sending = sender()
     waiting = [sending.send(RECORD) for _ in range(5)]
