@@ -121,16 +121,17 @@ class Driver:
         Runs on the asyncio loop, once. Raises what an event or a task raised that nobody expected.
         """
         self._loop = asyncio.get_running_loop()
-        ticked_at = float("-inf")
+        policy, tick_at = self._core.policy, float("-inf")
         try:
             while not self._stopped.is_set():
                 await self._wait()
                 self._awake.clear()
                 at = now()
                 self.progress_at = at.mono
-                if not self._inbox or at.mono - ticked_at >= self._core.policy.tick:
-                    ticked_at = at.mono
+                if not self._inbox or at.mono >= tick_at:
                     self._handle(Tick(), at)
+                    took = now().mono - at.mono
+                    tick_at = at.mono + min(policy.tick_longest, max(policy.tick, took / policy.tick_share))
                 else:
                     self._handle(self._inbox.popleft(), at)
                 self._publish(at)

@@ -271,6 +271,10 @@ class Policy:
 
     # -- the loop --------------------------------------------------------------------------------------
     tick: float = _number(0.1, "s", "Between two ticks.")
+    tick_share: float = _number(
+        0.1, "share", "Of the loop's time, for ticks: with hundreds of busy lanes each takes long, so the next waits."
+    )
+    tick_longest: float = _number(0.5, "s", "Between two ticks, however long they take.")
     status_interval: float = _number(0.25, "s", "Between two snapshots for health and metrics.")
     shortest_wait: float = _number(0.001, "s", "Least wait of the loop for the next due time.")
 

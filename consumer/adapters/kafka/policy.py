@@ -56,9 +56,9 @@ class ReadingPolicy:
     """Posted and not yet received by the core; beyond this only one record is fetched per poll."""
     take_records: int = 64
     """Records taken out of the library per call: it copies them before their size is known."""
-    metadata_interval: float = 0.02
-    """Between two readings of the group metadata (50 us and more each): for so long, offsets are sent under a
-    generation that may be over. It is also read when assignments change."""
+    metadata_interval: float = 0.05
+    """Between two readings of the group metadata: for so long, offsets are sent under a generation that may be over.
+    Each takes 50 us and more, with the interpreter lock held. It is also read when assignments change."""
     first_committed_timeout: float = 0.1
     committed_timeout: float = 0.5
     """One query for a committed offset, at first and at most; it is repeated until it is answered."""

@@ -35,6 +35,10 @@ class BackPressure:
         self._undecided = self._undecided_bytes = 0
         """As of the last tick, and those since."""
         self._too_many_undecided = False
+        self.unable: Sequence[Lane] = ()
+        """Lanes with requests that cannot call: sick, stalled or throttled. As of the last tick."""
+        self.some_able = False
+        """Others with requests can. As of the last tick."""
         self._overfull: set[Lane] = set()
         self._turned_away: dict[int, Lane] = {}
         """Partitions whose next request is for a lane that was full."""
@@ -99,7 +103,9 @@ class BackPressure:
         """Find the overfull lanes and the partitions that feed them, and count what can go nowhere."""
         policy = self._policy
         busy = [lane for lane in lanes.values() if not lane.idle]
-        able = {lane for lane in busy if lane.health.state(now) is LaneState.HEALTHY}
+        states = {lane: lane.health.state(now) for lane in busy}
+        able = {lane for lane, state in states.items() if state is LaneState.HEALTHY}
+        self.unable, self.some_able = [lane for lane in busy if lane not in able], bool(able)
         active = {lane for lane in able if not lane.health.hesitates(now)}
         for lane in busy:
             lane.suspect = lane not in active or lane.health.unheard
@@ -112,7 +118,7 @@ class BackPressure:
         overfull: set[Lane] = set()
         for lane in busy:
             held_to_share = crowded or (scarce and (lane in active or not lane.shares))
-            if self._is_overfull(lane, share if held_to_share else None, now):
+            if self._is_overfull(lane, states[lane], share if held_to_share else None, now):
                 overfull.add(lane)
         self._overfull = overfull
         shared = {each.partition for each in assignments if each.shared}
@@ -148,11 +154,12 @@ class BackPressure:
                 for lane in fed:
                     lane.shares = True
 
-    def _is_overfull(self, lane: Lane, share: int | None, now: float) -> bool:
+    def _is_overfull(self, lane: Lane, state: LaneState, share: int | None, now: float) -> bool:
         """Weigh one lane. A sick one gets all the room there is: its requests are answered in time, whatever comes."""
         ease = self._policy.overfull_ease if lane in self._overfull else 1.0
-        lane.room = float("inf") if lane.health.state(now) is LaneState.SICK else self._room_in(lane, now, ease)
-        return lane.queue.depth > 0 and (lane.room < 0 or (share is not None and lane.queue.depth > ease * share))
+        lane.room = float("inf") if state is LaneState.SICK else self._room_in(lane, now, ease)
+        depth = lane.queue.depth
+        return depth > 0 and (lane.room < 0 or (share is not None and depth > ease * share))
 
     def _room_in(self, lane: Lane, now: float, ease: float = 1.0) -> float:
         return spare_products(lane, self._policy, ease, self._slots, now)

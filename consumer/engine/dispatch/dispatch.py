@@ -17,7 +17,7 @@ from consumer.engine.dispatch.verdicts import GiveUp, accept, fail, give_up, ref
 from consumer.engine.events import CallFinished
 from consumer.engine.policy import Policy
 from consumer.engine.requests import Assignment, AssignmentPhase, Part, Request
-from consumer.engine.status import LaneState, LaneStatus
+from consumer.engine.status import LaneStatus
 
 
 class Returned(NamedTuple):
@@ -79,10 +79,9 @@ class Dispatch:
         if not in_time and self._is_too_late(request, health.can_call_at(now), at):
             self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
             return
-        waiting = lane.queue.waiting
-        if not waiting and lane.idle:
+        if not lane.queue.waiting and lane.idle:
             self._back_pressure.begins(lane, now)
-        waiting.append(part)
+        lane.queue.append(part)
         if request.rerouted:
             self._disordered.add(lane)
         self._back_pressure.enqueued(lane, request)
@@ -221,19 +220,14 @@ class Dispatch:
         if self._clock.troubles:
             return
         policy, pressure = self._policy, self._back_pressure
-        busy = [lane for lane in self.lanes.values() if not lane.idle]
-        cannot_call = {
-            lane.specification.id: lane.health.stalled(at.mono)
-            for lane in busy
-            if lane.health.state(at.mono) is not LaneState.HEALTHY
-        }
+        cannot_call = {lane.specification.id: lane.health.stalled(at.mono) for lane in pressure.unable}
         if not cannot_call:
             return
         for assignment in assignments:
             for request in blocking_window(assignment, cannot_call, policy, at.mono):
                 self.give_up(request, GiveUp.HOLDS_UP_OTHERS, at)
-        others_busy = len(cannot_call) < len(busy)
         in_flight = pressure.records, pressure.bytes
+        others_busy = pressure.some_able
         for request in blocking_budget(assignments, cannot_call, policy, in_flight, at.mono, others_busy=others_busy):
             self.give_up(request, GiveUp.HOLDS_UP_OTHERS, at)
 

@@ -25,6 +25,8 @@ class LaneQueue:
         self._policy = policy
         self.waiting: deque[Part] = deque()
         """Parts that wait for their first call, or for another one after a failure, oldest first."""
+        self._waiting_products = 0
+        """Of all these."""
         self.bisection = Bisection(policy)
         self._size = BatchSize(policy)
         self._searching = 0
@@ -44,7 +46,7 @@ class LaneQueue:
     @property
     def products(self) -> int:
         """Number of products of all parts."""
-        return sum(map(len, map(_PRODUCTS, self.waiting))) + self.bisection.products
+        return self._waiting_products + self.bisection.products
 
     def parts(self) -> list[Part]:
         return self.bisection.queued() + list(self.waiting)
@@ -55,22 +57,29 @@ class LaneQueue:
         if self.waiting:
             yield self.waiting[0]
 
+    def append(self, part: Part) -> None:
+        """Queue a new part. On the hot path."""
+        self.waiting.append(part)
+        self._waiting_products += len(part.products)
+
     def take_all(self) -> list[Part]:
         """Remove and return all parts: their client specification can no longer be called."""
         parts = self.bisection.take_all() + list(self.waiting)
         self.waiting.clear()
+        self._waiting_products = 0
         return parts
 
     def drop_unsendable_head(self) -> None:
         """Forget parts at the head for which no call may start any more; of a bisection, all such parts."""
         while self.waiting and not self.waiting[0].sendable:
-            self.waiting.popleft()
+            self._waiting_products -= len(self.waiting.popleft().products)
         if not all(part.sendable for part in self.bisection.heads()):
             self.bisection.drop_unsendable()
 
     def drop_unsendable(self) -> None:
         """Forget such parts wherever they stand: an assignment has ended."""
         self.waiting = deque(part for part in self.waiting if part.sendable)
+        self._waiting_products = _products_of(self.waiting)
         self.bisection.drop_unsendable()
 
     def restore_order(self) -> None:
@@ -104,7 +113,12 @@ class LaneQueue:
         self.drop_unsendable_head()
         if self.waiting and len(self.waiting[0].products) > limit:
             self.waiting.extendleft(reversed(self.waiting.popleft().split(limit)))
+        waited = len(self.waiting)
         cut = cut_batch(self.waiting, min(limit, self._size.most), in_flight, self.bisection.ids)
+        if waited - len(self.waiting) == len(cut[0]):
+            self._waiting_products -= _products_of(cut[0])
+        else:  # some were no longer sendable
+            self._waiting_products = _products_of(self.waiting)
         if not cut[0]:
             return None
         self._searching = 0
@@ -150,3 +164,8 @@ class LaneQueue:
             self.bisection.returned(call_id, list(parts))
         else:
             self.waiting.extendleft(reversed(parts))
+            self._waiting_products += _products_of(parts)
+
+
+def _products_of(parts: Iterable[Part]) -> int:
+    return sum(map(len, map(_PRODUCTS, parts)))

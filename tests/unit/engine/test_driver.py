@@ -3,23 +3,28 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Hashable, Sequence
+from itertools import pairwise
 from ssl import SSLError
+from time import sleep
 from typing import Any
 
 import pytest
 
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt
 from consumer.domain.model import ClientSpecification, Directory, Products
-from consumer.engine.commands import Commit, Reload, Reread, StartCall
+from consumer.engine.clock import Instant
+from consumer.engine.commands import Command, Commit, Reload, Reread, StartCall
 from consumer.engine.core import Core
 from consumer.engine.driver import Driver, now
 from consumer.engine.events import (
     Assigned,
+    Event,
     Fetched,
     MembershipChanged,
     Revoking,
     StopRequested,
     ThreadFailed,
+    Tick,
     TransactionFinished,
     TransactionResult,
 )
@@ -340,3 +345,29 @@ def test_progress_and_status_are_fresh_although_nothing_happens() -> None:
         parts.stop()
 
     run(parts, story)
+
+
+def test_ticks_that_take_long_leave_the_loop_to_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hundreds of busy lanes a tick takes tens of milliseconds, and ten a second were a third of all time."""
+    parts, ticked_at = Parts(), list[float]()
+    handle = parts.core.handle
+
+    def handle_slowly(event: Event, at: Instant) -> list[Command]:
+        if isinstance(event, Tick):
+            ticked_at.append(at.mono)
+            sleep(0.03)
+        return handle(event, at)
+
+    monkeypatch.setattr(parts.core, "handle", handle_slowly)
+
+    async def story() -> None:
+        end = now().mono + 1.5
+        while now().mono < end:
+            parts.driver.post(MembershipChanged(member=True))
+            await asyncio.sleep(0)
+        parts.stop()
+
+    run(parts, story)
+    intervals = [later - earlier for earlier, later in pairwise(ticked_at[:-1])]
+    assert intervals
+    assert 0.25 < min(intervals)
