@@ -18,7 +18,7 @@ from consumer.engine.events import StopRequested
 from consumer.engine.status import EngineStatus
 from schemas.process.health import AdminServer, liveness
 from schemas.process.logs import Logs
-from schemas.process.memory import collect_only_new_objects, share_one_heap
+from schemas.process.memory import collect_only_new_objects, keep_imports, share_one_heap
 from schemas.process.signals import StopSignals
 from schemas.process.watchdog import Heartbeat, Watchdog
 from schemas.settings import Settings
@@ -61,6 +61,7 @@ def run(
     Raises what ``bootstrap.wire`` raises, or ``AdminAddressError``: the texts say what an operator has to do.
     """
     share_one_heap()
+    keep_imports()
     logs = Logs(settings.log)
     try:
         service = Service(wire(settings, logs, share), settings, signals)

