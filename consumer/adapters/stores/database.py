@@ -4,22 +4,15 @@ SQLite is for a single host, PostgreSQL for production. Neither may hang the pro
 the policy's ``statement_seconds``, or we do a second later (a frozen server cancels nothing).
 """
 
-import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote
 
-import psycopg
-import sqlalchemy
-from psycopg.abc import PQGen
-from psycopg.rows import TupleRow
-from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import NullPool
 
+from consumer.adapters.stores import sqlite
+from consumer.adapters.stores.diagnosis import Diagnosis
 from consumer.adapters.stores.policy import STORES
 from schemas.errors import ExplainedError
 from schemas.explanation import Explanation
@@ -27,8 +20,6 @@ from schemas.explanation import Explanation
 OPEN_TO_OTHERS = 0o007
 """Rights of those who are neither a file's owner nor in its group."""
 UPGRADE = "Run `mirakl-resync-consumer db upgrade`."
-
-_Answer = TypeVar("_Answer")
 
 
 class StoreError(ExplainedError):
@@ -49,8 +40,10 @@ def create_engine(url: str | URL, *, statement_seconds: float = STORES.statement
     """
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed, statement_seconds)
-    return _postgresql(parsed, statement_seconds)
+        return sqlite.create_engine(parsed, statement_seconds)
+    from consumer.adapters.stores import postgresql  # noqa: PLC0415 - its driver takes a while to load
+
+    return postgresql.create_engine(parsed, statement_seconds)
 
 
 def redacted(url: str) -> str:
@@ -77,15 +70,16 @@ def trouble(error: DBAPIError, engine: Engine) -> StoreError:
     file = sqlite_file(engine)
     if file is not None and not file.exists():
         return StoreError(f"{database} does not exist.", UPGRADE, missing_or_old=True)
-    if _lacks_a_table(error.orig):
+    diagnosis = _diagnose(error, engine)
+    if diagnosis is Diagnosis.NO_TABLE:
         return StoreError(f"{database} lacks our tables.", UPGRADE, missing_or_old=True)
-    if _took_too_long(error.orig):
+    if diagnosis in (Diagnosis.TOO_SLOW, Diagnosis.FROZEN):
         return StoreError(
             f"{database} is locked or too slow.",
             "End what holds a transaction open or overloads it.",
             missing_or_old=False,
         )
-    if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+    if diagnosis is Diagnosis.NOT_ALLOWED:
         return StoreError(
             f"{database} refuses a right ({_excerpt(error, engine.url)}).",
             "Grant what docs/operate/rights.md lists for PostgreSQL.",
@@ -150,99 +144,17 @@ def shown(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-def _sqlite(url: URL, statement_seconds: float) -> Engine:
-    address = f"file:{quote(os.path.abspath(str(url.database)))}?mode=rw"  # noqa: PTH100 - resolves no symbolic link
+def _diagnose(error: DBAPIError, engine: Engine) -> Diagnosis:
+    if engine.dialect.name == "sqlite":
+        return sqlite.diagnose(error.orig)
+    from consumer.adapters.stores import postgresql  # noqa: PLC0415 - loaded with the engine
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=statement_seconds, isolation_level=None, check_same_thread=False
-        )
-        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")  # one broken text spoils no other row
-        return connection
-
-    engine = sqlalchemy.create_engine(url, creator=connect, poolclass=NullPool, hide_parameters=True)
-    event.listen(engine, "begin", _begin)
-    return engine
+    return postgresql.diagnose(error.orig)
 
 
-def _begin(connection: Connection) -> None:
-    """Begin a transaction in SQL: Python begins none for a read, which would then see a moving state."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _postgresql(url: URL, statement_seconds: float) -> Engine:
-    """Return an engine whose connections also work through a transaction pooler.
-
-    A pooler gives each transaction another server process, and refuses startup options. So statements are not
-    prepared, and session settings are set in each transaction. ``SET`` takes no snapshot, which
-    ``DirectoryReader`` relies on.
-    """
-    given = dict(url.query)
-    arguments = {
-        "connect_timeout": STORES.connect_seconds,
-        "application_name": "mirakl-resync-consumer",
-        "client_encoding": "utf8",
-    }
-    engine = sqlalchemy.create_engine(
-        url,
-        connect_args={
-            **{name: value for name, value in arguments.items() if name not in given},
-            "prepare_threshold": None,  # a transaction pooler hands each transaction another server process
-        },
-        poolclass=NullPool,
-        hide_parameters=True,
-    )
-
-    def connect(_dialect: object, _record: object, args: list[Any], keywords: dict[str, Any]) -> psycopg.Connection:
-        connection = _BoundedConnection.connect(*args, **keywords)
-        connection.answer_seconds = statement_seconds + STORES.grace_seconds
-        return connection
-
-    def bound(connection: Connection) -> None:
-        connection.exec_driver_sql(
-            f"SET LOCAL statement_timeout = {round(statement_seconds * 1000)}; "
-            "SET LOCAL datestyle = 'ISO'; SET LOCAL timezone = 'UTC'"
-        )
-
-    event.listen(engine, "do_connect", connect)
-    event.listen(engine, "begin", bound)
-    return engine
-
-
-class _NoAnswer(psycopg.OperationalError):
-    """The server, or the network on the way to it, is frozen."""
-
-
-class _BoundedConnection(psycopg.Connection[TupleRow]):
-    """A connection that waits for an answer for ``answer_seconds`` at most, and is closed then."""
-
-    answer_seconds = STORES.statement_seconds + STORES.grace_seconds
-
-    def wait(self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None) -> _Answer:
-        limit = self.answer_seconds if timeout is None else min(timeout, self.answer_seconds)
-        try:
-            return super().wait(gen, interval, limit)
-        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 - psycopg names no public one for this
-            self.close()
-            raise _NoAnswer(f"no answer within {limit:g} s") from error
-
-
-def went_away(error: DBAPIError) -> bool:
+def went_away(error: DBAPIError, engine: Engine) -> bool:
     """Return whether the connection was broken, so that a new one may work; a frozen server would freeze it again."""
-    return error.connection_invalidated and not isinstance(error.orig, _NoAnswer)
-
-
-def _lacks_a_table(error: BaseException | None) -> bool:
-    if isinstance(error, sqlite3.Error):
-        return str(error).startswith(("no such table", "no such column"))
-    return isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn)
-
-
-def _took_too_long(error: BaseException | None) -> bool:
-    if isinstance(error, sqlite3.Error):
-        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    return isinstance(error, _NoAnswer | psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable)
+    return error.connection_invalidated and _diagnose(error, engine) is not Diagnosis.FROZEN
 
 
 def _excerpt(error: DBAPIError, url: URL) -> str:

@@ -97,7 +97,7 @@ class DirectoryReader:
             return self._read(known_version if reused else None)
         except DBAPIError as error:
             self.close()
-            if reused and went_away(error):
+            if reused and went_away(error, self._engine):
                 return self.read(None)  # once: the next connection is not a reused one
             raise trouble(error, self._engine) from error
         except StoreError:
