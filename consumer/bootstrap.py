@@ -4,11 +4,12 @@ import os
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import confluent_kafka
 
 from consumer import __version__
+from consumer.adapters.bundled_schemas import BundledSchemas
 from consumer.adapters.event_trace import open_trace
 from consumer.adapters.kafka.at_least_once import AtLeastOnceSink
 from consumer.adapters.kafka.properties import (
@@ -35,7 +36,6 @@ from consumer.adapters.observability.request_log import request_log
 from consumer.adapters.observability.span_queue import SpanQueue
 from consumer.adapters.observability.traces import Traces
 from consumer.adapters.request_reader import RequestReader, string_encodings
-from consumer.adapters.schema_registry import RegistrySchemas
 from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory, check_schema, create_engine
 from consumer.domain.authorization import CredentialPolicy
 from consumer.domain.share import Share
@@ -49,6 +49,9 @@ from consumer.preflight import require_brokers, require_settings
 from schemas.process.logs import Logs
 from schemas.settings import Delivery, Settings
 from schemas.signature import Signing
+
+if TYPE_CHECKING:
+    from consumer.adapters.schema_registry import RegistrySchemas
 
 DEAD_LETTER_OWN_BYTES: Final = 8 * 1024
 """Room for the headers that we add to a dead letter."""
@@ -81,7 +84,7 @@ def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
     directory = StoredDirectory(DirectoryReader(engine, encryption, host_rules(settings)), share)
     sizes = require_brokers(settings)
     reader = RequestReader(registry=bool(settings.schema_registry.url), max_bytes=settings.max_request_bytes)
-    schemas = RegistrySchemas(settings.schema_registry, reader)
+    schemas = _schemas(settings, reader)
     publications = Publications(
         Topics(settings.topics.requests, settings.topics.results, settings.topics.dead_letters),
         settings.kafka.group_id,
@@ -120,6 +123,14 @@ def _core(settings: Settings, reader: RequestReader) -> tuple[Core, EventRecorde
     file = open_trace(settings.event_trace_file)
     trace = EventTrace(file.write, reader, string_encodings, policy, salt, credentials=credentials)
     return Core(trace, policy, salt, precedence=trace.precedence, credentials=trace.credentials), trace.record
+
+
+def _schemas(settings: Settings, reader: RequestReader) -> "RegistrySchemas | BundledSchemas":
+    if settings.schema_registry.url is None:
+        return BundledSchemas()
+    from consumer.adapters.schema_registry import RegistrySchemas  # noqa: PLC0415 - with its HTTP client, a while to load
+
+    return RegistrySchemas(settings.schema_registry, reader)
 
 
 def _traces(otlp: OtlpSettings, settings: Settings, metrics: Metrics) -> tuple[Traces, SpanQueue]:

@@ -1,4 +1,4 @@
-"""The schema registry behind the engine's port, and the choice of how results are framed."""
+"""The schema registry behind the engine's port, and how results are framed where there is one."""
 
 import asyncio
 import logging
@@ -30,32 +30,31 @@ _log = logging.getLogger(__name__)
 
 
 class RegistrySchemas:
-    """Teaches the reader writer schemas; without a registry nobody asks it to.
+    """Teaches the reader writer schemas. The URL of the registry must be set.
 
     The registry is asked and its schemas are resolved on threads: neither a slow registry nor a hostile schema
     holds up the loop. The reader learns on the loop.
     """
 
     def __init__(self, settings: SchemaRegistrySettings, reader: RequestReader) -> None:
-        self._address = RegistryAddress.of(settings)
+        address = RegistryAddress.of(settings)
+        assert address is not None  # noqa: S101 - the composition root makes this only with a URL
+        self._address = address
         self._reader = reader
         self._threads = ThreadPoolExecutor(Policy().schema_lookups, "schemas")
         self._connecting = threading.Lock()
         self._registry: SchemaRegistry | None = None
 
     def result_encoder(self, topic: str) -> ResultEncoder:
-        """Frame results by their schema's id where there is a registry, else as single objects.
+        """Frame results by the id of their schema.
 
-        Blocks while it asks. Raises ``RegistryError`` or ``SchemaNotRegisteredError``.
+        Blocks while it asks for the id. Raises ``RegistryError`` or ``SchemaNotRegisteredError``.
         """
-        if self._address is None:
-            return ResultEncoder()
         return ResultEncoder(newest_id(self._address, topic, results()))
 
     async def learn(self, reference: Hashable) -> bool:
         """Ask the registry for a writer schema; ``False``: it says that it has none. Raises ``SourceError``."""
-        if self._address is None or not isinstance(reference, SchemaRef):
-            raise SourceError("No schema registry is configured.", "Set RESYNC_SCHEMA_REGISTRY__URL.")
+        assert isinstance(reference, SchemaRef)  # noqa: S101 - the reader makes no other references
         try:
             async with asyncio.timeout(LEARN_SECONDS):
                 found = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, reference)
@@ -83,9 +82,8 @@ class RegistrySchemas:
 
     def _connected(self) -> SchemaRegistry:
         with self._connecting:
-            if self._registry is None and self._address is not None:
+            if self._registry is None:
                 self._registry = SchemaRegistry(self._address)
-            assert self._registry is not None  # noqa: S101 - without an address nobody gets here
             return self._registry
 
     def close(self) -> None:

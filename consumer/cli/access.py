@@ -1,4 +1,4 @@
-"""Access to what commands use: settings, database, brokers, registry."""
+"""Access to what commands use: settings, encryption, database."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -9,9 +9,7 @@ from sqlalchemy import Engine
 from consumer.adapters.stores import Encryption, create_engine
 from schemas.errors import ExplainedError
 from schemas.exit_codes import ExitCode
-from schemas.registry.address import RegistryAddress
-from schemas.registry.client import SchemaRegistry
-from schemas.settings import EDGES, Edge, SchemaRegistrySettings, Settings, load
+from schemas.settings import EDGES, Edge, Settings, load
 
 
 class InvalidInputError(ExplainedError):
@@ -47,12 +45,3 @@ def database(settings: Settings) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-@contextmanager
-def schema_registry(settings: SchemaRegistrySettings) -> Iterator[SchemaRegistry]:
-    """Provide a connection to the registry, whose URL is set, and close it. Raises ``RegistryError``."""
-    address = RegistryAddress.of(settings)
-    assert address is not None  # noqa: S101 - the callers require the URL
-    with SchemaRegistry(address) as registry:
-        yield registry

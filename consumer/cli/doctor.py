@@ -30,8 +30,9 @@ from consumer.adapters.stores import (
 from consumer.adapters.stores.clock import database_clock
 from consumer.adapters.stores.rotation import KeyUses, count_key_uses
 from consumer.adapters.transports import check_base_urls
-from consumer.cli.access import encryption_of, read_all_settings, schema_registry
+from consumer.cli.access import encryption_of, read_all_settings
 from consumer.cli.options import output_option
+from consumer.cli.registry_access import schema_registry
 from consumer.domain.model import Directory, Role
 from consumer.preflight import SETTINGS, check_brokers, check_settings
 from schemas.console.output import Output, show

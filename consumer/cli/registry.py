@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 import click
 
-from consumer.cli.access import read_settings, schema_registry
+from consumer.cli.access import read_settings
 from consumer.cli.options import output_option
+from consumer.cli.registry_access import schema_registry
 from schemas.console.output import Output, say, show
 from schemas.console.program import examples
 from schemas.errors import ExplainedError
