@@ -1,6 +1,5 @@
 """The composition root: settings to adapters to engine. The one file that knows every name."""
 
-import os
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -30,13 +29,13 @@ from consumer.adapters.mirakl.way_out import WayOut
 from consumer.adapters.observability.metrics import Metrics
 from consumer.adapters.observability.observers import Observers
 from consumer.adapters.observability.otlp import OtlpExporter
-from consumer.adapters.observability.otlp_settings import OtlpSettings, read_otlp_settings
+from consumer.adapters.observability.otlp_settings import OtlpSettings
 from consumer.adapters.observability.outcome_log import OutcomeLog
 from consumer.adapters.observability.request_log import request_log
 from consumer.adapters.observability.span_queue import SpanQueue
 from consumer.adapters.observability.traces import Traces
 from consumer.adapters.request_reader import RequestReader, string_encodings
-from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory, check_schema, create_engine
+from consumer.adapters.stores import DirectoryReader, Encryption, StoredDirectory
 from consumer.domain.authorization import CredentialPolicy
 from consumer.domain.share import Share
 from consumer.engine.core import Core
@@ -45,7 +44,7 @@ from consumer.engine.driver import Driver, EventRecorder
 from consumer.engine.policy import Policy
 from consumer.engine.precedence import Precedence
 from consumer.engine.trace import EventTrace
-from consumer.preflight import require_brokers, require_settings
+from consumer.preflight import Preflight, require_brokers
 from schemas.process.logs import Logs
 from schemas.settings import Delivery, Settings
 from schemas.signature import Signing
@@ -70,19 +69,15 @@ class Parts:
     """``None``: spans are not exported."""
 
 
-def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
-    """Check what a service needs, in the order in which problems are best told, and make its parts.
+def wire(settings: Settings, logs: Logs, checks: Preflight, share: Share) -> Parts:
+    """Finish the checks of what a service needs, and make its parts.
 
-    Nothing is created or migrated. Raises ``SettingsError``, ``StoreError``, ``KafkaTroubleError``,
-    ``RegistryError`` or ``SchemaNotRegisteredError`` where only an operator can help.
+    Nothing is created or migrated. Raises ``SettingsError``, ``KafkaTroubleError``, ``RegistryError`` or
+    ``SchemaNotRegisteredError`` where only an operator can help.
     """
-    require_settings(settings)
-    otlp = read_otlp_settings(os.environ)
-    engine = create_engine(settings.database_url.get_secret_value())
-    check_schema(engine)
     encryption = Encryption([key.get_secret_value() for key in settings.encryption_keys])
-    directory = StoredDirectory(DirectoryReader(engine, encryption, host_rules(settings)), share)
-    sizes = require_brokers(settings)
+    directory = StoredDirectory(DirectoryReader(checks.engine, encryption, host_rules(settings)), share)
+    sizes = require_brokers(checks.brokers.result(), settings.topics)
     reader = RequestReader(registry=bool(settings.schema_registry.url), max_bytes=settings.max_request_bytes)
     schemas = _schemas(settings, reader)
     publications = Publications(
@@ -93,7 +88,7 @@ def wire(settings: Settings, logs: Logs, share: Share) -> Parts:
     )
     core, record = _core(settings, reader)
     metrics = Metrics(lambda: driver.status, librdkafka=confluent_kafka.libversion()[0])
-    traces, spans = _traces(otlp, settings, metrics) if otlp is not None else (None, None)
+    traces, spans = _traces(checks.otlp, settings, metrics) if checks.otlp is not None else (None, None)
     observers = Observers(metrics, OutcomeLog(request_log(logs, settings.log), settings.topics.requests), traces)
     cm21 = Cm21(settings.call_timeout, way_out=WayOut.of(settings.mirakl))
     driver = Driver(core, cm21, directory, schemas, observers.call_finished, record)

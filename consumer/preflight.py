@@ -1,12 +1,17 @@
-"""Checks that ``run`` and ``doctor`` share: the settings, and what the service needs of Kafka.
+"""Checks that ``run`` and ``doctor`` share: the settings, and what the service needs of database and Kafka.
 
-``doctor`` shows every finding. ``run`` logs the risks, ends with the failures, and keeps the topics' sizes.
+``doctor`` shows every finding. ``run`` logs the risks, ends with the failures, and keeps the topics' sizes. It begins
+its checks before most of the service is imported, since the brokers take as long to answer.
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+
+from sqlalchemy import Engine
 
 from consumer.adapters.certificates import CertificateLook
 from consumer.adapters.clocks import ClockReading
@@ -30,8 +35,10 @@ from consumer.adapters.kafka.trial import (
     check_transaction,
     try_addresses,
 )
+from consumer.adapters.observability.otlp_settings import OtlpSettings, read_otlp_settings
+from consumer.adapters.stores import check_schema, create_engine
 from consumer.adapters.transports import check_settings as check_transports
-from schemas.settings import Delivery, Settings, SettingsError
+from schemas.settings import Delivery, Settings, SettingsError, TopicSettings
 
 SETTINGS = "settings"
 """Subject of the findings about settings."""
@@ -96,18 +103,40 @@ def check_brokers(settings: Settings, *, thorough: bool) -> BrokersChecked:
     return BrokersChecked(tuple(findings), topics)
 
 
-def require_settings(settings: Settings) -> None:
-    """Raise ``SettingsError`` where librdkafka objects to the operator's properties, with all its objections."""
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What ``run`` has checked before it makes its parts."""
+
+    otlp: OtlpSettings | None
+    """``None``: spans are not exported."""
+    engine: Engine
+    """The database, which this program may use."""
+    brokers: "Future[BrokersChecked]"
+    """The brokers are being asked; raises what ``check_brokers`` raises."""
+
+
+def begin(settings: Settings) -> Preflight:
+    """Check settings and database, and then begin to ask the brokers on a thread: problems are best told in this order.
+
+    Raises ``SettingsError``, where librdkafka objects to the operator's properties with all its objections, or
+    ``StoreError``.
+    """
     if mistakes := refused_properties(settings):
         raise SettingsError(mistakes)
+    otlp = read_otlp_settings(os.environ)
+    engine = create_engine(settings.database_url.get_secret_value())
+    check_schema(engine)
+    thread = ThreadPoolExecutor(1, "preflight")
+    brokers = thread.submit(check_brokers, settings, thorough=False)
+    thread.shutdown(wait=False)
+    return Preflight(otlp, engine, brokers)
 
 
-def require_brokers(settings: Settings) -> MessageSizes:
+def require_brokers(checked: BrokersChecked, topics: TopicSettings) -> MessageSizes:
     """Return the sizes of the topics; raise ``KafkaTroubleError`` where the service could not work.
 
     Risks are logged, and so are single brokers that cannot be reached.
     """
-    checked = check_brokers(settings, thorough=False)
     if checked.unreachable:
         raise BrokerUnreachableError(checked.findings[0].message, checked.findings[0].remedy)
     failed = []
@@ -118,5 +147,5 @@ def require_brokers(settings: Settings) -> MessageSizes:
             failed.append(str(finding))
     if failed:
         raise KafkaTroubleError("\n".join(failed))
-    limits = (checked.topics[name].limits for name in names_of(settings.topics))
+    limits = (checked.topics[name].limits for name in names_of(topics))
     return MessageSizes(*(each.max_message_bytes if each is not None else DEFAULT_MESSAGE_BYTES for each in limits))

@@ -1,8 +1,8 @@
 """One replica that consists of several processes: a small parent starts them, watches them, and answers for them.
 
 Each process is a member of the consumer group, with its own instance id (``<id>-0``, ``<id>-1``, ...). The parent reads
-no request. It passes stop signals on, restarts a process that has ended, and serves one admin address. A process ends
-when its parent does: it reads from a socket that the parent never writes to.
+no request, and imports no part that would. It passes stop signals on, restarts a process that has ended, and serves one
+admin address. A process ends when its parent does (``member``).
 """
 
 import contextlib
@@ -28,8 +28,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from consumer.domain.share import Share
-from consumer.service import run
 from schemas.process.health import AdminServer, Liveness
 from schemas.process.logs import Logs
 from schemas.process.signals import StopSignals
@@ -77,18 +75,6 @@ def run_all(settings: Settings, count: int, environ: Mapping[str, str], signals:
     finally:
         logs.close()
     os._exit(code)
-
-
-def run_member(settings: Settings, signals: StopSignals, share: Share, parent: socket.socket) -> NoReturn:
-    """Run one process of a replica: it tells its parent its admin port, and stops when the parent has ended."""
-
-    def wait_for_parent() -> None:
-        with contextlib.suppress(OSError):
-            parent.recv(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait_for_parent, name="parent", daemon=True).start()
-    run(settings, signals, share, on_admin_port=lambda port: parent.sendall(b"%d\n" % port))
 
 
 class Member:

@@ -16,9 +16,10 @@ from consumer.bootstrap import Parts, wire
 from consumer.domain.share import Share
 from consumer.engine.events import StopRequested
 from consumer.engine.status import EngineStatus
+from consumer.preflight import Preflight
 from schemas.process.health import AdminServer, liveness
 from schemas.process.logs import Logs
-from schemas.process.memory import collect_only_new_objects, keep_imports, share_one_heap
+from schemas.process.memory import collect_only_new_objects, keep_imports
 from schemas.process.signals import StopSignals
 from schemas.process.watchdog import Heartbeat, Watchdog
 from schemas.settings import Settings
@@ -45,7 +46,6 @@ class LifePolicy:
 
 
 POLICY: Final = LifePolicy()
-_WHOLE: Final = Share()
 
 _log = logging.getLogger(__name__)
 
@@ -53,18 +53,18 @@ _log = logging.getLogger(__name__)
 def run(
     settings: Settings,
     signals: StopSignals,
-    share: Share = _WHOLE,
-    on_admin_port: Callable[[int], None] = lambda _: None,
+    checks: Preflight,
+    share: Share,
+    on_admin_port: Callable[[int], None],
 ) -> NoReturn:
     """Serve until told to stop, then end the process. ``on_admin_port`` is told the port of health and metrics.
 
     Raises what ``bootstrap.wire`` raises, or ``AdminAddressError``: the texts say what an operator has to do.
     """
-    share_one_heap()
     keep_imports()
     logs = Logs(settings.log)
     try:
-        service = Service(wire(settings, logs, share), settings, signals)
+        service = Service(wire(settings, logs, checks, share), settings, signals)
         on_admin_port(service.start_admin())
         code = service.serve()
     finally:

@@ -3,6 +3,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
@@ -50,18 +51,32 @@ def run(processes: int | Literal["auto"] | None, share: tuple[int, int] | None, 
 
         settings = read_all_settings()
         if share is not None and parent is not None:
-            from consumer.domain.share import Share
-            from consumer.processes import run_member
+            from consumer.member import tie_to_parent
 
-            run_member(settings, signals, Share(*share), socket.socket(fileno=parent))
+            _serve(settings, signals, share, tie_to_parent(socket.socket(fileno=parent)))
         count = _count(settings, processes)
         if count > 1:
             from consumer.processes import run_all
 
             run_all(settings, count, os.environ, signals)
-        from consumer.service import run as serve
+        _serve(settings, signals)
 
-        serve(settings, signals)
+
+def _serve(
+    settings: "Settings",
+    signals: StopSignals,
+    share: tuple[int, int] = (0, 1),
+    on_admin_port: Callable[[int], None] = lambda _: None,
+) -> NoReturn:
+    from consumer.domain.share import Share
+    from consumer.preflight import begin
+    from schemas.process.memory import share_one_heap
+
+    share_one_heap()
+    checks = begin(settings)  # the brokers answer while the service is imported
+    from consumer.service import run as serve
+
+    serve(settings, signals, checks, Share(*share), on_admin_port)
 
 
 def _count(settings: "Settings", given: int | Literal["auto"] | None) -> int:

@@ -38,7 +38,7 @@ def keep_imports() -> None:
 def collect_only_new_objects() -> None:
     """Collect the garbage of the start, exclude what is alive now, and collect less rarely than during the start.
 
-    The Kafka clients of the checks, and their threads, are part of that garbage: they stand in reference cycles.
+    Objects of foreign clients may be part of that garbage, with their threads.
     """
     gc.collect()
     gc.freeze()

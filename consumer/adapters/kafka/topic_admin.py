@@ -91,24 +91,24 @@ class TopicAdmin:
         self._kafka = kafka
         self._reach_timeout = ADMIN.reach_timeout if reach_timeout is None else reach_timeout
         self._errors: list[KafkaError] = []
-        self._admin = self._connect()
+        self._admin = self._connect(self._errors)
 
     @property
     def client(self) -> AdminClient:
         return self._admin
 
-    def _connect(self) -> AdminClient:
+    def _connect(self, errors: list[KafkaError]) -> AdminClient:
+        def note(error: KafkaError) -> None:  # no method: in a cycle the client and its threads would outlive us
+            if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the public name of the code
+                errors.append(error)
+
         # one sentence of ours replaces librdkafka's own log lines
         quiet = {} if "debug" in self._kafka.properties else {"log_level": "0"}
-        config: dict[str, Any] = {**quiet, **self._kafka.admin_properties(), "error_cb": self._note}
+        config: dict[str, Any] = {**quiet, **self._kafka.admin_properties(), "error_cb": note}
         try:
             return AdminClient(config)
         except KafkaException as error:
             raise SettingsError([f"RESYNC_KAFKA__PROPERTIES: {_text(error)}."]) from None
-
-    def _note(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  the public name of the code
-            self._errors.append(error)
 
     def facts(self, names: Iterable[str]) -> dict[str, TopicFacts]:
         """Describe the topics that exist; raises what ``metadata`` raises."""
