@@ -111,6 +111,7 @@ $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | $(B
 	@echo "Installing the locked dependencies" >&2
 	@$(INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q consumer schemas producer_tools # for where Python may not write it: PYTHONDONTWRITEBYTECODE
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime requirements-otel.lock requirements-dev.lock

@@ -19,8 +19,16 @@ READY_SECONDS = 60
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a program of ours: this one's, without any setting of ours but ``settings``."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RESYNC_")}
+    """The environment for a program of ours: this one's, without any setting of ours but ``settings``.
+
+    Modules are compiled once, as an installation does it, whatever this environment says: otherwise each start would
+    compile all of ours again, a fourth of its instructions.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RESYNC_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
     return {**inherited, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **settings}
 
 
