@@ -153,5 +153,5 @@ def _sink(
         observers.transaction_finished,
     )
     if exactly_once:
-        return TransactionalSink(*common, owner=source)
+        return TransactionalSink(*common, owner=source, inherits=settings.kafka.group_instance_id is not None)
     return AtLeastOnceSink(*common, owner=source, commit_offsets=source.commit)

@@ -5,7 +5,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.adapters.kafka import transactions
 from consumer.adapters.kafka.known_progress import KnownProgress
@@ -37,7 +37,7 @@ class Member:
     """A member of the group with its partition, and the offsets that the group has committed."""
 
     def __init__(self, bootstrap: str, topics: Topics) -> None:
-        self._place = TopicPartition(topics.requests, 0)
+        self._topic = topics.requests
         self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": topics.group})
         self._consumer.subscribe([topics.requests])
         wait_until(self._joined, timeout=20, what="the member has its partition")
@@ -51,10 +51,10 @@ class Member:
         metadata[GENERATION_AT] += self.late
         return Membership(bytes(metadata), {0: 1})
 
-    def committed(self) -> int | None:
+    def committed(self, partition: int = 0) -> int | None:
         """Return the offset; ``None``: no answer within 2 s, since librdkafka asks again while one is unstable."""
         try:
-            [place] = self._consumer.committed([self._place], timeout=2)
+            [place] = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=2)
         except KafkaException as problem:
             if problem.args[0].code() != KafkaError._TIMED_OUT:
                 raise
@@ -85,7 +85,7 @@ class Words:
 class Sink:
     """A committer of one member's partition."""
 
-    def __init__(self, bootstrap: str, topics: Topics, member: Member) -> None:
+    def __init__(self, bootstrap: str, topics: Topics, member: Member, *, inherits: bool = False) -> None:
         self.transactional_id = f"{topics.group}-member"
         self._named = Named(topics.requests, topics.group, self.transactional_id)
         self._told = SimpleQueue[Event]()
@@ -96,6 +96,7 @@ class Sink:
             self._told.put,
             lambda _: None,
             owner=member,
+            inherits=inherits,
         )
         self._sink.start()
         self._number = 0
@@ -127,6 +128,26 @@ def test_a_transaction_that_hangs_is_ended_by_the_successor_of_its_producer(brok
         assert member.committed() == 9
     finally:
         sink.stop()
+        member.close()
+
+
+def test_a_transaction_that_a_former_process_left_hanging_is_not_committed(broker: Kafka) -> None:
+    """Its results were never committed: were its offsets, nobody would answer the requests."""
+    topics = create_topics(broker.bootstrap, partitions=2)
+    member = Member(broker.bootstrap, topics)
+    try:
+        former = Sink(broker.bootstrap, topics, member)
+        assert TransactionResult.COMMITTED is former.commit(7)
+        former.stop()
+        hang_transaction(broker.bootstrap, former.transactional_id, topics.group, topics.requests, 1)
+        assert member.committed(1) is None
+
+        successor = Sink(broker.bootstrap, topics, member, inherits=True)
+        assert TransactionResult.COMMITTED is successor.commit(8)
+        successor.stop()
+        assert member.committed(0) == 8
+        wait_until(lambda: member.committed(1) == OFFSET_INVALID, timeout=20, what="nothing is committed")
+    finally:
         member.close()
 
 

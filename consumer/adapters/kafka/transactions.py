@@ -13,7 +13,8 @@ for ever (``bounded_call``). It is then abandoned for a successor with the same 
 beginning has the broker end what is open, which otherwise blocks those who read the partitions anew, and all
 subscribers. A broker that is killed meanwhile may lose the marker that ends a transaction, and believe that it has
 ended (observed with Apache Kafka 4.3.1): committed offsets then cannot be read any more. So the successor first aborts
-a transaction of its own with offsets; the marker of that one ends the other as well.
+a transaction of its own with offsets; the marker of that one ends the other as well. A process whose transactional id
+others have used does the same before its first commit.
 """
 
 import logging
@@ -68,7 +69,9 @@ class TransactionalSink(Committer):
         policy: PublishingPolicy = PUBLISHING,
         *,
         owner: Ownership,
+        inherits: bool = False,
     ) -> None:
+        """``inherits``: a former process may have used the transactional id, and have left something open."""
         super().__init__(
             {**properties, "transactional.id": named.transactional_id},
             named,
@@ -84,6 +87,8 @@ class TransactionalSink(Committer):
         """Offsets and group metadata that the transaction at hand has sent, or tried to."""
         self._unended: tuple[list[TopicPartition], Any] | None = None
         """The same of a transaction whose end no broker has confirmed."""
+        self._inherits = inherits
+        """Nothing has been committed yet by this process with a transactional id that others have used."""
         self.ready = threading.Event()
 
     def start(self) -> None:
@@ -103,10 +108,12 @@ class TransactionalSink(Committer):
     def _ready_producer(self) -> Producer:
         """Return a producer whose predecessor's open transaction is aborted; wait for the brokers as long as needed."""
         pause, troubled = self._policy.retry, False
-        while self._producer is None:
-            producer = Producer(self._properties)
+        while self._producer is None or self._unended is not None:
+            producer, self._producer = self._producer, None
             try:
-                self._timed(producer.init_transactions, self._policy.init_timeout)
+                if producer is None:
+                    producer = Producer(self._properties)
+                    self._timed(producer.init_transactions, self._policy.init_timeout)
                 self._end_what_hangs(producer)
                 self._producer = producer
             except (KafkaException, OverdueError) as problem:
@@ -148,6 +155,8 @@ class TransactionalSink(Committer):
         kept = frozenset(part.partition for part in parts)
         if not parts:
             return TransactionResult.ABORTED, kept
+        if self._inherits and (metadata := self._owner.membership.metadata) is not None:
+            self._inherits, self._unended = False, (self._offsets(parts), metadata)
         producer = self._ready_producer()
         self._parts = parts
         try:

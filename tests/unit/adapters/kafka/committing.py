@@ -60,6 +60,7 @@ class Bench:
     """A committer on a fake producer."""
 
     policy = replace(PUBLISHING, retry=0.0)
+    inherits = False
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **properties: object) -> None:
         self.broker, self.core = Broker(), Core()
@@ -81,6 +82,7 @@ class Bench:
             self.observed.append,
             self.policy,
             owner=self,
+            inherits=self.inherits,
         )
 
     def commit(self, *parts: PartitionCommit) -> TransactionResult:

@@ -254,6 +254,18 @@ def test_nothing_is_committed_before_that_has_succeeded(
     assert 4 == len(bench.broker.producers)
 
 
+def test_the_first_commit_with_an_id_that_others_have_used_ends_what_they_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would commit their offsets that hang as well, of requests whose results were never committed."""
+    monkeypatch.setattr(Bench, "inherits", True)
+    bench = Bench(monkeypatch)
+    for _ in range(2):
+        assert COMMITTED is bench.commit(part(0, b"a"))
+
+    ending, commit = ["begin", "offsets", "abort"], ["begin", "produce", "flush", "offsets", "commit"]
+    assert ["init", *ending, *commit, *commit] == bench.broker.asked
+    assert 1 == len(bench.broker.producers)
+
+
 def test_a_transaction_whose_abort_is_confirmed_leaves_nothing_to_end(bench: Bench) -> None:
     bench.broker.script["offsets"].append(ABORTABLE)
     assert ABORTED is bench.commit(part(0, b"a"))
