@@ -152,7 +152,7 @@ class Replica:
                 owner=self.source,
                 commit_offsets=self._commit_offsets,
             )
-        return KAFKA_OUT.TransactionalSink(*common, owner=self.source)
+        return KAFKA_OUT.TransactionalSink(*common, owner=self.source, inherits=static)
 
     def _commit_offsets(self, *arguments: Any) -> None:  # noqa: ANN401 - as the source's
         self.source.commit(*arguments)
