@@ -27,4 +27,4 @@ def collect_rarely() -> None:
 
     The service imports 170,000 objects. Looking through them once takes a twentieth of the time that imports take.
     """
-    gc.set_threshold(500_000, 50, 100)
+    gc.set_threshold(300_000, 50, 100)
