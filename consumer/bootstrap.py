@@ -25,7 +25,6 @@ from consumer.adapters.kafka.topic_watch import TopicWatch
 from consumer.adapters.kafka.transactions import TransactionalSink
 from consumer.adapters.mirakl.address import host_rules
 from consumer.adapters.mirakl.client import Cm21
-from consumer.adapters.mirakl.way_out import WayOut
 from consumer.adapters.observability.metrics import Metrics
 from consumer.adapters.observability.observers import Observers
 from consumer.adapters.observability.otlp import OtlpExporter
@@ -90,7 +89,7 @@ def wire(settings: Settings, logs: Logs, checks: Preflight, share: Share) -> Par
     metrics = Metrics(lambda: driver.status, librdkafka=confluent_kafka.libversion()[0])
     traces, spans = _traces(checks.otlp, settings, metrics) if checks.otlp is not None else (None, None)
     observers = Observers(metrics, OutcomeLog(request_log(logs, settings.log), settings.topics.requests), traces)
-    cm21 = Cm21(settings.call_timeout, way_out=WayOut.of(settings.mirakl))
+    cm21 = Cm21(settings.call_timeout, way_out=checks.way_out.result())
     driver = Driver(core, cm21, directory, schemas, observers.call_finished, record)
     source = KafkaSource(
         consumer_properties(settings, sizes.requests),

@@ -35,6 +35,7 @@ from consumer.adapters.kafka.trial import (
     check_transaction,
     try_addresses,
 )
+from consumer.adapters.mirakl.way_out import WayOut
 from consumer.adapters.observability.otlp_settings import OtlpSettings, read_otlp_settings
 from consumer.adapters.stores import check_schema, create_engine
 from consumer.adapters.transports import check_settings as check_transports
@@ -111,6 +112,8 @@ class Preflight:
     """``None``: spans are not exported."""
     engine: Engine
     """The database, which this program may use."""
+    way_out: "Future[WayOut]"
+    """The certificates of public authorities are being read, for which OpenSSL needs no interpreter."""
     brokers: "Future[BrokersChecked]"
     """The brokers are being asked; raises what ``check_brokers`` raises."""
 
@@ -124,12 +127,13 @@ def begin(settings: Settings) -> Preflight:
     if mistakes := refused_properties(settings):
         raise SettingsError(mistakes)
     otlp = read_otlp_settings(os.environ)
+    threads = ThreadPoolExecutor(2, "preflight")
+    way_out = threads.submit(WayOut.of, settings.mirakl)
     engine = create_engine(settings.database_url.get_secret_value())
     check_schema(engine)
-    thread = ThreadPoolExecutor(1, "preflight")
-    brokers = thread.submit(check_brokers, settings, thorough=False)
-    thread.shutdown(wait=False)
-    return Preflight(otlp, engine, brokers)
+    brokers = threads.submit(check_brokers, settings, thorough=False)
+    threads.shutdown(wait=False)
+    return Preflight(otlp, engine, way_out, brokers)
 
 
 def require_brokers(checked: BrokersChecked, topics: TopicSettings) -> MessageSizes:
