@@ -190,7 +190,7 @@ class SchemaUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed: one every ``Policy.tick`` seconds, for deadlines, shedding and back-pressure."""
+    """Time has passed: one every ``Policy.tick`` to ``tick_longest`` seconds, for deadlines and back-pressure."""
 
 
 @dataclass(frozen=True, slots=True)

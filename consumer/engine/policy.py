@@ -274,7 +274,9 @@ class Policy:
     tick_share: float = _number(
         0.1, "share", "Of the loop's time, for ticks: with hundreds of busy lanes each takes long, so the next waits."
     )
-    tick_longest: float = _number(0.5, "s", "Between two ticks, however long they take.")
+    tick_longest: float = _number(
+        0.2, "s", "Between two ticks, however long they take: what `call_margin_most` has for it."
+    )
     status_interval: float = _number(0.25, "s", "Between two snapshots for health and metrics.")
     shortest_wait: float = _number(0.001, "s", "Least wait of the loop for the next due time.")
 

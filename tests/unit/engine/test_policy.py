@@ -49,3 +49,9 @@ def test_a_short_deadline_leaves_time_for_a_call(deadline: float, margin: float)
 
 def test_some_calls_are_kept_for_lanes_without_one() -> None:
     assert (192, 3, 1) == (Policy().shared_calls, Policy(calls=4).shared_calls, Policy(calls=1).shared_calls)
+
+
+def test_no_call_starts_with_less_than_5_s_left_however_long_ticks_take() -> None:
+    policy = Policy()
+    assert 5.0 <= policy.call_margin_most - policy.tick_longest
+    assert policy.tick <= policy.tick_longest <= policy.answer_margin
