@@ -110,6 +110,10 @@ class PublishingPolicy:
     threads until its connections change. Well below the watchdog's limit for a producer call."""
     end_patience: float = 10.0
     """The end of a transaction; after that the successor finds out, or decides, how it ended."""
+    refused_pause: float = 0.1
+    """After the group has refused offsets, for the owner thread to learn of the next generation."""
+    refused_poll: float = 0.005
+    """Between two looks for it."""
     init_timeout: float = 10.0
     """A producer's beginning, which ends what its predecessor left open; ``/readyz`` reports why it does not."""
     retry: float = 0.5

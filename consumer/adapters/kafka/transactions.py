@@ -87,6 +87,8 @@ class TransactionalSink(Committer):
         """Offsets and group metadata that the transaction at hand has sent, or tried to."""
         self._unended: tuple[list[TopicPartition], Any] | None = None
         """The same of a transaction whose end no broker has confirmed."""
+        self._refused: Any = None
+        """Group metadata under which the group has refused offsets."""
         self._inherits = inherits
         """Nothing has been committed yet by this process with a transactional id that others have used."""
         self.ready = threading.Event()
@@ -151,6 +153,7 @@ class TransactionalSink(Committer):
         self._unended = None
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
+        self._await_next_generation()
         parts = self._ours(commit.partitions, self._owner.membership)
         kept = frozenset(part.partition for part in parts)
         if not parts:
@@ -169,6 +172,15 @@ class TransactionalSink(Committer):
         self._trouble = None
         self._outgoing.watched_from = self._policy.watched_bytes
         return TransactionResult.COMMITTED, kept
+
+    def _await_next_generation(self) -> None:
+        """After a refusal, wait a moment for other metadata: under the same, all records would be written in vain."""
+        deadline = time.monotonic() + self._policy.refused_pause
+        while self._refused is not None and self._refused == self._owner.membership.metadata:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(self._policy.refused_poll)
+        self._refused = None
 
     def _transact(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
         self._sent = None
@@ -264,6 +276,8 @@ class TransactionalSink(Committer):
             break
         producer.poll(0)  # the reports of what failed
         self._learn_or_blame(error)
+        if error is not None and error.code() in REBALANCING and self._sent is not None:
+            self._refused = self._sent[1]
         if self._outgoing.failed or not (error is None or error.code() in REBALANCING):
             self._outgoing.watched_from = WATCH_ALL
             self._drop(None)

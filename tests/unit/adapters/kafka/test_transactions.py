@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.adapters.kafka.membership import Membership
 from consumer.domain.progress import CommitPoint
+from consumer.engine.commands import Commit
 from tests.unit.adapters.kafka.committing import ABORTED, COMMITTED, UNKNOWN, Bench, part
 from tests.unit.adapters.kafka.fake_producer import ABORTABLE, FATAL, FINAL, REFUSED, RETRIABLE
 
@@ -107,6 +108,28 @@ def test_offsets_that_the_group_refuses_abort_and_the_producer_goes_on(bench: Be
     assert COMMITTED is bench.commit(part(0, b"a", b"b"))
     assert [b"a", b"b"] == bench.values
     assert 1 == len(bench.broker.producers)
+
+
+def test_after_a_refusal_nothing_is_written_under_the_same_generation_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Bench, "policy", replace(Bench.policy, refused_pause=10.0))
+    bench = Bench(monkeypatch)
+    bench.broker.script["offsets"].append(REFUSED)
+    assert ABORTED is bench.commit(part())
+
+    bench.sink.commit(Commit(2, (part(),)))
+    sleep(0.1)
+    assert 1 == bench.broker.asked.count("begin")
+    bench.membership = Membership("metadata-2", {0: 1, 1: 1})
+    assert COMMITTED is bench.core.told.get(timeout=5)[0]
+    assert ["metadata-2"] == bench.broker.metadata
+
+
+def test_a_group_that_refuses_under_its_own_generation_is_asked_again(bench: Bench) -> None:
+    bench.broker.script["offsets"].append(REFUSED)
+    assert ABORTED is bench.commit(part())
+    assert COMMITTED is bench.commit(part())
 
 
 def test_a_commit_that_timed_out_is_asked_for_again_before_anything_else(bench: Bench) -> None:
