@@ -134,6 +134,11 @@ class Core:
         records = 0 if closed else self._pressure.fetch_budget(partitions.assignments.values())
         return FetchBudget(records, partitions.received_records, partitions.received_bytes)
 
+    @property
+    def serves(self) -> bool:
+        """Whether requests are taken in: the process is in the group, and no trouble closes the intake."""
+        return self._joined and not self._clock.troubles
+
     def wake_at(self, at: Instant) -> float | None:
         """Return the monotonic seconds at which something is due that no event will announce."""
         times = [*self._dispatch.wake_at(at), *self._admission.wake_at(at)]

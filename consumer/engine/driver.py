@@ -90,6 +90,8 @@ class Driver:
         self._database_thread = ThreadPoolExecutor(1, "directory")
         self._known_version: int | None = None
         self._status_at = float("-inf")
+        self._served = False
+        """As ``status`` shows it; a change is shown at once, since a start or a deployment waits for it."""
         self.source: RecordSource
         self.sink: OutcomeSink
         self.status: EngineStatus = core.status(now())
@@ -169,8 +171,9 @@ class Driver:
 
     def _publish(self, at: Instant) -> None:
         self.fetch_budget = self._core.fetch_budget
-        if at.mono - self._status_at >= self._core.policy.status_interval:
-            self._status_at = at.mono
+        serves = self._core.serves
+        if at.mono - self._status_at >= self._core.policy.status_interval or serves is not self._served:
+            self._status_at, self._served = at.mono, serves
             self.status = self._core.status(at)
 
     async def _close(self) -> None:

@@ -347,6 +347,22 @@ def test_progress_and_status_are_fresh_although_nothing_happens() -> None:
     run(parts, story)
 
 
+def test_the_status_shows_at_once_that_requests_are_taken_in() -> None:
+    """A start, and each step of a rolling upgrade, waits for ``/readyz``."""
+    parts = Parts(Policy(status_interval=60.0))
+
+    async def story() -> None:
+        await until(lambda: parts.known_versions)
+        assert not parts.driver.status.joined
+        parts.driver.post(MembershipChanged(member=True))
+        await until(lambda: parts.driver.status.joined and not parts.driver.status.troubles)
+        parts.driver.post(MembershipChanged(member=False))
+        await until(lambda: not parts.driver.status.joined)
+        parts.stop()
+
+    run(parts, story)
+
+
 def test_ticks_that_take_long_leave_the_loop_to_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """With hundreds of busy lanes a tick takes tens of milliseconds, and ten a second were a third of all time."""
     parts, ticked_at = Parts(), list[float]()
