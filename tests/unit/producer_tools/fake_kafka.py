@@ -1,18 +1,21 @@
-"""librdkafka's consumer and producer as the tools use them, over topics in memory: the edge, and nothing else.
+"""librdkafka's clients as the tools use them, over topics in memory: the edge, and nothing else.
 
 A leader's address has to accept connections, since the tools try it: a socket on this machine does.
 """
 
 import socket
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]  # public, yet not marked
 
 from schemas.settings import Settings, load
 from tests.support.policies import adjust
@@ -77,13 +80,15 @@ class FakeBroker:
     """How the next records are acknowledged; when used up: all well."""
     fatal: list[KafkaError] = field(default_factory=list)
     """Fatal errors that the next polls of producers raise, one each; such a producer takes no record any more."""
+    rights: list[Exception | Collection[AclOperation]] = field(default_factory=list)
+    """How the next questions for the rights on all topics are answered, one each; when used up: all is granted."""
     full: int = 0
     """How often the producer's queue has no room yet."""
     answer: Callable[[FakeMessage], None] | None = None
     """Told of each record that is produced."""
     read: Counter[str] = field(default_factory=Counter)
     """Topic -> records that all consumers together were given."""
-    handles: list["FakeConsumer | FakeProducer"] = field(default_factory=list)
+    handles: list["FakeAdmin | FakeConsumer | FakeProducer"] = field(default_factory=list)
 
     def add(self, topic: str, partition: int, **fields: Any) -> FakeMessage:  # noqa: ANN401 - of any field
         """Append a record to a partition."""
@@ -107,6 +112,7 @@ class FakeBroker:
                 )
             },
             brokers={1: SimpleNamespace(host=self.address[0], port=self.address[1])},
+            controller_id=1,
         )
 
 
@@ -186,14 +192,41 @@ class FakeConsumer(_Handle):
         self.closed = True
 
 
+class FakeAdmin(_Handle):
+    """Describes topics, and what may be done on them."""
+
+    def poll(self, timeout: float) -> int:
+        assert timeout >= 0
+        return 0
+
+    def describe_topics(
+        self, topics: TopicCollection, *, include_authorized_operations: bool, request_timeout: float
+    ) -> dict[str, Future[SimpleNamespace]]:
+        assert include_authorized_operations
+        assert request_timeout > 0
+        told = self.broker.rights.pop(0) if self.broker.rights else [AclOperation.ALL]
+        answer = Future[SimpleNamespace]()
+        if isinstance(told, Exception):
+            answer.set_exception(told)
+        else:
+            answer.set_result(SimpleNamespace(authorized_operations=told))
+        return dict.fromkeys(topics.topic_names, answer)
+
+
+Report = Callable[[KafkaError | None, FakeMessage | None], None]
+_Waiting = tuple[Report, FakeMessage]
+
+
 class FakeProducer(_Handle):
     """Acknowledges records when it is polled or flushed."""
 
     def __init__(self, broker: FakeBroker, properties: dict[str, Any]) -> None:
         super().__init__(broker, properties)
-        self._waiting: list[tuple[Callable[[KafkaError | None, FakeMessage | None], None], FakeMessage]] = []
+        self._waiting: list[_Waiting] = []
         self.purged = False
         self._dead = False
+        self._lock = threading.Lock()
+        """Makes each step one, as in librdkafka: a record meets a fatal error, or is acknowledged, or waits."""
 
     def produce(
         self,
@@ -203,25 +236,28 @@ class FakeProducer(_Handle):
         *,
         partition: int,
         headers: list[Header],
-        on_delivery: Callable[[KafkaError | None, FakeMessage | None], None],
+        on_delivery: Report,
     ) -> None:
-        if self._dead:
-            raise KafkaException(KafkaError(KafkaError._FATAL))
-        if self.broker.full:
-            self.broker.full -= 1
-            raise BufferError("Local: Queue full")
-        if len(value or b"") > self.properties["message.max.bytes"]:
-            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
-        message = self.broker.add(topic, max(partition, 0), value_=value, key_=key, headers_=tuple(headers))
-        if self.broker.answer is not None:
-            self.broker.answer(message)
-        self._waiting.append((on_delivery, message))
+        with self._lock:
+            if self._dead:
+                raise KafkaException(KafkaError(KafkaError._FATAL))
+            if self.broker.full:
+                self.broker.full -= 1
+                raise BufferError("Local: Queue full")
+            if len(value or b"") > self.properties["message.max.bytes"]:
+                raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+            message = self.broker.add(topic, max(partition, 0), value_=value, key_=key, headers_=tuple(headers))
+            if self.broker.answer is not None:
+                self.broker.answer(message)
+            self._waiting.append((on_delivery, message))
 
     def poll(self, timeout: float) -> int:
         assert timeout >= 0
         self.report()
-        self._meet_fatal_error()
-        return 0 if self._dead else self._acknowledge()
+        with self._lock:
+            self._meet_fatal_error()
+            waiting = [] if self._dead else self._take()
+        return self._acknowledge(waiting)
 
     def purge(self, *, in_queue: bool, in_flight: bool, blocking: bool) -> None:
         assert (in_queue, in_flight, blocking) == (True, True, False)
@@ -229,16 +265,21 @@ class FakeProducer(_Handle):
         self.broker.deliveries = [KafkaError(KafkaError._PURGE_QUEUE)] * len(self._waiting)
 
     def flush(self) -> None:
-        self._meet_fatal_error()
-        self._acknowledge()
+        with self._lock:
+            self._meet_fatal_error()
+            waiting = self._take()
+        self._acknowledge(waiting)
 
     def _meet_fatal_error(self) -> None:
         if self.broker.fatal and not self._dead:
             self._dead = True
             raise KafkaException(self.broker.fatal.pop(0))
 
-    def _acknowledge(self) -> int:
+    def _take(self) -> list[_Waiting]:
         waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def _acknowledge(self, waiting: list[_Waiting]) -> int:
         for report, message in waiting:
             error = self.broker.deliveries.pop(0) if self.broker.deliveries else None
             report(error, None if error else message)
@@ -260,6 +301,7 @@ def fake_broker(monkeypatch: pytest.MonkeyPatch, topics: Iterable[tuple[str, int
 
             return make
 
+        monkeypatch.setattr("producer_tools.connection.AdminClient", making(FakeAdmin))
         monkeypatch.setattr("producer_tools.connection.Consumer", making(FakeConsumer))
         monkeypatch.setattr("producer_tools.connection.Producer", making(FakeProducer))
         hurried = {"retry_seconds": 0.001, "unknown_topic_seconds": 0.02, "connect_seconds": 0.1}
