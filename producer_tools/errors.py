@@ -69,7 +69,10 @@ class MissingTopicError(MisconfiguredError):
 
 
 class MissingRightError(MisconfiguredError):
-    """Kafka refuses a topic to this user. The remedy names the right to grant."""
+    """Kafka refuses a topic to this user. The remedy names the right to grant.
+
+    It also says where a record that is not acknowledged may have been written before the right was revoked.
+    """
 
 
 class UnreachableError(ResyncToolError, ConnectionError):

@@ -31,6 +31,8 @@ class ToolsPolicy:
     """Of silence, after which a reader that is not at the end checks that the brokers still answer."""
     sender_poll_seconds: float = 0.1
     """One wait for acknowledgements, between which Ctrl-C and an interruption by the caller are noticed."""
+    fatal_error_seconds: float = 2.0
+    """For the sender's thread to learn of a fatal error that a record met before it; it polls all the time."""
     renewal_seconds: float = 1.0
     """Between a fatal error of a producer and the next producer: a right that is missing stays so for a while."""
     trial_seconds: float = 3.0

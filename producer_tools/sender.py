@@ -31,9 +31,14 @@ from schemas.signature import Content, Signing
 
 _log = logging.getLogger(__name__)
 
+_FATAL: Final = KafkaError._FATAL  # noqa: SLF001 - librdkafka's own name for its code
+_OF_FATAL_ERRORS: Final = frozenset({_FATAL, KafkaError._PURGE_QUEUE})  # noqa: SLF001 - librdkafka's own name for its code
+"""Errors of records that a producer refused (``_FATAL``) or dropped from its queue because of a fatal error.
 
-_OF_FATAL_ERRORS: Final = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE})  # noqa: SLF001 - librdkafka's own names for its codes
-"""Errors of records that a producer refused, or had not sent, because of a fatal error: none of them was written."""
+What it refused was not written. What it dropped may have been: a record that waits for another attempt is in the queue
+too.
+"""
+_MAYBE_WRITTEN: Final = "A record that was sent before may have been written; sending it again is safe."
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,10 @@ class RecordSender:
                 if self._hand_over(record, acknowledged):
                     return acknowledged
             except KafkaException as exception:
-                acknowledged.set_exception(self._explain(exception.args[0]))
+                error = exception.args[0]
+                if error.code() == _FATAL:
+                    self._await_failure()
+                acknowledged.set_exception(self._explain(error))
                 return acknowledged
             self._closing.wait(TOOLS.sender_poll_seconds)
         raise ResyncToolError("This publisher is closed.", "Make a new one.")
@@ -188,9 +196,18 @@ class RecordSender:
             return False
         return True
 
+    def _await_failure(self) -> None:
+        """Wait until the thread has learnt why the producer refuses records: their own errors do not say it."""
+        give_up_at = time.monotonic() + TOOLS.fatal_error_seconds
+        while self.failure is None and time.monotonic() < give_up_at and not self._closing.is_set():
+            self._closing.wait(TOOLS.sender_poll_seconds)
+
     def _explain(self, error: KafkaError) -> ResyncToolError:
-        if self.failure is not None and error.code() in _OF_FATAL_ERRORS:
-            return self.failure
+        """Return a new error, for one record: a traceback grows with each raise, and its frames hold API keys."""
+        failure = self.failure
+        if failure is not None and error.code() in _OF_FATAL_ERRORS:
+            refused = error.code() == _FATAL
+            return type(failure)(failure.problem, failure.remedy if refused else f"{failure.remedy} {_MAYBE_WRITTEN}")
         if error.code() in UNCONFIRMED:
             return NotAcknowledgedError(
                 "Kafka did not confirm the record in time, and may have written it.", "Send it again, which is safe."
@@ -213,7 +230,10 @@ class RecordSender:
     def _give_up(self) -> None:
         """Drop all records that the producer still has; each of them hears."""
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-        self._producer.flush()
+        try:
+            self._producer.flush()
+        except KafkaException:  # a fatal error that was still to be reported, which happens once
+            self._producer.flush()
 
     def _replace(self, error: KafkaError) -> None:
         """Give up a producer after a fatal error, with all records that it still has, and make the next one."""

@@ -1,9 +1,10 @@
 """Sending: each record ends with an acknowledgement or with what to do."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from producer_tools.connection import Connection
 from producer_tools.errors import InvalidRequestError, MissingRightError, NotAcknowledgedError, ResyncToolError
@@ -19,7 +20,7 @@ RECORD = OutgoingRecord(b"value", b"key", (("dj-api-key", b"hush"), ("empty", No
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBroker]:
-    hurried = {"sender_poll_seconds": 0.005, "renewal_seconds": 0.01, "trial_seconds": 0.02}
+    hurried = {"sender_poll_seconds": 0.005, "renewal_seconds": 0.01, "trial_seconds": 0.3}
     adjust(monkeypatch, "producer_tools.sender", "TOOLS", **hurried)
     with fake_broker(monkeypatch, [("requests", 2)]) as broker:
         yield broker
@@ -94,7 +95,10 @@ def test_a_producer_that_met_a_fatal_error_is_replaced_and_its_records_say_why(
     broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It takes no record any more: without another one, nothing could be sent until the process is started again."""
-    refusal = r"does not let us write to requests\. Grant this user WRITE on the topic\..*IDEMPOTENT_WRITE"
+    refusal = (
+        r"does not let us write to requests\. Grant this user WRITE on the topic\..*IDEMPOTENT_WRITE"
+        r".* may have been written"  # it may have waited for another attempt
+    )
     error = KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)
     broker.answer = lambda _: broker.fatal.extend([error, error])  # while the record waits, and once more
     with sender() as sending:
@@ -116,8 +120,31 @@ def test_while_there_is_no_usable_producer_an_offer_is_refused_with_the_reason(
         broker.fatal = [KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)]
         wait_until(lambda: sending.failure is not None, timeout=5, what="a failure")
 
-        with pytest.raises(MissingRightError, match="Grant this user WRITE on the topic"):
-            sending.offer(RECORD)
+        for _ in range(2):
+            with pytest.raises(MissingRightError, match="Grant this user WRITE on the topic") as told:
+                sending.offer(RECORD)
+            assert "written" not in str(told.value), "it was refused"
+        assert sending.failure is not None
+        assert sending.failure.__traceback__ is None, "frames that hold the API key of a record"
+
+
+def test_a_record_that_meets_a_fatal_error_before_the_thread_does_is_told_the_reason(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll = FakeProducer.poll
+
+    def poll_late(self: FakeProducer, timeout: float) -> int:
+        time.sleep(0.05)
+        return poll(self, timeout)
+
+    def refuse(*_: object, **__: object) -> None:
+        broker.fatal = [KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)]
+        raise KafkaException(KafkaError(KafkaError._FATAL))
+
+    monkeypatch.setattr(FakeProducer, "poll", poll_late)
+    monkeypatch.setattr(FakeProducer, "produce", refuse)
+    with sender() as sending, pytest.raises(MissingRightError, match="Grant this user WRITE on the topic"):
+        sending.send(RECORD).result(5)
 
 
 def test_a_fatal_error_while_closing_leaves_no_record_without_an_answer(
@@ -143,15 +170,18 @@ def test_closing_waits_for_what_was_sent(broker: FakeBroker) -> None:
     assert not producer.purged
 
 
+@pytest.mark.parametrize("fatal", [[], [KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)]], ids=["", "fatal"])
 def test_an_exception_drops_what_waits_and_each_of_it_hears(
-    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, fatal: list[KafkaError]
 ) -> None:
+    """Also where a fatal error is met only then: it does not take the place of what was raised."""
     monkeypatch.setattr(FakeProducer, "poll", lambda *_: 0)
     waiting = []
 
     def interrupted() -> None:
         with sender() as sending:
             waiting.append(sending.send(RECORD))
+            broker.fatal = fatal.copy()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
