@@ -179,7 +179,7 @@ class Connection:
                 error: KafkaError = exception.args[0]
                 handle.poll(0)  # collects what was reported meanwhile
                 refused = self._trouble is not None and self._trouble.code() in _CREDENTIALS
-                if refused or time.monotonic() > deadline or not _may_pass(error):
+                if refused or time.monotonic() > deadline or not may_pass(error):
                     raise self.explain(error, topic) from exception
                 time.sleep(TOOLS.retry_seconds)
 
@@ -210,7 +210,7 @@ class Connection:
             return MisconfiguredError(
                 f"Kafka cannot be used with these settings ({said}).", "Correct RESYNC_KAFKA__PROPERTIES."
             )
-        if trouble and not _may_pass(trouble):
+        if trouble and not may_pass(trouble):
             return ResyncToolError(f"Kafka refuses ({said}).", "See the log of the brokers.")
         return UnreachableError(
             f"Cannot reach Kafka at {self._settings.bootstrap_servers} ({said}).",
@@ -244,5 +244,6 @@ def _without_right(code: int, topic: str, right: Right) -> Explanation:
     return Explanation(problem, f"{remedy} On brokers before 2.8 it also needs IDEMPOTENT_WRITE on the cluster.")
 
 
-def _may_pass(error: KafkaError) -> bool:
+def may_pass(error: KafkaError) -> bool:
+    """Whether the same question may be answered later: a silence, or a partition that is new or moves."""
     return error.retriable() or error.code() in _NETWORK | _TRANSIENT

@@ -14,13 +14,13 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Container, Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, OffsetSpec  # type: ignore[attr-defined]  # public, yet not marked
 
-from producer_tools.connection import Connection
+from producer_tools.connection import Connection, may_pass
 from producer_tools.errors import MissingRightError
 from producer_tools.gateway.policy import GatewayPolicy
 from producer_tools.gateway.results_reader import ResultsReader
@@ -29,9 +29,6 @@ from schemas.rights import Right, missing_right
 
 Ends: TypeAlias = Mapping[int, int]
 """Partition of the results topic -> offset behind its last committed record."""
-_NO_CONTROLLER: Final = -1
-"""Id of the controller where the brokers have none: an embedded broker, which has no ACLs either."""
-
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +36,8 @@ _log = logging.getLogger(__name__)
 class TopicEnds:
     """Queries the ends of the requests and results topics, whose partitions it knows.
 
-    The constructor queries the partitions and the rights, and raises what ``Connection.partitions`` raises.
+    The constructor queries the partitions and the rights, each for ``connect_seconds`` at most, and raises what
+    ``Connection.partitions`` raises.
     """
 
     def __init__(self, connection: Connection, requests: str, results: str) -> None:
@@ -49,9 +47,8 @@ class TopicEnds:
         self._of_requests = connection.partitions(self._admin, requests, Right.WRITE)
         self.partitions = connection.partitions(self._admin, results, Right.READ)
         """Of the results topic."""
-        missing = connection.ask(
-            lambda: self.missing_rights(TOOLS.attempt_seconds), self._admin, requests, time.monotonic()
-        )
+        deadline = time.monotonic() + TOOLS.connect_seconds
+        missing = connection.ask(lambda: self.missing_rights(TOOLS.attempt_seconds), self._admin, requests, deadline)
         if missing:
             topic, right = next(iter(missing.items()))
             raise MissingRightError(*missing_right(right, topic))
@@ -81,12 +78,13 @@ class TopicEnds:
         self.partitions += added
         return added
 
-    def missing_rights(self, timeout: float, known: Container[str] = ()) -> Mapping[str, Right]:
-        """Return topic -> right on it that this user lacks, as the brokers tell. Raises ``KafkaException``.
+    def missing_rights(self, timeout: float) -> Mapping[str, Right]:
+        """Return topic -> right on it that this user lacks. Raises ``KafkaException`` where no broker tells in time.
 
-        ``known``: topics of the last look, which is believed where the brokers do not tell now.
+        Brokers that have no ACLs, or do not know the question, leave nothing missing.
         """
-        if self._admin.list_topics(self._results, timeout=timeout).controller_id == _NO_CONTROLLER:
+        cluster = self._admin.list_topics(self._results, timeout=timeout)
+        if cluster.controller_id not in cluster.brokers:  # an embedded broker has none, and no ACLs either
             return {}
         asked = self._admin.describe_topics(
             TopicCollection(list(self._needed)), include_authorized_operations=True, request_timeout=timeout
@@ -96,9 +94,12 @@ class TopicEnds:
             right = self._needed[topic]
             try:
                 allowed = answer.result(timeout + 1).authorized_operations
+            except TimeoutError:  # the library itself is late
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001 - librdkafka's own name
             except KafkaException as error:
-                refused = error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
-                is_missing = refused or topic in known
+                if may_pass(error.args[0]):
+                    raise
+                is_missing = error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
             else:
                 is_missing = bool(allowed) and not {AclOperation[right], AclOperation.ALL} & set(allowed)
             if is_missing:
@@ -170,15 +171,15 @@ class BrokerWatch:
 
     def probe(self) -> None:
         """Ask once. Raises ``KafkaException`` or ``TimeoutError`` where a leader does not answer."""
+        if self.missing_rights or time.monotonic() - self._looked_at >= self._policy.look_seconds:
+            self._look()
         asked_at = time.monotonic()
-        if self.missing_rights or asked_at - self._looked_at >= self._policy.look_seconds:
-            self._look(asked_at)
         try:
             ends = self._topics.ends(self._policy.probe_timeout_seconds)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise
-            self._look(asked_at)
+            self._look()
             if not self.missing_rights:
                 raise
             self._answered_at = asked_at
@@ -190,17 +191,27 @@ class BrokerWatch:
         while self._unread and all(read.get(place, 0) >= end for place, end in self._unread[0][1].items()):
             self._caught_up_at, _ = self._unread.popleft()
 
-    def _look(self, now: float) -> None:
-        """Look for rights that are missing, and for partitions that were added."""
-        self._looked_at = now
+    def _look(self) -> None:
+        """Look for rights that are missing, and for partitions that were added.
+
+        Brokers that do not tell in time leave all as at the last look: whether they answer, the ends show.
+        """
+        self._looked_at = time.monotonic()
+        with contextlib.suppress(KafkaException):
+            self._look_for_rights()
+            self._look_for_partitions()
+
+    def _look_for_rights(self) -> None:
         former = self.missing_rights
-        self.missing_rights = self._topics.missing_rights(self._policy.probe_timeout_seconds, former)
+        self.missing_rights = self._topics.missing_rights(self._policy.look_timeout_seconds)
         for topic, right in self.missing_rights.items():
             if topic not in former:
                 _log.error("%s", missing_right(right, topic))
         if former and not self.missing_rights:
             _log.warning("the rights on both topics suffice again")
-        added = self._topics.find_added(self._policy.probe_timeout_seconds)
+
+    def _look_for_partitions(self) -> None:
+        added = self._topics.find_added(self._policy.look_timeout_seconds)
         if added:
             _log.warning("partitions were added to the results topic: %s", added)
             self._reader.add_partitions(added)

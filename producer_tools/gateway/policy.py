@@ -46,6 +46,8 @@ class GatewayPolicy:
     """A reader that has not read what was there so long ago is behind: calls get 503. Two lost probes are not that."""
     look_seconds: float = 2.0
     """Between two looks for rights that are missing, and for added partitions of the results topic."""
+    look_timeout_seconds: float = 0.5
+    """Timeout of each question of a look, which delays a probe; without an answer, the former one counts."""
     poll_seconds: float = 0.1
     """Longest wait of the reader for a record, and so how soon it sees that it is to stop."""
     batch_records: int = 2_000

@@ -7,12 +7,15 @@ from typing import cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]  # public, yet not marked
 
 from producer_tools.connection import Connection
+from producer_tools.errors import MissingRightError
 from producer_tools.gateway.broker_watch import BrokerWatch, Ends, TopicEnds
 from producer_tools.gateway.policy import GatewayPolicy
 from producer_tools.gateway.results_reader import ResultsReader
 from schemas.rights import Right
+from tests.unit.producer_tools.fake_kafka import fake_broker, settings
 
 
 class Scene:
@@ -26,12 +29,14 @@ class Scene:
         self.refused = False
         """Nothing is told about a topic, as without DESCRIBE on it."""
         self.missing: Mapping[str, Right] = {}
+        self.silence: Callable[[float], None] | None = None
+        """Takes the place of an answer about rights; told the timeout in seconds."""
         self.connection = SimpleNamespace(all_down_at=0.0)
         self.reader = SimpleNamespace(progress={0: 0, 1: 0}, add_partitions=self.told.extend)
         topics = SimpleNamespace(
             ends=self._ends,
             find_added=lambda _timeout: self.added,
-            missing_rights=lambda _timeout, _known: self.missing,
+            missing_rights=self._missing_rights,
         )
         self.watch = BrokerWatch(
             cast("Connection", self.connection),
@@ -46,6 +51,12 @@ class Scene:
         if self.refused:
             raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
         return self.ends
+
+    def _missing_rights(self, timeout: float) -> Mapping[str, Right]:
+        if self.silence:
+            self.silence(timeout)
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return self.missing
 
     def state(self) -> tuple[bool, bool]:
         """Whether the brokers answer, and whether the reader is up to date."""
@@ -164,3 +175,73 @@ def test_a_refusal_that_the_rights_do_not_explain_counts_as_silence() -> None:
 
     with pytest.raises(KafkaException):
         scene.watch.probe()
+
+
+class Clock:
+    """A monotonic clock that only a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("producer_tools.gateway.broker_watch.time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def test_what_a_look_takes_does_not_make_the_reader_late(clock: Clock) -> None:
+    """The ends are of the moment in which they are asked for, which is after the look."""
+    scene = Scene(GatewayPolicy(look_seconds=0))
+    scene.read_all()
+    scene.silence = lambda _timeout: clock.advance(10)
+    scene.watch.probe()
+
+    assert (True, True) == scene.state()
+
+
+def test_brokers_that_never_tell_rights_in_time_leave_the_gateway_ready(clock: Clock) -> None:
+    policy = GatewayPolicy(look_seconds=0)
+    scene = Scene(policy)
+    scene.read_all()
+    scene.watch.probe()
+    silences = []
+
+    def silence(timeout: float) -> None:
+        clock.advance(timeout)
+        silences.append(scene.state())
+
+    scene.silence = silence
+    for _ in range(5):
+        scene.ends = {place: end + 1 for place, end in scene.ends.items()}  # records arrive without a pause
+        clock.advance(policy.probe_seconds)
+        scene.watch.probe()
+        assert (True, True) == scene.state()
+        scene.read_all()
+    assert [(True, True)] * 5 == silences
+
+
+def test_a_right_that_is_missing_stays_so_while_the_brokers_are_silent() -> None:
+    scene = Scene(GatewayPolicy(look_seconds=0))
+    scene.missing = {"requests": Right.WRITE}
+    scene.watch.probe()
+    scene.silence = lambda _timeout: None
+    scene.watch.probe()
+
+    assert {"requests": Right.WRITE} == scene.watch.missing_rights
+
+
+@pytest.mark.parametrize("silence", [KafkaException(KafkaError(KafkaError._TIMED_OUT)), TimeoutError()])
+def test_at_the_start_silent_brokers_are_asked_again_for_the_rights(
+    monkeypatch: pytest.MonkeyPatch, silence: Exception
+) -> None:
+    """A silence neither ends the start nor counts as a grant."""
+    with fake_broker(monkeypatch, [("requests", 1), ("results", 1)]) as broker:
+        broker.rights = [silence, [AclOperation.DESCRIBE, AclOperation.READ]]
+
+        with pytest.raises(MissingRightError, match=r"write to requests\. Grant this user WRITE"):
+            TopicEnds(Connection(settings().kafka), "requests", "results")
