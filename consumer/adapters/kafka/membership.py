@@ -69,6 +69,10 @@ class AssignmentOwner(Protocol):
         """Carry out the core's commands while a revocation waits."""
         ...
 
+    def wake_kept(self) -> None:
+        """Have partitions that stay fetched again soon: librdkafka has paused all of them around the callback."""
+        ...
+
     def stopping(self) -> bool: ...
 
 
@@ -111,6 +115,7 @@ class Group:
         _log.info("partitions assigned: %s", numbers)
         self._partitions.assign_paused(numbers)
         self._owner.await_positions(numbers)
+        self._owner.wake_kept()
         self._former = None
         self.publish()
 
@@ -123,6 +128,7 @@ class Group:
             self._post(Revoking(started, READING.drain_patience))
             self._serve_until_drained()
         self._give_up(numbers)
+        self._owner.wake_kept()
         _log.info("partitions given up after %.2f s: %s", time.monotonic() - began, numbers)
 
     def on_lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -64,7 +64,7 @@ class KafkaSource:
         self._requests: deque[Callable[[], None]] = deque()
         self._stop = threading.Event()
         self._begun: set[int] = set()
-        """Partitions that have begun to deliver since the last turn."""
+        """Partitions that have begun to deliver, or go on after a rebalance, since the last turn."""
         partitions = self._partitions = TopicConsumer(self._consumer, topic)
         self._group = Group(self._consumer, partitions, post, drain_seconds, self)
         self._reading = Reading(partitions, post, self.reread)
@@ -226,6 +226,9 @@ class KafkaSource:
         """Carry out the core's commands while a revocation waits."""
         self.progress_at = time.monotonic()
         self._carry_out()
+
+    def wake_kept(self) -> None:
+        self._begun.update(self._group.epochs.keys() - self._reading.paused)
 
     def stopping(self) -> bool:
         return self._stop.is_set()

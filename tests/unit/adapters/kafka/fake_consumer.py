@@ -172,7 +172,8 @@ class Log(FakeConsumer):
         self.position, self.end_told = place.offset, -1
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:  # type: ignore[override]  # as above
-        self.position, self.end_told, self.stopped = max(places[0].offset, self.start), -1, False
+        for place in places:
+            self.position, self.end_told, self.stopped = max(place.offset, self.start), -1, False
 
     def pause(self, _places: list[TopicPartition]) -> None:  # type: ignore[override]  # as above
         self.paused = True

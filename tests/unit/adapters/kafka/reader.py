@@ -35,6 +35,10 @@ class Reader:
         places = [TopicPartition("requests", each) for each in partitions or (PARTITION,)]
         self.source._group.on_assign(self.log, places)  # type: ignore[arg-type]  # a fake
 
+    def revoke(self, *partitions: int) -> None:
+        places = [TopicPartition("requests", each) for each in partitions]
+        self.source._group.on_revoke(self.log, places)  # type: ignore[arg-type]  # a fake
+
     def turn(self, times: int = 1) -> None:
         """Let the owner thread turn and the core react; Mirakl takes everything in at once, transactions commit."""
         for _ in range(times):

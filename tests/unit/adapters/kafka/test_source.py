@@ -56,6 +56,33 @@ def test_a_partition_that_begins_does_not_wait_until_librdkafka_looks_for_work(m
     assert [0, 1, 2] == reader.answered
 
 
+@pytest.mark.parametrize("what", ["assign nothing", "revoke"])
+def test_partitions_that_are_kept_do_not_wait_until_librdkafka_looks_for_work(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Each rebalance pauses all partitions for a moment; they were silent for up to 1 s after it."""
+    reader = Reader(monkeypatch)
+    reader.assign(0, 1, 2)
+    reader.turn(5)
+    reader.source.pause([2])
+    reader.turn()
+    queries: list[set[int]] = []
+
+    def query(places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        assert timeout <= 0.1
+        queries.append({each.partition for each in places})
+        return places
+
+    monkeypatch.setattr(reader.log, "offsets_for_times", query)
+    if what == "revoke":
+        reader.revoke(1)
+    else:
+        reader.source._group.on_assign(reader.log, [])  # type: ignore[arg-type]  # a fake
+    reader.turn()
+
+    assert [{0} if what == "revoke" else {0, 1}] == queries
+
+
 def test_partitions_that_begin_together_wait_for_a_silent_broker_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader(monkeypatch, range(3))
     queries: list[set[int]] = []
