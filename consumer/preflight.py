@@ -106,7 +106,7 @@ def check_brokers(settings: Settings, *, thorough: bool) -> BrokersChecked:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What ``run`` has checked before it makes its parts."""
+    """Results of the first checks of ``run``, and those that are under way while it imports the service."""
 
     otlp: OtlpSettings | None
     """``None``: spans are not exported."""

@@ -236,7 +236,7 @@ class RecordSender:
             self._producer.flush()
 
     def _replace(self, error: KafkaError) -> None:
-        """Give up a producer after a fatal error, with all records that it still has, and make the next one."""
+        """Replace a producer after a fatal error; each record that it still has hears of it."""
         if self.failure is None:
             self.failure = self._connection.explain(error, self._topic, Right.WRITE)
             _log.error("%s", self.failure)

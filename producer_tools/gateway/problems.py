@@ -24,7 +24,7 @@ TYPE_PREFIX: Final = "urn:mirakl-resync:problem:"
 REQUEST_ID_HEADER: Final = "Resync-Request-Id"
 _RETRY_LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _TOPICS: Final = {Right.WRITE: "requests", Right.READ: "results"}
-"""What a gateway does with each of its topics."""
+"""Right -> the gateway's topic that needs it."""
 _ERRORS: Final = range(400, 600)
 """HTTP statuses that can be those of a problem."""
 

@@ -60,7 +60,7 @@ def reasons(gateway: Gateway) -> list[str]:
 
 
 def words(name: str, operation: AclOperation) -> str:
-    """What an operator is told of a right that is missing."""
+    """Words for an operator about a missing right."""
     refused = "write to" if operation == AclOperation.WRITE else "read"
     return f"Kafka does not let us {refused} {name}. Grant this user {operation.name} on the topic."
 

@@ -47,7 +47,7 @@ class Collector:
         self.spans: list[CollectedSpan] = []
         self.status = 200
         self.location: str | None = None
-        """Of a redirect, with a status that is one."""
+        """Target of a redirect; ``status`` has to be that of one."""
         self.asked = 0
         """Requests that came in, answered or not."""
         self._let_go = threading.Event()

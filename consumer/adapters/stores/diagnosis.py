@@ -1,4 +1,4 @@
-"""What the error of a database driver means to this program."""
+"""Kinds of database errors that this program tells apart."""
 
 from enum import Enum, auto
 

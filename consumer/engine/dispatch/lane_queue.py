@@ -26,7 +26,7 @@ class LaneQueue:
         self.waiting: deque[Part] = deque()
         """Parts that wait for their first call, or for another one after a failure, oldest first."""
         self._waiting_products = 0
-        """Of all these."""
+        """Products of all parts in ``waiting``."""
         self.bisection = Bisection(policy)
         self._size = BatchSize(policy)
         self._searching = 0
