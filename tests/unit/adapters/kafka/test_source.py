@@ -56,6 +56,19 @@ def test_a_partition_that_begins_does_not_wait_until_librdkafka_looks_for_work(m
     assert [0, 1, 2] == reader.answered
 
 
+def watch_queries(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
+    """Return the partitions of each query for ends from now on, none of which may take long."""
+    queries: list[set[int]] = []
+
+    def query(places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        assert timeout <= 0.1
+        queries.append({each.partition for each in places})
+        return places
+
+    monkeypatch.setattr(reader.log, "offsets_for_times", query)
+    return queries
+
+
 @pytest.mark.parametrize("what", ["assign nothing", "revoke"])
 def test_partitions_that_are_kept_do_not_wait_until_librdkafka_looks_for_work(
     monkeypatch: pytest.MonkeyPatch, what: str
@@ -66,14 +79,7 @@ def test_partitions_that_are_kept_do_not_wait_until_librdkafka_looks_for_work(
     reader.turn(5)
     reader.source.pause([2])
     reader.turn()
-    queries: list[set[int]] = []
-
-    def query(places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        assert timeout <= 0.1
-        queries.append({each.partition for each in places})
-        return places
-
-    monkeypatch.setattr(reader.log, "offsets_for_times", query)
+    queries = watch_queries(reader, monkeypatch)
     if what == "revoke":
         reader.revoke(1)
     else:
@@ -85,14 +91,7 @@ def test_partitions_that_are_kept_do_not_wait_until_librdkafka_looks_for_work(
 
 def test_partitions_that_begin_together_wait_for_a_silent_broker_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader(monkeypatch, range(3))
-    queries: list[set[int]] = []
-
-    def query(places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        assert timeout <= 0.1
-        queries.append({each.partition for each in places})
-        return places
-
-    monkeypatch.setattr(reader.log, "offsets_for_times", query)
+    queries = watch_queries(reader, monkeypatch)
     reader.assign(*range(20))
     reader.turn(5)
 
