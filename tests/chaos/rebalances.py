@@ -53,7 +53,12 @@ def measure(folder: Path, conditions: Conditions, console: Console) -> list[Meas
         )
         with prepared(plan, own) as stage:
             streams = [
-                Stream(each, conditions.rate / len(everyone), _from(place), timed=each is not everyone[-1])
+                Stream(
+                    each,
+                    conditions.rate / len(everyone),
+                    _from(place * PARTITIONS // len(everyone)),
+                    timed=each is not everyone[-1],
+                )
                 for place, each in enumerate(everyone)
             ]
             with under_load(stage, Requests(stage.api_key, 1, mix=False), streams) as scene:
@@ -70,9 +75,8 @@ def measure(folder: Path, conditions: Conditions, console: Console) -> list[Meas
     return measured
 
 
-def _from(client: int) -> Sequence[int]:
+def _from(first: int) -> Sequence[int]:
     """Return all partitions in a client's order: were it the same for all, each would get its requests in bursts."""
-    first = client * PARTITIONS // 8
     return [*range(first, PARTITIONS), *range(first)]
 
 
