@@ -41,32 +41,29 @@ def cut_batch(
     products: dict[str, str] = {}
     left_behind: list[PartT] = []
     blocked = set(held)
+    ids, ids_in_flight = products.keys(), in_flight.keys()
     while queue and len(left_behind) < LOOKAHEAD:
         part = queue[0]
+        wanted = part.products
         if not part.sendable:
             queue.popleft()
-        elif _conflicts(part.products, products, in_flight, blocked) or (left_behind and len(part.products) > limit):
+        elif (
+            (blocked and not blocked.isdisjoint(wanted))
+            or not (ids.isdisjoint(wanted) or _agree(wanted, products))
+            or not (ids_in_flight.isdisjoint(wanted) or _agree(wanted, in_flight))
+            or (left_behind and len(wanted) > limit)
+        ):
             left_behind.append(queue.popleft())
-            blocked.update(part.products)
-        elif parts and not _fits(part.products, products, limit):
+            blocked.update(wanted)
+        elif parts and len(products) + len(wanted) > limit and len(ids | wanted.keys()) > limit:
             break
         else:
             parts.append(queue.popleft())
-            products.update(part.products)
+            products.update(wanted)
     queue.extendleft(reversed(left_behind))
     return parts, products
 
 
-def _conflicts(wanted: Products, batch: Products, in_flight: Products, blocked: set[str]) -> bool:
-    """Return whether an id is blocked, or present with another SKU. On the hot path."""
-    if blocked and not blocked.isdisjoint(wanted):
-        return True
-    if in_flight.keys().isdisjoint(wanted) and batch.keys().isdisjoint(wanted):
-        return False
-    return any(batch.get(id_, sku) != sku or in_flight.get(id_, sku) != sku for id_, sku in wanted.items())
-
-
-def _fits(wanted: Products, batch: Products, limit: int) -> bool:
-    if len(batch) + len(wanted) <= limit:
-        return True
-    return len(batch) + sum(mirakl_id not in batch for mirakl_id in wanted) <= limit
+def _agree(wanted: Products, others: Products) -> bool:
+    """Return whether the ids that are in both have the same SKU in both."""
+    return all(others.get(id_, sku) == sku for id_, sku in wanted.items())

@@ -33,6 +33,7 @@ _DEFLATE_FROM = 64
 """Bytes of bitmap below which deflating cannot pay."""
 
 _ABSENT, _OPEN, _DONE = 0, 1, 2
+_WIDE_GAP = 2 * WINDOW
 _TO_DIGITS = bytes([ord("0"), ord("0"), ord("1")]) + bytes(253)
 
 
@@ -201,20 +202,20 @@ class Progress:
         """
         if offset >= self.read_to:
             raise ValueError(f"offset {offset} was received, but the log is read to {self.read_to} only")
-        if offset - self._origin > 2 * WINDOW:
-            self._leap(offset)
-        index = offset - self._origin
-        flags = self._flags
-        if index < 0:
+        if offset < self.position:
             return False
+        index = offset - self._origin
+        if index > _WIDE_GAP:
+            self._leap(offset)
+            index = offset - self._origin
+        self.position = offset + 1
+        flags = self._flags
         if index >= len(flags):
-            flags.extend(bytes(index + 1 - len(flags)))
-        fresh = flags[index] == _ABSENT and offset >= self.position
-        if fresh:
-            flags[index] = _OPEN
-        if offset >= self.position:
-            self.position = offset + 1
-        return fresh
+            flags += bytes(index + 1 - len(flags))
+        elif flags[index] != _ABSENT:
+            return False
+        flags[index] = _OPEN
+        return True
 
     def give_back(self, offset: int) -> None:
         """Undo the last ``receive``: the record will be received again later."""

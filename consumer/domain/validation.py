@@ -40,12 +40,11 @@ def validate(
 
 def _distinct(references: Sequence[ProductReference]) -> dict[str, str] | None:
     """Merge exact repeats; ``None`` if one id has two SKUs."""
-    products: dict[str, str] = {}
-    for reference in references:
-        sku = reference["productSku"]
-        if products.setdefault(reference["miraklProductId"], sku) != sku:
-            return None
-    return products
+    products = {each["miraklProductId"]: each["productSku"] for each in references}
+    if len(products) == len(references):
+        return products
+    same = all(products[each["miraklProductId"]] == each["productSku"] for each in references)
+    return products if same else None
 
 
 def _all_plain(products: Products) -> bool:
@@ -55,7 +54,8 @@ def _all_plain(products: Products) -> bool:
     """
     texts = (*products, *products.values())
     line = f" {' '.join(texts)} "
-    if line.isprintable() and "  " not in line and max(map(len, texts)) <= MAX_ID_CHARACTERS:
+    all_short = len(line) <= MAX_ID_CHARACTERS or max(map(len, texts)) <= MAX_ID_CHARACTERS
+    if all_short and line.isprintable() and "  " not in line:
         return True
     return all(id_fault(each) is None for each in texts)
 

@@ -96,7 +96,6 @@ class Request:
     """Id of the lane, which is that of the client specification, once it is routed."""
     parts: "Sequence[Part]" = ()
     """While it is routed: itself as one part, or the slices of one too large for a call, in its own order."""
-    calls_in_flight: int = 0
     restarted: bool = False
     """Its deadline was set anew, so it is out of the order of deadlines."""
     rerouted: bool = False
@@ -107,6 +106,11 @@ class Request:
     def open(self) -> bool:
         """Whether it waits for a verdict: its deadline counts, and it holds a place within the bounds."""
         return self.phase < _DECIDED
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a call in flight carries a part of it. Only for an open one: a decided one has no parts."""
+        return any(part.in_flight for part in self.parts)
 
     def enter(self, phase: Phase) -> None:
         """Change the phase. Raises ``RuntimeError`` for a transition that the table above does not have."""
@@ -260,16 +264,9 @@ class Assignment:
         self.backlog.append(record)
         self.backlog_bytes += record.size
 
-    def next_record(self) -> Record:
-        record = self.backlog.popleft()
-        self.backlog_bytes -= record.size
-        return record
-
-    def put_back(self, record: Record) -> None:
-        """Return the record that was taken off last: it is not taken in yet after all."""
-        self.backlog.appendleft(record)
-        self.backlog_bytes += record.size
-        self.progress.give_back(record.offset)
+    def remove_oldest(self) -> None:
+        """Remove the oldest record of the backlog: it is taken in, or need not be."""
+        self.backlog_bytes -= self.backlog.popleft().size
 
     def drop_backlog(self) -> None:
         """Leave the backlog to whoever reads the partition later, this consumer or another."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from fastavro import schemaless_writer
 
@@ -125,7 +125,11 @@ class RecordDecoder:
             return _unreadable_body(error)
         if at != len(value):
             return _unreadable(f"the body ends at byte {len(value)} where its schema ends it at {at}")
-        return cast("Record", record)
+        return self._checked(record)
+
+    def _checked(self, record: Record) -> Record | Unreadable:
+        """Return the record, or why it is of no use although it matches its schema."""
+        return record
 
     def _unread(self, framing: bytes, schema_header: bytes | None) -> Unreadable | UnknownSchema:
         ref = parse_framing(framing)
@@ -155,10 +159,14 @@ class RequestDecoder(RecordDecoder):
     def __init__(self, *, registry: bool, max_bytes: int) -> None:
         super().__init__(requests(), results(), registry=registry, max_bytes=max_bytes)
 
-    def decode(self, value: bytes | None, schema_header: bytes | None = None) -> Record | Unreadable | UnknownSchema:
-        """Return the request in a Kafka value; ``schema_header`` is the value of `SCHEMA_ID_HEADER`, if present."""
-        request = super().decode(value, schema_header)
-        return (_unanswerable(request) or request) if isinstance(request, dict) else request
+    def _checked(self, record: Record) -> Record | Unreadable:
+        """Refuse what no result could be written for: it repeats these two fields."""
+        if fault := request_id_fault(record["requestId"]):
+            return _unreadable(f"requestId {fault}")
+        requested_at = record["requestedAt"]
+        if not EARLIEST_MILLIS <= requested_at <= LATEST_MILLIS:
+            return _unreadable(f"requestedAt ({requested_at}) lies outside the years 1 to 9999")
+        return record
 
 
 class ResultDecoder(RecordDecoder):
@@ -169,16 +177,6 @@ class ResultDecoder(RecordDecoder):
 
     def __init__(self, *, registry: bool, max_bytes: int = SCHEMAS.result_bytes) -> None:
         super().__init__(results(), requests(), registry=registry, max_bytes=max_bytes)
-
-
-def _unanswerable(request: Record) -> Unreadable | None:
-    """Return why no result could be written for the request: it repeats these two fields."""
-    request_id, requested_at = request["requestId"], request["requestedAt"]
-    if fault := request_id_fault(request_id):
-        return _unreadable(f"requestId {fault}")
-    if not EARLIEST_MILLIS <= requested_at <= LATEST_MILLIS:
-        return _unreadable(f"requestedAt ({requested_at}) lies outside the years 1 to 9999")
-    return None
 
 
 def _unreadable_body(error: Exception) -> Unreadable:

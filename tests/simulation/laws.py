@@ -389,7 +389,7 @@ class Laws:
                 if request.verdict is None and request.lane is not None and assignment.kept:
                     if clock > request.deadline and not replica.disturbed:
                         self._broken(f"{replica.process.name}: {request.request_id} is not decided in time")
-                    if not request.calls_in_flight and id(request) not in queued:
+                    if not request.in_flight and id(request) not in queued:
                         self._broken(f"{replica.process.name}: {request.request_id} is in no queue and no call")
         if count != core._pressure.records:
             self._broken(f"{replica.process.name}: {core._pressure.records} records counted, {count} are open")

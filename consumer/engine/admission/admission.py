@@ -120,20 +120,22 @@ class Admission:
         if not assignment.kept:  # its backlog was left to the next owner
             return left
         backlog, precedence, progress = assignment.backlog, assignment.precedence, assignment.progress
-        has_room = self._back_pressure.has_room
+        has_room, read_headers, now = self._back_pressure.has_room, self._read_headers, at.mono
         while backlog and has_room(assignment, backlog[0]):
             if left <= 0:
                 self.behind = True
                 return left
-            record = assignment.next_record()
+            record = backlog[0]
             left -= record.size
             if progress.receive(record.offset):
-                request = Request(record, assignment, self._read_headers(record.headers), at.mono, deadline)
+                request = Request(record, assignment, read_headers(record.headers), now, deadline)
                 searched = precedence.searched
                 if not self._take(request, at):
-                    assignment.put_back(record)
+                    progress.give_back(record.offset)
+                    break
                 if precedence.searched > searched:
                     left -= (precedence.searched - searched) // self._policy.search_discount
+            assignment.remove_oldest()
         if not backlog:
             progress.advance()
         return left
@@ -141,22 +143,22 @@ class Admission:
     def _take(self, request: Request, at: Instant) -> bool:
         """Take a request in; ``False`` if its lane is full already, which shows only now."""
         record, assignment = request.record, request.assignment
+        undecided = assignment.precedence.undecided
         decision: Decision | Behind = self.decider.decide(request, at)
-        if assignment.precedence.undecided:
+        if undecided:
             decision = self._in_order(decision, request)
         if isinstance(decision, ClientSpecification):
             lane = self._dispatch.lane(decision, at)
             if not self._back_pressure.admits(lane, assignment):
                 return False
-            assignment.open[record.offset] = request
-            self._back_pressure.take_in(record)
-            self._dispatch.enqueue(request, lane, at)
-            if assignment.precedence.undecided:
-                self._resume_followers(request, at)
-            return True
+        else:
+            lane = None
         assignment.open[record.offset] = request
         self._back_pressure.take_in(record)
-        self._follow(decision, request, at)
+        if lane is None or undecided:
+            self._follow(decision, request, at)
+        else:
+            self._dispatch.enqueue(request, lane, at)
         return True
 
     def _decide_resumed(self, at: Instant, left: int) -> int:

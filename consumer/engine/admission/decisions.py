@@ -63,18 +63,21 @@ class Decider:
         Return a specification to call, a final verdict, or what the decision has to wait for. Never raises, whatever
         the record.
         """
-        headers = request.headers
-        unreadable = request.record.problem or headers.unreadable
+        headers, record = request.headers, request.record
+        unreadable = record.problem or headers.unreadable
         if unreadable is not None:
             return self._dead_letter(request, DeadLetterReason.UNREADABLE, unreadable, at)
-        body = self._decoder.decode(request.record.value, headers.schema_id)
+        body = self._decoder.decode(record.value, headers.schema_id)
         if isinstance(body, SchemaNeeded):
             return self._before_schema(request, body, at)
         if isinstance(body, NotARequest):
             return self._dead_letter(request, body.reason, body.message, at)
         request.request_id = body["requestId"]
         request.requested_at = body["requestedAt"]
-        decision = self._confirmed(request, self._check(request, body, at))
+        checked = self._check(request, body, at)
+        if isinstance(checked, ClientSpecification):
+            return checked
+        decision = self._confirmed(request, checked)
         if isinstance(decision, AwaitDirectory) and not request.products:  # what newer ones may be in conflict with
             request.products = {each["miraklProductId"]: each["productSku"] for each in body["products"]}
         return decision
@@ -102,7 +105,7 @@ class Decider:
         refusal = request.refusal
         if refusal is None:
             refusal = self._identify(request, at)
-        if request.tenant is not None and request.headers.signature is not None:
+        if request.headers.signature is not None and request.tenant is not None:
             read_at = at.wall - (at.mono - request.read_at)
             late = self._credentials.untimely(request.requested_at, read_at)
             if late is not None:
@@ -119,16 +122,14 @@ class Decider:
 
     def _identify(self, request: Request, at: Instant) -> ResyncError | None:
         """Note whose request it is; return why its sender may not resynchronize, if so."""
-        known, refusal = self._identified(request, at)
-        _note_key(request, known)
-        return refusal
-
-    def _identified(self, request: Request, at: Instant) -> _Requester:
         headers = request.headers
         if headers.signature is not None:  # made for this record: nothing to remember
-            return self._requester(request, at)
-        who = headers.api_key, headers.caller
-        return self._requesters.get(who) or self._requesters.setdefault(who, self._requester(request, at))
+            requester = self._requester(request, at)
+        else:
+            who = headers.api_key, headers.caller
+            requester = self._requesters.get(who) or self._requesters.setdefault(who, self._requester(request, at))
+        _note_key(request, requester[0])
+        return requester[1]
 
     def _requester(self, request: Request, at: Instant) -> _Requester:
         known = self._known(request, at)

@@ -56,6 +56,8 @@ class Dispatch:
         """Call number -> lane, for the calls in flight."""
         self._call_number = 0
         self._turns = RoundRobin(policy)
+        self._fed: Lane | None = None
+        """The lane that got the last request, if calls were not started since: it has its turn already."""
         self._disordered: set[Lane] = set()
         """Lanes that got requests of other lanes."""
         self._own_trouble: tuple[str, float] | None = None
@@ -85,7 +87,9 @@ class Dispatch:
         if request.rerouted:
             self._disordered.add(lane)
         self._back_pressure.enqueued(lane, request)
-        self._turns.add(lane)
+        if lane is not self._fed:
+            self._turns.add(lane)
+            self._fed = lane
 
     def update_lane(self, id_: str, specification: ClientSpecification, at: Instant) -> None:
         """Take a newer row of the directory; a lane whose row has changed may call again at once."""
@@ -114,6 +118,7 @@ class Dispatch:
 
     def start_calls(self, at: Instant) -> None:
         """Start one call per turn as long as slots are free; a lane that gets none keeps its place in the round."""
+        self._fed = None
         while (lane := self._turns.next(len(self.call_lanes))) is not None:
             call = lane.next_call(self._call_number + 1, at.mono)
             if call is not None:
@@ -131,7 +136,6 @@ class Dispatch:
         self._turns.call_ended(lane)
         for part in call.parts:
             part.in_flight = False
-            part.request.calls_in_flight -= 1
         if isinstance(outcome, CallFailure):
             if outcome.ours is not None:
                 self._own_trouble = outcome.ours, at.mono
@@ -161,7 +165,6 @@ class Dispatch:
         self.call_lanes[call.call_id] = lane
         for part in call.parts:
             part.in_flight = True
-            part.request.calls_in_flight += 1
         self._commands.append(StartCall(call.call_id, lane.specification, call.products, call.parts))
 
     def _answer(self, lane: Lane, call: Call, outcome: Receipt | Refusal | Unacknowledged, at: Instant) -> None:
@@ -236,7 +239,7 @@ class Dispatch:
         can_call_at = lane.health.can_call_at(at.mono)
         for part in lane.queue.parts():
             request = part.request
-            if request.open and not request.calls_in_flight and self._is_too_late(request, can_call_at, at):
+            if request.open and not request.in_flight and self._is_too_late(request, can_call_at, at):
                 self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
 
     def _is_too_late(self, request: Request, can_call_at: float, at: Instant) -> bool:

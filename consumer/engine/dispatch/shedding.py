@@ -81,4 +81,4 @@ def _waits_for_room(assignment: Assignment, cannot_call: CannotCall, policy: Pol
 def _may_shed(request: Request, cannot_call: CannotCall) -> bool:
     """Return whether it waits in a lane that cannot call; a call in flight is waited for until the lane has stalled."""
     stalled = cannot_call.get(request.lane or "")
-    return stalled is not None and (stalled or not request.calls_in_flight)
+    return stalled is not None and (stalled or not request.in_flight)

@@ -107,14 +107,14 @@ class Outbox:
 
     def committed(self, at: Instant) -> None:
         """Note that the transaction in flight has committed, which ends the trouble of its outlets."""
-        outlets = self._outlets()
+        troubled = {outlet for outlet, health in self.health.items() if not health.sound}
+        if troubled:  # without outcomes it was a probe, or progress only
+            for outlet in troubled & (self._outlets() or {Outlet.RESULTS}):
+                self.health[outlet].succeeded()
         self.in_flight = None
         self.last_commit_at = at.mono
         self._gather(at)
         self.unpublished_since = None
-        for outlet in outlets or {Outlet.RESULTS}:  # without outcomes it was a probe, or progress only
-            if not self.health[outlet].sound:
-                self.health[outlet].succeeded()
 
     def aborted(self, at: Instant, trouble: TransactionTrouble | None) -> None:
         """Note that the transaction in flight had no known effect; ``trouble``: ``None`` for a rebalance."""
