@@ -1,15 +1,10 @@
 """Records of the requests topic as Kafka delivers them."""
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
-
-
-def header_bytes(headers: Headers | None) -> int:
-    """Return the bytes of all headers; names count as characters."""
-    return sum(len(name) + len(value or b"") for name, value in headers or ())
 
 
 @dataclass(slots=True, eq=False)
@@ -24,16 +19,10 @@ class Record:
     value: bytes | None = field(repr=False)
     headers: Headers | None = field(repr=False)  # the requester's API key is among them
     """``None`` where the names are not UTF-8. Records may share the object."""
-    problem: str | None = None
+    problem: str | None
     """Reason why the record could not be read at all, not even its key and value."""
-    known_header_bytes: InitVar[int] = -1
-    """``header_bytes`` of the headers; negative: to be counted."""
-    size: int = field(init=False)
+    size: int
     """Bytes of key, value and headers; header names count as characters."""
-
-    def __post_init__(self, known_header_bytes: int) -> None:
-        headers = known_header_bytes if known_header_bytes >= 0 else header_bytes(self.headers)
-        self.size = len(self.key or b"") + len(self.value or b"") + headers
 
 
 class ReadRange(NamedTuple):

@@ -16,13 +16,12 @@ from consumer.engine.clock import Instant
 from consumer.engine.credentials import Credentials
 from consumer.engine.dispatch.lanes import Call, Lane
 from consumer.engine.policy import Policy
-from consumer.engine.records import Record
 from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Part, Request
 from schemas.contract import REQUESTS_TOPIC
 from schemas.explanation import Explanation
 from schemas.signature import Content, Signing, signing_secret
-from tests.support.builders import api_key
+from tests.support.builders import api_key, fetched_record
 from tests.unit.engine.world import FIRST, SECOND, JsonDecoder, body, specification
 
 THIRD: Final = "abcdefab-0000-0000-0000-00000000000c"
@@ -80,7 +79,7 @@ def _request(rng: Random, at: Instant) -> Request:
     headers: list[tuple[str, bytes | None]] = [("dj-api-key", rng.choice(KEYS)), ("dj-client", rng.choice(CALLERS))]
     if rng.random() < 0.4:
         headers.append(("dj-signature", _signature(rng, headers[1][1], value)))
-    record = Record(0, 0, 0, None, value, headers)
+    record = fetched_record(0, 0, 0, None, value, headers)
     return Request(record, Assignment(0, 1, Progress(0)), read_headers(headers), at.mono - rng.choice((0, 1)), 300.0)
 
 
@@ -157,7 +156,7 @@ def _limits(rng: Random) -> ClientSpecification:
 
 def _part(rng: Random) -> Part:
     products = {rng.choice("abcdef"): rng.choice("111112") for _ in range(rng.choice((1, 1, 2, 5)))}
-    record = Record(0, 0, 0, None, None, [])
+    record = fetched_record(0, 0, 0, None, None, [])
     return Part(Request(record, Assignment(0, 1, Progress(0)), read_headers([]), 0.0, 300.0), products)
 
 

@@ -33,6 +33,7 @@ from consumer.engine.records import ReadRange, Record
 from schemas.avro.codec import ResultEncoder
 from tests.fuzz.bytes import mutated
 from tests.fuzz.targets import NAMED, SCHEMA, record_headers, record_value
+from tests.support.builders import fetched_record
 from tests.unit.engine.world import FIRST, SECOND, directory, specification
 
 RECORDS: Final = 50
@@ -88,7 +89,9 @@ class World:
     def _record(self, offset: int) -> Record:
         rng = self._rng
         key = rng.choice((None, b"", b"key", mutated(rng, b"key")))
-        return Record(0, offset, rng.choice((-1, 0, 1_700_000_000_000)), key, record_value(rng), record_headers(rng))
+        return fetched_record(
+            0, offset, rng.choice((-1, 0, 1_700_000_000_000)), key, record_value(rng), record_headers(rng)
+        )
 
     def _turn(self) -> None:
         """Carry out commands, and those that follow from what answers them."""

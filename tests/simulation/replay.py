@@ -171,9 +171,7 @@ def _record(form: list[Any]) -> Record:
         headers.append(("dj-api-key", credential.encode()))
     if operator is not None:
         headers.append(("dj-client", OPERATOR if operator else b"other"))
-    record = Record(partition, offset, -1, None, digest.encode(), headers, problem)
-    record.size = size
-    return record
+    return Record(partition, offset, -1, None, digest.encode(), headers, problem, size)
 
 
 def _outcome(kind: str, *values: Any) -> CallOutcome:  # noqa: ANN401 - JSON

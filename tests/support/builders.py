@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Role
+from consumer.engine.records import Headers, Record
 
 SPECIFICATION_ID = "11111111-2222-3333-4444-555555555555"
 COMPLETED_AT = 1_700_000_000_250
@@ -48,3 +49,17 @@ def result_fields(request_id: str, **changes: object) -> dict[str, Any]:
         "completedAt": COMPLETED_AT,
         **changes,
     }
+
+
+def fetched_record(
+    partition: int,
+    offset: int,
+    timestamp: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers | None,
+    problem: str | None = None,
+) -> Record:
+    """Return a record as it is read, with its size counted."""
+    size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers or ())
+    return Record(partition, offset, timestamp, key, value, headers, problem, size)

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, Message
 
 from consumer.adapters.kafka.policy import READING
 from consumer.adapters.kafka.reading import Reading
-from consumer.adapters.kafka.records import RecordReader, total_bytes
+from consumer.adapters.kafka.records import RecordReader
 from consumer.engine.records import Record
 from consumer.engine.status import FetchBudget
 
@@ -19,7 +19,7 @@ class Fetching:
         self._consumer = consumer
         self._reading = reading
         self._budget = budget
-        self._read = RecordReader().read
+        self._reader = RecordReader()
 
     def fetch(self) -> list[Record | Message]:
         """Poll for one message, then take what is there already, up to the fetch budget.
@@ -29,7 +29,7 @@ class Fetching:
         first = self._consumer.poll(READING.poll)
         if first is None:
             return []
-        fetched = [self._read(first)]
+        fetched = self._reader.read([first])
         budget, reading = self._budget(), self._reading
         most = min(READING.list_records, budget.records - (reading.posted_records - budget.received_records))
         if most <= 1 or reading.posted_bytes - budget.received_bytes > READING.unreceived_bytes:
@@ -39,10 +39,9 @@ class Fetching:
         return fetched
 
     def _take_more(self, fetched: list[Record | Message], most: int) -> None:
-        size = 0
-        while (wanted := min(READING.take_records, most - len(fetched))) > 0 and size < READING.list_bytes:
-            more = [self._read(message) for message in self._consumer.consume(wanted, 0)]
+        last_byte = self._reader.bytes_read + READING.list_bytes
+        while (wanted := min(READING.take_records, most - len(fetched))) > 0 and self._reader.bytes_read < last_byte:
+            more = self._reader.read(self._consumer.consume(wanted, 0))
             fetched += more
-            size += total_bytes(more)
             if len(more) < wanted:
                 return

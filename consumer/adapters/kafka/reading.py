@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from confluent_kafka import KafkaException
 
-from consumer.adapters.kafka.records import total_bytes
 from consumer.adapters.kafka.topic_consumer import TopicConsumer
 from consumer.engine.commands import Reread
 from consumer.engine.events import Event, Fetched
@@ -47,26 +46,24 @@ class Reading:
         if not records:
             return
         ends = {record.partition: record.offset + 1 for record in records}
-        firsts = {record.partition: record.offset for record in reversed(records)}
-        self.post_ranges(epochs, firsts, ends, records)
-
-    def post_ranges(
-        self,
-        epochs: Mapping[int, int],
-        firsts: Mapping[int, int],
-        ends: Mapping[int, int],
-        records: Sequence[Record] = (),
-    ) -> None:
-        """Post what was read; ``firsts`` are the beginnings where nothing is known of what was read before."""
+        unknown = (ends.keys() & epochs.keys()) - self.read_to.keys()  # what was read before
+        for partition in unknown:
+            self.read_to[partition] = next(each.offset for each in records if each.partition == partition)
         ranges = {
-            partition: ReadRange(epochs[partition], self.read_to.get(partition, firsts[partition]), end)
+            partition: ReadRange(epochs[partition], self.read_to[partition], end)
             for partition, end in ends.items()
             if partition in epochs
         }
         self.read_to |= {partition: read.end for partition, read in ranges.items()}
         self.posted_records += len(records)
-        self.posted_bytes += total_bytes(records)
+        self.posted_bytes += sum(record.size for record in records)
         self._post(Fetched(ranges, records))
+
+    def post_end(self, partition: int, epoch: int, end: int) -> None:
+        """Post that a partition was read up to ``end``, without another record."""
+        read = ReadRange(epoch, self.read_to.get(partition, end), end)
+        self.read_to[partition] = end
+        self._post(Fetched({partition: read}, ()))
 
     def interrupted(self, partition: int) -> None:
         """An error came instead of records. Where the position is out of range, nothing is fetched anyway."""

@@ -5,7 +5,7 @@ from operator import methodcaller
 
 from confluent_kafka import Message
 
-from consumer.engine.records import Headers, Record, header_bytes
+from consumer.engine.records import Headers, Record
 
 _headers = methodcaller("headers")  # called directly, an error inside it can surface in a later, unrelated call
 
@@ -20,24 +20,29 @@ class RecordReader:
     def __init__(self) -> None:
         self._headers: Headers | None = ()
         self._header_bytes = 0
+        self.bytes_read = 0
+        """Bytes of all records that were read (``Record.size``)."""
 
-    def read(self, message: Message) -> Record | Message:
-        """Return the record of a message, or the message itself if it stands for an error of the library."""
-        return self.record_of(message) if message.error() is None else message
+    def read(self, messages: Iterable[Message]) -> list[Record | Message]:
+        """Return the record of each message, or the message itself if it stands for an error of the library.
 
-    def record_of(self, message: Message) -> Record:
-        """Return the record of a message without error; headers whose names are not UTF-8 become ``None``."""
+        Headers whose names are not UTF-8 become ``None``.
+        """
+        return [self._record(message) if message.error() is None else message for message in messages]
+
+    def _record(self, message: Message) -> Record:
         try:
-            headers = _headers(message)
+            headers = _headers(message) or ()
         except (SystemError, UnicodeDecodeError):
             headers = None
-        else:
-            headers = headers or ()
         if headers != self._headers:
-            self._headers, self._header_bytes = headers, header_bytes(headers)
+            self._headers = headers
+            self._header_bytes = sum(len(name) + len(value or b"") for name, value in headers or ())
         partition, offset = coordinates(message)
-        key, value, timestamp = message.key(), message.value(), message.timestamp()[1]
-        return Record(partition, offset, timestamp, key, value, self._headers, None, self._header_bytes)
+        key, value = message.key(), message.value()
+        size = self._header_bytes + len(key or b"") + len(value or b"")
+        self.bytes_read += size
+        return Record(partition, offset, message.timestamp()[1], key, value, self._headers, None, size)
 
 
 def coordinates(message: Message) -> tuple[int, int]:
@@ -46,12 +51,7 @@ def coordinates(message: Message) -> tuple[int, int]:
     return -1 if partition is None else partition, -1 if offset is None else offset
 
 
-def total_bytes(fetched: Iterable[Record | Message]) -> int:
-    """Return the bytes of all records; errors count nothing."""
-    return sum(each.size for each in fetched if isinstance(each, Record))
-
-
 def unreadable_record(partition: int, offset: int) -> Record:
     """Return what stands for an offset whose batch librdkafka cannot decompress: it becomes a dead letter."""
     problem = "the batch of records that it came in cannot be unpacked: it is broken, or becomes too large"
-    return Record(partition, offset, -1, None, None, None, problem)
+    return Record(partition, offset, -1, None, None, None, problem, 0)

@@ -89,7 +89,7 @@ class LogResets:
             return
         if position < low:
             _log.error("partition %d: records from offset %d to %d are gone unread", partition, position, low - 1)
-            self._reading.post_ranges(epochs, {partition: low}, {partition: low})
+            self._reading.post_end(partition, epochs[partition], low)
         self._reading.go_on(partition, max(position, low))
 
     # -- another log -----------------------------------------------------------------------------------

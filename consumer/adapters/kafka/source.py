@@ -195,7 +195,7 @@ class KafkaSource:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
             if partition in epochs and not self._broken.passed(partition, offset, epochs, sought):
-                self._reading.post_ranges(epochs, {partition: offset}, {partition: offset})
+                self._reading.post_end(partition, epochs[partition], offset)
         elif code == KafkaError._AUTO_OFFSET_RESET and (  # noqa: SLF001 - as above
             partition in self._group.epochs or partition in self._positions.unread
         ):

@@ -1,8 +1,7 @@
 """Windows, records and bytes in flight: at a bound partitions are paused, and resumed once there is room."""
 
-from dataclasses import replace
-
 from consumer.engine.policy import Policy
+from tests.support.builders import fetched_record
 from tests.unit.engine.world import World, body, specification
 
 
@@ -37,7 +36,8 @@ def test_bytes_in_flight_are_bounded_headers_and_keys_included() -> None:
     world = World(policy=Policy(record_bytes=100_000))
     for n in range(20):
         plain = world.record(body(f"r{n}"))
-        world.fetch([replace(plain, headers=[*(plain.headers or ()), ("padding", b"x" * 30_000)])])
+        headers = [*(plain.headers or ()), ("padding", b"x" * 30_000)]
+        world.fetch([fetched_record(0, plain.offset, plain.timestamp, plain.key, plain.value, headers)])
 
     assert 4 >= world.status.in_flight_records
     assert 0 == world.core.fetch_budget.records

@@ -6,7 +6,7 @@ import pytest
 
 from consumer.engine.events import SchemaFound, SchemaMissing, SchemaUnavailable
 from consumer.engine.policy import Policy
-from consumer.engine.records import Record
+from tests.support.builders import fetched_record
 from tests.unit.engine.world import World, body
 
 LARGE = b"x" * Policy().event_bytes
@@ -69,7 +69,7 @@ def test_what_was_held_up_is_decided_in_the_same_portions_and_before_what_came_l
 def test_keys_and_headers_count_among_the_bytes_in_flight() -> None:
     world = World(policy=Policy(record_bytes=10_000))
     world.database = False
-    world.fetch([Record(0, 0, 0, b"k" * 6000, None, [("name", b"v" * 6000)])])
+    world.fetch([fetched_record(0, 0, 0, b"k" * 6000, None, [("name", b"v" * 6000)])])
 
     assert 12_004 == world.status.in_flight_bytes
     assert 0 == world.core.fetch_budget.records
@@ -137,7 +137,7 @@ def test_records_that_wait_for_schemas_leave_room_for_those_of_other_partitions(
 
 def test_a_record_that_could_not_be_unpacked_says_why() -> None:
     world = World()
-    world.fetch([Record(0, 0, -1, None, None, None, "the batch cannot be unpacked")])
+    world.fetch([fetched_record(0, 0, -1, None, None, None, "the batch cannot be unpacked")])
     world.settle()
 
     assert ["the batch cannot be unpacked"] == [letter.message for letter in world.dead]

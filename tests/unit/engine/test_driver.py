@@ -30,7 +30,8 @@ from consumer.engine.events import (
 )
 from consumer.engine.policy import Policy
 from consumer.engine.ports import SourceError
-from consumer.engine.records import ReadRange, Record
+from consumer.engine.records import ReadRange
+from tests.support.builders import fetched_record
 from tests.unit.engine.world import KEY, JsonDecoder, body, directory, specification
 
 
@@ -106,7 +107,7 @@ class Parts:
 
     def send(self, *request_ids: str, schema: bytes | None = None) -> None:
         headers = [("dj-api-key", KEY), ("dj-client", b"OPERATOR"), ("__value_schema_id", schema)]
-        records = [Record(0, offset, 0, None, body(name), headers) for offset, name in enumerate(request_ids)]
+        records = [fetched_record(0, offset, 0, None, body(name), headers) for offset, name in enumerate(request_ids)]
         self.driver.post(Fetched({0: ReadRange(1, 0, len(records))}, records))
 
     def stop(self) -> None:

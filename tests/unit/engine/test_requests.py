@@ -4,10 +4,10 @@ import pytest
 
 from consumer.domain.outcome import DeadLettered, Synchronized
 from consumer.domain.progress import Progress
-from consumer.engine.records import Record
 from consumer.engine.request_headers import RequestHeaders
 from consumer.engine.requests import Assignment, AssignmentPhase, Phase, Request
 from schemas.contract import DeadLetterReason
+from tests.support.builders import fetched_record
 from tests.unit.engine.world import FIRST
 
 ALLOWED = {
@@ -22,7 +22,7 @@ SYNCHRONIZED = Synchronized(FIRST, ("t-1",), 0)
 
 @pytest.fixture
 def request_() -> Request:
-    record = Record(0, 5, -1, None, b"value", [])
+    record = fetched_record(0, 5, -1, None, b"value", [])
     request = Request(record, Assignment(0, 1, Progress(5)), RequestHeaders(), 0.0, 300.0, products={"a": "1"})
     request.assignment.open[5] = request
     return request

@@ -48,7 +48,7 @@ from consumer.engine.requests import Request
 from consumer.engine.status import EngineStatus
 from schemas.contract import REQUESTS_TOPIC, DeadLetterReason
 from schemas.signature import Content, Signing, signing_secret
-from tests.support.builders import api_key, client_specification
+from tests.support.builders import api_key, client_specification, fetched_record
 
 WALL = 1_700_000_000.0
 KEY = b"operator-key"
@@ -247,7 +247,7 @@ class World:
         if signed:
             content = Content(schema.encode() if schema is not None else None, caller, value)
             headers[0] = ("dj-signature", Signing(REQUESTS_TOPIC).header(key or b"", content))
-        return Record(partition, offset, 1_700_000_000_000, None, value, headers)
+        return fetched_record(partition, offset, 1_700_000_000_000, None, value, headers)
 
     def fetch(self, records: Sequence[Record]) -> None:
         """A list of records arrives, which continues what was read before."""

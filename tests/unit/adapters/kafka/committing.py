@@ -19,10 +19,10 @@ from consumer.domain.outcome import DeadLettered
 from consumer.domain.progress import Progress
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, PublishingTrouble, TransactionFinished, TransactionResult, TransactionTrouble
-from consumer.engine.records import Record
 from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Request
 from schemas.contract import DeadLetterReason
+from tests.support.builders import fetched_record
 from tests.unit.adapters.kafka.fake_producer import Broker, FakeProducer
 
 COMMITTED, ABORTED, UNKNOWN = TransactionResult.COMMITTED, TransactionResult.ABORTED, TransactionResult.UNKNOWN
@@ -102,7 +102,7 @@ def part(partition: int = 0, *values: bytes, epoch: int = 1) -> PartitionCommit:
     assignment = Assignment(partition, epoch, Progress(0))
     outcomes = []
     for offset, value in enumerate(values or (b"value",)):
-        record = Record(partition, offset, 0, None, value, [])
+        record = fetched_record(partition, offset, 0, None, value, [])
         request = Request(record, assignment, read_headers([]), 0.0, 300.0)
         request.verdict = DeadLettered(DeadLetterReason.UNREADABLE, "")
         outcomes.append(request)

@@ -11,11 +11,11 @@ from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.publications import Publications, Topics
 from consumer.domain.outcome import DeadLettered, Failed, FieldError, Partial, ResyncError, Synchronized, Verdict
 from consumer.domain.progress import Progress
-from consumer.engine.records import Record
 from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, Request
 from schemas.avro.codec import ResultDecoder, ResultEncoder
 from schemas.contract import DeadLetterReason, ErrorCode
+from tests.support.builders import fetched_record
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SHOP = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -41,7 +41,7 @@ def request(  # noqa: PLR0913 - what a record can carry
     request_id: str = "request-1",
 ) -> Request:
     """A decided request that named two products."""
-    record = Record(partition, offset, 1_699_999_999_000, key, value, None if no_headers else headers or [])
+    record = fetched_record(partition, offset, 1_699_999_999_000, key, value, None if no_headers else headers or [])
     made = Request(record, Assignment(partition, 1, Progress(0)), read_headers(record.headers), 0.0, 300.0)
     made.request_id, made.requested_at, made.tenant = request_id, 1_699_999_998_000, tenant
     made.products, made.verdict = {"a": "1", "b": "2"}, verdict

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from consumer.domain.progress import Progress
 from consumer.engine.dispatch.lane_queue import LaneQueue
 from consumer.engine.policy import Policy
-from consumer.engine.records import Record
 from consumer.engine.request_headers import read_headers
 from consumer.engine.requests import Assignment, AssignmentPhase, Part, Request
+from tests.support.builders import fetched_record
 
 LIMIT = 10
 
@@ -32,7 +32,7 @@ class World:
 
     def append(self, partition: int, products: int) -> None:
         self.number += 1
-        record = Record(partition, self.number, 0, None, b"", [])
+        record = fetched_record(partition, self.number, 0, None, b"", [])
         request = Request(record, self.assignments[partition], read_headers([]), 0.0, 300.0)
         request.products = {f"{self.number}-{place}": "sku" for place in range(products)}
         self.queue.append(request.route("lane"))
