@@ -261,18 +261,17 @@ class SharedResult:
         self._between = common[3 : -len(completed) - 1]
         self._completed = completed
 
-    def encode(self, request_id: str, synchronized_products: int, requested_at: int) -> bytes:
+    def encode(self, request_id: bytes, synchronized_products: int, requested_at: int) -> bytes:
         """Return the Kafka value of one result, framing included.
 
-        ``requested_at`` is in milliseconds since the epoch. On the hot path: once for each request that a CM21 call
-        answered.
+        ``request_id`` is in UTF-8, ``requested_at`` in milliseconds since the epoch. On the hot path: once for each
+        request that a CM21 call answered.
         """
-        name = request_id.encode()
         return b"".join(
             (
                 self._before,
-                write_long(len(name)),
-                name,
+                write_long(len(request_id)),
+                request_id,
                 self._status,
                 write_long(synchronized_products),
                 self._between,
@@ -282,30 +281,12 @@ class SharedResult:
         )
 
 
-def write_long(number: int) -> bytes:
-    """Encode a 64-bit number, variable-length and zig-zag.
-
-    Times of one minute differ in their lowest bits: those are made anew, the rest is remembered.
-    """
-    if 0 <= number < _SMALLS:
-        return _SMALL[number]
-    zigzag = (number << 1) ^ (number >> 63)
-    if zigzag < _TWO_GROUPS:
-        return _groups(zigzag)
-    return bytes((zigzag & 0x7F | 0x80, zigzag >> 7 & 0x7F | 0x80)) + _groups(zigzag >> 14)
-
-
-_TWO_GROUPS: Final = 1 << 14
-
-
 @lru_cache(maxsize=1024)
-def _groups(number: int) -> bytes:
-    """Groups of seven bits, the lowest first; all but the last are marked."""
-    if number < 0x80:  # noqa: PLR2004 - fits a group
-        return bytes((number,))
-    return bytes((number & 0x7F | 0x80,)) + _groups(number >> 7)
+def write_long(number: int) -> bytes:
+    """Encode a 64-bit number, variable-length and zig-zag. Raises ``OverflowError`` for a larger one.
 
-
-_SMALLS: Final = 64
-_SMALL: Final = tuple(bytes((number << 1,)) for number in range(_SMALLS))
-"""The numbers of one byte, written."""
+    Lengths and counts repeat all the time, and so do the times of requests that were made in the same millisecond.
+    """
+    value = BytesIO()
+    schemaless_writer(value, "long", number)
+    return value.getvalue()

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, Message, Producer
 from rich.console import Console
 from rich.table import Table
 
-from consumer.adapters.kafka.outgoing import Publication
+from consumer.adapters.kafka.outgoing import BY_KEY, NOW, Publication
 from consumer.adapters.kafka.publications import Publications, Topics
 from consumer.adapters.kafka.records import RecordReader
 from consumer.adapters.mirakl.client import Cm21, entries_json
@@ -274,7 +274,7 @@ def _publishing_steps(
     stage: Stage, topics: TopicNames, publications: Publications, outcomes: Sequence[Request]
 ) -> Sequence[Step]:
     worded = list(publications.publications(outcomes))
-    bare = [publication._replace(headers=[]) for publication in worded]
+    bare: list[Publication] = [(topic, key, value, []) for topic, key, value, _ in worded]
     producer = Producer(
         {**PRODUCER, "bootstrap.servers": stage.bootstrap, "transactional.id": f"{topics.group}-breakdown"}
     )
@@ -299,7 +299,7 @@ def _transactions(producer: Producer, publications: Sequence[Publication]) -> fl
     for start in range(0, len(publications), TRANSACTION):
         producer.begin_transaction()
         for topic, key, value, headers in publications[start : start + TRANSACTION]:
-            producer.produce(topic, value, key, headers=headers)
+            producer.produce(topic, value, key, BY_KEY, None, None, NOW, headers)
         producer.commit_transaction(TIMEOUT_SECONDS)
     return MICROSECONDS * (time.process_time() - started) / len(publications)
 
@@ -313,7 +313,8 @@ def _splice(outcomes: Sequence[Request]) -> float:
         tracking_ids=verdict.tracking_ids,
         completed_at=verdict.completed_at,
     )
-    return _each(outcomes, lambda each: shared.encode(each.request_id, len(each.products), each.requested_at))
+    named = [(request.request_id.encode(), len(request.products), request.requested_at) for request in outcomes]
+    return _each(named, lambda each: shared.encode(*each))
 
 
 def _log_line(outcomes: Sequence[Request]) -> float:

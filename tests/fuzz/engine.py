@@ -155,6 +155,7 @@ class World:
         self._handle(TransactionFinished(commit, result, frozenset({0})))
 
     def _check(self, publication: Publication) -> None:
-        assert publication.topic in ("results", "dlq")
-        assert "dj-api-key" not in {name.lower() for name, _ in publication.headers}
-        assert all(isinstance(value, bytes | None) for _, value in publication.headers)
+        topic, _, _, headers = publication
+        assert topic in ("results", "dlq")
+        assert "dj-api-key" not in {name.lower() for name, _ in headers}
+        assert all(isinstance(value, bytes | None) for _, value in headers)

@@ -76,7 +76,7 @@ class Words:
         self._topic = topic
 
     def publications(self, outcomes: Sequence[Any]) -> Iterable[Publication]:
-        return (Publication(self._topic, each[:9].encode(), each.encode(), []) for each in outcomes)
+        return ((self._topic, each[:9].encode(), each.encode(), []) for each in outcomes)
 
     def reduced(self, outcome: object, *, smallest: bool) -> Publication:
         raise AssertionError((outcome, smallest))

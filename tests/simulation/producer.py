@@ -45,7 +45,8 @@ class SimulatedProducer:
         self._transaction = self.broker.begin(self._state)
         self._outcomes, self._watched, self._failed = [], [], None
 
-    def produce(self, _topic: str, value: Any, _key: Any, headers: Any, on_delivery: Any) -> None:  # noqa: ANN401, ARG002
+    def produce(self, _topic: str, value: Any, _key: Any, *options: Any) -> None:  # noqa: ANN401
+        _partition, _callback, on_delivery, _timestamp, _headers = options
         self._outcomes.append(value)
         if on_delivery is not None:
             self._watched.append((value, on_delivery))
@@ -176,7 +177,8 @@ class PlainProducer:
         self.network: Network = self.replica.network
         self._queue: list[_Sent] = []
 
-    def produce(self, _topic: str, value: Any, _key: Any, headers: Any, on_delivery: Any) -> None:  # noqa: ANN401, ARG002
+    def produce(self, _topic: str, value: Any, _key: Any, *options: Any) -> None:  # noqa: ANN401
+        _partition, _callback, on_delivery, _timestamp, _headers = options
         self._queue.append(_Sent(value, on_delivery))
 
     def poll(self, _seconds: float) -> int:

@@ -38,7 +38,7 @@ from tests.simulation.kafka import Network
 from tests.simulation.loop import Process, Steps
 from tests.simulation.mirakl import SentCall
 from tests.simulation.scenario import named_in_value
-from tests.simulation.shells import AT_LEAST_ONCE, KAFKA_IN, KAFKA_OUT, OUTGOING
+from tests.simulation.shells import AT_LEAST_ONCE, KAFKA_IN, KAFKA_OUT
 from tests.simulation.stores import TaughtDecoder
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class _Publisher:
         return [self.reduced(request) for request in outcomes]
 
     def reduced(self, outcome: Request, *, smallest: bool = False) -> Any:  # noqa: ANN401, ARG002 - outgoing.Publication
-        return OUTGOING.Publication("results", b"", Payload(outcome, outcome.verdict, self._process), [])
+        return "results", b"", Payload(outcome, outcome.verdict, self._process), []
 
 
 class Replica:

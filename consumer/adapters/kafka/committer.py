@@ -147,7 +147,7 @@ class Committer:
 
     def _blame(self, error: KafkaError | None) -> None:
         """Note why the transaction in hand fails; a failed delivery tells more than what follows from it."""
-        failed = sorted((each for _, _, each in self._outgoing.failed), key=lambda each: each.code() in CONSEQUENCES)
+        failed = sorted((each for _, each in self._outgoing.failed), key=lambda each: each.code() in CONSEQUENCES)
         if failed and (error is None or error.code() in CONSEQUENCES):
             error = failed[0]
         if error is None or error.code() in REBALANCING:
@@ -161,7 +161,7 @@ class Committer:
             )
             self._trouble = TransactionTrouble("The brokers refuse our progress maps.", metadata_too_large=True)
             return
-        topics = {each.topic for part in self._parts for each in self._publisher.publications(part.outcomes)}
+        topics = {topic for part in self._parts for topic, *_ in self._publisher.publications(part.outcomes)}
         self._trouble = TransactionTrouble(remedy(error, self._named, topics))
         _log.error("outcomes cannot be published: %s", self._trouble.message)
 

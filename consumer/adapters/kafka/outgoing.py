@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -11,20 +11,17 @@ from consumer.adapters.kafka.policy import CLIENTS, PublishingPolicy
 from consumer.engine.commands import PartitionCommit
 
 WATCH_ALL: Final = -1
+BY_KEY: Final = -1
+"""Parameter ``partition`` of ``Producer.produce``: the partitioner chooses it."""
+NOW: Final = 0
+"""Parameter ``timestamp`` of ``Producer.produce``: the record gets the present time."""
 
 _log = logging.getLogger(__name__)
 
 
-class Publication(NamedTuple):
-    """One record to produce: topic, key, value and headers. Its ``repr`` shows no content."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
-
-    def __repr__(self) -> str:
-        return f"Publication({self.topic}, {len(self.value or b'')} bytes)"
+Headers: TypeAlias = list[tuple[str, str | bytes | None]]
+Publication: TypeAlias = tuple[str, bytes | None, bytes | None, Headers]
+"""One record to produce: topic, key, value and headers. A plain tuple, since each request makes one."""
 
 
 class Publisher(Protocol):
@@ -37,10 +34,6 @@ class Publisher(Protocol):
     def reduced(self, outcome: Any, *, smallest: bool) -> Publication:  # noqa: ANN401 - engine.requests.Request, opaque here
         """Return a smaller record, or the smallest that still says what happened, for one that is too large."""
         ...
-
-
-Origin: TypeAlias = tuple[PartitionCommit, int]
-"""The outcome behind a record: the partition's part of the transaction, and the index in it."""
 
 
 class Outgoing:
@@ -57,8 +50,8 @@ class Outgoing:
         self._policy = policy
         self._too_large: dict[tuple[int, int], bool] = {}
         """Coordinates of requests whose outcomes have to be made smaller -> whether as small as possible."""
-        self.failed: list[tuple[PartitionCommit, int, KafkaError]] = []
-        """Deliveries that failed since ``produce`` was called."""
+        self.failed: list[tuple[Any, KafkaError]] = []
+        """Deliveries that failed since ``produce`` was called: the outcomes, each with its error."""
         self.watched_from = policy.watched_bytes
         """Records with more bytes get a delivery report each; ``WATCH_ALL``: all of them."""
 
@@ -66,36 +59,34 @@ class Outgoing:
         """Hand all outcomes to the producer; deliveries that fail are collected in ``failed``."""
         self.failed.clear()
         for part in parts:
-            for index, publication in enumerate(self._publisher.publications(part.outcomes)):
-                origin = part, index
+            publications = self._publisher.publications(part.outcomes)
+            for outcome, publication in zip(part.outcomes, publications, strict=True):
                 if self._too_large:
-                    publication = self._as_small_as_needed(publication, origin)  # noqa: PLW2901 - the same
-                if not self._produce_one(producer, publication, origin):
-                    self._produce_reduced(producer, origin)
+                    publication = self._as_small_as_needed(publication, outcome)  # noqa: PLW2901 - the same
+                if not self._produce_one(producer, publication, outcome):
+                    self._produce_reduced(producer, outcome)
 
-    def _as_small_as_needed(self, publication: Publication, origin: Origin) -> Publication:
-        part, index = origin
-        outcome = part.outcomes[index]
-        smallest = self._too_large.get((part.partition, outcome.record.offset))
+    def _as_small_as_needed(self, publication: Publication, outcome: Any) -> Publication:  # noqa: ANN401 - see Publisher
+        smallest = self._too_large.get(_place(outcome))
         return publication if smallest is None else self._publisher.reduced(outcome, smallest=smallest)
 
-    def _produce_reduced(self, producer: Producer, origin: Origin) -> None:
-        part, index = origin
-        if self._produce_one(producer, self._publisher.reduced(part.outcomes[index], smallest=False), origin):
+    def _produce_reduced(self, producer: Producer, outcome: Any) -> None:  # noqa: ANN401 - see Publisher
+        if self._produce_one(producer, self._publisher.reduced(outcome, smallest=False), outcome):
             return
-        smallest = self._publisher.reduced(part.outcomes[index], smallest=True)
-        if not self._produce_one(producer, smallest, origin):
-            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, smallest.topic, txn_requires_abort=True))
+        smallest = self._publisher.reduced(outcome, smallest=True)
+        if not self._produce_one(producer, smallest, outcome):
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, smallest[0], txn_requires_abort=True))
 
-    def _produce_one(self, producer: Producer, publication: Publication, origin: Origin) -> bool:
+    def _produce_one(self, producer: Producer, publication: Publication, outcome: Any) -> bool:  # noqa: ANN401 - see Publisher
         """``False``: it is too large for every topic, as far as their limits were known at the start."""
         topic, key, value, headers = publication
-        on_delivery = None
+        report = None
         if len(value or b"") + len(key or b"") > self.watched_from:
-            on_delivery = partial(self._delivered, origin)
+            report = partial(self._delivered, outcome)
         while True:
             try:
-                producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+                # All by position: the binding looks for each of its eight parameters if one is named.
+                producer.produce(topic, value, key, BY_KEY, None, report, NOW, headers)
             except BufferError:
                 producer.poll(self._policy.full_queue_poll)
             except KafkaException as problem:
@@ -105,9 +96,9 @@ class Outgoing:
             else:
                 return True
 
-    def _delivered(self, origin: Origin, error: KafkaError | None, _message: Message) -> None:
+    def _delivered(self, outcome: Any, error: KafkaError | None, _message: Message) -> None:  # noqa: ANN401 - see Publisher
         if error is not None:
-            self.failed.append((*origin, error))
+            self.failed.append((outcome, error))
 
     def published(self) -> None:
         """Note that everything was written: no outcome has to be smaller any more."""
@@ -118,11 +109,7 @@ class Outgoing:
 
         A broker refuses whole batches, so batches are made smaller before a record that has one to itself is.
         """
-        found = [
-            (part.partition, part.outcomes[index].record.offset)
-            for part, index, error in self.failed
-            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE
-        ]
+        found = [_place(outcome) for outcome, error in self.failed if error.code() == KafkaError.MSG_SIZE_TOO_LARGE]
         batch = int(self._properties.get("batch.size", CLIENTS.batch_bytes))
         if found and batch > self._policy.smallest_batch_bytes:
             self._properties["batch.size"] = max(self._policy.smallest_batch_bytes, batch // 10)
@@ -133,3 +120,7 @@ class Outgoing:
         smaller = [place for place in found if self._too_large.get(place) is not True]
         self._too_large |= {place: place in self._too_large for place in found}
         return bool(smaller)
+
+
+def _place(outcome: Any) -> tuple[int, int]:  # noqa: ANN401 - see Publisher
+    return outcome.record.partition, outcome.record.offset

@@ -125,6 +125,9 @@ class PublishingPolicy:
     """No two of our records fit into a batch of this size."""
     watched_bytes: int = 32 << 10
     """Records above this size get a delivery report each: a broker may find them too large."""
+    shared_results: int = 32
+    """CM21 calls whose common part is remembered: those of a transaction of some thousand results, which come
+    partition by partition."""
     reduced_tracking_ids: int = 100
     """Tracking ids that a result keeps if the broker found all of it too large."""
     smallest_tracking_ids: int = 1

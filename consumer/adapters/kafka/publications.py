@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, NoReturn
 
 from consumer import __version__
-from consumer.adapters.kafka.outgoing import Publication
+from consumer.adapters.kafka.outgoing import Headers, Publication
 from consumer.adapters.kafka.policy import PUBLISHING
 from consumer.adapters.trace_context import continued
-from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, Synchronized, Verdict
+from consumer.domain.outcome import DeadLettered, Failed, Partial, ResyncError, Synchronized
 from consumer.engine.request_headers import is_secret
 from consumer.engine.requests import Request
 from schemas.avro.codec import ResultEncoder, SharedResult
@@ -55,8 +56,6 @@ from schemas.contract import (
 _SERVICE: Final = f"mirakl-resync {__version__}".encode()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-Headers: TypeAlias = list[tuple[str, str | bytes | None]]
-
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -76,99 +75,80 @@ class Publications:
     def __init__(self, topics: Topics, group_id: str, encoder: ResultEncoder, max_dead_letter_bytes: int) -> None:
         self._topics = topics
         self._group = group_id.encode()
-        self._source = CE_SOURCE_PREFIX + self._group
         self._topic_bytes = topics.requests.encode()
         self._encoder = encoder
         self._max_dead_letter_bytes = max_dead_letter_bytes
-        self._same_headers = [
+        self._same_headers: Headers = [
             (CE_SPECVERSION_HEADER, CE_SPECVERSION),
             (CE_TYPE_HEADER, CE_TYPE),
-            (CE_SOURCE_HEADER, self._source),
+            (CE_SOURCE_HEADER, CE_SOURCE_PREFIX + self._group),
             (CONTENT_TYPE_HEADER, CONTENT_TYPE),
             (REQUEST_TOPIC_HEADER, self._topic_bytes),
         ]
         """Of all results."""
-        self._shared_verdict: Synchronized | None = None
-        self._shared: SharedResult
-        self._shared_time = b""
-        self._alike: Headers = []
-        self._alike_in: tuple[bytes, int, str | None] | None = None
-        """The time, partition and tenant of the results that have those headers: of one call they come in a row."""
-        self._ce_id_begin = b""
+        self._shared = lru_cache(PUBLISHING.shared_results)(self._share)
+        self._alike = lru_cache(PUBLISHING.shared_results)(self._headers_alike)
 
     def publications(self, outcomes: Sequence[Request]) -> Iterator[Publication]:
         """Return one record for each outcome, in order, reduced where a broker found it too large."""
         for request in outcomes:
-            verdict = _decided(request)
-            if isinstance(verdict, Synchronized):
-                yield self._shared_result(request, verdict)
-            elif isinstance(verdict, DeadLettered):
+            verdict = request.verdict or _undecided(request)
+            if isinstance(verdict, DeadLettered):
                 yield self._dead_letter(request, verdict, omit=self._is_too_large(request))
+                continue
+            key = request.request_id.encode()
+            if isinstance(verdict, Synchronized):
+                value = self._shared(verdict).encode(key, len(request.products), request.requested_at)
             else:
-                yield self._result(request, verdict)
+                value = self._encoder.encode(_fields(request, verdict))
+            yield self._topics.results, key, value, self._headers(request, key, verdict.completed_at)
 
     def reduced(self, outcome: Request, *, smallest: bool) -> Publication:
         """Return a smaller record, or the smallest that still says what happened, for one that is too large."""
-        verdict = _decided(outcome)
+        verdict = outcome.verdict or _undecided(outcome)
         if isinstance(verdict, DeadLettered):
-            if not smallest:
-                return self._dead_letter(outcome, verdict, omit=True)
-            return self._dead_letter(outcome, verdict, omit=True, headers=False)._replace(key=None)
+            topic, key, value, headers = self._dead_letter(outcome, verdict, omit=True, headers=not smallest)
+            return topic, None if smallest else key, value, headers
         fields = _fields(outcome, verdict)
         kept = PUBLISHING.smallest_tracking_ids if smallest else PUBLISHING.reduced_tracking_ids
         fields["trackingIds"] = fields["trackingIds"][:kept]
         key = outcome.request_id.encode()
-        headers = self._headers(outcome, key, _rfc3339(verdict.completed_at))
+        headers = self._headers(outcome, key, verdict.completed_at)
         if smallest:
             _shorten(fields)
             headers = [
                 (name, value) for name, value in headers if len(value or b"") <= PUBLISHING.smallest_header_bytes
             ]
-        return Publication(self._topics.results, key, self._encoder.encode(fields), headers)
+        return self._topics.results, key, self._encoder.encode(fields), headers
 
     # -- results ---------------------------------------------------------------------------------------
 
-    def _shared_result(self, request: Request, verdict: Synchronized) -> Publication:
-        """Return the record of a request whose call shares its verdict: on the hot path."""
-        if verdict is not self._shared_verdict:
-            self._share(verdict)
-        key = request.request_id.encode()
-        value = self._shared.encode(request.request_id, len(request.products), request.requested_at)
-        return Publication(self._topics.results, key, value, self._headers(request, key, self._shared_time))
-
-    def _share(self, verdict: Synchronized) -> None:
-        self._shared_verdict = verdict
-        self._shared = self._encoder.share(
+    def _share(self, verdict: Synchronized) -> SharedResult:
+        return self._encoder.share(
             status="SYNCHRONIZED",
             client_specification_id=verdict.client_specification_id,
             tracking_ids=verdict.tracking_ids,
             completed_at=verdict.completed_at,
         )
-        self._shared_time = _rfc3339(verdict.completed_at)
 
-    def _result(self, request: Request, verdict: Partial | Failed) -> Publication:
-        key = request.request_id.encode()
-        value = self._encoder.encode(_fields(request, verdict))
-        return Publication(
-            self._topics.results, key, value, self._headers(request, key, _rfc3339(verdict.completed_at))
-        )
-
-    def _know_alike(self, time: bytes, partition: int, tenant: str | None) -> None:
-        self._alike_in = time, partition, tenant
-        self._ce_id_begin = b"%b/%d/" % (self._topic_bytes, partition)
-        self._alike = [*self._same_headers, (CE_TIME_HEADER, time), (REQUEST_PARTITION_HEADER, b"%d" % partition)]
+    def _headers_alike(self, completed_at: int, partition: int, tenant: str | None) -> tuple[bytes, Headers]:
+        """Return the beginning of ``ce_id``, and the headers that results of this time, partition and tenant share."""
+        headers = [
+            *self._same_headers,
+            (CE_TIME_HEADER, _rfc3339(completed_at)),
+            (REQUEST_PARTITION_HEADER, b"%d" % partition),
+        ]
         if tenant is not None:
-            self._alike.append((TENANT_HEADER, tenant.encode()))
+            headers.append((TENANT_HEADER, tenant.encode()))
+        return b"%b/%d/" % (self._topic_bytes, partition), headers
 
-    def _headers(self, request: Request, request_id: bytes, time: bytes) -> Headers:
+    def _headers(self, request: Request, request_id: bytes, completed_at: int) -> Headers:
         record, facts = request.record, request.headers
-        alike_in = time, record.partition, request.tenant
-        if alike_in != self._alike_in:
-            self._know_alike(*alike_in)
+        ce_id, alike = self._alike(completed_at, record.partition, request.tenant)
         offset = b"%d" % record.offset
         headers: Headers = [
-            *self._alike,
-            (CE_ID_HEADER, b"%b%b/%d" % (self._ce_id_begin, offset, record.timestamp)),
+            *alike,
+            (CE_ID_HEADER, b"%b%b/%d" % (ce_id, offset, record.timestamp)),
             (CE_SUBJECT_HEADER, request_id),
             (REQUEST_OFFSET_HEADER, offset),
         ]
@@ -216,7 +196,7 @@ class Publications:
                 (DLQ_VALUE_SHA256_HEADER, hashlib.sha256(value).hexdigest().encode()),
             ]
             value = None
-        return Publication(self._topics.dead_letters, record.key, value, [*kept, *own])
+        return self._topics.dead_letters, record.key, value, [*kept, *own]
 
 
 def _size_without_value(request: Request) -> int:
@@ -225,10 +205,8 @@ def _size_without_value(request: Request) -> int:
     return size + sum(len(name.encode()) + len(value or b"") for name, value in record.headers or ())
 
 
-def _decided(request: Request) -> Verdict:
-    if request.verdict is None:
-        raise ValueError(f"the record at {request.record.partition}:{request.record.offset} has no verdict")
-    return request.verdict
+def _undecided(request: Request) -> NoReturn:
+    raise ValueError(f"the record at {request.record.partition}:{request.record.offset} has no verdict")
 
 
 def _fields(request: Request, verdict: Synchronized | Partial | Failed) -> dict[str, Any]:

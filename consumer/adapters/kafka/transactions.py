@@ -188,7 +188,7 @@ class TransactionalSink(Committer):
             producer.begin_transaction()
             self._outgoing.produce(producer, parts)
             self._flush(producer)  # a transaction that the group refuses then leaves its producer as it was
-            if any(error.code() not in CONSEQUENCES for _, _, error in self._outgoing.failed):
+            if any(error.code() not in CONSEQUENCES for _, error in self._outgoing.failed):
                 self._abort(producer, None)
             self._send_offsets(producer, parts)  # which tells what purged records follow from
             if self._outgoing.failed:

@@ -33,11 +33,11 @@ class Words:
     """A request's value is what is published of it; reduced, it is a tenth, or one letter."""
 
     def publications(self, outcomes: Sequence[Request]) -> Iterable[Publication]:
-        return (Publication("results", str(each.record.offset).encode(), each.record.value, []) for each in outcomes)
+        return (("results", str(each.record.offset).encode(), each.record.value, []) for each in outcomes)
 
     def reduced(self, outcome: Request, *, smallest: bool) -> Publication:
         value = outcome.record.value or b""
-        return Publication("results", str(outcome.record.offset).encode(), b"r" if smallest else value[::10], [])
+        return "results", str(outcome.record.offset).encode(), b"r" if smallest else value[::10], []
 
 
 class Core:

@@ -69,12 +69,16 @@ class FakeProducer:
         topic: str,
         value: bytes | None,
         key: bytes | None,
-        headers: object,
+        partition: int,
+        callback: None,
         on_delivery: Delivered | None,
+        timestamp: int,
+        headers: object,
     ) -> None:
         self.broker.asked_for("produce")
         if len(value or b"") > int(self.properties.get("message.max.bytes", 1 << 30)):
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+        assert (-1, None, 0) == (partition, callback, timestamp)
         assert headers is not None
         self.pending.append((topic, key, value, on_delivery))
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from fastavro import parse_schema, schemaless_writer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.avro.binary import read_long
@@ -331,13 +331,35 @@ class TestEncoding:
                 "error": None,
                 "requestedAt": requested_at,
             }
-            assert encoder.encode(single) == shared.encode(request_id, synchronized_products, requested_at)
+            spliced = shared.encode(request_id.encode(), synchronized_products, requested_at)
+            assert encoder.encode(single) == spliced
 
     @given(LONGS)
     def test_numbers_come_back_as_they_were(self, number: int) -> None:
         encoded = write_long(number)
 
         assert (number, len(encoded)) == read_long(encoded, 0)
+
+    @given(LONGS)
+    @example(0)
+    @example(-1)
+    @example(63)
+    @example(64)
+    @example(-64)
+    @example(-65)
+    @example(2**63 - 1)
+    @example(-(2**63))
+    def test_numbers_are_written_in_the_shortest_form_of_the_specification(self, number: int) -> None:
+        zigzag = 2 * number if number >= 0 else -2 * number - 1
+        *groups, last = (zigzag >> shift & 0x7F for shift in range(0, max(1, zigzag.bit_length()), 7))
+
+        expected = bytes([*(group | 0x80 for group in groups), last])
+        assert [expected, expected] == [write_long(number), write_long(number)]
+
+    @pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+    def test_a_number_of_more_than_64_bits_is_refused(self, number: int) -> None:
+        with pytest.raises(OverflowError):
+            write_long(number)
 
 
 class TestOtherTeams:
