@@ -46,7 +46,7 @@ class SimulatedProducer:
         self._outcomes, self._watched, self._failed = [], [], None
 
     def produce(self, _topic: str, value: Any, _key: Any, *options: Any) -> None:  # noqa: ANN401
-        _partition, _callback, on_delivery, _timestamp, _headers = options
+        _partition, on_delivery, _no_other, _timestamp, _headers = options
         self._outcomes.append(value)
         if on_delivery is not None:
             self._watched.append((value, on_delivery))
@@ -178,7 +178,7 @@ class PlainProducer:
         self._queue: list[_Sent] = []
 
     def produce(self, _topic: str, value: Any, _key: Any, *options: Any) -> None:  # noqa: ANN401
-        _partition, _callback, on_delivery, _timestamp, _headers = options
+        _partition, on_delivery, _no_other, _timestamp, _headers = options
         self._queue.append(_Sent(value, on_delivery))
 
     def poll(self, _seconds: float) -> int:

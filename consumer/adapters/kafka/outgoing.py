@@ -85,8 +85,9 @@ class Outgoing:
             report = partial(self._delivered, outcome)
         while True:
             try:
-                # All by position: the binding looks for each of its eight parameters if one is named.
-                producer.produce(topic, value, key, BY_KEY, None, report, NOW, headers)
+                # All by position: the binding looks for each of its eight parameters if one is named. ``on_delivery``
+                # counts only where ``callback``, another name of it, is not given at all.
+                producer.produce(topic, value, key, BY_KEY, report, None, NOW, headers)
             except BufferError:
                 producer.poll(self._policy.full_queue_poll)
             except KafkaException as problem:

@@ -70,17 +70,17 @@ class FakeProducer:
         value: bytes | None,
         key: bytes | None,
         partition: int,
-        callback: None,
-        on_delivery: Delivered | None,
+        callback: Delivered | None,
+        on_delivery: None,
         timestamp: int,
         headers: object,
     ) -> None:
         self.broker.asked_for("produce")
         if len(value or b"") > int(self.properties.get("message.max.bytes", 1 << 30)):
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
-        assert (-1, None, 0) == (partition, callback, timestamp)
+        assert (-1, None, 0) == (partition, on_delivery, timestamp)
         assert headers is not None
-        self.pending.append((topic, key, value, on_delivery))
+        self.pending.append((topic, key, value, callback))
 
     def poll(self, _timeout: float) -> int:
         return 0

@@ -1,8 +1,18 @@
 """Outcomes in a producer's hands: those that are too large are reduced, each by itself; none is passed over."""
 
-import pytest
+import time
+from collections.abc import Iterable, Sequence
 
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from consumer.adapters.kafka.outgoing import Outgoing, Publication
+from consumer.adapters.kafka.policy import PUBLISHING
+from consumer.engine.requests import Request
+from tests.support.records import read_topic
 from tests.unit.adapters.kafka.committing import ABORTED, COMMITTED, SMALL, Bench, part, until_committed
+
+HEADERS = (("twice", b"\xff"), ("twice", None))
 
 
 @pytest.mark.parametrize(
@@ -64,3 +74,37 @@ def test_a_full_queue_is_waited_for(bench: Bench) -> None:
     bench.broker.script["produce"].extend([full, full])
     assert COMMITTED is bench.commit(part(0, b"a"))
     assert [b"a"] == bench.values
+
+
+def test_the_library_gets_the_record_as_it_is_and_reports_on_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real producer, on librdkafka's mock broker: its parameters are given by position."""
+    producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    topics = producer.list_topics("results", timeout=10)
+    bootstrap = ",".join(f"{each.host}:{each.port}" for each in topics.brokers.values())
+    outcomes = part(0, SMALL, b"x" * (PUBLISHING.watched_bytes + 1))
+    reported: list[tuple[object, KafkaError | None]] = []
+    outgoing = Outgoing({}, WithHeaders(), PUBLISHING)
+    monkeypatch.setattr(outgoing, "_delivered", lambda outcome, error, _: reported.append((outcome, error)))
+
+    before = int(time.time() * 1000)
+    outgoing.produce(producer, [outcomes])
+    assert 0 == producer.flush(10)
+
+    assert [(outcomes.outcomes[1], None)] == reported
+    read = list(read_topic(bootstrap, "results", count=2, isolation="read_uncommitted"))
+    read.sort(key=lambda each: each.key or b"")
+    assert [(b"key-0", SMALL, HEADERS), (b"key-1", outcomes.outcomes[1].record.value, HEADERS)] == [
+        (each.key, each.value, each.headers) for each in read
+    ]
+    assert all(before <= each.timestamp <= time.time() * 1000 for each in read)
+    producer.close()
+
+
+class WithHeaders:
+    """A request's value is published, with a key and headers."""
+
+    def publications(self, outcomes: Sequence[Request]) -> Iterable[Publication]:
+        return (("results", b"key-%d" % at, each.record.value, [*HEADERS]) for at, each in enumerate(outcomes))
+
+    def reduced(self, outcome: object, *, smallest: bool) -> Publication:
+        raise AssertionError((outcome, smallest))
