@@ -96,7 +96,7 @@ def producer_properties(settings: Settings, sizes: MessageSizes | None = None) -
     sizes = sizes or MessageSizes()
     properties: dict[str, Any] = {
         "client.id": "mirakl-resync",
-        "linger.ms": 5,
+        "linger.ms": 50,  # in a large transaction, batches fill; at its end a flush sends what is left at once
         "batch.num.messages": 10_000,
         "batch.size": min(CLIENTS.batch_bytes, sizes.results, sizes.dead_letters),
         "queue.buffering.max.messages": 200_000,
