@@ -55,7 +55,7 @@ def cut_batch(
         ):
             left_behind.append(queue.popleft())
             blocked.update(wanted)
-        elif parts and len(products) + len(wanted) > limit and len(ids | wanted.keys()) > limit:
+        elif parts and (most := len(products) + len(wanted)) > limit and most - len(ids & wanted.keys()) > limit:
             break
         else:
             parts.append(queue.popleft())

@@ -39,8 +39,8 @@ class Fetching:
         return fetched
 
     def _take_more(self, fetched: list[Record | Message], most: int) -> None:
-        last_byte = self._reader.bytes_read + READING.list_bytes
-        while (wanted := min(READING.take_records, most - len(fetched))) > 0 and self._reader.bytes_read < last_byte:
+        enough = self._reader.bytes_read + READING.list_bytes
+        while (wanted := min(READING.take_records, most - len(fetched))) > 0 and self._reader.bytes_read < enough:
             more = self._reader.read(self._consumer.consume(wanted, 0))
             fetched += more
             if len(more) < wanted:

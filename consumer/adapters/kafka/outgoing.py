@@ -21,7 +21,9 @@ _log = logging.getLogger(__name__)
 
 Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 Publication: TypeAlias = tuple[str, bytes | None, bytes | None, Headers]
-"""One record to produce: topic, key, value and headers. A plain tuple, since each request makes one."""
+"""One record to produce: topic, key, value and headers. A plain tuple, since each request makes one.
+
+Nobody may log it: unlike other objects with content, it shows all of it."""
 
 
 class Publisher(Protocol):

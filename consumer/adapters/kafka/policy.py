@@ -131,7 +131,7 @@ class PublishingPolicy:
     """Records above this size get a delivery report each: a broker may find them too large."""
     shared_results: int = 32
     """CM21 calls whose common part is remembered: those of a transaction of some thousand results, which come
-    partition by partition."""
+    partition by partition. So many times, partitions and tenants are remembered with their common headers as well."""
     reduced_tracking_ids: int = 100
     """Tracking ids that a result keeps if the broker found all of it too large."""
     smallest_tracking_ids: int = 1

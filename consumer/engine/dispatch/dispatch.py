@@ -237,8 +237,7 @@ class Dispatch:
     def _give_up_late(self, lane: Lane, at: Instant) -> None:
         """Answer at once what is too late for a lane that cannot call until a known time."""
         can_call_at = lane.health.can_call_at(at.mono)
-        for part in lane.queue.parts():
-            request = part.request
+        for request in dict.fromkeys(part.request for part in lane.queue.parts()):  # a large one has many
             if request.open and not request.in_flight and self._is_too_late(request, can_call_at, at):
                 self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
 

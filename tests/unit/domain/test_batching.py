@@ -3,7 +3,9 @@
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from random import Random
+from time import process_time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,3 +112,14 @@ def test_a_queue_full_of_conflicts_costs_a_bounded_look() -> None:
 
     assert [] == taken
     assert [*range(3 * LOOKAHEAD), -1] == [part.name for part in queue]
+
+
+@pytest.mark.cost
+def test_a_repeat_behind_a_full_batch_costs_no_look_at_all_of_it() -> None:
+    full = Part("full", {f"id-{number}": "1" for number in range(10_000)})
+    queue = deque([full, *(Part(number, {"id-1": "1"}) for number in range(2_000))])
+    began = process_time()
+    taken, products = cut_batch(queue, 10_000, {})
+
+    assert process_time() - began < 0.2
+    assert (2_001, 10_000) == (len(taken), len(products))
