@@ -18,7 +18,7 @@ class Named:
     transactional_id: str
     """Empty: no transactions are used."""
     written: tuple[str, ...] = ()
-    """Topics that outcomes are written to, that of the results first."""
+    """Topics that outcomes are written to."""
 
 
 def remedy(error: KafkaError, named: Named, topics: Iterable[str] = ()) -> str:

@@ -98,7 +98,7 @@ class TransactionalSink(Committer):
         self._patience = policy.first_patience
         self._producer: Producer | None = None
         self._sent: tuple[list[TopicPartition], Any] | None = None
-        """Offsets and group metadata that the transaction at hand has sent, or is to send."""
+        """Offsets and group metadata that the transaction at hand has sent, or tried to."""
         self._unended: tuple[list[TopicPartition], Any] | None = None
         """The same of a transaction whose end no broker has confirmed."""
         self._refusing: set[str] = set()
@@ -123,9 +123,7 @@ class TransactionalSink(Committer):
 
     def _recover(self) -> None:
         """Have a producer, and nothing left open by its predecessor or by a commit that is in doubt."""
-        in_doubt = self._markers.in_doubt(self._producer)
-        # what ends something that hangs would also undo a commit whose markers are not known to be written
-        if (in_doubt or self._unended is not None) and (ended := self._markers.take()) is not None:
+        if self._markers.in_doubt(self._producer) and (ended := self._markers.take()) is not None:
             self._undo(ended)
         self._ready_producer()
 
@@ -135,7 +133,7 @@ class TransactionalSink(Committer):
         if not ended.commits:
             return
         _log.warning(
-            "brokers were lost right after a commit, which may have had no effect. Partitions %s are read anew.",
+            "all brokers were lost right after a commit, which may have had no effect. Partitions %s are read anew.",
             sorted(ended.commits),
         )
         epochs = {partition: epoch for partition, (epoch, _) in ended.commits.items()}
@@ -202,8 +200,7 @@ class TransactionalSink(Committer):
     def _abort_in(self, producer: Producer, topic: str) -> bool:
         """Abort a transaction with a record in each partition of a topic; return whether the topic takes any from us.
 
-        A producer whose records were refused cannot go on. Raises ``KafkaException`` if the results are not
-        acknowledged; a topic of dead letters that is away must not hold them up.
+        A producer whose records were refused cannot go on. Raises ``KafkaException`` if the brokers do not respond.
         """
         failed: list[KafkaError] = []
 
@@ -218,14 +215,12 @@ class TransactionalSink(Committer):
         producer.begin_transaction()
         for partition in found.partitions:
             producer.produce(topic, None, b"", partition, note)
-        late = self._timed(producer.flush, timeout) or any(error.code() in _LATE for error in failed)
-        if late and topic == self._named.written[0]:
+        if self._timed(producer.flush, timeout) or any(error.code() in _LATE for error in failed):
             raise KafkaException(_UNACKNOWLEDGED)
         self._timed(producer.abort_transaction, timeout)
-        if late or failed:
-            why = failed[0].str() if failed else _UNACKNOWLEDGED.str()
-            _log.warning("nothing can be written to %s, so nothing is ended there: %s", topic, why)
-        return not (late or failed)
+        if failed:
+            _log.warning("nothing can be written to %s, so nothing is ended there: %s", topic, failed[0].str())
+        return not failed
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         self._await_next_generation()
@@ -267,8 +262,7 @@ class TransactionalSink(Committer):
         self._refused = None
 
     def _transact(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
-        metadata = self._owner.membership.metadata
-        self._sent = None if metadata is None else (self._offsets(parts), metadata)  # even an early abort can hang
+        self._sent = None
         try:
             producer.begin_transaction()
             self._outgoing.produce(producer, parts)

@@ -61,7 +61,6 @@ class Bench:
 
     policy = replace(PUBLISHING, retry=0.0)
     inherits = False
-    written: tuple[str, ...] = ("results",)
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **properties: object) -> None:
         self.broker, self.core = Broker(), Core()
@@ -71,21 +70,14 @@ class Bench:
         self.anew: list[Mapping[int, int]] = []
         for module in (transactions, at_least_once):
             monkeypatch.setattr(module, "Producer", lambda properties: FakeProducer(self.broker, properties))
-        self.number = self.recovered = 0
         self.sink = self.make_sink(dict(properties))
-        recover = self.sink._recover
-
-        def counted() -> None:
-            recover()
-            self.recovered += 1
-
-        monkeypatch.setattr(self.sink, "_recover", counted)
         self.sink.start()
+        self.number = 0
 
     def make_sink(self, properties: dict[str, object]) -> TransactionalSink | AtLeastOnceSink:
         return TransactionalSink(
             properties,
-            Named("requests", "group", "group-1", self.written),
+            Named("requests", "group", "group-1", ("results",)),
             Words(),
             self.core.post,
             self.observed.append,

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from consumer.adapters.kafka.membership import Membership
 from consumer.domain.progress import CommitPoint
 from tests.unit.adapters.kafka.committing import ABORTED, COMMITTED, Bench, part
-from tests.unit.adapters.kafka.fake_producer import FATAL, REFUSED, RETRIABLE
+from tests.unit.adapters.kafka.fake_producer import REFUSED, RETRIABLE
 
 SWEEP = ["begin", "offsets", "abort", "begin", "touch", "touch", "touch", "flush", "abort"]
 
@@ -31,17 +31,11 @@ def eventually(seen: Callable[[], bool]) -> None:
         sleep(0.001)
 
 
-def lose_brokers(bench: Bench) -> None:
-    """Have it noticed by the next transaction, not in what the committer still does after the last one."""
-    eventually(lambda: bench.recovered >= bench.number)
-    bench.broker.lost = True
-
-
 def test_a_commit_confirmed_right_before_all_brokers_were_lost_does_not_count(bench: Bench) -> None:
     """Its markers may never be written; the abort of any later transaction would then undo it, in some partitions."""
     assert COMMITTED is bench.commit(part(0, b"a"))
     assert COMMITTED is bench.commit(part(0, b"b", b"c"), part(1, b"d", epoch=1))
-    lose_brokers(bench)
+    bench.broker.lost = True
 
     assert ABORTED is bench.commit(part(0, b"e"))
     eventually(lambda: bench.broker.asked[-len(SWEEP) :] == SWEEP)
@@ -53,7 +47,7 @@ def test_a_commit_confirmed_right_before_all_brokers_were_lost_does_not_count(be
 
 def test_assignments_that_count_with_it_commit_nothing_any_more(bench: Bench) -> None:
     bench.commit(part(0, b"a"))
-    lose_brokers(bench)
+    bench.broker.lost = True
     assert ABORTED is bench.commit(part(0, b"b"))
     assert ABORTED is bench.commit(part(0, b"b"))
     assert [b"a"] == bench.values
@@ -88,7 +82,7 @@ def test_a_commit_is_certain_after_some_seconds(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Bench, "policy", replace(Bench.policy, markers=0.0))
     bench = Bench(monkeypatch)
     bench.commit(part(0, b"a"))
-    lose_brokers(bench)
+    bench.broker.lost = True
     assert COMMITTED is bench.commit(part(0, b"b"))
     assert [] == bench.anew
 
@@ -98,7 +92,7 @@ def test_lost_brokers_are_noticed_though_nothing_is_to_be_committed(monkeypatch:
     monkeypatch.setattr(Bench, "policy", replace(Bench.policy, idle_look=0.01))
     bench = Bench(monkeypatch)
     bench.commit(part(0, b"a"))
-    lose_brokers(bench)
+    bench.broker.lost = True
     eventually(lambda: [{0: 1}] == bench.anew)
     eventually(lambda: bench.broker.asked[-1] == "abort")
 
@@ -106,7 +100,7 @@ def test_lost_brokers_are_noticed_though_nothing_is_to_be_committed(monkeypatch:
 def test_a_transaction_aborted_right_before_is_not_committed_with_the_next(bench: Bench) -> None:
     bench.broker.script["offsets"].append(REFUSED)
     assert ABORTED is bench.commit(part(0, b"a"))
-    lose_brokers(bench)
+    bench.broker.lost = True
 
     assert ABORTED is bench.commit(part(0, b"a"))
     eventually(lambda: bench.broker.asked[-len(SWEEP) :] == SWEEP)
@@ -120,7 +114,7 @@ def test_markers_that_are_lost_once_more_are_made_up_for_once_more(bench: Bench)
         bench.broker.lost = True
 
     bench.commit(part(0, b"a"))
-    lose_brokers(bench)
+    bench.broker.lost = True
     bench.broker.script["abort"].extend([lambda: None, lambda: None, lose])
     assert ABORTED is bench.commit(part(1, b"b"))
     assert ABORTED is bench.commit(part(1, b"b"))
@@ -134,7 +128,7 @@ def test_brokers_that_do_not_take_its_records_yet_are_asked_again(bench: Bench) 
         raise KafkaException(RETRIABLE)
 
     bench.commit(part(0, b"a"))
-    lose_brokers(bench)
+    bench.broker.lost = True
     bench.broker.script["touch"].append(refuse)
     assert ABORTED is bench.commit(part(1, b"b"))
     eventually(lambda: bench.broker.asked[-len(SWEEP) :] == SWEEP)
@@ -144,44 +138,10 @@ def test_brokers_that_do_not_take_its_records_yet_are_asked_again(bench: Bench) 
 def test_a_topic_that_takes_no_records_holds_up_nothing(bench: Bench) -> None:
     """A missing right for dead letters must not keep results from being published."""
     bench.commit(part(0, b"a"))
-    lose_brokers(bench)
+    bench.broker.lost = True
     bench.broker.refuses_touching = True
     assert ABORTED is bench.commit(part(1, b"b"))
     assert COMMITTED is bench.commit(part(1, b"b"))
     assert [b"a", b"b"] == bench.values
     assert 2 == len(bench.broker.producers)
     assert [None] == bench.core.publishing[-1:]
-
-
-def test_dead_letters_that_nobody_acknowledges_hold_up_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Bench, "written", ("results", "dead-letters"))
-    bench = Bench(monkeypatch)
-    bench.broker.partitions = 3
-    bench.commit(part(0, b"a"))
-    lose_brokers(bench)
-    bench.broker.silent = "dead-letters"
-    assert ABORTED is bench.commit(part(1, b"b"))
-    assert COMMITTED is bench.commit(part(1, b"b"))
-    assert [b"a", b"b"] == bench.values
-
-
-def test_a_transaction_aborted_before_its_offsets_is_not_committed_with_the_next(bench: Bench) -> None:
-    def lose_a_partition() -> None:
-        bench.membership = Membership("metadata-2", {0: 1})
-
-    bench.broker.script["flush"].append(lose_a_partition)
-    assert ABORTED is bench.commit(part(0, b"a"), part(1, b"b"))
-    lose_brokers(bench)
-    assert ABORTED is bench.commit(part(0, b"a"))
-    eventually(lambda: bench.broker.asked[-len(SWEEP) :] == SWEEP)
-    assert COMMITTED is bench.commit(part(0, b"a"))
-    assert [b"a"] == bench.values
-
-
-def test_a_commit_that_is_not_certain_is_taken_back_before_a_successor_aborts(bench: Bench) -> None:
-    """The successor ends what its predecessor left open, and with it whatever lacks its markers."""
-    assert COMMITTED is bench.commit(part(0, b"a"))
-    bench.broker.script["begin"].append(FATAL)
-    assert ABORTED is bench.commit(part(1, b"b"))
-    eventually(lambda: bench.broker.asked[-len(SWEEP) :] == SWEEP)
-    assert [{0: 1}] == bench.anew
