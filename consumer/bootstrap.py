@@ -143,13 +143,7 @@ def _sink(
     observers: Observers,
 ) -> TransactionalSink | AtLeastOnceSink:
     exactly_once = settings.kafka.delivery is Delivery.EXACTLY_ONCE
-    topics = settings.topics
-    names = Named(
-        topics.requests,
-        settings.kafka.group_id,
-        transactional_id(settings) if exactly_once else "",
-        (topics.results, topics.dead_letters),
-    )
+    names = Named(settings.topics.requests, settings.kafka.group_id, transactional_id(settings) if exactly_once else "")
     common = (
         producer_properties(settings, sizes),
         names,

@@ -1,6 +1,6 @@
-"""Transactions on a real broker: those whose end it has lost, and those whose offsets the group refuses."""
+"""Transactions on a real broker: one whose end it has lost, and those whose offsets the group refuses."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -14,40 +14,23 @@ from consumer.adapters.kafka.outgoing import Publication
 from consumer.adapters.kafka.properties import producer_properties
 from consumer.adapters.kafka.remedies import Named
 from consumer.adapters.kafka.transactions import TransactionalSink
-from consumer.domain.progress import CommitPoint
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, TransactionFinished, TransactionResult
 from schemas.settings import KafkaSettings, Settings
 from tests.support.fixtures import running
-from tests.support.kafka import BROKER_SETTINGS, Kafka, KafkaProcess, real_kafka
-from tests.support.parts import free_port, wait_until
+from tests.support.kafka import Kafka, real_kafka
+from tests.support.parts import wait_until
 from tests.support.raw_producer import hang_transaction
-from tests.support.records import scan_topic
 from tests.support.topics import Topics, create_topics
 
 GENERATION_AT = len(b"CGMDv2:")
 """The generation's lowest byte in librdkafka's group metadata (``rd_kafka_consumer_group_metadata_write``)."""
-_NOT_YET = {KafkaError._TIMED_OUT, KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 
 
 @pytest.fixture
 def broker() -> Iterator[Kafka]:
     """A broker that takes offsets into a transaction which its coordinator does not know, as those before 3.6 did."""
     yield from running(lambda: real_kafka({"transaction.partition.verification.enable": "false"}))
-
-
-@pytest.fixture
-def unheard_broker() -> Iterator[tuple[KafkaProcess, int]]:
-    """A broker that no broker can reach, itself included, so it cannot send markers; and the port that would do."""
-    port, nobody = free_port(), free_port()
-    settings = {
-        "inter.broker.listener.name": "BROKERS",
-        "broker.session.timeout.ms": "2000",
-        "transaction.partition.verification.enable": "false",  # which would ask the coordinator over this listener
-    }
-    listeners = {"BROKERS": ("PLAINTEXT", port, nobody)}
-    for broker in running(lambda: KafkaProcess({**BROKER_SETTINGS, **settings}, listeners=listeners)):
-        yield broker, port
 
 
 class Member:
@@ -59,8 +42,6 @@ class Member:
         self._consumer.subscribe([topics.requests])
         wait_until(self._joined, timeout=20, what="the member has its partition")
         self.known = KnownProgress()
-        self.anew: Mapping[int, int] = {}
-        self.epoch = 1
         self.late = False
         """Whether it shows a generation that is over."""
 
@@ -68,20 +49,14 @@ class Member:
     def membership(self) -> Membership:
         metadata = bytearray(self._consumer.consumer_group_metadata())
         metadata[GENERATION_AT] += self.late
-        return Membership(bytes(metadata), {0: self.epoch})
-
-    def read_anew(self, assignments: Mapping[int, int]) -> None:
-        self.anew = assignments
+        return Membership(bytes(metadata), {0: 1})
 
     def committed(self, partition: int = 0) -> int | None:
-        """Return the offset; ``None``: no answer within 2 s, since librdkafka asks again while one is unstable.
-
-        Nor is there one while a broker that was restarted loads what was committed.
-        """
+        """Return the offset; ``None``: no answer within 2 s, since librdkafka asks again while one is unstable."""
         try:
             [place] = self._consumer.committed([TopicPartition(self._topic, partition)], timeout=2)
         except KafkaException as problem:
-            if problem.args[0].code() not in _NOT_YET:
+            if problem.args[0].code() != KafkaError._TIMED_OUT:
                 raise
             return None
         return place.offset
@@ -112,9 +87,8 @@ class Sink:
 
     def __init__(self, bootstrap: str, topics: Topics, member: Member, *, inherits: bool = False) -> None:
         self.transactional_id = f"{topics.group}-member"
-        self._named = Named(topics.requests, topics.group, self.transactional_id, (topics.results, topics.dead_letters))
+        self._named = Named(topics.requests, topics.group, self.transactional_id)
         self._told = SimpleQueue[Event]()
-        self._member = member
         self._sink = TransactionalSink(
             producer_properties(Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap))),
             self._named,
@@ -129,7 +103,7 @@ class Sink:
 
     def commit(self, offset: int, outcomes: Sequence[Any] = ()) -> TransactionResult:
         self._number += 1
-        self._sink.commit(Commit(self._number, (PartitionCommit(0, self._member.epoch, offset, "", outcomes),)))
+        self._sink.commit(Commit(self._number, (PartitionCommit(0, 1, offset, "", outcomes),)))
         while not isinstance(event := self._told.get(timeout=60), TransactionFinished):
             pass
         return event.result
@@ -138,31 +112,20 @@ class Sink:
         assert self._sink.stop(10)
 
 
-def published(bootstrap: str, topics: Topics) -> list[str]:
-    """Return the texts that a subscriber sees, sorted."""
-    return sorted(record.value.decode() for record in scan_topic(bootstrap, topics.results) if record.value)
-
-
 def test_a_transaction_that_hangs_is_ended_by_the_successor_of_its_producer(broker: Kafka) -> None:
-    """The coordinator believes that it has ended, so the successor's beginning alone does nothing about it.
-
-    The next commit would commit its records as well, in each partition that it writes to.
-    """
-    topics = create_topics(broker.bootstrap, partitions=3)
+    """The coordinator believes that it has ended, so the successor's beginning alone does nothing about it."""
+    topics = create_topics(broker.bootstrap, partitions=1)
     member = Member(broker.bootstrap, topics)
     sink = Sink(broker.bootstrap, topics, member)
-    texts = [f"text-{number}" for number in range(20)]
     try:
         assert TransactionResult.COMMITTED is sink.commit(7)
-        written = [(topics.results, partition) for partition in range(3)]
-        hang_transaction(broker.bootstrap, sink.transactional_id, topics.group, topics.requests, 0, written)
+        hang_transaction(broker.bootstrap, sink.transactional_id, topics.group, topics.requests, 0)
         assert member.committed() is None
 
         assert TransactionResult.COMMITTED is not sink.commit(8)  # its producer is fenced
         wait_until(lambda: member.committed() == 7, timeout=20, what="offsets can be read again")
-        assert TransactionResult.COMMITTED is sink.commit(9, texts)
+        assert TransactionResult.COMMITTED is sink.commit(9)
         assert member.committed() == 9
-        assert sorted(texts) == published(broker.bootstrap, topics)
     finally:
         sink.stop()
         member.close()
@@ -185,34 +148,6 @@ def test_a_transaction_that_a_former_process_left_hanging_is_not_committed(broke
         assert member.committed(0) == 8
         wait_until(lambda: member.committed(1) == OFFSET_INVALID, timeout=20, what="nothing is committed")
     finally:
-        member.close()
-
-
-def test_results_and_offsets_agree_after_a_broker_was_killed_before_it_wrote_the_markers_of_a_commit(
-    unheard_broker: tuple[KafkaProcess, int],
-) -> None:
-    """It was confirmed. The broker may lose them; the next abort would undo it in the partitions that it concerns."""
-    broker, port = unheard_broker
-    topics = create_topics(broker.bootstrap, partitions=3)
-    member = Member(broker.bootstrap, topics)
-    sink = Sink(broker.bootstrap, topics, member)
-    texts = [f"text-{number}" for number in range(40)]
-    try:
-        assert TransactionResult.COMMITTED is sink.commit(40, texts)
-        broker.kill()
-        broker.advertise("BROKERS", port)
-        broker.start()
-
-        wait_until(lambda: bool(member.anew), timeout=20, what="the member is told to read its partition anew")
-        wait_until(lambda: member.committed() is not None, timeout=30, what="offsets can be read again")
-        began = member.committed()
-        assert member.known.denied(0, CommitPoint(OFFSET_INVALID, "")) is None
-        assert TransactionResult.ABORTED is sink.commit(41, ["by an assignment that counts with it"])
-        member.epoch += 1
-        assert TransactionResult.COMMITTED is sink.commit(40, texts if began == OFFSET_INVALID else ())
-        assert sorted(texts) == published(broker.bootstrap, topics)
-    finally:
-        sink.stop()
         member.close()
 
 

@@ -23,7 +23,6 @@ from consumer.adapters.kafka import (
     broker_watch,
     committer,
     fetching,
-    markers,
     membership,
     offset_commits,
     outgoing,
@@ -40,9 +39,7 @@ from tests.simulation.kafka import SimulatedConsumer
 from tests.simulation.loop import Loop, Signal, Steps, Wait
 from tests.simulation.producer import PlainProducer, SimulatedProducer
 
-_ASKED = frozenset(
-    {"pause", "resume", "drained", "reload", "read_anew", "reread", "topic_is", "start", "stop", "commit"}
-)
+_ASKED = frozenset({"pause", "resume", "drained", "reload", "reread", "topic_is", "start", "stop", "commit"})
 """Called from outside of a task, or where no task can wait."""
 _COMMITTERS = frozenset({"start", "stop", "commit"})
 _TASKS: dict[str, frozenset[str]] = {
@@ -200,7 +197,7 @@ _WORLD = {
     "_log": _SILENT,
 }
 _SOURCE = (topic_consumer, membership, reading, fetching, broken_batches, broker_watch, resets, positions, turns)
-for _module in (*_SOURCE, offset_commits, outgoing, markers, committer):
+for _module in (*_SOURCE, offset_commits, outgoing, committer):
     as_tasks(_module, **_WORLD)
 KAFKA_IN = as_tasks(kafka_in, **_WORLD)
 KAFKA_OUT = as_tasks(transactions, **_WORLD)

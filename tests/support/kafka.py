@@ -105,16 +105,21 @@ class KafkaProcess:
         self.addresses = {name: f"127.0.0.1:{bound}" for name, (_, bound, _) in all_listeners.items()}
         """Where each listener can be reached, whatever it advertises."""
         addresses = [f"{name}://127.0.0.1:{bound}" for name, (_, bound, _) in all_listeners.items()]
-        self._advertised = {name: told for name, (_, _, told) in all_listeners.items()}
+        advertised = [f"{name}://127.0.0.1:{told}" for name, (_, _, told) in all_listeners.items()]
         protocols = ["CONTROLLER:PLAINTEXT", *(f"{name}:{each[0]}" for name, each in all_listeners.items())]
         self._properties = self._folder / "server.properties"
-        self._settings = {
-            **settings,
-            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "listeners": ",".join([*addresses, f"CONTROLLER://127.0.0.1:{controller_port}"]),
-            "listener.security.protocol.map": ",".join(protocols),
-            "log.dirs": str(self._folder / "data"),
-        }
+        self._properties.write_text(
+            _properties(
+                {
+                    **settings,
+                    "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+                    "listeners": ",".join([*addresses, f"CONTROLLER://127.0.0.1:{controller_port}"]),
+                    "advertised.listeners": ",".join(advertised),
+                    "listener.security.protocol.map": ",".join(protocols),
+                    "log.dirs": str(self._folder / "data"),
+                }
+            )
+        )
         logging = self._folder / "log4j2.yaml"
         logging.write_text(LOG4J)
         self._java = [find_java(17), "-XX:+UseSerialGC", "-Xmx512m", *java_options]
@@ -123,16 +128,10 @@ class KafkaProcess:
 
     def start(self) -> None:
         """Format the storage the first time, start, wait until the broker answers."""
-        advertised = ",".join(f"{name}://127.0.0.1:{port}" for name, port in self._advertised.items())
-        self._properties.write_text(_properties({**self._settings, "advertised.listeners": advertised}))
         if not (self._folder / "data").exists():
             self._format()
         self._broker.start()
         self._broker.wait_ready(lambda: broker_answers(self.bootstrap), timeout=START_SECONDS)
-
-    def advertise(self, listener: str, port: int) -> None:
-        """Tell everybody this port of a listener, from the next start on."""
-        self._advertised[listener] = port
 
     def stop(self) -> None:
         """Controlled shutdown."""

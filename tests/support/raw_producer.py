@@ -28,18 +28,10 @@ def produce_raw(
     return partition, offset
 
 
-def hang_transaction(
-    bootstrap: str,
-    transactional_id: str,
-    group: str,
-    topic: str,
-    partition: int,
-    written: Sequence[tuple[str, int]] = (),
-) -> None:
+def hang_transaction(bootstrap: str, transactional_id: str, group: str, topic: str, partition: int) -> None:
     """Leave a commit of offset 0 in a transaction that the coordinator of transactions knows nothing of.
 
-    ``written``: topics and partitions that get a record ``hangs`` in it. It fences the id's producer. The broker has to
-    run with ``transaction.partition.verification.enable=false``.
+    It fences the id's producer. The broker has to run with ``transaction.partition.verification.enable=false``.
     """
     while True:
         answer = _ask(bootstrap, _INIT_PRODUCER_ID, 0, _text(transactional_id) + struct.pack(">i", 60_000))
@@ -52,12 +44,6 @@ def hang_transaction(
     answer = _ask(bootstrap, _TXN_OFFSET_COMMIT, 0, body)
     (error,) = struct.unpack(">h", answer[-2:])
     assert error == 0, error
-    for name, number in written:
-        batch = _batch(_record(b"hangs", ()), int(time.time() * 1000), (producer_id, epoch))
-        body = _text(transactional_id) + struct.pack(">hii", -1, 10_000, 1) + _text(name)
-        answer = _ask(bootstrap, _PRODUCE, _PRODUCE_VERSION, body + struct.pack(">iii", 1, number, len(batch)) + batch)
-        (error,) = struct.unpack_from(">h", answer, 4 + 2 + len(name.encode()) + 4 + 4)
-        assert error == 0, error
 
 
 def _ask(bootstrap: str, api: int, version: int, body: bytes) -> bytes:
@@ -75,10 +61,8 @@ def _record(value: bytes | None, headers: Sequence[tuple[bytes, bytes | None]]) 
     return _varint(len(fields)) + fields
 
 
-def _batch(record: bytes, timestamp: int, transaction_of: tuple[int, int] | None = None) -> bytes:
-    """``transaction_of``: id and epoch of the producer whose transaction it belongs to, as its first batch."""
-    attributes, producer, sequence = (0, (-1, -1), -1) if transaction_of is None else (0x10, transaction_of, 0)
-    checked = struct.pack(">hiqqqhii", attributes, 0, timestamp, timestamp, *producer, sequence, 1) + record
+def _batch(record: bytes, timestamp: int) -> bytes:
+    checked = struct.pack(">hiqqqhii", 0, 0, timestamp, timestamp, -1, -1, -1, 1) + record
     return struct.pack(">qiibI", 0, 4 + 1 + 4 + len(checked), -1, 2, _crc32c(checked)) + checked
 
 

@@ -106,7 +106,7 @@ class Committer:
     def _run(self) -> None:
         try:
             self._prepare()
-            while (commit := self._next()) is not None:
+            while (commit := self._queue.get()) is not None:
                 started = time.monotonic()
                 self._trouble = None
                 result, kept = self._carry_out(commit)
@@ -123,19 +123,12 @@ class Committer:
             self.failure = problem
             self._post(ThreadFailed(problem))
 
-    def _next(self) -> Commit | None:
-        while True:
-            try:
-                return self._queue.get(timeout=self._policy.idle_look)
-            except queue.Empty:
-                self._recover()
-
     def _prepare(self) -> None:
         """Before the first commit."""
         raise NotImplementedError
 
     def _recover(self) -> None:
-        """Mend what a commit, or the loss of the brokers, may have broken: after each commit, and now and then."""
+        """Mend what a commit may have broken, before the next one."""
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         """Return how the transaction ended, and the partitions that were still assigned."""

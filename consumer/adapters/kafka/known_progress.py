@@ -9,32 +9,14 @@ from consumer.domain.progress import CommitPoint
 
 
 class KnownProgress:
-    """Partition -> its latest commit.
-
-    ``learn`` and ``retract`` may be called on any thread, the rest on the owner thread.
-    """
+    """Partition -> its latest commit. ``learn`` may be called on any thread, the rest on the owner thread."""
 
     def __init__(self) -> None:
         self._points: dict[int, CommitPoint] = {}
-        self._former: dict[int, CommitPoint | None] = {}
-        """What was noted before the latest commit."""
 
     def learn(self, partition: int, point: CommitPoint) -> None:
         """Note a commit that has certainly succeeded, or the progress with which an assignment begins."""
-        known = self._points.get(partition)
-        if known != point:
-            self._former[partition] = known
         self._points[partition] = point
-
-    def retract(self, partition: int, point: CommitPoint) -> None:
-        """Go back to the note before ``point``, which may not have been committed after all."""
-        if self._points.get(partition) != point:
-            return
-        former = self._former.get(partition)
-        if former is None:
-            self.forget(partition)
-        else:
-            self._points[partition] = former
 
     def denied(self, partition: int, told: CommitPoint) -> CommitPoint | None:
         """Return the noted commit if the brokers' answer ``told`` lacks some of it; ``None`` if it can be true."""

@@ -53,10 +53,6 @@ class Ownership(Protocol):
         """The commits that this process knows to have succeeded, whatever the brokers report."""
         ...
 
-    def read_anew(self, assignments: Mapping[int, int]) -> None:
-        """End these assignments, partition -> epoch, soon, and begin anew from what the brokers have committed."""
-        ...
-
 
 class AssignmentOwner(Protocol):
     """The owner thread as the group calls it, from within the consumer's callbacks. No method may raise."""

@@ -110,10 +110,6 @@ class PublishingPolicy:
     threads until its connections change. Well below the watchdog's limit for a producer call."""
     end_patience: float = 10.0
     """The end of a transaction; after that the successor finds out, or decides, how it ended."""
-    idle_look: float = 1.0
-    """Without a commit to carry out, between two looks whether all brokers were lost."""
-    markers: float = 5.0
-    """Brokers that are not lost have written the markers of a transaction by then; it takes them milliseconds."""
     refused_pause: float = 0.1
     """After the group has refused offsets, for the owner thread to learn of the next generation."""
     refused_poll: float = 0.005

@@ -8,7 +8,7 @@ that lacks a known commit (``known_progress``) is not believed: the query is rep
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
@@ -152,14 +152,6 @@ class Positions:
         """Read the progress of an assignment's partition again and begin a new assignment there."""
         if self._group.epochs.get(command.partition) == command.epoch:
             self._read_again(command.partition)
-
-    def read_anew(self, assignments: Mapping[int, int]) -> None:
-        """End these assignments, partition -> epoch, and read their progress again; others are left as they are."""
-        ended = [partition for partition, epoch in assignments.items() if self._group.epochs.get(partition) == epoch]
-        for partition in ended:
-            self._read_again(partition)
-        if ended:
-            self._post(Unassigned(ended))
 
     def restart_renewed(self) -> None:
         """Begin anew with partitions whose log is another one, whatever was committed."""

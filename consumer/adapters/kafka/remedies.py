@@ -17,8 +17,6 @@ class Named:
     group: str
     transactional_id: str
     """Empty: no transactions are used."""
-    written: tuple[str, ...] = ()
-    """Topics that outcomes are written to."""
 
 
 def remedy(error: KafkaError, named: Named, topics: Iterable[str] = ()) -> str:

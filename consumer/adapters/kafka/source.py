@@ -115,10 +115,6 @@ class KafkaSource:
         """Read the progress of an assignment's partition again and begin anew from there."""
         self._requests.append(partial(self._positions.reload, reload))
 
-    def read_anew(self, assignments: Mapping[int, int]) -> None:
-        """End these assignments, partition -> epoch, and begin anew: what they know of their progress may not count."""
-        self._requests.append(partial(self._positions.read_anew, dict(assignments)))
-
     def reread(self, reread: Reread) -> None:
         """Read a partition again from an offset, in the same assignment."""
         self._requests.append(partial(self._on_reread, reread))

@@ -12,18 +12,9 @@ A producer can lose its coordinator for good: after a broker was unavailable, ca
 for ever (``bounded_call``). It is then abandoned for a successor with the same transactional id, created at once: its
 beginning has the broker end what is open, which otherwise blocks those who read the partitions anew, and all
 subscribers. A broker that is killed meanwhile may lose the marker that ends a transaction, and believe that it has
-ended: Apache Kafka 4.3.1 drops the markers for a partition without a leader, as all are until a killed broker has
-registered again. Committed offsets then cannot be read any more, and neither can the results behind such records. So
-the successor first aborts transactions of its own: one with offsets, and one for each topic that is written to, with a
-record for each partition. Their markers end the other as well. A process whose transactional id others have used does
-the same before its first commit.
-
-**Doubt.** The markers that are lost can also be those of a transaction whose commit was confirmed: the next marker of
-the same producer decides about each partition, and that of an abort undoes the commit there. A commit therefore counts
-as certain only once the coordinator has taken partitions into the next transaction, or some seconds have passed,
-without all brokers being lost since it was asked for. Otherwise it is aborted in all partitions, as above. If its
-markers were written after all, that changes nothing. Either way the brokers' committed offsets agree with the results
-then: the note of the commit is taken back, and its partitions are read anew.
+ended (observed with Apache Kafka 4.3.1): committed offsets then cannot be read any more. So the successor first aborts
+a transaction of its own with offsets; the marker of that one ends the other as well. A process whose transactional id
+others have used does the same before its first commit.
 """
 
 import logging
@@ -32,16 +23,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.adapters.kafka.bounded_call import OverdueError, within
 from consumer.adapters.kafka.committer import CONSEQUENCES, REBALANCING, Committer, Finished
-from consumer.adapters.kafka.markers import Ended, Markers
 from consumer.adapters.kafka.membership import Ownership
 from consumer.adapters.kafka.outgoing import WATCH_ALL, Publisher
 from consumer.adapters.kafka.policy import PUBLISHING, PublishingPolicy
 from consumer.adapters.kafka.remedies import Named, remedy
-from consumer.domain.progress import CommitPoint
 from consumer.engine.commands import Commit, PartitionCommit
 from consumer.engine.events import Event, PublishingTrouble, TransactionResult
 
@@ -52,8 +41,6 @@ _NOT_ALLOWED: Final = frozenset(
     {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
 )
 _OVERDUE: Final = KafkaError(KafkaError._TIMED_OUT, "no answer to sending offsets")  # noqa: SLF001 - librdkafka's own name
-_LATE: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT})  # noqa: SLF001 - librdkafka's own name
-_UNACKNOWLEDGED: Final = KafkaError(KafkaError._TIMED_OUT, "no acknowledgement")  # noqa: SLF001 - librdkafka's own name
 
 
 class _Aborted(Exception):  # noqa: N818 - a state, not an error
@@ -85,9 +72,8 @@ class TransactionalSink(Committer):
         inherits: bool = False,
     ) -> None:
         """``inherits``: a former process may have used the transactional id, and have left something open."""
-        self._markers = Markers(policy)
         super().__init__(
-            {**properties, "transactional.id": named.transactional_id, "error_cb": self._markers.on_error},
+            {**properties, "transactional.id": named.transactional_id},
             named,
             publisher,
             post,
@@ -101,10 +87,6 @@ class TransactionalSink(Committer):
         """Offsets and group metadata that the transaction at hand has sent, or tried to."""
         self._unended: tuple[list[TopicPartition], Any] | None = None
         """The same of a transaction whose end no broker has confirmed."""
-        self._refusing: set[str] = set()
-        """Topics in which it cannot be ended, since they take no records from us."""
-        self._undone: dict[int, int] = {}
-        """Partition -> epoch of an assignment that counts with a commit which may have been undone."""
         self._refused: Any = None
         """Group metadata under which the group has refused offsets."""
         self._inherits = inherits
@@ -122,25 +104,8 @@ class TransactionalSink(Committer):
         self.ready.set()
 
     def _recover(self) -> None:
-        """Have a producer, and nothing left open by its predecessor or by a commit that is in doubt."""
-        if self._markers.in_doubt(self._producer) and (ended := self._markers.take()) is not None:
-            self._undo(ended)
+        """Have a producer, and nothing left open by its predecessor."""
         self._ready_producer()
-
-    def _undo(self, ended: Ended) -> None:
-        """Have a transaction aborted wherever its markers are missing, and partitions that it committed read anew."""
-        self._unended = ended.sent
-        if not ended.commits:
-            return
-        _log.warning(
-            "all brokers were lost right after a commit, which may have had no effect. Partitions %s are read anew.",
-            sorted(ended.commits),
-        )
-        epochs = {partition: epoch for partition, (epoch, _) in ended.commits.items()}
-        self._undone |= epochs
-        for partition, (_, point) in ended.commits.items():
-            self._owner.known.retract(partition, point)
-        self._owner.read_anew(epochs)
 
     def _ready_producer(self) -> Producer:
         """Return a producer whose predecessor's open transaction is aborted; wait for the brokers as long as needed."""
@@ -151,8 +116,8 @@ class TransactionalSink(Committer):
                 if producer is None:
                     producer = Producer(self._properties)
                     self._timed(producer.init_transactions, self._policy.init_timeout)
-                if self._end_what_hangs(producer):
-                    self._producer = producer
+                self._end_what_hangs(producer)
+                self._producer = producer
             except (KafkaException, OverdueError) as problem:
                 message = remedy(_error_of(problem), self._named)
                 _log.error("no transaction can begin: %s", message)
@@ -164,71 +129,32 @@ class TransactionalSink(Committer):
             self._post(PublishingTrouble(None))
         return self._producer
 
-    def _end_what_hangs(self, producer: Producer) -> bool:
-        """Abort a transaction in all partitions, where the last one may not have ended in some of them.
+    def _end_what_hangs(self, producer: Producer) -> None:
+        """Abort a transaction with offsets, where the end of the last one was not confirmed.
 
         Nothing may be committed before: a commit of the same producer would also commit offsets that hang. It does not
         matter whether the group takes the offsets, or knows this member any more: the coordinator of transactions notes
         the partition of ``__consumer_offsets`` before, and has the marker written there.
 
-        Returns whether ``producer`` can go on, or has to be replaced before the rest is done. Raises ``KafkaException``
-        or ``OverdueError`` if the end is not certain.
+        Raises ``KafkaException`` or ``OverdueError`` if that is not certain.
         """
-        sent = self._unended
-        if sent is None:
-            return True
-        self._markers.end_asked(producer)
+        if self._unended is None:
+            return
         producer.begin_transaction()
         try:
             send, policy = producer.send_offsets_to_transaction, self._policy
-            self._timed(within, policy.first_patience, send, *sent, policy.offsets_timeout)
+            self._timed(within, policy.first_patience, send, *self._unended, policy.offsets_timeout)
         except KafkaException as problem:
             error = problem.args[0]
             if error.retriable() or error.fatal() or error.code() in _NOT_ALLOWED:
                 raise
             _log.info("no offsets for a transaction that is only aborted: %s", error.str())
         self._timed(producer.abort_transaction, self._policy.call_timeout)
-        for topic in self._named.written:
-            if topic not in self._refusing and not self._abort_in(producer, topic):
-                self._refusing.add(topic)
-                return False
-        self._refusing.clear()
         self._unended = None
-        self._markers.ended(Ended(sent, {}, time.monotonic()))  # its own markers can be lost as well
-        return True
-
-    def _abort_in(self, producer: Producer, topic: str) -> bool:
-        """Abort a transaction with a record in each partition of a topic; return whether the topic takes any from us.
-
-        A producer whose records were refused cannot go on. Raises ``KafkaException`` if the brokers do not respond.
-        """
-        failed: list[KafkaError] = []
-
-        def note(error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                failed.append(error)
-
-        timeout = self._policy.call_timeout
-        found = self._timed(producer.list_topics, topic, timeout).topics[topic]
-        if not found.partitions:  # nothing of ours is there, or it is not for us
-            return True
-        producer.begin_transaction()
-        for partition in found.partitions:
-            producer.produce(topic, None, b"", partition, note)
-        if self._timed(producer.flush, timeout) or any(error.code() in _LATE for error in failed):
-            raise KafkaException(_UNACKNOWLEDGED)
-        self._timed(producer.abort_transaction, timeout)
-        if failed:
-            _log.warning("nothing can be written to %s, so nothing is ended there: %s", topic, failed[0].str())
-        return not failed
 
     def _carry_out(self, commit: Commit) -> tuple[TransactionResult, frozenset[int]]:
         self._await_next_generation()
-        parts = [
-            part
-            for part in self._ours(commit.partitions, self._owner.membership)
-            if self._undone.get(part.partition) != part.epoch
-        ]
+        parts = self._ours(commit.partitions, self._owner.membership)
         kept = frozenset(part.partition for part in parts)
         if not parts:
             return TransactionResult.ABORTED, kept
@@ -242,15 +168,10 @@ class TransactionalSink(Committer):
             return TransactionResult.ABORTED, kept
         except _Unknown:
             return TransactionResult.UNKNOWN, kept
-        self._note_end({part.partition: (part.epoch, CommitPoint(part.offset, part.metadata)) for part in parts})
         self._outgoing.published()
         self._trouble = None
         self._outgoing.watched_from = self._policy.watched_bytes
         return TransactionResult.COMMITTED, kept
-
-    def _note_end(self, commits: Mapping[int, tuple[int, CommitPoint]]) -> None:
-        if self._sent is not None:
-            self._markers.ended(Ended(self._sent, commits, time.monotonic()))
 
     def _await_next_generation(self) -> None:
         """After a refusal, wait a moment for other metadata: under the same, all records would be written in vain."""
@@ -270,11 +191,10 @@ class TransactionalSink(Committer):
             if any(error.code() not in CONSEQUENCES for _, error in self._outgoing.failed):
                 self._abort(producer, None)
             self._send_offsets(producer, parts)  # which tells what purged records follow from
-            if self._outgoing.failed or self._markers.in_doubt(producer):
+            if self._outgoing.failed:
                 self._abort(producer, None)
         except KafkaException as problem:
             self._abort(producer, problem)
-        self._markers.written()  # of the last transaction: before, the coordinator takes nothing into the next one
         self._commit_transaction(producer)
 
     def _send_offsets(self, producer: Producer, parts: Sequence[PartitionCommit]) -> None:
@@ -293,28 +213,26 @@ class TransactionalSink(Committer):
                     raise
                 _log.warning("offsets are not sent yet: %s", problem.args[0].str())
                 if time.monotonic() > deadline:
-                    self._leave_behind(producer, problem)
+                    self._leave_behind(problem)
             except OverdueError as overdue:
-                self._leave_behind(producer, overdue)
+                self._leave_behind(overdue)
             else:
                 self._patience = self._policy.first_patience
                 return
 
-    def _leave_behind(self, producer: Producer, problem: KafkaException | OverdueError) -> None:
+    def _leave_behind(self, problem: KafkaException | OverdueError) -> None:
         """Abandon a producer that cannot send offsets.
 
         Its transaction has no effect, since nobody will ask for its commit, and ends when the successor begins.
         """
         _log.warning("the producer is given up, it cannot send offsets: %s", problem)
         self._blame(_error_of(problem))
-        self._markers.listen(producer)
         self._patience = min(2 * self._patience, self._policy.longest_patience)
         self._producer, self._unended = None, self._sent or self._unended
         raise _Aborted from problem
 
     def _commit_transaction(self, producer: Producer) -> None:
         deadline = time.monotonic() + self._policy.end_patience
-        self._markers.end_asked(producer)
         while True:
             try:
                 self._timed(producer.commit_transaction, self._policy.call_timeout)
@@ -345,7 +263,6 @@ class TransactionalSink(Committer):
             self._drop(problem)
             raise lost from problem
         deadline = time.monotonic() + self._policy.end_patience
-        self._markers.end_asked(producer)
         while True:
             try:
                 self._timed(producer.abort_transaction, self._policy.call_timeout)
@@ -357,8 +274,7 @@ class TransactionalSink(Committer):
                 self._drop(failure)
                 raise lost from failure
             break
-        self._markers.listen(producer)  # also to the reports of what failed
-        self._note_end({})
+        producer.poll(0)  # the reports of what failed
         self._learn_or_blame(error)
         if error is not None and error.code() in REBALANCING and self._sent is not None:
             self._refused = self._sent[1]
@@ -372,8 +288,6 @@ class TransactionalSink(Committer):
         if problem is not None:
             _log.warning("the producer is given up: %s", problem.args[0].str())
             self._unended = self._sent or self._unended
-        if self._producer is not None:
-            self._markers.listen(self._producer)
         self._producer = None
 
 

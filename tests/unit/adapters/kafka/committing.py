@@ -1,6 +1,6 @@
 """A committer on a fake producer: what it is given, and who is told how a transaction ended."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from queue import SimpleQueue
 
@@ -67,7 +67,6 @@ class Bench:
         self.observed: list[Finished] = []
         self.membership = Membership("metadata-1", {0: 1, 1: 1})
         self.known = KnownProgress()
-        self.anew: list[Mapping[int, int]] = []
         for module in (transactions, at_least_once):
             monkeypatch.setattr(module, "Producer", lambda properties: FakeProducer(self.broker, properties))
         self.sink = self.make_sink(dict(properties))
@@ -77,7 +76,7 @@ class Bench:
     def make_sink(self, properties: dict[str, object]) -> TransactionalSink | AtLeastOnceSink:
         return TransactionalSink(
             properties,
-            Named("requests", "group", "group-1", ("results",)),
+            Named("requests", "group", "group-1"),
             Words(),
             self.core.post,
             self.observed.append,
@@ -85,9 +84,6 @@ class Bench:
             owner=self,
             inherits=self.inherits,
         )
-
-    def read_anew(self, assignments: Mapping[int, int]) -> None:
-        self.anew.append(assignments)
 
     def commit(self, *parts: PartitionCommit) -> TransactionResult:
         """One transaction, from the core's point of view."""

@@ -2,7 +2,6 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -30,12 +29,6 @@ class Broker:
         self.offsets: dict[int, tuple[int, str]] = {}
         self.metadata: list[object] = []
         self.asked: list[str] = []
-        self.lost = False
-        """All brokers were lost; the producer reports that once."""
-        self.refuses_touching = False
-        """No record is taken that names its partition."""
-        self.partitions = 0
-        """Of each topic."""
 
     def asked_for(self, what: str) -> None:
         """Note the question; answer as the script says."""
@@ -60,19 +53,13 @@ class FakeProducer:
         self.delivered: list[tuple[str, bytes | None, bytes | None]] = []
         self.sent: list[TopicPartition] = []
         self.failed: KafkaError | None = None
-        self.fatal: KafkaError | None = None
-        """The binding raises it in ``poll`` as well, where its errors are to be reported."""
         broker.producers.append(self)
 
     def init_transactions(self, _timeout: float) -> None:
         self.broker.asked_for("init")
 
     def begin_transaction(self) -> None:
-        try:
-            self.broker.asked_for("begin")
-        except KafkaException as problem:
-            self.fatal = problem.args[0] if problem.args[0].fatal() else None
-            raise
+        self.broker.asked_for("begin")
         if self.failed is not None:
             raise KafkaException(FINAL)
         self.pending, self.delivered, self.sent = [], [], []
@@ -84,31 +71,18 @@ class FakeProducer:
         key: bytes | None,
         partition: int,
         callback: Delivered | None,
-        on_delivery: None = None,
-        timestamp: int = 0,
-        headers: object = (),
+        on_delivery: None,
+        timestamp: int,
+        headers: object,
     ) -> None:
-        self.broker.asked_for("produce" if partition < 0 else "touch")
-        if partition >= 0 and self.broker.refuses_touching and callback is not None:
-            self.failed = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
-            callback(self.failed, None)
-            return
+        self.broker.asked_for("produce")
         if len(value or b"") > int(self.properties.get("message.max.bytes", 1 << 30)):
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
-        assert (None, 0) == (on_delivery, timestamp)
+        assert (-1, None, 0) == (partition, on_delivery, timestamp)
         assert headers is not None
         self.pending.append((topic, key, value, callback))
 
-    def list_topics(self, topic: str, _timeout: float) -> SimpleNamespace:
-        found = SimpleNamespace(error=None, partitions=dict.fromkeys(range(self.broker.partitions)))
-        return SimpleNamespace(topics={topic: found})
-
     def poll(self, _timeout: float) -> int:
-        if self.fatal is not None:
-            raise KafkaException(self.fatal)
-        if self.broker.lost:
-            self.broker.lost = False
-            self.properties["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
         return 0
 
     def flush(self, _timeout: float) -> int:

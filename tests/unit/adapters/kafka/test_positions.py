@@ -195,24 +195,3 @@ def test_the_final_word_on_what_brokers_report_names_the_answer_and_counts_answe
     while not reader.source._group.epochs:
         reader.turn()
     assert "the brokers report committed offset 10 although 20 is committed. Reading goes on at 20" in caplog.text
-
-
-def test_requests_of_a_commit_that_was_undone_are_answered_again_though_the_core_has_them_finished(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    reader = Reader(monkeypatch, range(10))
-    reader.assign()
-    reader.turn(10)
-    assert list(range(10)) == reader.answered
-    epoch = reader.source._group.epochs[PARTITION]
-    reader.log.told = (4, "")
-    reader.source.known.learn(PARTITION, CommitPoint(4, ""))
-    reader.source.known.learn(PARTITION, CommitPoint(10, ""))
-    reader.source.known.retract(PARTITION, CommitPoint(10, ""))
-
-    reader.source.read_anew({PARTITION: epoch - 1})  # of an assignment that has ended
-    reader.turn(5)
-    assert list(range(10)) == reader.answered
-    reader.source.read_anew({PARTITION: epoch})
-    reader.turn(10)
-    assert [*range(10), *range(4, 10)] == reader.answered
