@@ -116,7 +116,7 @@ def test_a_queue_full_of_conflicts_costs_a_bounded_look() -> None:
 
 @pytest.mark.cost
 def test_a_repeat_behind_a_full_batch_costs_no_look_at_all_of_it() -> None:
-    full = Part("full", {f"id-{number}": "1" for number in range(10_000)})
+    full = Part(0, {f"id-{number}": "1" for number in range(10_000)})
     queue = deque([full, *(Part(number, {"id-1": "1"}) for number in range(2_000))])
     began = process_time()
     taken, products = cut_batch(queue, 10_000, {})
