@@ -48,7 +48,7 @@ def cut_batch(
         if not part.sendable:
             queue.popleft()
         elif (
-            (blocked and not blocked.isdisjoint(wanted))
+            not blocked.isdisjoint(wanted)
             or not (ids.isdisjoint(wanted) or _agree(wanted, products))
             or not (ids_in_flight.isdisjoint(wanted) or _agree(wanted, in_flight))
             or (left_behind and len(wanted) > limit)

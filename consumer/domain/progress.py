@@ -33,7 +33,6 @@ _DEFLATE_FROM = 64
 """Bytes of bitmap below which deflating cannot pay."""
 
 _ABSENT, _OPEN, _DONE = 0, 1, 2
-_WIDE_GAP = 2 * WINDOW
 _TO_DIGITS = bytes([ord("0"), ord("0"), ord("1")]) + bytes(253)
 
 
@@ -205,7 +204,7 @@ class Progress:
         if offset < self.position:
             return False
         index = offset - self._origin
-        if index > _WIDE_GAP:
+        if index > 2 * WINDOW:
             self._leap(offset)
             index = offset - self._origin
         self.position = offset + 1

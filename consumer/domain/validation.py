@@ -54,8 +54,7 @@ def _all_plain(products: Products) -> bool:
     """
     texts = (*products, *products.values())
     line = f" {' '.join(texts)} "
-    all_short = len(line) <= MAX_ID_CHARACTERS or max(map(len, texts)) <= MAX_ID_CHARACTERS
-    if all_short and line.isprintable() and "  " not in line:
+    if line.isprintable() and "  " not in line and max(map(len, texts)) <= MAX_ID_CHARACTERS:
         return True
     return all(id_fault(each) is None for each in texts)
 

@@ -120,7 +120,7 @@ class Admission:
         if not assignment.kept:  # its backlog was left to the next owner
             return left
         backlog, precedence, progress = assignment.backlog, assignment.precedence, assignment.progress
-        has_room, read_headers, now = self._back_pressure.has_room, self._read_headers, at.mono
+        has_room = self._back_pressure.has_room
         while backlog and has_room(assignment, backlog[0]):
             if left <= 0:
                 self.behind = True
@@ -128,7 +128,7 @@ class Admission:
             record = backlog[0]
             left -= record.size
             if progress.receive(record.offset):
-                request = Request(record, assignment, read_headers(record.headers), now, deadline)
+                request = Request(record, assignment, self._read_headers(record.headers), at.mono, deadline)
                 searched = precedence.searched
                 if not self._take(request, at):
                     progress.give_back(record.offset)

@@ -63,21 +63,18 @@ class Decider:
         Return a specification to call, a final verdict, or what the decision has to wait for. Never raises, whatever
         the record.
         """
-        headers, record = request.headers, request.record
-        unreadable = record.problem or headers.unreadable
+        headers = request.headers
+        unreadable = request.record.problem or headers.unreadable
         if unreadable is not None:
             return self._dead_letter(request, DeadLetterReason.UNREADABLE, unreadable, at)
-        body = self._decoder.decode(record.value, headers.schema_id)
+        body = self._decoder.decode(request.record.value, headers.schema_id)
         if isinstance(body, SchemaNeeded):
             return self._before_schema(request, body, at)
         if isinstance(body, NotARequest):
             return self._dead_letter(request, body.reason, body.message, at)
         request.request_id = body["requestId"]
         request.requested_at = body["requestedAt"]
-        checked = self._check(request, body, at)
-        if isinstance(checked, ClientSpecification):
-            return checked
-        decision = self._confirmed(request, checked)
+        decision = self._confirmed(request, self._check(request, body, at))
         if isinstance(decision, AwaitDirectory) and not request.products:  # what newer ones may be in conflict with
             request.products = {each["miraklProductId"]: each["productSku"] for each in body["products"]}
         return decision
@@ -124,12 +121,12 @@ class Decider:
         """Note whose request it is; return why its sender may not resynchronize, if so."""
         headers = request.headers
         if headers.signature is not None:  # made for this record: nothing to remember
-            requester = self._requester(request, at)
+            known, refusal = self._requester(request, at)
         else:
             who = headers.api_key, headers.caller
-            requester = self._requesters.get(who) or self._requesters.setdefault(who, self._requester(request, at))
-        _note_key(request, requester[0])
-        return requester[1]
+            known, refusal = self._requesters.get(who) or self._requesters.setdefault(who, self._requester(request, at))
+        _note_key(request, known)
+        return refusal
 
     def _requester(self, request: Request, at: Instant) -> _Requester:
         known = self._known(request, at)

@@ -56,8 +56,6 @@ class Dispatch:
         """Call number -> lane, for the calls in flight."""
         self._call_number = 0
         self._turns = RoundRobin(policy)
-        self._fed: Lane | None = None
-        """The lane that got the last request, if calls were not started since: it has its turn already."""
         self._disordered: set[Lane] = set()
         """Lanes that got requests of other lanes."""
         self._own_trouble: tuple[str, float] | None = None
@@ -87,9 +85,7 @@ class Dispatch:
         if request.rerouted:
             self._disordered.add(lane)
         self._back_pressure.enqueued(lane, request)
-        if lane is not self._fed:
-            self._turns.add(lane)
-            self._fed = lane
+        self._turns.add(lane)
 
     def update_lane(self, id_: str, specification: ClientSpecification, at: Instant) -> None:
         """Take a newer row of the directory; a lane whose row has changed may call again at once."""
@@ -118,7 +114,6 @@ class Dispatch:
 
     def start_calls(self, at: Instant) -> None:
         """Start one call per turn as long as slots are free; a lane that gets none keeps its place in the round."""
-        self._fed = None
         while (lane := self._turns.next(len(self.call_lanes))) is not None:
             call = lane.next_call(self._call_number + 1, at.mono)
             if call is not None:
