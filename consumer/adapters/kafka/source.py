@@ -64,7 +64,7 @@ class KafkaSource:
         self._requests: deque[Callable[[], None]] = deque()
         self._stop = threading.Event()
         self._begun: set[int] = set()
-        """Partitions that have begun to deliver, or go on after a rebalance, since the last turn."""
+        """Partitions that have begun to deliver, or go on, since the last turn."""
         partitions = self._partitions = TopicConsumer(self._consumer, topic)
         self._group = Group(self._consumer, partitions, post, drain_seconds, self)
         self._reading = Reading(partitions, post, self.reread)
@@ -244,7 +244,7 @@ class KafkaSource:
             wanted.update(ours)
             self._partitions.pause(ours)
         else:
-            self._begun.update(partition for partition in ours if partition not in wanted)
+            self._begun.update(ours)
             wanted.difference_update(ours)
             self._partitions.resume(ours)
 

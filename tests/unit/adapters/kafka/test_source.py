@@ -55,6 +55,13 @@ def test_a_partition_that_begins_does_not_wait_until_librdkafka_looks_for_work(m
     assert [("resume", PARTITION), ("query", PARTITION)] == calls
     assert [0, 1, 2] == reader.answered
 
+    calls.clear()
+    reader.source.pause([PARTITION])
+    reader.turn()
+    reader.source.resume([PARTITION])
+    reader.turn()
+    assert [("resume", PARTITION), ("query", PARTITION)] == calls
+
 
 def watch_queries(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     """Return the partitions of each query for ends from now on, none of which may take long."""
