@@ -112,7 +112,10 @@ class BackPressure:
         self._find_shared(assignments, lanes, busy, now)
         share = policy.active_records // (len(able) + 1)
         self._slots = max(1, policy.shared_calls // max(1, len(busy)))
-        self._inactive = sum(lane.load if lane not in active else max(0, lane.load - share) for lane in busy)
+        wanted = any(each.kept and self._brings_what_is_scarce(each, lanes, share // 2) for each in assignments)
+        self._inactive = sum(
+            lane.load if lane not in active else max(0, lane.load - share) if wanted else 0 for lane in busy
+        )
         crowded = self.records > policy.crowded * policy.records
         scarce = self.records > policy.scarce * policy.records
         overfull: set[Lane] = set()
@@ -153,6 +156,12 @@ class BackPressure:
             if assignment.shared:
                 for lane in fed:
                     lane.shares = True
+
+    @staticmethod
+    def _brings_what_is_scarce(assignment: Assignment, lanes: Mapping[str, Lane], least: int) -> bool:
+        """Return whether a partition may feed a lane that holds less than ``least`` parts."""
+        fed = [lanes[each] for each in assignment.fed_at if each is not None]
+        return not fed or any(lane.load < least for lane in fed)
 
     def _is_overfull(self, lane: Lane, state: LaneState, share: int | None, now: float) -> bool:
         """Weigh one lane. A sick one gets all the room there is: its requests are answered in time, whatever comes."""

@@ -140,7 +140,22 @@ def test_a_client_whose_calls_come_back_is_not_silent_although_one_does_not() ->
 
 def test_what_a_client_holds_beyond_its_share_leaves_room_for_others() -> None:
     world = _with_a_backlog(records=1000)
+    world.assign(1)
+    world.wait(0.1)
 
+    assert 15 == world.core.fetch_budget.records
+    assert set() == world.paused
+
+
+def test_where_every_partition_has_brought_a_client_its_share_no_more_is_fetched() -> None:
+    """Nobody needs it, and pauses would follow, which cost each client a moment without records."""
+    world = _with_a_backlog(records=1000)
+    assert 0 == world.core.fetch_budget.records
+
+    for _ in range(10):  # it takes three requests a call
+        world.answer()
+        world.settle()
+    world.wait(0.1)
     assert 15 == world.core.fetch_budget.records
     assert set() == world.paused
 
