@@ -12,7 +12,7 @@ from consumer.adapters.bundled_schemas import BundledSchemas
 from consumer.adapters.event_trace import open_trace
 from consumer.adapters.kafka.at_least_once import AtLeastOnceSink
 from consumer.adapters.kafka.properties import (
-    MessageSizes,
+    TopicSizes,
     consumer_properties,
     drain_seconds,
     producer_properties,
@@ -92,7 +92,7 @@ def wire(settings: Settings, logs: Logs, checks: Preflight, share: Share) -> Par
     cm21 = Cm21(settings.call_timeout, way_out=checks.way_out.result())
     driver = Driver(core, cm21, directory, schemas, observers.call_finished, record)
     source = KafkaSource(
-        consumer_properties(settings, sizes.requests),
+        consumer_properties(settings, sizes),
         settings.topics.requests,
         driver.post,
         lambda: driver.fetch_budget,
@@ -136,7 +136,7 @@ def _traces(otlp: OtlpSettings, settings: Settings, metrics: Metrics) -> tuple[T
 
 def _sink(
     settings: Settings,
-    sizes: MessageSizes,
+    sizes: TopicSizes,
     publications: Publications,
     driver: Driver,
     source: KafkaSource,

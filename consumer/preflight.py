@@ -21,7 +21,7 @@ from consumer.adapters.kafka.broker_errors import BrokerUnreachableError, KafkaT
 from consumer.adapters.kafka.certificates import broker_certificates
 from consumer.adapters.kafka.properties import (
     DEFAULT_MESSAGE_BYTES,
-    MessageSizes,
+    TopicSizes,
     broker_times,
     producer_properties,
     refused_properties,
@@ -136,7 +136,7 @@ def begin(settings: Settings) -> Preflight:
     return Preflight(otlp, engine, way_out, brokers)
 
 
-def require_brokers(checked: BrokersChecked, topics: TopicSettings) -> MessageSizes:
+def require_brokers(checked: BrokersChecked, topics: TopicSettings) -> TopicSizes:
     """Return the sizes of the topics; raise ``KafkaTroubleError`` where the service could not work.
 
     Risks are logged, and so are single brokers that cannot be reached.
@@ -152,4 +152,7 @@ def require_brokers(checked: BrokersChecked, topics: TopicSettings) -> MessageSi
     if failed:
         raise KafkaTroubleError("\n".join(failed))
     limits = (checked.topics[name].limits for name in names_of(topics))
-    return MessageSizes(*(each.max_message_bytes if each is not None else DEFAULT_MESSAGE_BYTES for each in limits))
+    requests, results, dead_letters = (
+        each.max_message_bytes if each is not None else DEFAULT_MESSAGE_BYTES for each in limits
+    )
+    return TopicSizes(requests, results, dead_letters, checked.topics[topics.requests].partitions)

@@ -27,9 +27,11 @@ class ClientPolicy:
     """Below the session: the open transaction of a dead replica blocks its successor and all subscribers."""
     fetch_bytes: int = 4 << 20
     """One fetch response, all partitions together: a tenth of a second's work at full speed."""
-    partition_fetch_bytes: int = 64 << 10
-    """One partition in one fetch response, or one batch where that is larger. All of it is decompressed at once, so
-    this bounds what compressed batches can expand to together."""
+    partition_fetch_least: int = 64 << 10
+    partition_fetch_most: int = 256 << 10
+    """One partition in one fetch response, or one batch where that is larger: its part of ``fetch_bytes``, within
+    these two. A larger batch is only returned for the first partition of a request. All of a response is decompressed
+    at once, so with ``fetch_bytes`` this bounds what compressed batches can expand to together."""
     batch_bytes: int = 1_000_000
     """Records that travel together; librdkafka's default."""
     response_headroom_bytes: int = 64 << 10

@@ -19,12 +19,14 @@ DEFAULT_MESSAGE_BYTES: Final = 1_048_588
 
 
 @dataclass(frozen=True, slots=True)
-class MessageSizes:
+class TopicSizes:
     """``max.message.bytes`` of the three topics, in bytes, as the brokers report it or as the default."""
 
     requests: int = DEFAULT_MESSAGE_BYTES
     results: int = DEFAULT_MESSAGE_BYTES
     dead_letters: int = DEFAULT_MESSAGE_BYTES
+    request_partitions: int = 1
+    """Number of partitions of the requests topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +38,26 @@ class Times:
     transaction: int
 
 
-def consumer_properties(settings: Settings, request_bytes: int = DEFAULT_MESSAGE_BYTES) -> dict[str, Any]:
-    """Return the properties of the service's consumer.
+def consumer_properties(settings: Settings, sizes: TopicSizes | None = None) -> dict[str, Any]:
+    """Return the properties of the service's consumer; without ``sizes``, those of topics with Kafka's defaults.
 
-    ``request_bytes`` is the ``max.message.bytes`` of the requests topic. A response holds the bytes of a fetch, or
-    one larger batch. librdkafka does not decompress a batch of zstd or snappy that exceeds a response.
+    A response holds the bytes of a fetch, or one larger batch. librdkafka does not decompress a batch of zstd or snappy
+    that exceeds a response. A fetch has room for every partition: otherwise those at its end are not read while those
+    at its beginning have a backlog.
     """
+    sizes = sizes or TopicSizes()
     kafka = settings.kafka
     given = kafka.consumer_properties()
     session = given.get("session.timeout.ms", "")
     fetch = _number(given.get("fetch.max.bytes"), CLIENTS.fetch_bytes)
-    largest = fetch + max(request_bytes, settings.max_request_bytes)
+    largest = fetch + max(sizes.requests, settings.max_request_bytes)
+    share = fetch // sizes.request_partitions
     properties: dict[str, Any] = {
         "client.id": "mirakl-resync",
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,
         "fetch.max.bytes": fetch,
-        "fetch.message.max.bytes": CLIENTS.partition_fetch_bytes,
+        "fetch.message.max.bytes": min(max(share, CLIENTS.partition_fetch_least), CLIENTS.partition_fetch_most),
         "receive.message.max.bytes": min(largest + CLIENTS.response_headroom_bytes, CLIENTS.receive_limit_bytes),
         "queued.max.messages.kbytes": 4 * 1024,
         "queued.min.messages": 5_000,
@@ -87,13 +92,13 @@ def _number(given: str | None, default: int) -> int:
     return int(given) if given and usable else default
 
 
-def producer_properties(settings: Settings, sizes: MessageSizes | None = None) -> dict[str, Any]:
+def producer_properties(settings: Settings, sizes: TopicSizes | None = None) -> dict[str, Any]:
     """Return the properties of the service's producer, without its transactional id.
 
     ``sizes``: those of the topics, where they are known. The producer must accept the largest record that any of
     the topics accepts; otherwise a dead letter could never be written.
     """
-    sizes = sizes or MessageSizes()
+    sizes = sizes or TopicSizes()
     properties: dict[str, Any] = {
         "client.id": "mirakl-resync",
         "linger.ms": 50,  # in a large transaction, batches fill; at its end a flush sends what is left at once

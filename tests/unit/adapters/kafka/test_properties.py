@@ -5,7 +5,7 @@ import json
 import pytest
 from confluent_kafka import Consumer
 
-from consumer.adapters.kafka.properties import consumer_properties, refused_properties
+from consumer.adapters.kafka.properties import TopicSizes, consumer_properties, refused_properties
 from schemas.settings import load
 
 
@@ -48,13 +48,23 @@ def test_the_properties_as_they_are_please_librdkafka() -> None:
 
 @pytest.mark.parametrize("request_bytes", [1_048_588, 20_000_000])
 def test_what_is_fetched_at_a_time_is_bounded_and_a_request_of_any_allowed_size_fits(request_bytes: int) -> None:
-    properties = consumer_properties(load({}), request_bytes)
+    properties = consumer_properties(load({}), TopicSizes(requests=request_bytes))
 
     assert properties["fetch.max.bytes"] <= 4 << 20
-    assert properties["fetch.message.max.bytes"] <= 64 << 10
+    assert properties["fetch.message.max.bytes"] <= 256 << 10
     assert (
         request_bytes < properties["receive.message.max.bytes"] - properties["fetch.max.bytes"] < request_bytes + 2**17
     )
+    Consumer(properties).close()
+
+
+@pytest.mark.parametrize(
+    ("partitions", "each"), [(1, 256 << 10), (16, 256 << 10), (17, 246_723), (64, 64 << 10), (1000, 64 << 10)]
+)
+def test_a_fetch_has_room_for_every_partition(partitions: int, each: int) -> None:
+    properties = consumer_properties(load({}), TopicSizes(request_partitions=partitions))
+
+    assert each == properties["fetch.message.max.bytes"]
     Consumer(properties).close()
 
 
