@@ -32,6 +32,17 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaPart:
+    """What one process may use of the quotas of a client specification."""
+
+    concurrent_calls: int
+    calls_per_hour: int | None
+    """``None``: no limit."""
+    expected_calls_per_hour: int | None
+    """What it gets soon if it has work for that client: the quota follows the work with a delay of seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientSpecification:
     """One Mirakl client configuration, as the directory snapshot holds it.
 
@@ -54,6 +65,13 @@ class ClientSpecification:
     unusable: Explanation | None = None
     changed_at: str = ""
     """The row's time of change as stored: differs after any change, also one that restored all other values."""
+    part: QuotaPart | None = field(default=None, compare=False)
+    """This process's part of the quotas, which is no property of the row; ``None``: all of them."""
+
+    @property
+    def quota(self) -> QuotaPart:
+        """What this process may use of the quotas."""
+        return self.part or QuotaPart(self.concurrent_calls, self.calls_per_hour, self.calls_per_hour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +104,8 @@ class Directory:
     active: Mapping[str, tuple[str, ...]]
     signers: Mapping[str, tuple[ApiKey, ...]] = field(default_factory=dict, repr=False)
     """The keys again, by what a signature names them by: the first 16 hex digits of the digest."""
+    quota_plan: int = 0
+    """Number of the plan by which the quotas are divided among the processes of the replica; 0: by none."""
 
 
 def build_directory(

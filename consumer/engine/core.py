@@ -172,6 +172,7 @@ class Core:
             paused_partitions=sum(each.paused for each in assignments),
             pauses=tally.pauses,
             lanes=self._dispatch.statuses(at),
+            quota_plan=self._admission.decider.directory.quota_plan,
             answered=dict(tally.answered),
             dead_letters=dict(tally.dead_letters),
             discarded=tally.discarded,

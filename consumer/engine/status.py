@@ -39,6 +39,8 @@ class LaneStatus:
     depth: int
     """Requests, and parts of large ones, that wait for a call."""
     calls_out: int
+    calls_allowed: int
+    """Calls that may be in flight at once in this process. More of them are, if that has become less meanwhile."""
     state: LaneState
     sick_until: float | None = None
     """Monotonic seconds from which on a sick lane probes; ``None``: it is not sick."""
@@ -67,6 +69,8 @@ class EngineStatus:
     paused_partitions: int
     pauses: int
     lanes: tuple[LaneStatus, ...]
+    quota_plan: int
+    """Number of the plan by which the lanes have their parts of the quotas; 0: by none."""
     answered: Mapping[tuple[str, str], int]
     """(result status, error code or empty) -> results committed."""
     dead_letters: Mapping[str, int]

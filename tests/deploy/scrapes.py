@@ -59,7 +59,9 @@ class Load:
             paused_partitions=1,
             pauses=count,
             lanes=tuple(
-                LaneStatus(f"0b4ef1f4-5d53-4b0c-8f5c-{number:012}", "acme", depth=41, calls_out=2, state=state)
+                LaneStatus(
+                    f"0b4ef1f4-5d53-4b0c-8f5c-{number:012}", "acme", depth=41, calls_out=2, calls_allowed=4, state=state
+                )
                 for number, state in enumerate(LaneState)
             ),
             answered=dict.fromkeys(RESULTS, 10 * count),

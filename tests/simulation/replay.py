@@ -8,7 +8,7 @@ from typing import Any
 
 from consumer.domain.authorization import CredentialPolicy, key_digest
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal, Unacknowledged
-from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, Role, build_directory
+from consumer.domain.model import ApiKey, AuthScheme, ClientSpecification, Directory, QuotaPart, Role, build_directory
 from consumer.domain.retry import Backoff
 from consumer.engine import events
 from consumer.engine.clock import Instant
@@ -193,6 +193,7 @@ def _directory(form: Any) -> Directory:  # noqa: ANN401 - JSON
                 **each,
                 "auth_scheme": AuthScheme(each["auth_scheme"]),
                 "unusable": each["unusable"] and Explanation(*each["unusable"]),
+                "part": each["part"] and QuotaPart(**each["part"]),
             }
         )
         for each in form["specifications"]

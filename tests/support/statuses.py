@@ -16,6 +16,7 @@ IDLE = EngineStatus(
     paused_partitions=0,
     pauses=0,
     lanes=(),
+    quota_plan=0,
     answered={},
     dead_letters={},
     discarded=0,

@@ -11,14 +11,14 @@ def spare_products(lane: Lane, policy: Policy, ease: float, slots: int, now: flo
     specification allows as many; ``now``: monotonic seconds. Negative where too many are queued.
     """
     health, longest_wait = lane.health, policy.longest_wait
-    at_once = min(lane.specification.concurrent_calls, slots)
+    at_once = min(lane.quota.concurrent_calls, slots)
     took = max(health.longest, health.silent(now), policy.shortest_call)
     rounds = longest_wait / max(took, _caution(lane, policy, longest_wait))
     if not lane.shares:
         rounds = min(rounds, max(policy.read_ahead / took, policy.read_ahead_calls))
     calls = (ease * rounds - 1) * at_once
     if health.bucket:
-        calls = min(calls, ease * longest_wait * health.bucket.rate)
+        calls = min(calls, ease * longest_wait * health.bucket.expected_rate)
     return calls * lane.expected_products - lane.queue.products
 
 

@@ -39,6 +39,8 @@ class Lane:
         self, specification: ClientSpecification, now: float, policy: Policy, backoff: Backoff, salt: str
     ) -> None:
         self.specification = specification
+        self.quota = specification.quota
+        """This process's part of the quotas; calls in flight beyond it are not cancelled."""
         self.queue = LaneQueue(policy)
         self.calls: dict[int, Call] = {}
         self.health = LaneHealth(specification, self.calls, policy, backoff, salt, now)
@@ -58,8 +60,9 @@ class Lane:
         """Running mean of the products that an answered call decides about, while refusals repeat."""
 
     def update(self, specification: ClientSpecification, now: float) -> None:
-        """Take a newer row of the directory: limits and credential count from the next call on."""
+        """Take a newer row of the directory, or another part: both count from the next call on."""
         former, self.specification = self.specification, specification
+        self.quota = specification.quota
         self.health.update(former, specification, now)
 
     @property
@@ -100,7 +103,7 @@ class Lane:
         at = self.health.can_call_at(now)
         if at > now or not self.calls:
             return at
-        return self.health.slow_at() if len(self.calls) < self.specification.concurrent_calls else None
+        return self.health.slow_at() if len(self.calls) < self.quota.concurrent_calls else None
 
     def _may_start(self, now: float) -> bool:
         queue, health = self.queue, self.health
@@ -108,7 +111,7 @@ class Lane:
             return False
         if not self.calls:
             return True
-        if len(self.calls) >= self.specification.concurrent_calls:
+        if len(self.calls) >= self.quota.concurrent_calls:
             return False
         if health.sick_until is not None:
             return health.may_probe()

@@ -11,6 +11,7 @@ import pytest
 from consumer.adapters.event_trace import TraceFile
 from consumer.domain.authorization import CredentialPolicy, key_digest
 from consumer.domain.calls import CallFailure, Refusal
+from consumer.domain.model import QuotaPart
 from consumer.domain.retry import Backoff
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command
@@ -23,6 +24,7 @@ from consumer.engine.trace import EventTrace
 from schemas.signature import signer, signing_secret
 from tests.simulation.replay import ReplayError, replay
 from tests.support.builders import api_key
+from tests.unit.engine.serving import one_each
 from tests.unit.engine.test_driver import Parts, run, until
 from tests.unit.engine.world import FIRST, KEY, SECOND, JsonDecoder, World, body, json_encodings, specification
 
@@ -117,6 +119,17 @@ def test_a_trace_leads_to_the_same_commands_again(world: TracedWorld) -> None:
     refused = ("stranger", "unable", "stolen", "malformed", "too-old")
     assert ["API_KEY_INVALID"] * len(refused) == [world.code(each) for each in refused]
     assert "API_KEY_MISSING" == world.code("blank")
+
+
+def test_a_replay_has_the_same_part_of_the_quotas() -> None:
+    world = TracedWorld()
+    world.assign(0)
+    world.change(specification(products_per_call=1, concurrent_calls=2, part=QuotaPart(1, None, None)))
+    world.wait(1.5)
+    one_each(world, 5)
+
+    assert 1 == len(world.calls)
+    assert len(world.lines) - 1 == len(list(replay(world.lines)))
 
 
 def test_a_core_that_does_something_else_than_recorded_is_noticed(world: TracedWorld) -> None:

@@ -31,7 +31,11 @@ BUSY = replace(
     window_used={0: 0.25, 7: 1.0},
     paused_partitions=1,
     pauses=9,
-    lanes=(LaneStatus(SPECIFICATION, "acme", depth=41, calls_out=2, state=LaneState.SICK, sick_until=340.0),),
+    lanes=(
+        LaneStatus(
+            SPECIFICATION, "acme", depth=41, calls_out=2, calls_allowed=4, state=LaneState.SICK, sick_until=340.0
+        ),
+    ),
     answered={("SYNCHRONIZED", ""): 1_000, ("FAILED", "CM21_UNAVAILABLE"): 4},
     dead_letters={"UNREADABLE": 2},
     discarded=5,
@@ -197,7 +201,7 @@ def test_the_build_and_the_process_are_told() -> None:
 
 def test_hostile_text_in_a_label_does_not_break_the_scrape() -> None:
     tenant = 'a"b\\c\nresync_fake 1'
-    lane = LaneStatus(SPECIFICATION, tenant, depth=1, calls_out=0, state=LaneState.HEALTHY)
+    lane = LaneStatus(SPECIFICATION, tenant, depth=1, calls_out=0, calls_allowed=4, state=LaneState.HEALTHY)
     seen = scrape(replace(IDLE, lanes=(lane,)))
 
     assert seen("resync_lane_depth_requests", client_specification_id=SPECIFICATION, tenant=tenant) == 1

@@ -1,0 +1,101 @@
+"""Parts of quotas: what changes for a client when the part of this process does."""
+
+from dataclasses import replace
+
+from consumer.domain.model import ClientSpecification, QuotaPart
+from consumer.engine.status import LaneState
+from tests.unit.engine.serving import one_each
+from tests.unit.engine.world import World, specification
+
+
+def shop(part: QuotaPart, calls_per_hour: int | None = None) -> ClientSpecification:
+    return specification(products_per_call=1, concurrent_calls=8, calls_per_hour=calls_per_hour, part=part)
+
+
+def limited(per_hour: int, expected: int | None = None) -> ClientSpecification:
+    return shop(QuotaPart(1, per_hour, expected or per_hour), calls_per_hour=3600)
+
+
+def calls(concurrent: int) -> QuotaPart:
+    return QuotaPart(concurrent, None, None)
+
+
+def test_a_part_that_grows_lets_further_calls_start() -> None:
+    world = World(shop(calls(1)))
+    one_each(world, 10)
+    assert 1 == len(world.calls)
+
+    world.change(shop(calls(5)))
+    world.live(1.5)
+    assert 5 == len(world.calls)
+
+
+def test_a_part_that_shrinks_ends_no_call_and_starts_none_until_there_is_room() -> None:
+    world = World(shop(calls(3)))
+    one_each(world, 10)
+    world.change(shop(calls(2)))
+    world.live(1.5)
+
+    (lane,) = world.status.lanes
+    assert (3, 2) == (lane.calls_out, lane.calls_allowed)
+    world.answer()
+    assert 2 == len(world.calls)
+    world.answer()
+    assert 2 == len(world.calls)
+
+
+def test_another_part_is_no_fresh_chance_for_a_sick_lane() -> None:
+    world = World(shop(calls(1)))
+    world.send("asks")
+    world.fail(retry_after=200.0)
+    world.change(shop(calls(5)))
+    world.live(5.0)
+
+    assert not world.calls
+    assert LaneState.SICK is world.status.lanes[0].state
+
+
+def test_another_part_gives_no_fresh_token() -> None:
+    world = World(limited(60))
+    one_each(world, 5)
+    world.answer()
+    for per_hour in (61, 62, 63):
+        world.change(limited(per_hour))
+        world.live(3.0)
+
+    assert not world.calls
+
+
+def test_a_larger_part_of_the_calls_per_hour_counts_from_then_on() -> None:
+    world = World(limited(60))
+    one_each(world, 5)
+    world.answer()
+    world.change(limited(3599))
+    world.live(2.5)
+
+    assert 1 == len(world.calls)
+
+
+def test_requests_wait_for_a_part_that_is_on_its_way() -> None:
+    """One call per hour is what a process without work has: by that, the second would be answered with 503 at once."""
+    world = World(limited(1, expected=1800))
+    one_each(world, 2)
+    world.answer()
+    world.live(3.0)
+    assert not world.calls
+    assert [LaneState.HEALTHY] == [lane.state for lane in world.status.lanes]
+
+    world.change(limited(1800))
+    world.live(3.0)
+    world.answer()
+    world.settle()
+    assert {("SYNCHRONIZED", ""): 2} == world.status.answered
+
+
+def test_the_status_names_the_plan_that_the_lanes_keep_to() -> None:
+    world = World()
+    assert 0 == world.status.quota_plan
+    world.directory = replace(world.directory, quota_plan=7)
+    world.changed = True
+    world.live(1.5)
+    assert 7 == world.status.quota_plan
