@@ -1,6 +1,7 @@
 """The composition root: settings to adapters to engine. The one file that knows every name."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -68,8 +69,8 @@ class Parts:
     """``None``: spans are not exported."""
 
 
-def wire(settings: Settings, logs: Logs, checks: Preflight, share: Share) -> Parts:
-    """Finish the checks of what a service needs, and make its parts.
+def wire(settings: Settings, logs: Logs, checks: Preflight, share: Callable[[], Share]) -> Parts:
+    """Finish the checks of what a service needs, and make its parts. ``share`` returns its current one of the quotas.
 
     Nothing is created or migrated. Raises ``SettingsError``, ``KafkaTroubleError``, ``RegistryError`` or
     ``SchemaNotRegisteredError`` where only an operator can help.

@@ -1,23 +1,86 @@
 """One process of a replica of several: its tie to the parent, ``processes``."""
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from consumer.domain.quota_plan import QuotaPlan, QuotaReport
+from consumer.domain.share import Share
+from consumer.engine.status import EngineStatus
 
 
-def tie_to_parent(parent: socket.socket) -> Callable[[int], None]:
-    """Have this process stop when its parent has ended; return what reports the port of its admin server.
+@dataclass(frozen=True, slots=True)
+class ReportPolicy:
+    """Times of the reports to the parent, in seconds."""
 
-    The parent never writes to the socket, so a read from it returns at the parent's end.
+    interval: float = 0.5
+    """Between two reports. The engine takes a new part over once a second."""
+    remembered: float = 10.0
+    """A client that there was work for so long ago still counts, so that short pauses move no quota."""
+
+
+POLICY: Final = ReportPolicy()
+
+_log = logging.getLogger(__name__)
+
+
+class Parent:
+    """The parent as its process sees it: stops the process when it ends, and divides the quotas of the replica.
+
+    No other failure here ends or delays the service: it keeps its share as it is.
     """
 
-    def wait_for_parent() -> None:
-        with contextlib.suppress(OSError):
-            parent.recv(1)
+    def __init__(self, connection: socket.socket, share: Share) -> None:
+        self._connection = connection
+        self._share = share
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+
+    def share(self) -> Share:
+        """Return the current share of the quotas. Callable on any thread."""
+        return self._share
+
+    def report(self, admin_port: int, status: Callable[[], EngineStatus]) -> None:
+        """Report the port of the admin server, and then, until the end, what the quotas' division depends on."""
+        threading.Thread(target=self._report, args=(admin_port, status), name="reports", daemon=True).start()
+
+    def _listen(self) -> None:
+        """Take plans over until the connection ends, which is when the parent has ended."""
+        with contextlib.suppress(OSError), self._connection.makefile("rb") as plans:
+            for line in plans:
+                try:
+                    self._share = replace(self._share, plan=QuotaPlan.read(line))
+                except ValueError:  # cut off by the parent's end
+                    _log.warning("A plan of the quotas could not be read.")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=wait_for_parent, name="parent", daemon=True).start()
-    return lambda port: parent.sendall(b"%d\n" % port)
+    def _report(self, admin_port: int, status: Callable[[], EngineStatus]) -> None:
+        work = RecentWork()
+        with contextlib.suppress(OSError):
+            self._connection.sendall(b"%d\n" % admin_port)
+            while True:
+                self._connection.sendall(work.report(status()).line())
+                time.sleep(POLICY.interval)
+
+
+class RecentWork:
+    """The client specifications that the process has had work for of late."""
+
+    def __init__(self) -> None:
+        self._worked_at: dict[str, float] = {}
+        """Id -> monotonic time in seconds."""
+
+    def report(self, status: EngineStatus) -> QuotaReport:
+        """Return the report for a newer status."""
+        now, lanes = status.taken_at, status.lanes
+        busy = {lane.client_specification_id: now for lane in lanes if lane.depth or lane.calls_out}
+        known = self._worked_at | busy
+        self._worked_at = {id_: at for id_, at in known.items() if now - at <= POLICY.remembered}
+        exceeding = (lane.client_specification_id for lane in lanes if lane.calls_out > lane.calls_allowed)
+        return QuotaReport(status.quota_plan, frozenset(self._worked_at), frozenset(exceeding))

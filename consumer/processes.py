@@ -1,8 +1,8 @@
 """One replica that consists of several processes: a small parent starts them, watches them, and answers for them.
 
 Each process is a member of the consumer group, with its own instance id (``<id>-0``, ``<id>-1``, ...). The parent reads
-no request, and imports no part that would. It passes stop signals on, restarts a process that has ended, and serves one
-admin address. A process ends when its parent does (``member``).
+no request, and imports no part that would. It passes stop signals on, restarts a process that has ended, serves one
+admin address, and divides the quotas. A process ends when its parent does (``member``).
 """
 
 import contextlib
@@ -21,13 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
-from typing import Final, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from consumer.domain.quota_division import QuotaDivision
+from consumer.domain.quota_plan import QuotaPlan, QuotaReport
 from schemas.process.health import AdminServer, Liveness
 from schemas.process.logs import Logs
 from schemas.process.signals import StopSignals
@@ -77,10 +79,33 @@ def run_all(settings: Settings, count: int, environ: Mapping[str, str], signals:
     os._exit(code)
 
 
+class Quotas:
+    """The division of the replica's quotas, for the threads of all members."""
+
+    def __init__(self, processes: int) -> None:
+        self._division = QuotaDivision(processes)
+        self._lock = threading.Lock()
+
+    def started(self, process: int) -> QuotaPlan:
+        """Note that a process has started; return its first plan."""
+        with self._lock:
+            return self._division.started(process)
+
+    def reported(self, process: int, report: QuotaReport) -> QuotaPlan:
+        """Take a report of a process; return the newest plan."""
+        with self._lock:
+            return self._division.reported(process, report)
+
+    def ended(self, process: int) -> None:
+        """Note that a process has ended."""
+        with self._lock:
+            self._division.ended(process)
+
+
 class Member:
     """One process of the replica, which is started again with growing pauses when it ends by itself."""
 
-    def __init__(self, number: int, command: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, number: int, command: Sequence[str], environ: Mapping[str, str], quotas: Quotas) -> None:
         self.number = number
         self.admin_port: int | None = None
         """Port of its admin server on the loopback address; ``None`` until it has started."""
@@ -89,6 +114,7 @@ class Member:
         """Monotonic time of its next start, in seconds; ``None`` while it runs."""
         self._command = command
         self._environ = environ
+        self._quotas = quotas
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._pause = POLICY.first_pause
@@ -108,11 +134,25 @@ class Member:
     def _watch(
         self, process: "subprocess.Popen[bytes]", connection: socket.socket, on_end: Callable[["Member", int], None]
     ) -> None:
-        with connection, connection.makefile() as reports:
-            with contextlib.suppress(ValueError, OSError):
-                self.admin_port = int(reports.readline())
+        with connection, connection.makefile("rb") as lines:
+            plan = self._quotas.started(self.number)
+            with contextlib.suppress(ValueError, OSError):  # it has ended in the middle of a line
+                self._exchange(connection, lines, plan)
             code = process.wait()
+            self._quotas.ended(self.number)
         on_end(self, code)
+
+    def _exchange(self, connection: socket.socket, lines: BinaryIO, plan: QuotaPlan) -> None:
+        """Read what the process reports until it ends, and answer with plans.
+
+        Plans are sent on this thread only, where a process that does not read them holds up nobody else.
+        """
+        connection.sendall(plan.line())
+        self.admin_port = int(lines.readline())
+        for line in lines:
+            former, plan = plan, self._quotas.reported(self.number, QuotaReport.read(line))
+            if plan is not former:
+                connection.sendall(plan.line())
 
     def ended(self) -> None:
         """Record that the process has ended, and decide when it is started again."""
@@ -154,8 +194,14 @@ class Processes:
 
         ``command`` starts one member; options that say which one are added to it.
         """
+        quotas = Quotas(count)
         self._members = [
-            Member(number, [*command, "--share", str(number), str(count)], member_environ(settings, environ, number))
+            Member(
+                number,
+                [*command, "--share", str(number), str(count)],
+                member_environ(settings, environ, number),
+                quotas,
+            )
             for number in range(count)
         ]
         self._shutdown_timeout = settings.shutdown_timeout

@@ -54,10 +54,13 @@ def run(
     settings: Settings,
     signals: StopSignals,
     checks: Preflight,
-    share: Share,
-    on_admin_port: Callable[[int], None],
+    share: Callable[[], Share],
+    on_start: Callable[[int, Callable[[], EngineStatus]], None],
 ) -> NoReturn:
-    """Serve until told to stop, then end the process. ``on_admin_port`` is told the port of health and metrics.
+    """Serve until told to stop, then end the process.
+
+    ``share`` returns the current share of the quotas. ``on_start`` is told the port of health and metrics, and what
+    returns the engine's status on any thread.
 
     Raises what ``bootstrap.wire`` raises, or ``AdminAddressError``: the texts say what an operator has to do.
     """
@@ -65,7 +68,7 @@ def run(
     logs = Logs(settings.log)
     try:
         service = Service(wire(settings, logs, checks, share), settings, signals)
-        on_admin_port(service.start_admin())
+        on_start(service.start_admin(), service.status)
         code = service.serve()
     finally:
         logs.close()
@@ -91,7 +94,7 @@ class Service:
             settings.admin.host,
             settings.admin.port,
             lambda: liveness(self._heartbeats[:2], time.monotonic()),
-            lambda: unready_reasons(self._driver.status),
+            lambda: unready_reasons(self.status()),
             parts.metrics.render,
         )
 
@@ -102,6 +105,10 @@ class Service:
             Heartbeat("producer call", lambda: self._sink.busy_since, POLICY.producer_limit),
             Heartbeat("stop", lambda: self._told_to_stop_at, max(self._shutdown_timeout, POLICY.closing)),
         )
+
+    def status(self) -> EngineStatus:
+        """Return the engine's status, on any thread."""
+        return self._driver.status
 
     def start_admin(self) -> int:
         """Serve health and metrics from now on; return their port. Raises ``AdminAddressError``."""

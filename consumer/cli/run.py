@@ -12,6 +12,8 @@ from schemas.console.program import examples
 from schemas.process.signals import StopSignals
 
 if TYPE_CHECKING:
+    from consumer.domain.share import Share
+    from consumer.engine.status import EngineStatus
     from schemas.settings import Settings
 
 
@@ -51,24 +53,32 @@ def run(processes: int | Literal["auto"] | None, share: tuple[int, int] | None, 
 
         settings = read_all_settings()
         if share is not None and parent is not None:
-            from consumer.member import tie_to_parent
+            from consumer.domain.share import Share
+            from consumer.member import Parent
 
-            _serve(settings, signals, share, tie_to_parent(socket.socket(fileno=parent)))
+            tie = Parent(socket.socket(fileno=parent), Share(*share))
+            _serve(settings, signals, tie.share, tie.report)
         count = _count(settings, processes)
         if count > 1:
             from consumer.processes import run_all
 
             run_all(settings, count, os.environ, signals)
-        _serve(settings, signals)
+        _serve_alone(settings, signals)
+
+
+def _serve_alone(settings: "Settings", signals: StopSignals) -> NoReturn:
+    from consumer.domain.share import Share
+
+    everything = Share()
+    _serve(settings, signals, lambda: everything, lambda _port, _status: None)
 
 
 def _serve(
     settings: "Settings",
     signals: StopSignals,
-    share: tuple[int, int] = (0, 1),
-    on_admin_port: Callable[[int], None] = lambda _: None,
+    share: "Callable[[], Share]",
+    on_start: "Callable[[int, Callable[[], EngineStatus]], None]",
 ) -> NoReturn:
-    from consumer.domain.share import Share
     from consumer.preflight import begin
     from schemas.process.memory import share_one_heap
 
@@ -76,7 +86,7 @@ def _serve(
     checks = begin(settings)  # the brokers answer while the service is imported
     from consumer.service import run as serve
 
-    serve(settings, signals, checks, Share(*share), on_admin_port)
+    serve(settings, signals, checks, share, on_start)
 
 
 def _count(settings: "Settings", given: int | Literal["auto"] | None) -> int:

@@ -1,33 +1,55 @@
 """Share of each client specification's quotas for one of several processes of a replica."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from consumer.domain.model import ClientSpecification, Directory
+from consumer.domain.model import ClientSpecification, Directory, QuotaPart
+from consumer.domain.quota_plan import Division, QuotaPlan
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The place of one process among those of its replica: number ``process`` (from 0) of ``processes``."""
+    """The place of one process among those of its replica: number ``process`` (from 0) of ``processes``.
+
+    ``plan`` says for which quotas it is a user. Without one, a process has one of each: others may have all the rest.
+    """
 
     process: int = 0
     processes: int = 1
+    plan: QuotaPlan | None = None
 
     def of_directory(self, directory: Directory) -> Directory:
         """Return the snapshot with this process's part of concurrent calls and calls per hour."""
         if self.processes == 1:
             return directory
         specifications = {id_: self._of(each) for id_, each in directory.specifications.items()}
-        return replace(directory, specifications=specifications)
+        number = 0 if self.plan is None else self.plan.number
+        return replace(directory, specifications=specifications, quota_plan=number)
 
     def _of(self, specification: ClientSpecification) -> ClientSpecification:
+        division = self._division(specification.id)
         per_hour = specification.calls_per_hour
-        return replace(
-            specification,
-            concurrent_calls=self.of_number(specification.concurrent_calls),
-            calls_per_hour=None if per_hour is None else self.of_number(per_hour),
+        part = QuotaPart(
+            self.part(specification.concurrent_calls, division),
+            None if per_hour is None else self.part(per_hour, division),
+            None if per_hour is None else self._among({*division.wanted, self.process}, per_hour),
         )
+        return replace(specification, part=part)
 
-    def of_number(self, whole: int) -> int:
+    def _division(self, id_: str) -> Division:
+        everybody = tuple(range(self.processes))
+        if self.plan is None:
+            return Division((), following=everybody)
+        return self.plan.divisions.get(id_) or Division(everybody)
+
+    def part(self, whole: int, division: Division) -> int:
         """Return this process's part: all parts add up to the whole, except that each is at least 1."""
-        part, rest = divmod(whole, self.processes)
-        return max(1, part + (self.process < rest))
+        return min(self._among(division.users, whole), self._among(division.wanted, whole))
+
+    def _among(self, users: Collection[int], whole: int) -> int:
+        """Return 1, and for a user its part of what remains if each process has 1."""
+        if self.process not in users:
+            return 1
+        part, rest = divmod(max(0, whole - self.processes), len(users))
+        before = sum(each < self.process for each in users)
+        return 1 + part + (before < rest)

@@ -1,15 +1,20 @@
 """The parent of a replica's processes: what they get from it, and how their metrics become one answer."""
 
 import json
+import signal
+import sys
 from contextlib import closing
 from http.client import HTTPConnection
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from consumer.processes import Member, Processes, member_environ, merge_metrics
+from consumer.domain.quota_plan import QuotaReport
+from consumer.processes import Member, Processes, Quotas, member_environ, merge_metrics
 from schemas.settings import SettingsError, load
+from tests.support.parts import wait_until
 
 
 def scrape(requests: int) -> str:
@@ -90,3 +95,53 @@ def _ask(port: int, path: str) -> tuple[int, dict[str, Any]]:
         connection.request("GET", path)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
+
+
+MEMBER = """
+import socket, sys
+parent = socket.socket(fileno=int(sys.argv[-1]))
+plans = parent.makefile("rb")
+
+def report(id_):
+    parent.sendall(b'[1,["%s"],[]]\\n' % id_.encode())
+
+plans.readline()
+parent.sendall(b"9001\\n")
+"""
+"""A member that reads its first plan and reports its port."""
+
+
+def member(number: int, quotas: Quotas, then: str) -> Member:
+    return Member(number, [sys.executable, "-c", MEMBER + then], {}, quotas)
+
+
+def test_the_reports_of_a_process_are_answered_with_plans_and_its_end_counts() -> None:
+    quotas, ended = Quotas(2), SimpleQueue[int]()
+    quotas.started(1)
+    one = member(0, quotas, "report('shop'); sys.exit(int(plans.readline()[1:2]))")
+    one.start(lambda _, code: ended.put(code))
+
+    assert 2 == ended.get(timeout=10)
+    assert 9001 == one.admin_port
+    assert {} == quotas.reported(1, QuotaReport(1, frozenset(), frozenset())).divisions
+
+
+def test_a_report_that_is_cut_off_by_the_end_of_a_process_hides_the_end_from_nobody() -> None:
+    quotas, ended = Quotas(2), SimpleQueue[int]()
+    member(0, quotas, "parent.sendall(b'[1,[')").start(lambda _, code: ended.put(code))
+
+    assert 0 == ended.get(timeout=10)
+
+
+def test_a_process_that_reads_no_plans_holds_up_no_other() -> None:
+    """It is sent more than a socket holds."""
+    quotas, ended = Quotas(2), SimpleQueue[int]()
+    deaf = member(0, quotas, "for number in range(99): report(f'{number}' + 99_999 * 'x')")
+    deaf.start(lambda _, code: ended.put(code))
+    wait_until(lambda: deaf.admin_port is not None, timeout=10, what="its port")
+    other = member(1, quotas, "report('shop'); plans.readline(); sys.exit(7)")
+    other.start(lambda _, code: ended.put(code))
+
+    assert 7 == ended.get(timeout=10)
+    deaf.send(signal.SIGKILL)
+    assert -signal.SIGKILL == ended.get(timeout=10)

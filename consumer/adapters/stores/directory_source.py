@@ -1,6 +1,7 @@
 """The directory as the engine asks for it."""
 
 import logging
+from collections.abc import Callable
 
 from consumer.adapters.stores.database import StoreError
 from consumer.adapters.stores.directory import DirectoryReader
@@ -13,18 +14,22 @@ _log = logging.getLogger(__name__)
 
 
 class StoredDirectory:
-    """Reads snapshots of the stores, with this process's share of the quotas.
+    """Reads snapshots of the stores, with this process's current share of the quotas, which ``share`` returns.
 
     Every failure becomes the engine's ``SourceError``.
     """
 
-    def __init__(self, reader: DirectoryReader, share: Share) -> None:
+    def __init__(self, reader: DirectoryReader, share: Callable[[], Share]) -> None:
         self._reader = reader
-        self._share = share
+        self._current_share = share
+        self._share: Share | None = None
+        """That of the last snapshot."""
+        self._whole: Directory | None = None
+        """The last snapshot, with the quotas of the whole replica."""
         self._warned: tuple[Explanation, ...] = ()
 
     def read(self, known_version: int | None) -> Directory | None:
-        """Return the snapshot, or ``None`` if it is still the known one; logs warnings about rows when they change.
+        """Return the snapshot, or ``None`` if it and the share are still the known ones; logs warnings about rows.
 
         Raises ``SourceError`` whatever fails: a defect, or a row nobody expected, closes the intake and ends nothing.
         """
@@ -41,4 +46,9 @@ class StoredDirectory:
             self._warned = self._reader.warnings
             for warning in self._warned:
                 _log.warning("%s", warning)
-        return None if directory is None else self._share.of_directory(directory)
+        former, self._share = self._share, self._current_share()
+        if directory is not None:
+            self._whole = directory
+        elif self._share == former:
+            return None
+        return None if self._whole is None else self._share.of_directory(self._whole)
