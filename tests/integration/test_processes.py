@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.contract.deployment import Deployment, deployed, record
+from producer_tools.sandbox.mirakl import Latency, Rules
+from tests.integration.contract.deployment import Coordinates, Deployment, deployed, record
 from tests.integration.contract.wire import pairs, request
 from tests.support.parts import wait_until
 from tests.support.service import Service
@@ -69,6 +70,28 @@ def test_two_processes_share_the_partitions_and_one_that_is_killed_comes_back(ow
         assert other in processes_of(service)
         assert service.terminate() == 0
         assert not runs(other)
+
+
+def test_concurrent_calls_go_to_the_process_that_has_the_work(own: Deployment) -> None:
+    """Of four, a process without work keeps one; none is ever given twice."""
+    own.administer("clients", "set", "shop", "--concurrent-calls", "4", "--products-per-call", "1")
+    own.mirakl.rules("shop", Rules(latency=Latency(seconds=0.3)))
+    counters = own.mirakl.simulator.counters("shop")
+
+    def send(count: int, partition: int) -> list[Coordinates]:
+        products = [pairs(1, f"P{partition}-{number}") for number in range(count)]
+        return own.send(*(record(own.keys[0], request(each), partition=partition) for each in products))
+
+    with own.service():
+        sent = send(60, partition=0)
+        wait_until(lambda: counters.most_concurrent_calls == 3, timeout=10, what="three calls at once")
+        for partition in range(1, 4):
+            sent += send(10, partition)
+        wait_until(lambda: counters.most_concurrent_calls == 4, timeout=15, what="both processes call")
+        for each in sent:
+            assert own.result(each, timeout=60)["status"] == "SYNCHRONIZED"
+
+    assert 4 == counters.most_concurrent_calls
 
 
 def test_a_parent_that_is_killed_takes_its_processes_along(own: Deployment) -> None:
