@@ -35,7 +35,7 @@ from consumer.engine.requests import Request
 from schemas.contract import OPERATOR
 from schemas.signature import SIGNER_DIGITS, Content, Signature, signer
 
-VERSION = 3
+VERSION = 4
 """Of the form of the lines."""
 
 Json: TypeAlias = Any
