@@ -136,8 +136,12 @@ class Member:
     ) -> None:
         with connection, connection.makefile("rb") as lines:
             plan = self._quotas.started(self.number)
-            with contextlib.suppress(ValueError, OSError):  # it has ended in the middle of a line
+            try:
                 self._exchange(connection, lines, plan)
+            except (ValueError, OSError):  # it has ended in the middle of a line
+                pass
+            except Exception:  # noqa: BLE001 - it goes on with the part of the quotas that it has
+                _log.exception("process %d: the quotas can no longer be divided", self.number)
             code = process.wait()
             self._quotas.ended(self.number)
         on_end(self, code)
@@ -269,14 +273,14 @@ class Processes:
         running = [each for each in self._members if each.running]
         for each in running:
             each.send(signal.SIGTERM)
-        deadline = time.monotonic() + self._shutdown_timeout + POLICY.kill_after
+        deadline: float | None = time.monotonic() + self._shutdown_timeout + POLICY.kill_after
         codes: list[int] = []
         while len(codes) < len(running):
             try:
-                event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+                event = self._events.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 self.kill()
-                deadline = float("inf")
+                deadline = None
                 continue
             if event is not None:
                 codes.append(event[1])
