@@ -20,10 +20,12 @@ from consumer.engine.status import EngineStatus
 class ReportPolicy:
     """Times of the reports to the parent, in seconds."""
 
-    interval: float = 0.5
-    """Between two reports. The engine takes a new part over once a second."""
-    remembered: float = 10.0
-    """A client that there was work for so long ago still counts, so that short pauses move no quota."""
+    interval: float = 0.25
+    """Between two reports, and between two statuses of the engine."""
+    remembered: float = 1.5
+    """A client whose requests waited so long ago still counts, so that short pauses move no quota."""
+    settles: float = 1.0
+    """After a change of its partitions a process counts as one that has work for every client."""
 
 
 POLICY: Final = ReportPolicy()
@@ -40,14 +42,19 @@ class Parent:
     def __init__(self, connection: socket.socket, share: Share) -> None:
         self._connection = connection
         self._share = share
+        self._renew: Callable[[], None] = lambda: None
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
     def share(self) -> Share:
         """Return the current share of the quotas. Callable on any thread."""
         return self._share
 
-    def report(self, admin_port: int, status: Callable[[], EngineStatus]) -> None:
-        """Report the port of the admin server, and then, until the end, what the quotas' division depends on."""
+    def report(self, admin_port: int, status: Callable[[], EngineStatus], renew: Callable[[], None]) -> None:
+        """Report the port of the admin server, and then, until the end, what the quotas' division depends on.
+
+        ``renew`` has the engine take over a share that has changed.
+        """
+        self._renew = renew
         threading.Thread(target=self._report, args=(admin_port, status), name="reports", daemon=True).start()
 
     def _listen(self) -> None:
@@ -58,6 +65,8 @@ class Parent:
                     self._share = replace(self._share, plan=QuotaPlan.read(line))
                 except ValueError:  # cut off by the parent's end
                     _log.warning("A plan of the quotas could not be read.")
+                else:
+                    self._renew()
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _report(self, admin_port: int, status: Callable[[], EngineStatus]) -> None:
@@ -70,17 +79,26 @@ class Parent:
 
 
 class RecentWork:
-    """The client specifications that the process has had work for of late."""
+    """The client specifications whose requests have waited for a call of late."""
 
     def __init__(self) -> None:
         self._worked_at: dict[str, float] = {}
         """Id -> monotonic time in seconds."""
+        self._partitions: frozenset[int] | None = None
+        """Those that are assigned; ``None`` before the process has joined its group."""
+        self._settled_at = float("inf")
+        """Monotonic time in seconds."""
 
     def report(self, status: EngineStatus) -> QuotaReport:
         """Return the report for a newer status."""
         now, lanes = status.taken_at, status.lanes
-        busy = {lane.client_specification_id: now for lane in lanes if lane.depth or lane.calls_out}
-        known = self._worked_at | busy
+        known = self._worked_at | {lane.client_specification_id: now for lane in lanes if lane.depth}
         self._worked_at = {id_: at for id_, at in known.items() if now - at <= POLICY.remembered}
+        partitions = frozenset(status.window_used) if status.joined else None
+        if partitions != self._partitions:
+            self._partitions = partitions
+            self._settled_at = float("inf") if partitions is None else now + POLICY.settles
         exceeding = (lane.client_specification_id for lane in lanes if lane.calls_out > lane.calls_allowed)
-        return QuotaReport(status.quota_plan, frozenset(self._worked_at), frozenset(exceeding))
+        return QuotaReport(
+            status.quota_plan, frozenset(self._worked_at), frozenset(exceeding), settled=now >= self._settled_at
+        )

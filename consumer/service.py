@@ -55,12 +55,12 @@ def run(
     signals: StopSignals,
     checks: Preflight,
     share: Callable[[], Share],
-    on_start: Callable[[int, Callable[[], EngineStatus]], None],
+    on_start: Callable[[int, Callable[[], EngineStatus], Callable[[], None]], None],
 ) -> NoReturn:
     """Serve until told to stop, then end the process.
 
-    ``share`` returns the current share of the quotas. ``on_start`` is told the port of health and metrics, and what
-    returns the engine's status on any thread.
+    ``share`` returns the current share of the quotas. ``on_start`` is told the port of health and metrics, what returns
+    the engine's status, and what has the engine take over a share that has changed; both on any thread.
 
     Raises what ``bootstrap.wire`` raises, or ``AdminAddressError``: the texts say what an operator has to do.
     """
@@ -68,7 +68,7 @@ def run(
     logs = Logs(settings.log)
     try:
         service = Service(wire(settings, logs, checks, share), settings, signals)
-        on_start(service.start_admin(), service.status)
+        on_start(service.start_admin(), service.status, service.renew_directory)
         code = service.serve()
     finally:
         logs.close()
@@ -109,6 +109,10 @@ class Service:
     def status(self) -> EngineStatus:
         """Return the engine's status, on any thread."""
         return self._driver.status
+
+    def renew_directory(self) -> None:
+        """Have the engine take over a share of the quotas that has changed, on any thread."""
+        self._driver.renew_directory()
 
     def start_admin(self) -> int:
         """Serve health and metrics from now on; return their port. Raises ``AdminAddressError``."""

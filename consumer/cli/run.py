@@ -70,14 +70,14 @@ def _serve_alone(settings: "Settings", signals: StopSignals) -> NoReturn:
     from consumer.domain.share import Share
 
     everything = Share()
-    _serve(settings, signals, lambda: everything, lambda _port, _status: None)
+    _serve(settings, signals, lambda: everything, lambda _port, _status, _renew: None)
 
 
 def _serve(
     settings: "Settings",
     signals: StopSignals,
     share: "Callable[[], Share]",
-    on_start: "Callable[[int, Callable[[], EngineStatus]], None]",
+    on_start: "Callable[[int, Callable[[], EngineStatus], Callable[[], None]], None]",
 ) -> NoReturn:
     from consumer.preflight import begin
     from schemas.process.memory import share_one_heap

@@ -39,7 +39,9 @@ class QuotaPart:
     calls_per_hour: int | None
     """``None``: no limit."""
     expected_calls_per_hour: int | None
-    """What it gets soon if it has work for that client: the quota follows the work with a delay of seconds."""
+    """What it gets soon if it has work for that client: the quota follows the work with a delay."""
+    processes: int = 1
+    """Processes that may come to share the quotas."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Division of the quotas of client specifications among the processes of a replica, by their work.
 
 A quota belongs to the replica. Every process always has one of each, so that its first call waits for nobody; the rest
-is for the *users*, the processes that have work for that client. If none has any, all are users.
+is for the *users*: at first all processes, then those whose requests for that client wait for a call, or may: they have
+just got their partitions. While no requests wait anywhere, the users stay.
 
 The users change in two steps, since every process learns of it at another time. First every process gets the smaller of
 its former and its next part. Once all former users have reported that they keep to that, and have no more calls in
@@ -34,7 +35,10 @@ class QuotaDivision:
 
     def started(self, process: int) -> QuotaPlan:
         """Note that a process has started; return the plan that it has to get before any other."""
-        self._reports[process] = QuotaReport(self.plan.number, frozenset(), frozenset())
+        begun = QuotaReport(self.plan.number, frozenset(), frozenset(), settled=False)
+        self._reports[process] = begun
+        self._renew()
+        self._reports[process] = replace(begun, plan=self.plan.number)
         return self.plan
 
     def reported(self, process: int, report: QuotaReport) -> QuotaPlan:
@@ -42,8 +46,8 @@ class QuotaDivision:
         former = self._reports[process]
         # of no plan that is older than its first: until it keeps to that one, it has one of each quota
         report = replace(report, plan=max(former.plan, report.plan))
-        if report != former:
-            self._reports[process] = report
+        self._reports[process] = report
+        if report != former or self._since:
             self._renew()
         return self.plan
 
@@ -69,8 +73,10 @@ class QuotaDivision:
     def _next(self, id_: str, division: Division) -> Division:
         if division.following is not None and self._is_agreed(id_, division):
             division = Division(division.following)
-        users = tuple(sorted(process for process, each in self._reports.items() if id_ in each.working))
-        wanted = users or self._all.users
+        users = {process for process, each in self._reports.items() if id_ in each.working}
+        if users:
+            users.update(process for process, each in self._reports.items() if not each.settled)
+        wanted = tuple(sorted(users)) or division.wanted
         if wanted == division.wanted:
             return division
         return Division(division.users, None if wanted == division.users else wanted)

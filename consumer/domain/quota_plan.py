@@ -57,19 +57,21 @@ class QuotaReport:
     plan: int
     """Number of the newest plan that the process keeps to; 0: of none."""
     working: frozenset[str]
-    """It has, or has had of late, requests for these."""
+    """Requests for these wait for a call, or have done so of late: the process can use a larger part."""
     exceeding: frozenset[str]
     """It still has more calls in flight for these than its part of that plan allows."""
+    settled: bool
+    """Otherwise it has just got its partitions, and may have work for any client."""
 
     def line(self) -> bytes:
         """Return the report as a line."""
-        return _line([self.plan, sorted(self.working), sorted(self.exceeding)])
+        return _line([self.plan, sorted(self.working), sorted(self.exceeding), self.settled])
 
     @classmethod
     def read(cls, line: bytes) -> "QuotaReport":
         """Return the report that a line holds. Raises ``ValueError`` if it is cut off."""
-        plan, working, exceeding = json.loads(line)
-        return cls(plan, frozenset(working), frozenset(exceeding))
+        plan, working, exceeding, settled = json.loads(line)
+        return cls(plan, frozenset(working), frozenset(exceeding), settled)
 
 
 def _line(value: object) -> bytes:

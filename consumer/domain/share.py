@@ -18,25 +18,37 @@ class Share:
     processes: int = 1
     plan: QuotaPlan | None = None
 
-    def of_directory(self, directory: Directory) -> Directory:
-        """Return the snapshot with this process's part of concurrent calls and calls per hour."""
+    def of_directory(
+        self, directory: Directory, former: "Share | None" = None, divided: Directory | None = None
+    ) -> Directory:
+        """Return the snapshot with this process's part of concurrent calls and calls per hour.
+
+        ``divided``: the same snapshot as the share ``former`` made it; what has not changed is taken from there.
+        """
         if self.processes == 1:
             return directory
-        specifications = {id_: self._of(each) for id_, each in directory.specifications.items()}
+        specifications = {
+            id_: divided.specifications[id_]
+            if divided and former and former.division(id_) == self.division(id_)
+            else self._of(each)
+            for id_, each in directory.specifications.items()
+        }
         number = 0 if self.plan is None else self.plan.number
         return replace(directory, specifications=specifications, quota_plan=number)
 
     def _of(self, specification: ClientSpecification) -> ClientSpecification:
-        division = self._division(specification.id)
+        division = self.division(specification.id)
         per_hour = specification.calls_per_hour
         part = QuotaPart(
             self.part(specification.concurrent_calls, division),
             None if per_hour is None else self.part(per_hour, division),
             None if per_hour is None else self._among({*division.wanted, self.process}, per_hour),
+            self.processes,
         )
         return replace(specification, part=part)
 
-    def _division(self, id_: str) -> Division:
+    def division(self, id_: str) -> Division:
+        """Return who shares the quotas of a client specification; without a plan, this process has one of each."""
         everybody = tuple(range(self.processes))
         if self.plan is None:
             return Division((), following=everybody)

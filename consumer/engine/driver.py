@@ -122,6 +122,18 @@ class Driver:
             with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits for events any more
                 loop.call_soon_threadsafe(self._awake.set)
 
+    def renew_directory(self) -> None:
+        """Have the directory read soon, without waiting for the core to ask. Callable on any thread."""
+
+        def read() -> None:
+            if not self._stopped.is_set():
+                self._spawn(self._confirm_directory(now().mono))
+
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed
+                loop.call_soon_threadsafe(read)
+
     # -- the loop --------------------------------------------------------------------------------------
 
     async def run(self) -> None:

@@ -79,22 +79,51 @@ def test_a_process_stops_when_its_parent_has_ended(tied: Tied, signals: list[int
 
 def test_it_reports_its_port_first_and_then_its_work_as_the_engine_sees_it(tied: Tied) -> None:
     status = replace(IDLE, quota_plan=3, lanes=(lane("shop", depth=1),))
-    tied.parent.report(9_001, lambda: status)
+    tied.parent.report(9_001, lambda: status, lambda: None)
 
     assert b"9001\n" == tied.lines.readline()
-    assert QuotaReport(3, frozenset({"shop"}), frozenset()) == QuotaReport.read(tied.lines.readline())
+    first = QuotaReport(3, frozenset({"shop"}), frozenset(), settled=False)
+    assert first == QuotaReport.read(tied.lines.readline())
     status = replace(IDLE, quota_plan=4, lanes=())
     wait_until(lambda: QuotaReport.read(tied.lines.readline()).plan == 4, timeout=5, what="a report of the newer plan")
 
 
-def test_work_counts_for_a_while_after_it_is_done() -> None:
+def test_the_engine_takes_a_newer_plan_over_at_once(tied: Tied) -> None:
+    renewed: list[Share] = []
+    tied.parent.report(9_001, lambda: IDLE, lambda: renewed.append(tied.parent.share()))
+    tied.lines.readline()
+    tied.ours.sendall(PLAN.line())
+
+    wait_until(lambda: bool(renewed), timeout=5, what="the engine is told")
+    assert [Share(1, 2, PLAN)] == renewed
+
+
+def test_requests_that_wait_count_for_a_while_and_calls_in_flight_do_not() -> None:
     work, began = RecentWork(), IDLE.taken_at
     busy = (lane("queued", depth=1), lane("called", calls=1), lane("idle"))
 
-    assert {"queued", "called"} == work.report(replace(IDLE, lanes=busy)).working
+    assert {"queued"} == work.report(replace(IDLE, lanes=busy)).working
     done = replace(IDLE, lanes=(lane("queued"), lane("called"), lane("idle", depth=1)))
-    assert {"queued", "called", "idle"} == work.report(replace(done, taken_at=began + POLICY.remembered)).working
+    assert {"queued", "idle"} == work.report(replace(done, taken_at=began + POLICY.remembered)).working
     assert {"idle"} == work.report(replace(done, taken_at=began + POLICY.remembered + 0.1)).working
+
+
+def test_a_process_has_settled_a_while_after_the_last_change_of_its_partitions() -> None:
+    work, began = RecentWork(), IDLE.taken_at
+
+    def settled(seconds: float, *partitions: int, joined: bool = True) -> bool:
+        used = dict.fromkeys(partitions, 0.0)
+        status = replace(IDLE, taken_at=began + seconds, joined=joined, window_used=used)
+        return work.report(status).settled
+
+    assert not settled(0.0, joined=False)
+    assert not settled(60.0, joined=False)
+    assert not settled(61.0)
+    assert not settled(61.5, 0, 1)
+    assert not settled(62.25, 0, 1)
+    assert settled(62.5, 0, 1)
+    assert not settled(63.0, 0)
+    assert settled(64.0, 0)
 
 
 def test_calls_beyond_the_part_are_reported_until_they_have_ended() -> None:

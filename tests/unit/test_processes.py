@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from contextlib import closing
+from dataclasses import replace
 from http.client import HTTPConnection
 from queue import SimpleQueue
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from consumer.domain.quota_plan import QuotaReport
+from consumer.domain.quota_plan import Division, QuotaReport
 from consumer.processes import Member, Processes, Quotas, member_environ, merge_metrics
 from schemas.settings import SettingsError, load
 from tests.support.parts import wait_until
@@ -103,7 +104,7 @@ parent = socket.socket(fileno=int(sys.argv[-1]))
 plans = parent.makefile("rb")
 
 def report(id_):
-    parent.sendall(b'[1,["%s"],[]]\\n' % id_.encode())
+    parent.sendall(b'[1,["%s"],[],true]\\n' % id_.encode())
 
 plans.readline()
 parent.sendall(b"9001\\n")
@@ -118,12 +119,16 @@ def member(number: int, quotas: Quotas, then: str) -> Member:
 def test_the_reports_of_a_process_are_answered_with_plans_and_its_end_counts() -> None:
     quotas, ended = Quotas(2), SimpleQueue[int]()
     quotas.started(1)
+    quotas.reported(1, QuotaReport(1, frozenset(), frozenset(), settled=True))
     one = member(0, quotas, "report('shop'); sys.exit(int(plans.readline()[1:2]))")
     one.start(lambda _, code: ended.put(code))
 
     assert 2 == ended.get(timeout=10)
     assert 9001 == one.admin_port
-    assert {} == quotas.reported(1, QuotaReport(1, frozenset(), frozenset())).divisions
+    working = QuotaReport(2, frozenset({"shop"}), frozenset(), settled=True)
+    begun = quotas.reported(1, working)
+    newest = quotas.reported(1, replace(working, plan=begun.number))
+    assert {"shop": Division((1,))} == newest.divisions
 
 
 def test_a_report_that_is_cut_off_by_the_end_of_a_process_hides_the_end_from_nobody() -> None:

@@ -26,6 +26,8 @@ class StoredDirectory:
         """That of the last snapshot."""
         self._whole: Directory | None = None
         """The last snapshot, with the quotas of the whole replica."""
+        self._divided: Directory | None = None
+        """The same with this process's parts; ``None`` where they are to be made anew."""
         self._warned: tuple[Explanation, ...] = ()
 
     def read(self, known_version: int | None) -> Directory | None:
@@ -46,9 +48,13 @@ class StoredDirectory:
             self._warned = self._reader.warnings
             for warning in self._warned:
                 _log.warning("%s", warning)
-        former, self._share = self._share, self._current_share()
+        share = self._current_share()
         if directory is not None:
-            self._whole = directory
-        elif self._share == former:
+            self._whole, self._divided = directory, None
+        elif share == self._share:
             return None
-        return None if self._whole is None else self._share.of_directory(self._whole)
+        if self._whole is None:
+            return None
+        self._divided = share.of_directory(self._whole, self._share, self._divided)
+        self._share = share
+        return self._divided

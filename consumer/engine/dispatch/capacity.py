@@ -9,16 +9,22 @@ def spare_products(lane: Lane, policy: Policy, ease: float, slots: int, now: flo
 
     ``ease``: share of the longest wait that counts; ``slots``: calls that may be in flight at once, if the
     specification allows as many; ``now``: monotonic seconds. Negative where too many are queued.
+
+    A lane counts on no more than twice its equal part of the quotas: the other half of the wait is spare, so what is
+    queued is in time even if all processes of the replica come to share them.
     """
     health, longest_wait = lane.health, policy.longest_wait
-    at_once = min(lane.quota.concurrent_calls, slots)
+    quota, specification = lane.quota, lane.specification
+    equal = max(1, specification.concurrent_calls // quota.processes)
+    at_once = min(quota.concurrent_calls, 2 * equal, slots)
     took = max(health.longest, health.silent(now), policy.shortest_call)
     rounds = longest_wait / max(took, _caution(lane, policy, longest_wait))
     if not lane.shares:
         rounds = min(rounds, max(policy.read_ahead / took, policy.read_ahead_calls))
     calls = (ease * rounds - 1) * at_once
     if health.bucket:
-        calls = min(calls, ease * longest_wait * health.bucket.expected_rate)
+        rate = min(health.bucket.expected_rate, 2 * (specification.calls_per_hour or 0) / 3600 / quota.processes)
+        calls = min(calls, ease * longest_wait * rate)
     return calls * lane.expected_products - lane.queue.products
 
 

@@ -72,7 +72,7 @@ class LaneHealth:
             return LaneState.SICK
         if self.stalled(now):
             return LaneState.STALLED
-        if self.bucket and self.bucket.expected_at(now) > now + self._policy.throttled:
+        if self.bucket and self.bucket.next_at(now) > now + self._policy.throttled:
             return LaneState.THROTTLED
         return LaneState.HEALTHY
 

@@ -17,14 +17,15 @@ LIMITS = {SHOP: 8, OTHER: 3}
 """Concurrent calls of two client specifications."""
 
 
-def report(plan: int, *working: str, exceeding: str = "") -> QuotaReport:
-    return QuotaReport(plan, frozenset(working), frozenset({exceeding} - {""}))
+def report(plan: int, *working: str, exceeding: str = "", settled: bool = True) -> QuotaReport:
+    return QuotaReport(plan, frozenset(working), frozenset({exceeding} - {""}), settled)
 
 
 def running(processes: int) -> QuotaDivision:
     division = QuotaDivision(processes)
     for process in range(processes):
         assert QuotaPlan(1, {}) == division.started(process)
+        assert QuotaPlan(1, {}) == division.reported(process, report(1))
     return division
 
 
@@ -92,20 +93,41 @@ def test_a_process_that_starts_again_begins_with_the_newest_plan() -> None:
     newest = division.reported(0, report(2, SHOP))
 
     assert QuotaPlan(3, {SHOP: Division((0,))}) == newest
-    assert newest is division.started(1)
-    assert newest is division.reported(1, report(0))
+    begun = division.started(1)
+    assert QuotaPlan(4, {SHOP: Division((0,), following=(0, 1))}) == begun
+    assert begun is division.reported(1, report(0, settled=False))
+    assert QuotaPlan(5, {}) == division.reported(0, report(4, SHOP))
 
 
-def test_where_nobody_has_work_all_are_users() -> None:
+def test_a_process_that_may_get_work_keeps_its_part_until_it_has_settled() -> None:
+    division = running(2)
+    division.reported(1, report(1, settled=False))
+    assert QuotaPlan(1, {}) == division.reported(0, report(1, SHOP))
+
+    assert {SHOP: Division((0, 1), following=(0,))} == division.reported(1, report(1)).divisions
+
+
+def test_while_no_requests_wait_the_users_stay() -> None:
     division = running(2)
     for number in (1, 2):
         division.reported(1, report(number))
         division.reported(0, report(number, SHOP))
-    assert {SHOP: Division((0,))} == division.plan.divisions
+    assert QuotaPlan(3, {SHOP: Division((0,))}) == division.plan
 
-    division.reported(0, report(3))
-    division.reported(0, report(4))
-    assert {} == division.plan.divisions
+    assert QuotaPlan(3, {SHOP: Division((0,))}) == division.reported(0, report(3))
+
+
+def test_a_change_is_completed_although_every_process_has_ended_and_started_meanwhile() -> None:
+    division = running(2)
+    division.reported(0, report(1, SHOP))
+    for process in range(2):
+        division.ended(process)
+    for process in range(2):
+        division.started(process)
+    for process in (0, 1, 0, 1):
+        division.reported(process, report(division.plan.number, settled=False))
+
+    assert all(each.following is None for each in division.plan.divisions.values())
 
 
 def test_a_change_that_is_no_longer_wanted_is_undone_at_once() -> None:
@@ -129,6 +151,7 @@ class Process:
     reports: deque[QuotaReport] = field(default_factory=deque)
     """On their way from it."""
     share: Share = field(init=False)
+    settled: bool = False
     working: set[str] = field(default_factory=set)
     calls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LIMITS, 0))
 
@@ -142,7 +165,7 @@ class Process:
     def report(self) -> None:
         plan = self.share.plan
         exceeding = frozenset(id_ for id_, calls in self.calls.items() if calls > self.part(id_))
-        self.reports.append(QuotaReport(plan.number if plan else 0, frozenset(self.working), exceeding))
+        self.reports.append(QuotaReport(plan.number if plan else 0, frozenset(self.working), exceeding, self.settled))
 
 
 NUMBERS = st.integers(0, 2)
@@ -174,6 +197,11 @@ class Replica(RuleBasedStateMachine):
     def work(self, number: int, ids: set[str]) -> None:
         if process := self.chosen(number):
             process.working = ids
+
+    @rule(number=NUMBERS, settled=st.booleans())
+    def settle(self, number: int, *, settled: bool) -> None:
+        if process := self.chosen(number):
+            process.settled = settled
 
     @rule(number=NUMBERS)
     def call(self, number: int) -> None:
@@ -234,6 +262,7 @@ class Replica(RuleBasedStateMachine):
             return
         for _ in range(8):
             for number, process in self.running.items():
+                process.settled = True
                 process.calls = {id_: min(calls, process.part(id_)) for id_, calls in process.calls.items()}
                 while process.reports:
                     self.hear(number)

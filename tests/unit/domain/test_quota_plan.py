@@ -12,7 +12,7 @@ def test_a_plan_is_read_as_it_was_written() -> None:
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
-    report = QuotaReport(7, frozenset({"shop", "other"}), frozenset({"shop"}))
+    report = QuotaReport(7, frozenset({"shop", "other"}), frozenset({"shop"}), settled=True)
 
     assert report == QuotaReport.read(report.line())
 

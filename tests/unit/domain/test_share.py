@@ -49,7 +49,8 @@ def test_where_all_have_work_the_parts_are_equal_and_batches_stay_whole() -> Non
 
     shares = [Share(process, 2, EQUALLY).of_directory(directory).specifications for process in range(2)]
 
-    assert [QuotaPart(3, 501, 501), QuotaPart(2, 500, 500)] == [share[FIRST].quota for share in shares]
+    parts = [share[FIRST].quota for share in shares]
+    assert [QuotaPart(3, 501, 501, processes=2), QuotaPart(2, 500, 500, processes=2)] == parts
     assert [100, 100] == [share[FIRST].products_per_call for share in shares]
     assert all(share[SECOND].quota.calls_per_hour is None for share in shares)
 
@@ -76,7 +77,20 @@ def test_while_the_users_change_each_has_the_smaller_part() -> None:
 
 
 def test_without_a_plan_a_process_has_one_of_each_and_expects_an_equal_part() -> None:
-    assert [QuotaPart(1, 1, 300)] * 2 == quotas(None, 2, specification(concurrent_calls=8, calls_per_hour=600))
+    whole = specification(concurrent_calls=8, calls_per_hour=600)
+
+    assert [QuotaPart(1, 1, 300, processes=2)] * 2 == quotas(None, 2, whole)
+
+
+def test_only_what_is_divided_otherwise_is_made_anew() -> None:
+    directory = build_directory(1, [specification(), specification(SECOND)], {})
+    former = Share(0, 2, QuotaPlan(7, {}))
+    divided = former.of_directory(directory)
+    later = Share(0, 2, QuotaPlan(8, {SECOND: Division((1,))})).of_directory(directory, former, divided)
+
+    assert divided.specifications[FIRST] is later.specifications[FIRST]
+    assert 1 == later.specifications[SECOND].quota.concurrent_calls
+    assert 8 == later.quota_plan
 
 
 def test_a_part_is_no_change_of_the_row() -> None:

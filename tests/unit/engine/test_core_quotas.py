@@ -3,6 +3,10 @@
 from dataclasses import replace
 
 from consumer.domain.model import ClientSpecification, QuotaPart
+from consumer.domain.retry import Backoff
+from consumer.engine.dispatch.capacity import spare_products
+from consumer.engine.dispatch.lanes import Lane
+from consumer.engine.policy import Policy
 from consumer.engine.status import LaneState
 from tests.unit.engine.serving import one_each
 from tests.unit.engine.world import World, specification
@@ -83,13 +87,24 @@ def test_requests_wait_for_a_part_that_is_on_its_way() -> None:
     world.answer()
     world.live(3.0)
     assert not world.calls
-    assert [LaneState.HEALTHY] == [lane.state for lane in world.status.lanes]
+    assert [LaneState.THROTTLED] == [lane.state for lane in world.status.lanes]
 
     world.change(limited(1800))
     world.live(3.0)
     world.answer()
     world.settle()
     assert {("SYNCHRONIZED", ""): 2} == world.status.answered
+
+
+def test_what_a_lane_reads_ahead_is_in_time_when_all_processes_get_work_for_its_client() -> None:
+    """Of 32 calls at once, one of four processes has 29; it may have 8 soon."""
+    lane = Lane(specification(concurrent_calls=32), 0.0, Policy(), Backoff(), "")
+    rooms = []
+    for part in (QuotaPart(29, None, None, processes=4), QuotaPart(8, None, None, processes=4)):
+        lane.update(specification(concurrent_calls=32, part=part), 0.0)
+        rooms.append(spare_products(lane, Policy(), 1.0, 256, 0.0))
+
+    assert rooms[1] < rooms[0] <= 2 * rooms[1]
 
 
 def test_the_status_names_the_plan_that_the_lanes_keep_to() -> None:

@@ -202,6 +202,18 @@ def test_the_end_of_a_call_does_not_wait_behind_lists_of_records() -> None:
     ]
 
 
+def test_the_stores_are_asked_at_once_on_demand_of_any_thread() -> None:
+    parts = Parts(Policy(directory_interval=60.0))
+
+    async def story() -> None:
+        await until(lambda: parts.known_versions == [None])
+        threading.Thread(target=parts.driver.renew_directory).start()
+        await until(lambda: parts.known_versions == [None, 1])
+        parts.stop()
+
+    run(parts, story)
+
+
 def test_the_stores_are_asked_with_the_version_that_is_known() -> None:
     parts = Parts()
 
