@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from consumer.domain.calls import CallFailure, CallOutcome
 from consumer.engine.clock import Instant
@@ -41,7 +41,6 @@ from consumer.engine.events import (
     SchemaUnavailable,
     ThreadFailed,
     Tick,
-    TransactionFinished,
 )
 from consumer.engine.ports import (
     DirectorySource,
@@ -58,9 +57,6 @@ EventRecorder: TypeAlias = Callable[[Event, Instant, Sequence[Command]], None]
 """Called with each event after it was handled, its time, and the commands that came out."""
 
 _log = logging.getLogger(__name__)
-
-
-_ANSWERS: Final = (CallFinished, TransactionFinished)
 
 
 def now() -> Instant:
@@ -87,9 +83,6 @@ class Driver:
         self._observe_call = observe_call
         self._record = record
         self._inbox: deque[Event] = deque()
-        self._answers: deque[Event] = deque()
-        """Ends of calls and transactions, which go before all else: others wait for what they make room for, while a
-        list of records that waits only makes more work wait."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._awake = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -116,7 +109,7 @@ class Driver:
 
     def post(self, event: Event) -> None:
         """Hand an event over to the loop and return at once. Callable on any thread."""
-        (self._answers if type(event) in _ANSWERS else self._inbox).append(event)
+        self._inbox.append(event)
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits for events any more
@@ -149,13 +142,12 @@ class Driver:
                 self._awake.clear()
                 at = now()
                 self.progress_at = at.mono
-                events = self._answers or self._inbox
-                if not events or at.mono >= tick_at:
+                if not self._inbox or at.mono >= tick_at:
                     self._handle(Tick(), at)
                     took = now().mono - at.mono
                     tick_at = at.mono + min(policy.tick_longest, max(policy.tick, took / policy.tick_share))
                 else:
-                    self._handle(events.popleft(), at)
+                    self._handle(self._inbox.popleft(), at)
                 self._publish(at)
                 await asyncio.sleep(0)  # calls and answers have their turn between two lists of records
         finally:
@@ -178,7 +170,7 @@ class Driver:
 
     async def _wait(self) -> None:
         """Wait until there is an event, or something is due."""
-        if self._answers or self._inbox:
+        if self._inbox:
             return
         at = now()
         tick, due = self._core.policy.tick, self._core.wake_at(at)

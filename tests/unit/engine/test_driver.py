@@ -18,7 +18,6 @@ from consumer.engine.core import Core
 from consumer.engine.driver import Driver, now
 from consumer.engine.events import (
     Assigned,
-    CallFinished,
     Event,
     Fetched,
     MembershipChanged,
@@ -174,32 +173,6 @@ def test_events_from_other_threads_wake_the_loop() -> None:
         parts.stop()
 
     run(parts, story)
-
-
-def test_the_end_of_a_call_does_not_wait_behind_lists_of_records() -> None:
-    parts = Parts()
-    handled: list[type[Event]] = []
-    driver = Driver(parts.core, parts, parts, parts, record=lambda event, *_: handled.append(type(event)))
-    parts.driver = driver
-    driver.connect(parts, parts)
-
-    async def synchronize(_specification: ClientSpecification, _products: Products) -> CallOutcome:
-        handled.clear()
-        for _ in range(3):
-            driver.post(Fetched({}, ()))
-        return Receipt("t")
-
-    async def story() -> None:
-        parts.assign()
-        parts.send("a")
-        await until(lambda: parts.answered)
-        parts.stop()
-
-    parts.synchronize = synchronize  # type: ignore[method-assign,assignment]  # a Mirakl that answers at once
-    run(parts, story)
-    assert [CallFinished, TransactionFinished, Fetched, Fetched, Fetched] == [
-        each for each in handled if each in {CallFinished, TransactionFinished, Fetched}
-    ]
 
 
 def test_the_stores_are_asked_at_once_on_demand_of_any_thread() -> None:
