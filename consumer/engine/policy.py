@@ -45,9 +45,9 @@ class Policy:
         "Size of a partition's window, from its lowest unfinished record to the newest one taken in: their map "
         "fits in a commit.",
     )
-    records: int = _number(40_000, "records", "Maximum in flight, all partitions together.")
+    records: int = _number(50_000, "records", "Maximum in flight, all partitions together.")
     active_records: int = _number(
-        20_000,
+        30_000,
         "records",
         "In flight in lanes that can call: with 8 clients more would only wait, with hundreds it makes calls larger. "
         "About 4 KB each.",
