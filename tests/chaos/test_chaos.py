@@ -11,7 +11,7 @@ from tests.chaos.audit import who_answered
 from tests.chaos.faults import ALL
 from tests.chaos.load import Stream
 from tests.chaos.recovery import kill
-from tests.chaos.run import Run
+from tests.chaos.run import Report, Run
 from tests.chaos.scene import under_load
 from tests.chaos.stage import Plan, own_broker, prepared
 from tests.chaos.workload import Requests, clients
@@ -36,6 +36,11 @@ SHORT = {
 """Kinds, and how many seconds each lasts."""
 
 
+MARKERS_SKIPPED = "Couldn't find leader endpoint for partitions"
+"""What the broker logs of the markers of a transaction that it does not write."""
+ATTEMPTS = 3
+
+
 @pytest.fixture(autouse=True)
 def _kafka(tmp_path: Path) -> None:
     """Skip, or fail in CI, where no broker of one's own can be had."""
@@ -48,12 +53,32 @@ def _kafka(tmp_path: Path) -> None:
 
 
 def test_every_request_has_one_outcome_whatever_fails(tmp_path: Path) -> None:
+    """Apache Kafka 4.3.1 can undo a commit that it has confirmed, if it is killed right after it.
+
+    It logs that it skips the markers of that transaction (``docs/develop/measurements.md``). A run in which it did, and
+    requests were lost or answered twice, says nothing about this service, and is repeated.
+    """
+    attempts = [tmp_path / str(number) for number in range(ATTEMPTS)]
+    for folder in attempts:
+        report = _strike_with_each(folder)
+        if not report.violations or folder is attempts[-1] or not _markers_were_skipped(folder):
+            assert [] == report.violations, "\n".join(who_answered(folder, report.account.offending))
+            assert report.account.requests > 1000
+            break
+
+
+def _strike_with_each(folder: Path) -> Report:
+    """Return what a run with each kind of fault in turn has shown."""
+    folder.mkdir()
     faults = {fault.kind: fault for fault in ALL}
     once_each = [replace(faults[kind], shortest=seconds, longest=seconds) for kind, seconds in SHORT.items()]
-    with prepared(PLAN, tmp_path) as stage:
-        report = Run(stage, once_each, seed=1, rate=200, console=Console()).execute()
-    assert [] == report.violations, "\n".join(who_answered(tmp_path, report.account.offending))
-    assert report.account.requests > 1000
+    with prepared(PLAN, folder) as stage:
+        return Run(stage, once_each, seed=1, rate=200, console=Console()).execute()
+
+
+def _markers_were_skipped(folder: Path) -> bool:
+    log = folder / "broker.log"
+    return log.exists() and MARKERS_SKIPPED in log.read_text(errors="replace")
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])

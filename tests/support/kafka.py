@@ -54,8 +54,10 @@ LOG4J = """Configuration:
     Console: {name: STDOUT, PatternLayout: {pattern: "%d %p %c{1} %m%n"}}
   Loggers:
     Root: {level: WARN, AppenderRef: [{ref: STDOUT}]}
-    # how much of the committed offsets a coordinator has loaded, and when
-    Logger: [{name: org.apache.kafka.coordinator.common.runtime.CoordinatorRuntime, level: INFO}]
+    # how much of the committed offsets a coordinator has loaded, and when; which transaction markers were never written
+    Logger:
+    - {name: org.apache.kafka.coordinator.common.runtime.CoordinatorRuntime, level: INFO}
+    - {name: kafka.coordinator.transaction.TransactionMarkerChannelManager, level: INFO}
 """
 
 
