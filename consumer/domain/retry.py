@@ -29,44 +29,25 @@ def chance(*parts: object) -> float:
 
 
 class TokenBucket:
-    """Calls per hour, by the contract: capacity a minute's worth (at least 1), one token at the start.
+    """Calls per hour, by the contract: capacity a minute's worth (at least 1), one token at the start."""
 
-    ``expected``: calls per hour that will soon be allowed if there are calls to make; rates are per second.
-    """
+    __slots__ = ("_at", "_tokens", "capacity", "per_hour", "rate")
 
-    __slots__ = ("_at", "_rate", "_tokens", "capacity", "expected_rate")
-
-    def __init__(self, per_hour: int, now: float, expected: int | None = None) -> None:
+    def __init__(self, per_hour: int, now: float) -> None:
+        self.per_hour = per_hour
+        self.rate = per_hour / 3600
+        self.capacity = max(1.0, per_hour / 60)
         self._tokens = 1.0
         self._at = now
-        self._set(per_hour, expected)
-
-    def resize(self, per_hour: int, now: float, expected: int | None = None) -> None:
-        """Allow another number of calls per hour from now on; no more tokens are kept than it may hold."""
-        self._refill(now)
-        self._set(per_hour, expected)
-        self._tokens = min(self._tokens, self.capacity)
-
-    def _set(self, per_hour: int, expected: int | None) -> None:
-        self._rate = per_hour / 3600
-        self.expected_rate = (expected or per_hour) / 3600
-        self.capacity = max(1.0, per_hour / 60)
 
     def _refill(self, now: float) -> None:
-        self._tokens = min(self.capacity, self._tokens + max(0.0, now - self._at) * self._rate)
+        self._tokens = min(self.capacity, self._tokens + max(0.0, now - self._at) * self.rate)
         self._at = max(self._at, now)
 
     def next_at(self, now: float) -> float:
         """Return the monotonic time in seconds at which a call may start, ``now`` at the earliest."""
-        return self._next_at(now, self._rate)
-
-    def expected_at(self, now: float) -> float:
-        """Return when a call may start by what is expected, which may be earlier than ``next_at``."""
-        return self._next_at(now, self.expected_rate)
-
-    def _next_at(self, now: float, rate: float) -> float:
         self._refill(now)
-        return now if self._tokens >= 1 - _ROUNDING else now + (1 - self._tokens) / rate
+        return now if self._tokens >= 1 - _ROUNDING else now + (1 - self._tokens) / self.rate
 
     def take(self, now: float) -> None:
         """Take one token for a call that starts now; the caller has waited for ``next_at``."""

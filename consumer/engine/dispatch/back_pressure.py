@@ -45,6 +45,9 @@ class BackPressure:
         self._slots = policy.shared_calls
         """Calls that each lane can count on, beside all others that call."""
         self._full_since: float | None = None
+        self._enough = policy.active_records // 4
+        """The fetch budget with which partitions are resumed that were paused for want of one: less where lanes hold
+        little, since what the others hold can leave no more. As of the last tick."""
 
     # -- counting --------------------------------------------------------------------------------------
 
@@ -113,6 +116,7 @@ class BackPressure:
         share = policy.active_records // (len(able) + 1)
         self._slots = max(1, policy.shared_calls // max(1, len(busy)))
         wanted = any(each.kept and self._brings_what_is_scarce(each, lanes, share // 2) for each in assignments)
+        self._enough = min(policy.active_records // 4, share // 2) if wanted else policy.active_records // 4
         self._inactive = sum(
             lane.load if lane not in active else max(0, lane.load - share) if wanted else 0 for lane in busy
         )
@@ -250,7 +254,7 @@ class BackPressure:
 
     def _is_full(self, budget: int, now: float) -> bool:
         """Return whether there has been no fetch budget for a while; then, until there is a good one again."""
-        if budget >= self._policy.active_records // 4 or (budget > 0 and not self.full):
+        if budget >= self._enough or (budget > 0 and not self.full):
             self._full_since = None
         elif self._full_since is None:
             self._full_since = now

@@ -81,15 +81,6 @@ class LaneHealth:
         at = max(now, self.sick_until or now)
         return max(at, self.bucket.next_at(now)) if self.bucket else at
 
-    def expected_at(self, now: float) -> float:
-        """Return when a call is expected to be able to start: at the latest when ``can_call_at`` says.
-
-        Decides which requests are too late: a process that has had no work for a client has next to none of its calls
-        per hour, and gets its part seconds after the first request.
-        """
-        at = max(now, self.sick_until or now)
-        return max(at, self.bucket.expected_at(now)) if self.bucket else at
-
     @property
     def can_call_now(self) -> bool:
         """Whether neither sickness nor a limit of calls per hour can be in the way."""
@@ -157,15 +148,9 @@ class LaneHealth:
     # -- events ----------------------------------------------------------------------------------------
 
     def update(self, former: ClientSpecification, specification: ClientSpecification, now: float) -> None:
-        """Take a newer row of the directory; a lane whose row was changed gets a fresh chance at once.
-
-        Another part of the same quotas is no reason for one, nor for a fresh token.
-        """
-        quota = specification.quota
+        """Take a newer row of the directory; a lane whose row was changed gets a fresh chance at once."""
         if former.calls_per_hour != specification.calls_per_hour:
             self.bucket = _bucket(specification, now)
-        elif self.bucket and quota.calls_per_hour is not None:
-            self.bucket.resize(quota.calls_per_hour, now, quota.expected_calls_per_hour)
         if former != specification:
             self._recover()
 
@@ -218,7 +203,4 @@ class LaneHealth:
 
 
 def _bucket(specification: ClientSpecification, now: float) -> TokenBucket | None:
-    quota = specification.quota
-    return (
-        None if quota.calls_per_hour is None else TokenBucket(quota.calls_per_hour, now, quota.expected_calls_per_hour)
-    )
+    return None if specification.calls_per_hour is None else TokenBucket(specification.calls_per_hour, now)

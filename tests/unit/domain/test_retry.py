@@ -104,28 +104,3 @@ def test_a_clock_that_steps_back_gives_no_calls() -> None:
 
     assert 50.0 < bucket.next_at(50.0)
     assert 100.5 < bucket.next_at(100.5)
-
-
-def test_another_number_of_calls_per_hour_gives_no_token_and_takes_none() -> None:
-    """At 360 calls an hour, six tokens gather in a minute."""
-    bucket = TokenBucket(360, 0.0)
-    bucket.take(0.0)
-    bucket.resize(720, 5.0)  # half a token has come until here
-
-    assert pytest.approx(7.5) == bucket.next_at(5.0)
-
-
-def test_no_more_tokens_are_kept_than_the_smaller_number_allows() -> None:
-    bucket = TokenBucket(3600, 0.0)
-    bucket.resize(60, HOUR)
-    bucket.take(HOUR)
-
-    assert pytest.approx(HOUR + 60) == bucket.next_at(HOUR)
-
-
-def test_what_is_expected_gives_no_token() -> None:
-    bucket = TokenBucket(1, 0.0, 3600)
-    bucket.take(0.0)
-
-    assert pytest.approx(1.0) == bucket.expected_at(0.0)
-    assert pytest.approx(HOUR) == bucket.next_at(0.0)

@@ -160,6 +160,24 @@ def test_where_every_partition_has_brought_a_client_its_share_no_more_is_fetched
     assert set() == world.paused
 
 
+def test_partitions_are_resumed_for_a_client_that_holds_little_beside_many_that_hold_their_share() -> None:
+    """What those leave is less than the quarter with which partitions are resumed otherwise."""
+    slow = [specification(f"00000000-0000-0000-0000-00000000010{n}", products_per_call=1) for n in range(7)]
+    policy = Policy(records=1000, active_records=80, hesitation=60.0)
+    world = World(specification(), *slow, policy=policy)
+    world.assign(1)
+    for each in slow:
+        world.fetch([world.record(body(f"{each.id[-1]}-{n}", given=each.id), partition=1) for n in range(10)])
+    world.fetch([world.record(body(f"r{n}", given=FIRST)) for n in range(10)])
+    world.wait(policy.full_patience + 0.3)
+    assert {0, 1} == world.paused
+
+    world.answer(next(call for call in world.calls.values() if call.specification.id == FIRST))
+    world.settle()
+    world.wait(0.3)
+    assert 0 not in world.paused
+
+
 def test_a_client_that_holds_more_than_its_share_of_what_is_scarce_has_its_partition_paused() -> None:
     """Room for others is left in every case; the pause is what costs, so it comes when room becomes scarce."""
     world = _with_a_backlog(records=100)
