@@ -169,7 +169,7 @@ class Policy:
 
     # -- back-pressure ---------------------------------------------------------------------------------
     undecided_share: float = _number(
-        0.5,
+        0.4,
         "share",
         "Part of the records, and of the bytes, in flight that may be undecided; beyond, the partitions that "
         "bring them are paused.",

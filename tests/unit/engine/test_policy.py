@@ -47,6 +47,13 @@ def test_a_short_deadline_leaves_time_for_a_call(deadline: float, margin: float)
     assert policy.longest_wait > 0
 
 
+def test_undecided_records_take_no_room_from_those_that_can_be_called_for() -> None:
+    policy = Policy()
+
+    assert policy.undecided_share * policy.records + policy.active_records <= policy.records
+    assert policy.active_records <= policy.scarce * policy.records
+
+
 def test_some_calls_are_kept_for_lanes_without_one() -> None:
     assert (192, 3, 1) == (Policy().shared_calls, Policy(calls=4).shared_calls, Policy(calls=1).shared_calls)
 
