@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from consumer.domain.calls import CallFailure, CallOutcome
 from consumer.engine.clock import Instant
@@ -59,6 +59,10 @@ EventRecorder: TypeAlias = Callable[[Event, Instant, Sequence[Command]], None]
 _log = logging.getLogger(__name__)
 
 
+_RUNS_AND_WAITS: Final = 2
+"""Reads of the directory: one that runs, and one that waits for it."""
+
+
 def now() -> Instant:
     """Return the time of both clocks of this machine, monotonic and wall, in seconds. The core gets no other."""
     return Instant(time.monotonic(), time.time())
@@ -89,6 +93,8 @@ class Driver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._database_thread = ThreadPoolExecutor(1, "directory")
         self._known_version: int | None = None
+        self._directory_reads = 0
+        """Reads of the directory that wait or run."""
         self._status_at = float("-inf")
         self._served = False
         """As ``status`` shows it; a change is shown at once, since a start or a deployment waits for it."""
@@ -117,15 +123,15 @@ class Driver:
 
     def renew_directory(self) -> None:
         """Have the directory read soon, without waiting for the core to ask. Callable on any thread."""
-
-        def read() -> None:
-            if not self._stopped.is_set():
-                self._spawn(self._confirm_directory(now().mono))
-
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has closed
-                loop.call_soon_threadsafe(read)
+                loop.call_soon_threadsafe(self._read_directory)
+
+    def _read_directory(self) -> None:
+        """Read the directory, unless a read waits for another: it will see what is new."""
+        if self._directory_reads < _RUNS_AND_WAITS and not self._stopped.is_set():
+            self._spawn(self._confirm_directory(now().mono))
 
     # -- the loop --------------------------------------------------------------------------------------
 
@@ -251,6 +257,7 @@ class Driver:
 
     async def _confirm_directory(self, asked_at: float) -> None:
         loop = asyncio.get_running_loop()
+        self._directory_reads += 1
         try:
             directory = await loop.run_in_executor(self._database_thread, self._directory.read, self._known_version)
         except SourceError as trouble:
@@ -260,6 +267,8 @@ class Driver:
             unexpected = f"The database could not be read ({_told('reading the database', problem)}). See the log."
             self.post(DirectoryUnavailable(unexpected))
             return
+        finally:
+            self._directory_reads -= 1
         if directory is not None:
             self._known_version = directory.version
         self.post(DirectoryConfirmed(asked_at, directory))

@@ -187,6 +187,29 @@ def test_the_stores_are_asked_at_once_on_demand_of_any_thread() -> None:
     run(parts, story)
 
 
+def test_however_often_the_stores_are_to_be_asked_few_questions_wait() -> None:
+    parts = Parts(Policy(directory_interval=60.0))
+    read, begun = parts.read, threading.Event()
+
+    def slow(known_version: int | None) -> Directory | None:
+        begun.wait(5)
+        return read(known_version)
+
+    parts.read = slow  # type: ignore[method-assign]  # a database that takes its time
+
+    async def story() -> None:
+        for _ in range(9):
+            parts.driver.renew_directory()
+            await asyncio.sleep(0.01)
+        begun.set()
+        await until(lambda: len(parts.known_versions) > 1)
+        await asyncio.sleep(0.1)
+        parts.stop()
+
+    run(parts, story)
+    assert len(parts.known_versions) <= 3  # one of them because the core asks
+
+
 def test_the_stores_are_asked_with_the_version_that_is_known() -> None:
     parts = Parts()
 
