@@ -135,22 +135,27 @@ class Member:
         self, process: "subprocess.Popen[bytes]", connection: socket.socket, on_end: Callable[["Member", int], None]
     ) -> None:
         with connection, connection.makefile("rb") as lines:
-            plan = self._quotas.started(self.number)
-            try:
-                self._exchange(connection, lines, plan)
-            except (ValueError, OSError):  # it has ended in the middle of a line
-                pass
-            except Exception:  # noqa: BLE001 - it goes on with the part of the quotas that it has
-                _log.exception("process %d: the quotas can no longer be divided", self.number)
+            with self._outliving_defects(), contextlib.suppress(ValueError, OSError):  # ended in the middle of a line
+                self._exchange(connection, lines)
             code = process.wait()
-            self._quotas.ended(self.number)
+            with self._outliving_defects():
+                self._quotas.ended(self.number)
         on_end(self, code)
 
-    def _exchange(self, connection: socket.socket, lines: BinaryIO, plan: QuotaPlan) -> None:
+    @contextlib.contextmanager
+    def _outliving_defects(self) -> Iterator[None]:
+        """Log a defect of the quotas' division: the process goes on with the part that it has, and is restarted."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - a defect of this division must not cost the process
+            _log.exception("process %d: the quotas can no longer be divided", self.number)
+
+    def _exchange(self, connection: socket.socket, lines: BinaryIO) -> None:
         """Read what the process reports until it ends, and answer with plans.
 
         Plans are sent on this thread only, where a process that does not read them holds up nobody else.
         """
+        plan = self._quotas.started(self.number)
         connection.sendall(plan.line())
         self.admin_port = int(lines.readline())
         for line in lines:

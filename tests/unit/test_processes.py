@@ -138,6 +138,18 @@ def test_a_report_that_is_cut_off_by_the_end_of_a_process_hides_the_end_from_nob
     assert 0 == ended.get(timeout=10)
 
 
+def test_a_defect_of_the_division_costs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("shop")
+
+    quotas, ended = Quotas(2), SimpleQueue[int]()
+    for name in ("reported", "ended"):
+        monkeypatch.setattr(quotas, name, broken)
+    member(0, quotas, "report('shop'); sys.exit(7)").start(lambda _, code: ended.put(code))
+
+    assert 7 == ended.get(timeout=10)
+
+
 def test_a_process_that_reads_no_plans_holds_up_no_other() -> None:
     """It is sent more than a socket holds."""
     quotas, ended = Quotas(2), SimpleQueue[int]()
