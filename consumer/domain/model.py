@@ -38,8 +38,6 @@ class QuotaPart:
     concurrent_calls: int
     calls_per_hour: int | None
     """``None``: no limit."""
-    expected_calls_per_hour: int | None
-    """What it gets soon if it has work for that client: the quota follows the work with a delay."""
     processes: int = 1
     """Processes that may come to share the quotas."""
 
@@ -73,7 +71,7 @@ class ClientSpecification:
     @property
     def quota(self) -> QuotaPart:
         """What this process may use of the quotas."""
-        return self.part or QuotaPart(self.concurrent_calls, self.calls_per_hour, self.calls_per_hour)
+        return self.part or QuotaPart(self.concurrent_calls, self.calls_per_hour)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,7 @@ class Share:
         per_hour = specification.calls_per_hour
         part = QuotaPart(
             self.part(specification.concurrent_calls, division),
-            None if per_hour is None else self.part(per_hour, division),
-            None if per_hour is None else self._among({*division.wanted, self.process}, per_hour),
+            None if per_hour is None else self._among(range(self.processes), per_hour),
             self.processes,
         )
         return replace(specification, part=part)

@@ -5,7 +5,7 @@ has anything at all, and librdkafka begins its requests with the same partition 
 with 2.16). So a partition with such a batch, or with one large record, waited until those before it were read to their
 ends: eight partitions with batches of 1 MB were read one after the other.
 
-A larger limit does not help: then all that one response may hold goes to the first partitions.
+A limit beyond a partition's part of a response does not help: then all of it goes to the first partitions.
 """
 
 from collections.abc import Collection, Iterable

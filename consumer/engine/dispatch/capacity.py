@@ -10,8 +10,8 @@ def spare_products(lane: Lane, policy: Policy, ease: float, slots: int, now: flo
     ``ease``: share of the longest wait that counts; ``slots``: calls that may be in flight at once, if the
     specification allows as many; ``now``: monotonic seconds. Negative where too many are queued.
 
-    A lane counts on no more than twice its equal part of the quotas: the other half of the wait is spare, so what is
-    queued is in time even if all processes of the replica come to share them.
+    A lane counts on no more than twice its equal part of the concurrent calls: the other half of the wait is spare, so
+    what is queued is in time even if all processes of the replica come to share them.
     """
     health, longest_wait = lane.health, policy.longest_wait
     quota, specification = lane.quota, lane.specification
@@ -23,8 +23,7 @@ def spare_products(lane: Lane, policy: Policy, ease: float, slots: int, now: flo
         rounds = min(rounds, max(policy.read_ahead / took, policy.read_ahead_calls))
     calls = (ease * rounds - 1) * at_once
     if health.bucket:
-        rate = min(health.bucket.expected_rate, 2 * (specification.calls_per_hour or 0) / 3600 / quota.processes)
-        calls = min(calls, ease * longest_wait * rate)
+        calls = min(calls, ease * longest_wait * health.bucket.rate)
     return calls * lane.expected_products - lane.queue.products
 
 

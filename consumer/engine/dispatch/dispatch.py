@@ -76,7 +76,7 @@ class Dispatch:
         part = request.route(lane.specification.id)
         health, now = lane.health, at.mono
         in_time = health.can_call_now and request.read_at == now  # nearly always, on the hot path
-        if not in_time and self._is_too_late(request, health.expected_at(now), at):
+        if not in_time and self._is_too_late(request, health.can_call_at(now), at):
             self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)
             return
         if not lane.queue.waiting and lane.idle:
@@ -207,7 +207,7 @@ class Dispatch:
             if not lane.idle:
                 self._turns.add(lane)
                 health = lane.health
-                if any(self._is_too_late(part.request, health.expected_at(at.mono), at) for part in lane.queue.heads()):
+                if any(self._is_too_late(part.request, health.can_call_at(at.mono), at) for part in lane.queue.heads()):
                     self._give_up_late(lane, at)
 
     def shed(self, assignments: Collection[Assignment], at: Instant) -> None:
@@ -231,7 +231,7 @@ class Dispatch:
 
     def _give_up_late(self, lane: Lane, at: Instant) -> None:
         """Answer at once what is too late for a lane that cannot call until a known time."""
-        can_call_at = lane.health.expected_at(at.mono)
+        can_call_at = lane.health.can_call_at(at.mono)
         for request in dict.fromkeys(part.request for part in lane.queue.parts()):  # a large one has many
             if request.open and not request.in_flight and self._is_too_late(request, can_call_at, at):
                 self.give_up(request, GiveUp.LANE_CANNOT_CALL, at)

@@ -148,7 +148,10 @@ class LaneHealth:
     # -- events ----------------------------------------------------------------------------------------
 
     def update(self, former: ClientSpecification, specification: ClientSpecification, now: float) -> None:
-        """Take a newer row of the directory; a lane whose row was changed gets a fresh chance at once."""
+        """Take a newer row of the directory; a lane whose row was changed gets a fresh chance at once.
+
+        Another part of the same quotas is no reason for one.
+        """
         if former.calls_per_hour != specification.calls_per_hour:
             self.bucket = _bucket(specification, now)
         if former != specification:
@@ -203,4 +206,5 @@ class LaneHealth:
 
 
 def _bucket(specification: ClientSpecification, now: float) -> TokenBucket | None:
-    return None if specification.calls_per_hour is None else TokenBucket(specification.calls_per_hour, now)
+    per_hour = specification.quota.calls_per_hour
+    return None if per_hour is None else TokenBucket(per_hour, now)

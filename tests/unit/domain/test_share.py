@@ -50,24 +50,18 @@ def test_where_all_have_work_the_parts_are_equal_and_batches_stay_whole() -> Non
     shares = [Share(process, 2, EQUALLY).of_directory(directory).specifications for process in range(2)]
 
     parts = [share[FIRST].quota for share in shares]
-    assert [QuotaPart(3, 501, 501, processes=2), QuotaPart(2, 500, 500, processes=2)] == parts
+    assert [QuotaPart(3, 501, processes=2), QuotaPart(2, 500, processes=2)] == parts
     assert [100, 100] == [share[FIRST].products_per_call for share in shares]
     assert all(share[SECOND].quota.calls_per_hour is None for share in shares)
 
 
-def test_one_that_has_all_the_work_gets_all_but_one_for_each_other() -> None:
+def test_one_that_has_all_the_work_gets_all_calls_at_once_but_one_for_each_other() -> None:
+    """Calls per hour are divided equally whatever the work is."""
     plan = QuotaPlan(1, {FIRST: Division((1,))})
 
     parts = quotas(plan, 3, specification(concurrent_calls=8, calls_per_hour=600))
     assert [1, 6, 1] == [each.concurrent_calls for each in parts]
-    assert [1, 598, 1] == [each.calls_per_hour for each in parts]
-
-
-def test_one_without_work_expects_the_part_that_it_would_get() -> None:
-    plan = QuotaPlan(1, {FIRST: Division((1,))})
-
-    expected = [each.expected_calls_per_hour for each in quotas(plan, 3, specification(calls_per_hour=601))]
-    assert [300, 599, 300] == expected
+    assert [200, 200, 200] == [each.calls_per_hour for each in parts]
 
 
 def test_while_the_users_change_each_has_the_smaller_part() -> None:
@@ -76,10 +70,10 @@ def test_while_the_users_change_each_has_the_smaller_part() -> None:
     assert [1, 4, 1] == [each.concurrent_calls for each in quotas(plan, 3, specification(concurrent_calls=9))]
 
 
-def test_without_a_plan_a_process_has_one_of_each_and_expects_an_equal_part() -> None:
+def test_without_a_plan_a_process_has_one_call_at_once() -> None:
     whole = specification(concurrent_calls=8, calls_per_hour=600)
 
-    assert [QuotaPart(1, 1, 300, processes=2)] * 2 == quotas(None, 2, whole)
+    assert [QuotaPart(1, 300, processes=2)] * 2 == quotas(None, 2, whole)
 
 
 def test_only_what_is_divided_otherwise_is_made_anew() -> None:
@@ -111,4 +105,4 @@ def test_a_single_process_has_everything() -> None:
     directory = build_directory(1, [specification(concurrent_calls=5, calls_per_hour=9)], {})
 
     assert Share().of_directory(directory) is directory
-    assert QuotaPart(5, 9, 9) == directory.specifications[FIRST].quota
+    assert QuotaPart(5, 9) == directory.specifications[FIRST].quota

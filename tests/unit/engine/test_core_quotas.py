@@ -16,12 +16,8 @@ def shop(part: QuotaPart, calls_per_hour: int | None = None) -> ClientSpecificat
     return specification(products_per_call=1, concurrent_calls=8, calls_per_hour=calls_per_hour, part=part)
 
 
-def limited(per_hour: int, expected: int | None = None) -> ClientSpecification:
-    return shop(QuotaPart(1, per_hour, expected or per_hour), calls_per_hour=3600)
-
-
 def calls(concurrent: int) -> QuotaPart:
-    return QuotaPart(concurrent, None, None)
+    return QuotaPart(concurrent, None)
 
 
 def test_a_part_that_grows_lets_further_calls_start() -> None:
@@ -60,47 +56,21 @@ def test_another_part_is_no_fresh_chance_for_a_sick_lane() -> None:
 
 
 def test_another_part_gives_no_fresh_token() -> None:
-    world = World(limited(60))
+    world = World(shop(QuotaPart(1, 60), calls_per_hour=120))
     one_each(world, 5)
     world.answer()
-    for per_hour in (61, 62, 63):
-        world.change(limited(per_hour))
+    for concurrent in (2, 3, 4):
+        world.change(shop(QuotaPart(concurrent, 60), calls_per_hour=120))
         world.live(3.0)
 
     assert not world.calls
-
-
-def test_a_larger_part_of_the_calls_per_hour_counts_from_then_on() -> None:
-    world = World(limited(60))
-    one_each(world, 5)
-    world.answer()
-    world.change(limited(3599))
-    world.live(2.5)
-
-    assert 1 == len(world.calls)
-
-
-def test_requests_wait_for_a_part_that_is_on_its_way() -> None:
-    """One call per hour is what a process without work has: by that, the second would be answered with 503 at once."""
-    world = World(limited(1, expected=1800))
-    one_each(world, 2)
-    world.answer()
-    world.live(3.0)
-    assert not world.calls
-    assert [LaneState.THROTTLED] == [lane.state for lane in world.status.lanes]
-
-    world.change(limited(1800))
-    world.live(3.0)
-    world.answer()
-    world.settle()
-    assert {("SYNCHRONIZED", ""): 2} == world.status.answered
 
 
 def test_what_a_lane_reads_ahead_is_in_time_when_all_processes_get_work_for_its_client() -> None:
     """Of 32 calls at once, one of four processes has 29; it may have 8 soon."""
     lane = Lane(specification(concurrent_calls=32), 0.0, Policy(), Backoff(), "")
     rooms = []
-    for part in (QuotaPart(29, None, None, processes=4), QuotaPart(8, None, None, processes=4)):
+    for part in (QuotaPart(29, None, processes=4), QuotaPart(8, None, processes=4)):
         lane.update(specification(concurrent_calls=32, part=part), 0.0)
         rooms.append(spare_products(lane, Policy(), 1.0, 256, 0.0))
 

@@ -124,7 +124,7 @@ def test_a_trace_leads_to_the_same_commands_again(world: TracedWorld) -> None:
 def test_a_replay_has_the_same_part_of_the_quotas() -> None:
     world = TracedWorld()
     world.assign(0)
-    world.change(specification(products_per_call=1, concurrent_calls=2, part=QuotaPart(1, None, None)))
+    world.change(specification(products_per_call=1, concurrent_calls=2, part=QuotaPart(1, None)))
     world.wait(1.5)
     one_each(world, 5)
 
