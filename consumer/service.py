@@ -67,8 +67,9 @@ def run(
     keep_imports()
     logs = Logs(settings.log)
     try:
-        service = Service(wire(settings, logs, checks, share), settings, signals)
-        on_start(service.start_admin(), service.status, service.renew_directory)
+        parts = wire(settings, logs, checks, share)
+        service = Service(parts, settings, signals)
+        on_start(service.start_admin(), lambda: parts.driver.status, parts.driver.renew_directory)
         code = service.serve()
     finally:
         logs.close()
@@ -94,7 +95,7 @@ class Service:
             settings.admin.host,
             settings.admin.port,
             lambda: liveness(self._heartbeats[:2], time.monotonic()),
-            lambda: unready_reasons(self.status()),
+            lambda: unready_reasons(self._driver.status),
             parts.metrics.render,
         )
 
@@ -105,14 +106,6 @@ class Service:
             Heartbeat("producer call", lambda: self._sink.busy_since, POLICY.producer_limit),
             Heartbeat("stop", lambda: self._told_to_stop_at, max(self._shutdown_timeout, POLICY.closing)),
         )
-
-    def status(self) -> EngineStatus:
-        """Return the engine's status, on any thread."""
-        return self._driver.status
-
-    def renew_directory(self) -> None:
-        """Have the engine take over a share of the quotas that has changed, on any thread."""
-        self._driver.renew_directory()
 
     def start_admin(self) -> int:
         """Serve health and metrics from now on; return their port. Raises ``AdminAddressError``."""

@@ -33,7 +33,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QuotaPart:
-    """What one process may use of the quotas of a client specification."""
+    """Part of the quotas of a client specification that one process may use."""
 
     concurrent_calls: int
     calls_per_hour: int | None
@@ -70,7 +70,7 @@ class ClientSpecification:
 
     @property
     def quota(self) -> QuotaPart:
-        """What this process may use of the quotas."""
+        """Part of the quotas that this process may use."""
         return self.part or QuotaPart(self.concurrent_calls, self.calls_per_hour)
 
 

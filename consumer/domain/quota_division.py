@@ -1,6 +1,6 @@
-"""Division of the quotas of client specifications among the processes of a replica, by their work.
+"""Division of the concurrent calls of client specifications among the processes of a replica, by their work.
 
-A quota belongs to the replica. Every process always has one of each, so that its first call waits for nobody; the rest
+Such a quota belongs to the replica. Every process always has one call, so that its first one waits for nobody; the rest
 is for the *users*: at first all processes, then those whose requests for that client wait for a call, or may: they have
 just got their partitions. While no requests wait anywhere, the users stay.
 

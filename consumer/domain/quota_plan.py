@@ -1,4 +1,4 @@
-"""What the processes of a replica tell each other about the quotas of client specifications, as JSON lines.
+"""Messages about the concurrent calls of client specifications between the processes of a replica, as JSON lines.
 
 The parent sends plans, the processes send reports. Both are of the same release, so the form needs no version.
 """
@@ -26,7 +26,7 @@ class Division:
 
 @dataclass(frozen=True, slots=True)
 class QuotaPlan:
-    """The division of all quotas. Later plans have greater ``number``s; the first is 1."""
+    """The division of all concurrent calls. Later plans have greater ``number``s; the first is 1."""
 
     number: int
     divisions: Mapping[str, Division]
@@ -52,7 +52,7 @@ class QuotaPlan:
 
 @dataclass(frozen=True, slots=True)
 class QuotaReport:
-    """What the division of the quotas depends on, of one process. The ids are those of client specifications."""
+    """State of one process that the division of the quotas depends on. Ids are those of client specifications."""
 
     plan: int
     """Number of the newest plan that the process keeps to; 0: of none."""

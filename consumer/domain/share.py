@@ -11,7 +11,8 @@ from consumer.domain.quota_plan import Division, QuotaPlan
 class Share:
     """The place of one process among those of its replica: number ``process`` (from 0) of ``processes``.
 
-    ``plan`` says for which quotas it is a user. Without one, a process has one of each: others may have all the rest.
+    ``plan`` says whose concurrent calls it shares. Without one, it has one of each client: others may have the rest.
+    Calls per hour are divided equally.
     """
 
     process: int = 0
@@ -47,11 +48,10 @@ class Share:
         return replace(specification, part=part)
 
     def division(self, id_: str) -> Division:
-        """Return who shares the quotas of a client specification; without a plan, this process has one of each."""
-        everybody = tuple(range(self.processes))
+        """Return who shares the concurrent calls of a client specification; without a plan, this process has one."""
         if self.plan is None:
-            return Division((), following=everybody)
-        return self.plan.divisions.get(id_) or Division(everybody)
+            return Division(())
+        return self.plan.divisions.get(id_) or Division(tuple(range(self.processes)))
 
     def part(self, whole: int, division: Division) -> int:
         """Return this process's part: all parts add up to the whole, except that each is at least 1."""

@@ -59,8 +59,8 @@ EventRecorder: TypeAlias = Callable[[Event, Instant, Sequence[Command]], None]
 _log = logging.getLogger(__name__)
 
 
-_RUNS_AND_WAITS: Final = 2
-"""Reads of the directory: one that runs, and one that waits for it."""
+_MOST_DIRECTORY_READS: Final = 2
+"""One that runs, and one that waits for it; beyond, none is asked for from outside of the core."""
 
 
 def now() -> Instant:
@@ -130,7 +130,7 @@ class Driver:
 
     def _read_directory(self) -> None:
         """Read the directory, unless a read waits for another: it will see what is new."""
-        if self._directory_reads < _RUNS_AND_WAITS and not self._stopped.is_set():
+        if self._directory_reads < _MOST_DIRECTORY_READS and not self._stopped.is_set():
             self._spawn(self._confirm_directory(now().mono))
 
     # -- the loop --------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ SHORT = {
 
 
 MARKERS_SKIPPED = "Couldn't find leader endpoint for partitions"
-"""What the broker logs of the markers of a transaction that it does not write."""
+"""Line of the broker's log about markers of a transaction that it does not write."""
 ATTEMPTS = 3
 
 

@@ -73,7 +73,7 @@ def test_two_processes_share_the_partitions_and_one_that_is_killed_comes_back(ow
 
 
 def test_concurrent_calls_go_to_the_process_that_has_the_work(own: Deployment) -> None:
-    """Of four, a process without work keeps one; none is ever given twice."""
+    """A process without work keeps one of four calls; none is ever given twice."""
     own.administer("clients", "set", "shop", "--concurrent-calls", "4", "--products-per-call", "1")
     own.mirakl.rules("shop", Rules(latency=Latency(seconds=0.3)))
     counters = own.mirakl.simulator.counters("shop")

@@ -116,7 +116,8 @@ class BackPressure:
         share = policy.active_records // (len(able) + 1)
         self._slots = max(1, policy.shared_calls // max(1, len(busy)))
         wanted = any(each.kept and self._brings_what_is_scarce(each, lanes, share // 2) for each in assignments)
-        self._enough = min(policy.active_records // 4, share // 2) if wanted else policy.active_records // 4
+        quarter = policy.active_records // 4
+        self._enough = min(quarter, share // 2) if wanted else quarter
         self._inactive = sum(
             lane.load if lane not in active else max(0, lane.load - share) if wanted else 0 for lane in busy
         )

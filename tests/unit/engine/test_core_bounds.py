@@ -161,7 +161,7 @@ def test_where_every_partition_has_brought_a_client_its_share_no_more_is_fetched
 
 
 def test_partitions_are_resumed_for_a_client_that_holds_little_beside_many_that_hold_their_share() -> None:
-    """What those leave is less than the quarter with which partitions are resumed otherwise."""
+    """The others leave less than the quarter with which partitions are resumed otherwise."""
     slow = [specification(f"00000000-0000-0000-0000-00000000010{n}", products_per_call=1) for n in range(7)]
     policy = Policy(records=1000, active_records=80, hesitation=60.0)
     world = World(specification(), *slow, policy=policy)

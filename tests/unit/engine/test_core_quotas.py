@@ -67,7 +67,7 @@ def test_another_part_gives_no_fresh_token() -> None:
 
 
 def test_what_a_lane_reads_ahead_is_in_time_when_all_processes_get_work_for_its_client() -> None:
-    """Of 32 calls at once, one of four processes has 29; it may have 8 soon."""
+    """One of four processes has 29 of 32 calls at once; it may have 8 soon."""
     lane = Lane(specification(concurrent_calls=32), 0.0, Policy(), Backoff(), "")
     rooms = []
     for part in (QuotaPart(29, None, processes=4), QuotaPart(8, None, processes=4)):
