@@ -13,6 +13,7 @@ from tests.bench.gateway import measure as measure_gateway
 from tests.bench.growth import SERIES
 from tests.bench.growth import measure as measure_growth
 from tests.bench.paced import measure as measure_paced
+from tests.bench.peers import Peer
 from tests.bench.profiler import Profiler, find_profiler
 from tests.bench.report import Report
 from tests.bench.runs import Run, Runner
@@ -48,6 +49,7 @@ class _Options(TypedDict):
     concurrent_calls: int
     log: str
     bare: bool
+    peers: Sequence[str]
     json_file: Path | None
     profile: Path | None
     breakdown: bool
@@ -71,7 +73,7 @@ def _rates(_context: click.Context, _option: click.Parameter, text: str) -> Sequ
 @click.option("--requests", default=100_000, type=_POSITIVE, help="Requests of two products each, preloaded.")
 @click.option("--clients", default=8, type=_POSITIVE, help="Client specifications that they are for, in turn.")
 @click.option("--partitions", default=8, type=_POSITIVE, help="Of the requests topic and of the results topic.")
-@click.option("--processes", default=1, type=_POSITIVE, help="Of each replica, and bare loops side by side.")
+@click.option("--processes", default=1, type=_POSITIVE, help="Of each replica; bare loops and peers side by side.")
 @click.option("--rounds", default=3, type=_POSITIVE, help="Each runs everything once; medians are reported.")
 @click.option("--no-key", is_flag=True, help="Spread each client specification's requests over all partitions.")
 @click.option("--tail", is_flag=True, help="3 % of the CM21 calls are 2 s slower; measured to 95 % of the results.")
@@ -84,6 +86,13 @@ def _rates(_context: click.Context, _option: click.Parameter, text: str) -> Sequ
 @click.option("--concurrent-calls", default=8, type=_POSITIVE, help="Limit of each client specification.")
 @click.option("--log", default="failed", type=click.Choice(["all", "failed"]), help="Which requests get a log line.")
 @click.option("--bare/--no-bare", default=True, help="Run the bare loops as well.")
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    type=click.Choice([each.value for each in Peer]),
+    help="Run this peer as well: a Java program for the same job. Several are possible.",
+)
 @click.option("--json", "json_file", type=_FILE, help="Gets all figures.")
 @click.option("--profile", type=_FILE, help="Gets the service's stacks by py-spy, which costs speed.")
 @click.option("--breakdown", is_flag=True, help="Instead: microseconds of each step of a request, in one process.")
@@ -156,7 +165,10 @@ def _programs(runner: Runner, options: _Options, empty_start_cpu: float) -> dict
     if options["bare"]:
         programs[BARE] = lambda: runner.bare(headers=False)
         programs[BARE_WITH_HEADERS] = lambda: runner.bare(headers=True)
-    behaviours = _behaviours(options)
+    for peer in map(Peer, options["peers"]):
+        for name, behaviour in _behaviours(peer.value, options).items():
+            programs[name] = partial(runner.peer, peer, behaviour)
+    behaviours = _behaviours(SERVICE, options)
     for name, behaviour in behaviours.items():
         programs[name] = partial(runner.service, behaviour, empty_start_cpu)
     if options["signed"]:
@@ -172,13 +184,13 @@ def _programs(runner: Runner, options: _Options, empty_start_cpu: float) -> dict
     return programs
 
 
-def _behaviours(options: _Options) -> dict[str, Mirakl]:
-    """How Mirakl behaves, by what the service is called in the table."""
-    behaviours = {SERVICE: Mirakl(options["latency"])}
+def _behaviours(program: str, options: _Options) -> dict[str, Mirakl]:
+    """How Mirakl behaves, by what the program is called in the table."""
+    behaviours = {program: Mirakl(options["latency"])}
     if options["tail"]:
-        behaviours[f"{SERVICE}, slow tail"] = Mirakl(options["latency"], tail=TAIL)
+        behaviours[f"{program}, slow tail"] = Mirakl(options["latency"], tail=TAIL)
     if options["dead"]:
-        behaviours[f"{SERVICE}, one dead"] = Mirakl(options["latency"], dead=frozenset({0}))
+        behaviours[f"{program}, one dead"] = Mirakl(options["latency"], dead=frozenset({0}))
     return behaviours
 
 

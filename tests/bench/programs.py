@@ -1,10 +1,10 @@
-"""What a run measures: bare loops, or the service with one replica or two."""
+"""What a run measures: bare loops, a peer, or the service with one replica or two."""
 
 import contextlib
 import http.client
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,34 +43,25 @@ class Program(Protocol):
     def output(self) -> str: ...
 
 
-class BareLoops:
-    """One bare loop, or several that share the partitions."""
+class SideBySide:
+    """Processes of one program that share the partitions, started and killed together."""
 
-    def __init__(self, bootstrap: str, folder: Path, topics: Topics, processes: int, *, headers: bool) -> None:
-        arguments = ["--bootstrap", bootstrap, "--group", topics.group]
-        arguments += ["--requests", topics.requests, "--results", topics.results, *(["--headers"] if headers else [])]
+    def __init__(self, processes: Iterable[ChildProcess]) -> None:
         self.moments: dict[str, float] = {}
-        self._loops = [
-            ChildProcess(
-                [sys.executable, "-m", "tests.bench.bare", *arguments, "--share", str(number), str(processes)],
-                log=folder / f"{topics.group}-{number}.log",
-                environment=environment({}),
-            )
-            for number in range(processes)
-        ]
+        self._processes = list(processes)
 
     @property
     def pid(self) -> int:
-        return self._loops[0].pid
+        return self._processes[0].pid
 
     @property
     def running(self) -> bool:
-        return all(each.running for each in self._loops)
+        return all(each.running for each in self._processes)
 
     def start(self) -> None:
-        for each in self._loops:
+        for each in self._processes:
             each.start()
-        self.processes = ProcessGroup(*(each.pid for each in self._loops))
+        self.processes = ProcessGroup(*(each.pid for each in self._processes))
 
     def is_ready(self) -> bool:
         return False
@@ -79,11 +70,25 @@ class BareLoops:
         pass
 
     def kill(self) -> None:
-        for each in self._loops:
+        for each in self._processes:
             each.end(signal.SIGKILL)
 
     def output(self) -> str:
-        return "\n".join(each.output() for each in self._loops)
+        return "\n".join(each.output() for each in self._processes)
+
+
+def bare_loops(bootstrap: str, folder: Path, topics: Topics, processes: int, *, headers: bool) -> SideBySide:
+    """One bare loop, or several that share the partitions; none is started."""
+    arguments = ["--bootstrap", bootstrap, "--group", topics.group]
+    arguments += ["--requests", topics.requests, "--results", topics.results, *(["--headers"] if headers else [])]
+    return SideBySide(
+        ChildProcess(
+            [sys.executable, "-m", "tests.bench.bare", *arguments, "--share", str(number), str(processes)],
+            log=folder / f"{topics.group}-{number}.log",
+            environment=environment({}),
+        )
+        for number in range(processes)
+    )
 
 
 @dataclass(slots=True)

@@ -15,10 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from tests.bench.pace import Pace, pace
+from tests.bench.peers import Peer, peers
 from tests.bench.procfs import ProcessGroup, broker_pid
 from tests.bench.profiler import Profiler
-from tests.bench.programs import BareLoops, Program, Replicas
-from tests.bench.stage import Mirakl, Stage
+from tests.bench.programs import Program, Replicas, bare_loops
+from tests.bench.stage import Mirakl, RunningMirakl, Stage
 from tests.bench.watch import EVERY_SECONDS, Results, Sample, Watch, WrongResultsError
 from tests.bench.workload import WITH_KEY, Form
 from tests.support.records import scan_topic
@@ -66,8 +67,9 @@ class Run:
     """Of the time of all processors over the span: what each program took, others took, and nobody took."""
     process_megabytes: Sequence[float]
     """Peak memory of each process of the program: of several, the first one starts and watches the others."""
-    requests_per_call: float | None = None
-    given_up: int = 0
+    requests_per_call: float | None
+    """``None``: nobody was called."""
+    given_up: int
     """Requests of a dead client specification that were answered meanwhile."""
     spans: int | None = None
     """Spans that a collector had got by the end; ``None``: there was none."""
@@ -99,7 +101,7 @@ class _Observed:
 
 
 class Runner:
-    """Runs programs on one stage; ``processes``: of each replica, and bare loops at once."""
+    """Runs programs on one stage; ``processes``: of each replica, and bare loops or peers at once."""
 
     def __init__(self, stage: Stage, profiler: Profiler | None = None, processes: int = 1) -> None:
         self._stage = stage
@@ -112,8 +114,15 @@ class Runner:
         """The bare loop."""
         stage = self._stage
         with stage.topics() as topics:
-            loops = BareLoops(stage.bootstrap, stage.folder, topics, self._processes, headers=headers)
+            loops = bare_loops(stage.bootstrap, stage.folder, topics, self._processes, headers=headers)
             return self._summary(self._observe(_Target(loops, topics)), 0.0)
+
+    def peer(self, peer: Peer, behaviour: Mirakl) -> Run:
+        """A peer with a simulated Mirakl."""
+        with self._stage.topics() as topics, self._stage.mirakl(behaviour) as mirakl:
+            program = peers(peer, self._stage, topics, self._processes)
+            observed = self._observe(_Target(program, topics, {MIRAKL: mirakl.pid}, behaviour.dead))
+            return self._summary(observed, 0.0, mirakl)
 
     def service(
         self,
@@ -138,10 +147,8 @@ class Runner:
             observed = self._observe(_Target(service, topics, others, behaviour.dead))
             if letters := list(scan_topic(self._stage.bootstrap, topics.dead_letters)):
                 raise WrongResultsError(f"{len(letters)} dead letters, the first: {letters[0].headers}")
-            run = self._summary(observed, empty_start_cpu)
             spans = None if collector is None else collector.spans()
-            per_call, given_up = run.results / mirakl.calls(), observed.results.given_up
-            return replace(run, requests_per_call=per_call, given_up=given_up, spans=spans)
+            return replace(self._summary(observed, empty_start_cpu, mirakl), spans=spans)
 
     def empty_start(self) -> float:
         """CPU seconds of a service that starts and finds nothing to do."""
@@ -211,7 +218,7 @@ class Runner:
 
     # -- summing up ------------------------------------------------------------------------------------
 
-    def _summary(self, observed: _Observed, empty_start_cpu: float) -> Run:
+    def _summary(self, observed: _Observed, empty_start_cpu: float, mirakl: RunningMirakl | None = None) -> Run:
         results, samples = observed.results, observed.samples
         first, most, end = (results.reached(samples, share) for share in (0.0, 0.95, 1.0))
         head_start = results.visible(first)
@@ -233,6 +240,8 @@ class Runner:
             cpu_us_whole=MICROSECONDS * (end.cpu[PROGRAM] - empty_start_cpu) / results.expected,
             cores_share=_shares(spent, seconds, end.busy - first.busy),
             process_megabytes=observed.program.processes.peaks,
+            requests_per_call=None if mirakl is None else results.expected / mirakl.calls(),
+            given_up=results.given_up,
         )
 
 

@@ -20,6 +20,8 @@ from tests.support.service import environment
 from tests.support.topics import Topics, create_topics, delete_topics
 
 START_SECONDS = 60
+CREDENTIAL = "bench-credential"
+"""Of every client specification, for its Mirakl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Stage:
     workload: Workload
     requests: Mapping[Form, str]
     """The topics that hold the workload, by its form."""
+    limits: Limits
     mirakl_port: int
     settings: dict[str, str]
     """Of the service."""
@@ -62,6 +65,11 @@ class Stage:
             yield replace(made, requests=self.requests[form]) if preloaded else made
         finally:
             delete_topics(self.bootstrap, made)
+
+    def base_urls(self) -> dict[str, str]:
+        """Return the base URL of each client specification's Mirakl, by the id of the client specification."""
+        workload, numbers = self.workload, range(self.workload.specifications)
+        return {workload.specification_id(each): _base_url(self.mirakl_port, workload.name(each)) for each in numbers}
 
     def issue_key(self) -> str:
         """Issue one more API key, for a sender of requests that are not preloaded."""
@@ -162,7 +170,7 @@ def prepared(
             for form, topics in made.items():
                 preload(bootstrap, topics.requests, partitions, workload, api_key, form)
             requests = {form: topics.requests for form, topics in made.items()}
-            yield Stage(bootstrap, partitions, workload, requests, mirakl_port, own, folder)
+            yield Stage(bootstrap, partitions, workload, requests, limits, mirakl_port, own, folder)
         finally:
             for topics in made.values():
                 delete_topics(bootstrap, topics)
@@ -179,8 +187,8 @@ def _fill_database(settings: dict[str, str], workload: Workload, limits: Limits,
             name = workload.name(number)
             specifications.add(
                 name,
-                f"http://127.0.0.1:{mirakl_port}/c/{name}",
-                "bench-credential",
+                _base_url(mirakl_port, name),
+                CREDENTIAL,
                 id=workload.specification_id(number),
                 products_per_call=limits.products_per_call,
                 concurrent_calls=limits.concurrent_calls,
@@ -188,6 +196,10 @@ def _fill_database(settings: dict[str, str], workload: Workload, limits: Limits,
         return ApiKeys(engine, encryption).issue("bench", signing=True).key
     finally:
         engine.dispose()
+
+
+def _base_url(mirakl_port: int, name: str) -> str:
+    return f"http://127.0.0.1:{mirakl_port}/c/{name}"
 
 
 @contextmanager
