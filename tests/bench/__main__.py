@@ -26,8 +26,8 @@ BARE, BARE_WITH_HEADERS, SERVICE = "bare loop", "bare with our headers", "servic
 SIGNED, TRACED = Form(signed=True), (Form(sampled=1), Form(sampled=100))
 TAIL = "0.03:2s"
 """That share of the calls is this much slower."""
-WIDTH = 120
-"""Characters, where the output is no terminal."""
+WIDTH = 200
+"""Characters, where the output is no terminal: a table of two peers and the service, each with two kinds of trouble."""
 BREAKDOWN_REQUESTS = 20_000
 """Enough to time, few enough to repeat."""
 

@@ -18,7 +18,7 @@ from tests.support.process import ChildProcess
 from tests.support.topics import Topics
 
 SOURCES = Path(__file__).with_name("java")
-JVM = ("-Xmx512m", "-XX:+UseParallelGC")
+JVM = ("-Xmx512m", "-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 """The parallel collector takes a fifth less CPU time than the default, G1. A larger heap does not make it faster."""
 
 
@@ -27,6 +27,13 @@ class Peer(StrEnum):
 
     JAVA_BARRIER = "java-barrier"
     """Exactly once: polls, calls, waits for all calls, commits one transaction."""
+    PARALLEL_CONSUMER = "parallel-consumer"
+    """At least once: Confluent's library, many threads with one batch each."""
+
+    @property
+    def at_least_once(self) -> bool:
+        """Whether it repeats results where partitions move."""
+        return self is Peer.PARALLEL_CONSUMER
 
     @property
     def main_class(self) -> str:

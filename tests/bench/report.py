@@ -16,7 +16,8 @@ Medians (lowest to highest) of {rounds}. The log is full before a program starts
 result that a read_committed reader can see to 95 % or to all of them, those seen at the first look left out.
 CPU: user and system time over the span to all of them; "whole life" less an empty start. Cores: shares of the time of
 all processors over that span. Pause: the most seconds without any result; silence: without one for a client
-specification that still gets some. After each run all results were read and checked: exactly one for each request."""
+specification that still gets some. After each run all results were read and checked: exactly one for each request, or
+at least one from a peer that works at least once."""
 NOISY_SHARE = 0.05
 SPARKLINE_CHARACTERS = 80
 
@@ -40,6 +41,7 @@ ROWS: Mapping[str, tuple[Figure, str]] = {
     "  of the simulated Mirakl": (_cpu(MIRAKL), ".1f"),
     "  of this harness": (_cpu(HARNESS), ".1f"),
     "requests a CM21 call": (lambda run: run.requests_per_call, ".1f"),
+    "results repeated": (lambda run: run.repeated or None, ",d"),
     "spans a request": (lambda run: None if run.spans is None else run.spans / run.results, ".3f"),
     "longest pause s": (lambda run: run.pace.longest_pause, ".2f"),
     "longest silence of one client s": (lambda run: run.pace.longest_silence, ".2f"),

@@ -69,6 +69,8 @@ class Run:
     """Peak memory of each process of the program: of several, the first one starts and watches the others."""
     requests_per_call: float | None
     """``None``: nobody was called."""
+    repeated: int
+    """Results beyond the first of a request."""
     given_up: int
     """Requests of a dead client specification that were answered meanwhile."""
     spans: int | None = None
@@ -89,6 +91,7 @@ class _Target:
     others: Mapping[str, int] = field(default_factory=dict)
     """Processes that take part, by name."""
     dead: frozenset[int] = frozenset()
+    at_least_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,8 @@ class Runner:
         """A peer with a simulated Mirakl."""
         with self._stage.topics() as topics, self._stage.mirakl(behaviour) as mirakl:
             program = peers(peer, self._stage, topics, self._processes)
-            observed = self._observe(_Target(program, topics, {MIRAKL: mirakl.pid}, behaviour.dead))
+            others = {MIRAKL: mirakl.pid}
+            observed = self._observe(_Target(program, topics, others, behaviour.dead, peer.at_least_once))
             return self._summary(observed, 0.0, mirakl)
 
     def service(
@@ -195,7 +199,7 @@ class Runner:
             if stillness.lasts(sample):
                 results = self._read(target)
                 if results.complete and watch.sample({}).ends == sample.ends:
-                    results.check()
+                    results.check(at_least_once=target.at_least_once)
                     return ready_at, samples, results
         raise WrongResultsError(f"the program has not finished in time:\n{target.program.output()[-OUTPUT_SHOWN:]}")
 
@@ -241,6 +245,7 @@ class Runner:
             cores_share=_shares(spent, seconds, end.busy - first.busy),
             process_megabytes=observed.program.processes.peaks,
             requests_per_call=None if mirakl is None else results.expected / mirakl.calls(),
+            repeated=results.repeated,
             given_up=results.given_up,
         )
 
