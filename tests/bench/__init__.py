@@ -1,1 +1,1 @@
-"""Speed and size of the service on a real broker, beside the bare loop that bounds it: ``python -m tests.bench``."""
+"""Speed and size of the service, beside the bare loop that bounds it and its peers: ``python -m tests.bench``."""

@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: speed and size of the service, beside the bare loop that bounds it."""
+"""``python -m tests.bench``: speed and size of the service, beside the bare loop that bounds it and its peers."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -20,6 +20,8 @@ specification that still gets some. After each run all results were read and che
 at least one from a peer that works at least once."""
 NOISY_SHARE = 0.05
 SPARKLINE_CHARACTERS = 80
+TEXT_WIDTH = 120
+"""Characters."""
 
 Figure = Callable[[Run], float | None]
 
@@ -72,7 +74,7 @@ class Report:
         self._show_pace(console)
         rounds = max(map(len, self._runs.values()))
         console.print(DEFINITION.format(rounds=f"{rounds} rounds" if rounds > 1 else "one round"))
-        console.print(note)
+        console.print(note, width=min(TEXT_WIDTH, console.width))
         console.print(f"All of it ran on {interpreter()}.")
         noise = [run.others_share for runs in self._runs.values() for run in runs if run.others_share is not None]
         if noise and max(noise) > NOISY_SHARE:

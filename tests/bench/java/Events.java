@@ -19,7 +19,7 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 
-/** Request and result events: Avro single-object encoding with the library's generic records. For any threads. */
+/** Request and result events: Avro single-object encoding with the library's generic records. Thread-safe. */
 final class Events {
     private static final DateTimeFormatter RFC_3339 =
         DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ss.SSSxxx").withZone(ZoneOffset.UTC);
