@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from consumer.domain.progress import topic_id_of
+from consumer.domain.progress import CommitPoint, topic_id_of
 from tests.simulation.loop import Loop, Process
 
 METADATA_BYTES = 4095
@@ -198,8 +198,8 @@ class Broker:
         if not all(self._remembers(process, *commit) for commit in newest):
             return None
         told = older[0][0]
-        # the same point may have been committed again since, without an outcome: nobody can know better then
-        return None if any(told == point for point, *_ in newest) else told
+        # Nobody can know better than what includes a newer commit: the same point again, or one whose map did not fit.
+        return None if any(CommitPoint(*told).includes(CommitPoint(*point)) for point, *_ in newest) else told
 
     def _remembers(self, process: Process, point: tuple[int, str], committer: Process, generation: int) -> bool:
         """Return whether a process has made a commit and still notes it.
