@@ -83,7 +83,8 @@ def _rates(_context: click.Context, _option: click.Parameter, text: str) -> Sequ
 @click.option("--traced", is_flag=True, help="Requests with a traceparent: traces off, 1 % and 100 % sampled.")
 @click.option("--latency", default="50ms", help="Of a CM21 call.")
 @click.option("--products-per-call", default=200, type=_POSITIVE, help="Limit of each client specification.")
-@click.option("--concurrent-calls", default=8, type=_POSITIVE, help="Limit of each client specification.")
+# With 8, a slow tail bounds 8 clients at 58,000 results/s: calls of 100 requests then take 110 ms on average.
+@click.option("--concurrent-calls", default=16, type=_POSITIVE, help="Limit of each client specification.")
 @click.option("--log", default="failed", type=click.Choice(["all", "failed"]), help="Which requests get a log line.")
 @click.option("--bare/--no-bare", default=True, help="Run the bare loops as well.")
 @click.option(
