@@ -56,6 +56,8 @@ class _LaneHistory:
     ordered_until: float = float("-inf")
     throttled_at: float = float("-inf")
     """When a 429 came back last."""
+    throttled_quota: int | None = None
+    """Calls per hour as the process knew them then."""
     calls_since: int = 0
     """Calls started since then."""
     turn_at: float | None = None
@@ -173,12 +175,12 @@ class Promises:
             self._broken(f"{what}: results have waited for {now - since:.1f} s for a transaction that commits")
         lane = self._lane(name, call.specification.id)
         per_hour = call.specification.calls_per_hour
-        quotas = [  # a replica may learn of a changed quota, which is a fresh chance, only after the 429
+        quotas = {  # a changed quota is a fresh chance, also where it was changed before the 429 and is learnt after it
             each.specifications[call.specification.id].calls_per_hour
-            for each in self._world.database.between(lane.throttled_at - _POLICY.directory_patience, now)
+            for each in self._world.database.between(lane.throttled_at, now)
             if call.specification.id in each.specifications
-        ]
-        spent = per_hour is not None and set(quotas) == {per_hour}
+        }
+        spent = per_hour is not None and quotas | {lane.throttled_quota} == {per_hour}
         if spent and lane.calls_since + 1 > per_hour / 3600 * (now - lane.throttled_at) + 0.01:  # type: ignore[operator]
             self._broken(f"{what}: {now - lane.throttled_at:.2f} s after a 429, which spends the whole quota")
         lane.calls_since += 1
@@ -201,6 +203,8 @@ class Promises:
         lane.failed_at = now
         if outcome.status == 429:
             lane.throttled_at, lane.calls_since = now, 0
+            known = replica.core._dispatch.lanes[call.specification.id].specification
+            lane.throttled_quota = known.calls_per_hour
         if outcome.retry_after is not None:
             lane.ordered_until = max(lane.ordered_until, now + min(outcome.retry_after, _BACKOFF.longest_ordered))
 
