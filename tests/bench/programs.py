@@ -1,4 +1,4 @@
-"""What a run measures: bare loops, a peer, or the service with one replica or two."""
+"""Programs that a run measures: bare loops, a peer, or the service with one replica or two."""
 
 import contextlib
 import http.client

@@ -21,7 +21,7 @@ from tests.support.topics import Topics, create_topics, delete_topics
 
 START_SECONDS = 60
 CREDENTIAL = "bench-credential"
-"""Of every client specification, for its Mirakl."""
+"""Credential of every client specification at its Mirakl."""
 
 
 @dataclass(frozen=True, slots=True)

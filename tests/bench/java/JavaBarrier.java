@@ -13,8 +13,6 @@ import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
-import org.apache.kafka.common.serialization.ByteArrayDeserializer;
-import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * The plain solution, exactly once: poll, make all calls, wait for all of them, then publish all results and the
@@ -36,8 +34,11 @@ public final class JavaBarrier {
     public static void main(String[] arguments) throws IOException {
         Settings settings = Settings.read(arguments[0]);
         JavaBarrier barrier = new JavaBarrier(settings);
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(settings);
-            KafkaProducer<byte[], byte[]> producer = producer(settings, arguments[1])) {
+        Map<String, Object> reading = Map.of("max.poll.records", 10_000, "max.partition.fetch.bytes", 1 << 18);
+        Map<String, Object> writing =
+            Map.of("transactional.id", settings.get("group") + "-" + arguments[1], "retry.backoff.ms", 5);
+        try (KafkaConsumer<byte[], byte[]> consumer = KafkaClients.consumer(settings, reading);
+            KafkaProducer<byte[], byte[]> producer = KafkaClients.producer(settings, writing)) {
             producer.initTransactions();
             consumer.subscribe(List.of(settings.get("requests")));
             while (true) {
@@ -92,33 +93,5 @@ public final class JavaBarrier {
         return cm21.synchronize(client, batch)
             .thenAccept(trackingId -> results.add(events.results(batch, trackingId)))
             .thenCompose(done -> lane(client, batches, results));
-    }
-
-    private static KafkaConsumer<byte[], byte[]> consumer(Settings settings) {
-        return new KafkaConsumer<>(
-            Map.of(
-                "bootstrap.servers", settings.get("bootstrap"),
-                "group.id", settings.get("group"),
-                "auto.offset.reset", "earliest",
-                "enable.auto.commit", false,
-                "isolation.level", "read_committed",
-                "max.poll.records", 10_000,
-                "max.partition.fetch.bytes", 1 << 18,
-                "fetch.max.wait.ms", 100),
-            new ByteArrayDeserializer(),
-            new ByteArrayDeserializer());
-    }
-
-    private static KafkaProducer<byte[], byte[]> producer(Settings settings, String number) {
-        return new KafkaProducer<>(
-            Map.of(
-                "bootstrap.servers", settings.get("bootstrap"),
-                "transactional.id", settings.get("group") + "-" + number,
-                "linger.ms", 5,
-                "batch.size", 1 << 18,
-                "buffer.memory", 1 << 26,
-                "retry.backoff.ms", 5),
-            new ByteArraySerializer(),
-            new ByteArraySerializer());
     }
 }

@@ -12,12 +12,9 @@ import java.util.concurrent.Future;
 import java.util.concurrent.Semaphore;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
-import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
-import org.apache.kafka.common.serialization.ByteArrayDeserializer;
-import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * Confluent's Parallel Consumer, at least once: many threads, each with one batch, which complete in any order.
@@ -34,15 +31,16 @@ public final class ParallelConsumer {
         events = new Events(settings);
         cm21 = new Cm21(settings);
         concurrentCalls = settings.number("concurrent.calls");
-        producer = producer(settings);
+        producer = KafkaClients.producer(settings, Map.of());
     }
 
     public static void main(String[] arguments) throws IOException {
         Settings settings = Settings.read(arguments[0]);
         ParallelConsumer peer = new ParallelConsumer(settings);
+        Map<String, Object> reading = Map.of("max.poll.records", 5_000, "max.partition.fetch.bytes", 1 << 16);
         ParallelStreamProcessor<byte[], byte[]> processor = ParallelStreamProcessor.createEosStreamProcessor(
             ParallelConsumerOptions.<byte[], byte[]>builder()
-                .consumer(consumer(settings))
+                .consumer(KafkaClients.consumer(settings, reading))
                 .ordering(ProcessingOrder.UNORDERED)
                 .batchSize(settings.number("requests.per.call"))
                 .maxConcurrency(64)
@@ -81,31 +79,5 @@ public final class ParallelConsumer {
         } catch (ExecutionException | InterruptedException failure) { // the library calls again with the same batch
             throw new IllegalStateException(failure);
         }
-    }
-
-    private static KafkaConsumer<byte[], byte[]> consumer(Settings settings) {
-        return new KafkaConsumer<>(
-            Map.of(
-                "bootstrap.servers", settings.get("bootstrap"),
-                "group.id", settings.get("group"),
-                "auto.offset.reset", "earliest",
-                "enable.auto.commit", false,
-                "isolation.level", "read_committed",
-                "max.poll.records", 5_000,
-                "max.partition.fetch.bytes", 1 << 16,
-                "fetch.max.wait.ms", 100),
-            new ByteArrayDeserializer(),
-            new ByteArrayDeserializer());
-    }
-
-    private static KafkaProducer<byte[], byte[]> producer(Settings settings) {
-        return new KafkaProducer<>(
-            Map.of(
-                "bootstrap.servers", settings.get("bootstrap"),
-                "linger.ms", 5,
-                "batch.size", 1 << 18,
-                "buffer.memory", 1 << 26),
-            new ByteArraySerializer(),
-            new ByteArraySerializer());
     }
 }
