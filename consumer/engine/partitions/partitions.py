@@ -97,7 +97,7 @@ class Partitions:
                     assignment.enter(AssignmentPhase.LOG_GONE)
                 else:
                     assignment.enter(AssignmentPhase.REVOKED)
-                    assignment.drain_until = at.mono + event.patience
+                    assignment.drain_until = min(at.mono + event.patience, self.stop_until)
             else:
                 unknown.append(partition)
         if unknown:  # to be read anew, which has not happened yet

@@ -1,7 +1,7 @@
 """A stop finishes what is due soon, waits for nothing else, and takes nothing in."""
 
 from consumer.domain.calls import Refusal
-from consumer.engine.events import StopRequested
+from consumer.engine.events import Revoking, StopRequested
 from consumer.engine.policy import Policy
 from tests.unit.engine.world import SECOND, World, body, specification
 
@@ -88,6 +88,30 @@ def test_a_stop_ends_although_a_slow_client_has_much_to_do() -> None:
 
     assert is_over(world)
     assert ["r0", "r1"] == world.answered[answered:]
+
+
+def test_a_stop_takes_no_longer_because_partitions_are_revoked_meanwhile() -> None:
+    world = World(specification(products_per_call=1, concurrent_calls=1))
+    for _ in range(20):
+        world.send("takes a second")
+        world.wait(1.0)
+        world.answer()
+        world.settle()
+    world.fetch([world.record(body(f"r{n}")) for n in range(9)])
+    began = world.now
+    world.do(StopRequested())
+    world.wait(0.9)
+    world.answer()
+    world.settle()
+    world.wait(0.9)
+    world.answer()
+    world.settle()
+    world.wait(began + Policy().stop_patience - 0.05 - world.now)
+    assert not is_over(world)
+    world.do(Revoking([0], patience=0.25))
+    world.wait(0.1)
+
+    assert is_over(world)
 
 
 def test_a_stop_ends_although_a_call_returns_during_each_transaction() -> None:
