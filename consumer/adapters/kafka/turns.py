@@ -41,7 +41,7 @@ class Turns:
         """Return whether it is time for the next look."""
         return now >= self._looked_at + READING.turn
 
-    def take(self, partitions: Iterable[int], now: float) -> Collection[int]:
+    def take(self, partitions: Collection[int], now: float) -> Collection[int]:
         """Look which of the partitions wait; return those that are read again.
 
         ``partitions``: assigned ones that are read, or would be if the core had not paused them.
@@ -59,7 +59,7 @@ class Turns:
         for each in served:
             self._spared.pop(each, None)
         if self._waiting or self._held:
-            return self._go_on(delivering, served, now)
+            return self._go_on(partitions, served, now)
         late = {each for each in delivering if self._is_late(each, now)}
         if late and served:
             ends = self._partitions.readable_ends(late)
@@ -76,8 +76,9 @@ class Turns:
             self._held.discard(partition)
             self._spared.pop(partition, None)
 
-    def _go_on(self, delivering: Collection[int], served: Collection[int], now: float) -> Collection[int]:
+    def _go_on(self, partitions: Collection[int], served: Collection[int], now: float) -> Collection[int]:
         """Let those that still wait have their turns; each has ``turn_patience`` for it."""
+        delivering = self._seen.keys()
         if not self._waiting.isdisjoint(served):
             self._until = now + READING.turn_patience
         self._waiting = self._waiting.intersection(delivering).difference(served)
@@ -85,7 +86,7 @@ class Turns:
             self._hold(served)
             return ()
         self._spare(self._waiting, now)
-        released = self._held.intersection(delivering)
+        released = self._held.intersection(partitions) - self._reading.paused
         self._waiting, self._held = set(), set()
         if released:
             self._partitions.resume(released)

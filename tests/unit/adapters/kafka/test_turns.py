@@ -123,6 +123,16 @@ def test_partitions_that_the_core_resumes_again_and_again_do_not_prolong_a_turn_
     assert longest * READING.turn <= 2 * READING.turn_patience
 
 
+def test_a_turn_ends_for_a_partition_that_is_read_from_elsewhere_meanwhile() -> None:
+    partitions = Partitions(2)
+    partitions.go_on(READING.turn_patience + READING.turn)
+    assert {0} == partitions.paused
+    del partitions.reading.read_to[0]
+    partitions.turns.take(partitions.ends, partitions.now + READING.turn_patience + READING.turn)
+
+    assert not partitions.paused
+
+
 def test_what_the_core_has_paused_is_not_resumed() -> None:
     partitions = Partitions(2)
     partitions.go_on(READING.turn_patience + READING.turn)
