@@ -30,13 +30,14 @@ def send(bootstrap: str, topics: Topics, count: int) -> None:
 
 
 @contextmanager
-def reading(bootstrap: str, topics: Topics, offset: int) -> Iterator[Consumer]:
-    """A consumer that is assigned one partition at an offset, as the service's is."""
+def reading(bootstrap: str, topics: Topics, offset: int) -> Iterator[tuple[Consumer, TopicConsumer]]:
+    """The service's consumer, which is assigned one partition at an offset."""
     environment = {"RESYNC_KAFKA__BOOTSTRAP_SERVERS": bootstrap, **topics.environment}
     consumer = Consumer(consumer_properties(load(environment)))
+    partitions = TopicConsumer(consumer, topics.requests)
     try:
-        consumer.incremental_assign([TopicPartition(topics.requests, PARTITION, offset)])
-        yield consumer
+        partitions.assign(PARTITION, offset)
+        yield consumer, partitions
     finally:
         consumer.close()
 
@@ -69,8 +70,7 @@ def test_a_partition_that_is_not_fetched_refuses_to_seek_and_goes_on_once_it_is_
     admin = AdminClient({"bootstrap.servers": kafka_bootstrap})  # named: the answers end with it
     for future in admin.delete_records(cut).values():
         future.result(30)
-    with reading(kafka_bootstrap, topics, 1) as consumer:
-        partitions = TopicConsumer(consumer, topics.requests)
+    with reading(kafka_bootstrap, topics, 1) as (consumer, partitions):
         polled(consumer, is_out_of_range)
         for partition in (PARTITION, PARTITION + 1):
             with pytest.raises(KafkaException) as refused:
@@ -90,8 +90,7 @@ def test_records_of_an_open_transaction_are_seen_and_cannot_be_read(kafka_bootst
     writer.begin_transaction()
     writer.produce(topics.requests, b"open", partition=PARTITION)
     writer.flush()
-    with reading(kafka_bootstrap, topics, 0) as consumer:
-        partitions = TopicConsumer(consumer, topics.requests)
+    with reading(kafka_bootstrap, topics, 0) as (consumer, partitions):
         polled(consumer, lambda error: error is not None and error.code() == KafkaError._PARTITION_EOF)
 
         assert 11 == partitions.end_seen(PARTITION)

@@ -74,17 +74,23 @@ class Network:
         self.broker = broker
         self.loop = broker.loop
         self.rng = broker.rng
+        self._newest_commit = [True]
+        """Whether the plain commit that was sent last has arrived, or never will."""
 
     def ask(self, what: str, effect: Callable[[], ANSWER], patience: float) -> Generator[Any, Any, ANSWER]:
-        """Let ``effect`` happen at the broker; what it gives or raises comes back, or a time-out."""
+        """Let ``effect`` happen at the broker; what it gives or raises comes back, or a time-out.
+
+        Plain commits arrive in the order in which they were sent: they share a connection.
+        """
         self.replica.step(what)
         trouble = self.replica.world.trouble(what)
         box: list[tuple[bool, Any]] = []
         back = Signal()
+        in_turn = self._queued(what, lost=trouble == "request lost")
 
         def arrive() -> None:
-            if self.broker.down:
-                self.loop.at(self.broker.down_until + self.rng.random() * 0.2, arrive)
+            if self.broker.down or not in_turn():
+                self.loop.at(max(self.broker.down_until, self.loop.now) + self.rng.random() * 0.2, arrive)
                 return
             try:
                 box.append((True, effect()))
@@ -109,6 +115,19 @@ class Network:
         if fine:
             return answer  # type: ignore[no-any-return]  # what ``effect`` gave
         raise answer
+
+    def _queued(self, what: str, *, lost: bool) -> Callable[[], bool]:
+        """Return what a request asks when it would arrive: whether those before it on its connection have arrived."""
+        if what != "commit offsets":
+            return lambda: True
+        earlier, arrived = self._newest_commit, [lost]
+        self._newest_commit = arrived
+
+        def in_turn() -> bool:
+            arrived[0] = arrived[0] or earlier[0]
+            return earlier[0]
+
+        return in_turn
 
 
 class Message:
@@ -144,13 +163,13 @@ class Message:
 class _Fetch:
     """One assigned partition, as fetched."""
 
-    __slots__ = ("again_at", "end_told", "garbled_at", "paused", "position", "sought")
+    __slots__ = ("again_at", "end_told", "garbled_at", "position", "stopped")
 
     def __init__(self, position: int) -> None:
         self.position = position
-        self.paused = False
+        self.stopped = False
+        """Its position was outside the log."""
         self.end_told = -1
-        self.sought = False
         self.garbled_at = -1
         """The last batch that could not be unpacked: fetched once more, it is sound."""
         self.again_at = 0.0
@@ -172,7 +191,13 @@ class SimulatedConsumer:
         self.wake = Signal()
         self._granted: frozenset[int] = frozenset()
         """What the group has assigned, also where no callback has told of it yet."""
+        self._owned: set[int] = set()
+        """What callbacks have told of, from ``on_assign`` until ``on_revoke`` or ``on_lost`` has returned."""
+        self._answered: set[int] = set()
+        """Owned ones whose revocation was answered before its callback ran."""
         self._fetches: dict[int, _Fetch] = {}
+        self._paused: set[int] = set()
+        """Stays with a partition that is no longer assigned."""
         self._run_of, self._run_left = -1, 0
         """The partition whose fetched records are handed over now, and how many more of them."""
         self._callbacks: deque[tuple[str, list[int]]] = deque()
@@ -244,7 +269,7 @@ class SimulatedConsumer:
         if self.member_id and self.member_id not in self.broker.members:
             self._lose()
             return
-        owned = self._granted.union(self._fetches)
+        owned = self._granted.union(self._owned - self._answered)
         self.member_id = self.broker.join(self, self.member_id, self.instance, owned)
 
     def synced(self, member_id: str, generation: int, assigned: frozenset[int]) -> None:
@@ -258,7 +283,7 @@ class SimulatedConsumer:
             return  # it has joined again meanwhile: a newer assignment will come
         self.generation = generation
         self._granted = assigned
-        owned = set(self._fetches)
+        owned = self._owned - self._answered
         revoked, added = sorted(owned - assigned), sorted(assigned - owned)
         if revoked:
             self._callbacks.append(("revoke", revoked))
@@ -269,10 +294,10 @@ class SimulatedConsumer:
     def _lose(self) -> None:
         """The group goes on without us."""
         self.replica.trace("is no member of the group any more")
-        self.member_id, self.generation, self._granted = "", -1, frozenset()
+        self.member_id, self._granted = "", frozenset()
         self._callbacks.clear()
         self._rejoin_wanted = True
-        self._callbacks.append(("lost", sorted(self._fetches)))
+        self._callbacks.append(("lost", sorted(self._owned)))
         self.wake.give()
 
     # -- for the owner thread --------------------------------------------------------------------------
@@ -288,7 +313,7 @@ class SimulatedConsumer:
         message = self._next()
         if message is not None:
             return message
-        busy = not self.replica.world.calm and any(not fetch.sought for fetch in self._fetches.values())
+        busy = not self.replica.world.calm and len(self._fetches) < len(self._owned)
         yield Wait(self.wake, seconds * (1 + self.rng.random()) if busy else 0.5)
         yield self.rng.random() * 0.004
         yield from self._serve()
@@ -309,21 +334,26 @@ class SimulatedConsumer:
         while self._callbacks:
             what, partitions = self._callbacks.popleft()
             if what in ("revoke", "lost"):
-                partitions = [each for each in partitions if each in self._fetches]
+                partitions = [each for each in partitions if each in self._owned]
                 if not partitions:
                     continue
+            else:
+                self._owned.update(partitions)
             self.replica.trace(f"{what} {partitions}")
             self._in_callback = True
             self.replica.step(f"callback {what}")
             steps = self._on[f"on_{what}"](self, [TopicPartition("requests", each) for each in partitions])
             if isinstance(steps, GeneratorType):
                 yield from steps
+            if what in ("revoke", "lost"):
+                self._owned.difference_update(partitions)
+                self._answered.difference_update(partitions)
             self._in_callback = False
         if self._rejoin_wanted and not self._left:
             self._join()
 
     def _next(self) -> Message | None:
-        ready = [p for p, fetch in self._fetches.items() if not fetch.paused and self._has(p, fetch)]
+        ready = [p for p, fetch in self._fetches.items() if self.fetches(p) and self._has(p, fetch)]
         if not ready or self.broker.down:
             return None
         if self._run_left <= 0 or self._run_of not in ready:
@@ -331,6 +361,11 @@ class SimulatedConsumer:
             self._run_left = self.rng.choice(RUNS)
         self._run_left -= 1
         return self._take(self._run_of, self._fetches[self._run_of])
+
+    def fetches(self, partition: int) -> bool:
+        """Return whether a partition is assigned, and neither paused nor stopped."""
+        fetch = self._fetches.get(partition)
+        return fetch is not None and not fetch.stopped and partition not in self._paused
 
     def _has(self, partition: int, fetch: _Fetch) -> bool:
         end = self.broker.logs[partition].end
@@ -344,7 +379,7 @@ class SimulatedConsumer:
             code = self.rng.choice((KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG))
             return Message(partition, fetch.position, error=KafkaError(code, "cannot be unpacked"))
         if fetch.position < log.start or fetch.position > log.end:
-            fetch.paused = True
+            fetch.stopped = True
             return Message(partition, fetch.position, error=KafkaError(KafkaError._AUTO_OFFSET_RESET, "out of range"))
         offset = log.first_from(fetch.position)
         if offset >= log.end:
@@ -359,20 +394,32 @@ class SimulatedConsumer:
         return Message(partition, offset, log.records[offset])
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Fetch from explicit offsets: a seek while librdkafka looks up a logical one can be lost."""
         for each in partitions:
-            self._fetches[each.partition] = _Fetch(self.broker.logs[each.partition].start)
+            assert each.offset >= 0
+            assert each.partition in self._owned.difference(self._fetches)
+            self._fetches[each.partition] = _Fetch(each.offset)
+        self._forget_loss()
 
     def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Fetch no longer. Outside of a callback, that counts as the answer to a revocation that is still to come."""
         for each in partitions:
-            self._fetches.pop(each.partition, None)
+            del self._fetches[each.partition]
+        self._forget_loss()
+        revoked = {each for what, those in self._callbacks if what == "revoke" for each in those}
+        if revoked and not self._in_callback:
+            self._answered |= revoked
+            self._join()
+
+    def _forget_loss(self) -> None:
+        """As with librdkafka, it is not known any more that an assignment is lost: ``on_revoke`` tells of it."""
+        self._callbacks = deque(("revoke" if what == "lost" else what, those) for what, those in self._callbacks)
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        for each in partitions:
-            self._fetches[each.partition].paused = True
+        self._paused.update(each.partition for each in partitions)
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
-        for each in partitions:
-            self._fetches[each.partition].paused = False
+        self._paused.difference_update(each.partition for each in partitions)
 
     def offsets_for_times(self, places: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
         """Answer at once with the ends of the logs; nothing sleeps here that it would have to wake."""
@@ -380,10 +427,10 @@ class SimulatedConsumer:
         return [TopicPartition(each.topic, each.partition, self.broker.logs[each.partition].end) for each in places]
 
     def seek(self, place: TopicPartition) -> None:
-        if place.partition not in self._fetches:
+        if place.partition not in self._fetches or self._fetches[place.partition].stopped:
             raise KafkaException(KafkaError(KafkaError._STATE, "Local: Erroneous state"))
         fetch = self._fetches[place.partition]
-        fetch.position, fetch.end_told, fetch.sought, fetch.again_at = place.offset, -1, True, 0.0
+        fetch.position, fetch.end_told, fetch.again_at = place.offset, -1, 0.0
 
     def committed(
         self, partitions: Sequence[TopicPartition], timeout: float
@@ -444,7 +491,7 @@ class SimulatedConsumer:
     def close(self) -> Steps:
         """Give everything up, then leave the group."""
         self._callbacks.clear()
-        self._callbacks.append(("revoke" if self.member_id else "lost", sorted(self._fetches)))
+        self._callbacks.append(("revoke" if self.member_id else "lost", sorted(self._owned)))
         self._rejoin_wanted = False
         yield from self._serve()
         self._left = True

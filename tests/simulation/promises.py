@@ -266,12 +266,12 @@ class Promises:
 
     def _check_pauses(self, replica: "Replica", now: float) -> None:
         """What the core takes to be read is read, but for the time in which a command travels."""
-        fetches = replica.source._consumer._fetches
+        consumer = replica.source._consumer
         for each in replica.core._partitions.assignments.values():
             place = replica.process.name, each.epoch
-            fetch = fetches.get(each.partition)
             ours = replica.source._group.epochs.get(each.partition) == each.epoch
-            if fetch is None or not ours or replica.disturbed or not fetch.paused or each.paused or not each.kept:
+            stands = not consumer.fetches(each.partition)
+            if not stands or not ours or replica.disturbed or each.paused or not each.kept:
                 self._unread_since.pop(place, None)
             elif now - self._unread_since.setdefault(place, now) > MISMATCH_SECONDS:
                 self._broken(f"{replica.process.name}: partition {each.partition} is not read, and no pause is wanted")

@@ -181,7 +181,7 @@ class World:
                 f"    partition {each.partition} e{each.epoch}: base {each.progress.base},"
                 f" position {each.progress.position}, {len(each.backlog)} wait, open {list(each.open)[:20]},"
                 f" finished {[request.record.offset for request in each.decided][:20]},"
-                f" paused {each.paused} / {fetch.paused if fetch else None}, {each.phase.name},"
+                f" paused {each.paused} / {each.partition in consumer._paused}, {each.phase.name},"
                 f" fetched to {fetch.position if fetch else None} of {self.broker.logs[each.partition].end}"
             )
         for lane in core._dispatch.lanes.values():

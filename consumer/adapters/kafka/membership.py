@@ -113,7 +113,7 @@ class Group:
     def on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
         _log.info("partitions assigned: %s", numbers)
-        self._partitions.assign_paused(numbers)
+        self._partitions.accept()
         self._owner.await_positions(numbers)
         self._owner.wake_kept()
         self._former = None
@@ -124,7 +124,10 @@ class Group:
         started = [number for number in numbers if number in self.epochs]
         self.draining = set(started)
         began = time.monotonic()
-        if started and not self._owner.stopping():
+        self.publish()
+        answered, self._partitions.revocation_answered = self._partitions.revocation_answered, False
+        may_commit = self.membership.metadata is not None and not answered
+        if started and may_commit and not self._owner.stopping():
             self._post(Revoking(started, READING.drain_patience))
             self._serve_until_drained()
         self._give_up(numbers)
@@ -183,8 +186,11 @@ class Group:
         metadata = self._consumer.consumer_group_metadata()
         if metadata != self._former:
             self._former = None
-        member = _generation(metadata) > 0 and self._former is None
-        self.membership = Membership(metadata if member else None, dict(self.epochs))
+        member = _is_member(metadata) and self._former is None
+        latest = metadata if member else None
+        if self._partitions.revocation_answered:  # with a newer one, commits of what others own would be accepted
+            latest = self.membership.metadata
+        self.membership = Membership(latest, dict(self.epochs))
         if member != self._member:
             self._member = member
             self._post(MembershipChanged(member=member))
@@ -195,12 +201,16 @@ class Group:
         self.membership = Membership()
 
 
-def _generation(metadata: bytes) -> int:
-    """Return the generation (classic) or member epoch (KIP-848) in librdkafka's serialized group metadata.
+def _is_member(metadata: bytes) -> bool:
+    """Return whether librdkafka's serialized group metadata is that of a member.
 
-    It is a little-endian 32-bit number behind the mark (``rd_kafka_consumer_group_metadata_write``). 0 and less is
-    not a member; brokers accept offsets under the generation -1, so it must never be sent.
+    The generation (classic) or member epoch (KIP-848) is a little-endian 32-bit number behind the mark. The ids of
+    group and member follow, each with a NUL at its end (``rd_kafka_consumer_group_metadata_write``). 0 and less is not
+    a member's generation; brokers accept offsets under -1, so it must never be sent. A member whose session has timed
+    out keeps its generation and loses its id.
     """
     if not metadata.startswith(_METADATA_MARK):
         raise OwnerThreadError("This version of librdkafka writes group metadata in an unknown form.", "Pin 2.16.")
-    return int.from_bytes(metadata[len(_METADATA_MARK) : len(_METADATA_MARK) + 4], "little", signed=True)
+    begin = len(_METADATA_MARK)
+    generation, ids = metadata[begin : begin + 4], metadata[begin + 4 :].split(b"\0")
+    return int.from_bytes(generation, "little", signed=True) > 0 and ids[1] != b""

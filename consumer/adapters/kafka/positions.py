@@ -1,9 +1,9 @@
 """Positions where assignments begin: committed offset and progress map, read before a partition delivers anything.
 
-A partition is assigned paused. Its committed offset is queried with short timeouts between polls, again and again,
-since the query is not answered while a transaction of a dead predecessor is pending. Only then does the partition get
-an epoch, an explicit position, and permission to deliver. A missing answer never counts as "no progress". An answer
-that lacks a known commit (``known_progress``) is not believed: the query is repeated, for a minute at most.
+The committed offset of a new partition is queried with short timeouts between polls, again and again, since the query
+is not answered while a transaction of a dead predecessor is pending. Only then does the partition get an epoch, and is
+fetched from that offset on (``topic_consumer`` says why not before). A missing answer never counts as "no progress". An
+answer that lacks a known commit (``known_progress``) is not believed: the query is repeated, for a minute at most.
 """
 
 import logging
@@ -18,7 +18,7 @@ from consumer.adapters.kafka.known_progress import KnownProgress
 from consumer.adapters.kafka.membership import Group
 from consumer.adapters.kafka.policy import READING
 from consumer.adapters.kafka.reading import Reading
-from consumer.adapters.kafka.resets import LogResets, Start
+from consumer.adapters.kafka.resets import LogResets
 from consumer.adapters.kafka.topic_consumer import TopicConsumer
 from consumer.domain.progress import CommitPoint
 from consumer.engine.commands import Reload
@@ -139,8 +139,8 @@ class Positions:
         )
         return True
 
-    def _begin(self, partition: int, start: Start) -> None:
-        self._reading.begin(partition, start.offset, start.position)
+    def _begin(self, partition: int, start: CommitPoint) -> None:
+        self._reading.begin(partition, start.offset)
         del self.unread[partition]
         self._resets.started(partition)
         epoch = self._group.begin(partition)

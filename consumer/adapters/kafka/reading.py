@@ -94,15 +94,12 @@ class Reading:
             self.read_to.pop(partition, None)
             self._reread_later(Reread(partition, epoch, position))
 
-    def begin(self, partition: int, offset: int, position: int) -> None:
-        """Deliver a new assignment from ``position`` on; everything up to ``offset`` was committed.
-
-        ``position`` is beyond ``offset`` if the log begins there. Raises ``KafkaException``; then nothing has changed.
-        """
+    def begin(self, partition: int, offset: int) -> None:
+        """Deliver a new assignment from ``offset`` on. Raises ``KafkaException``; then nothing has changed."""
         if partition in self.out_of_range:
-            self.go_on(partition, position)
+            self.go_on(partition, offset)
         else:
-            self._partitions.seek(partition, position)
+            self._partitions.assign(partition, offset)
         self.paused.discard(partition)
         self.read_to[partition] = offset
 

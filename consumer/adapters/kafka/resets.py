@@ -12,9 +12,8 @@ again. Requests read from the former one are answered, then the new one is read 
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaException
+from confluent_kafka import KafkaException
 
 from consumer.adapters.kafka.membership import Group
 from consumer.adapters.kafka.policy import READING
@@ -24,17 +23,6 @@ from consumer.domain.progress import CommitPoint, topic_id_of
 from consumer.engine.events import Event, OffsetReset, Revoking
 
 _log = logging.getLogger(__name__)
-
-
-class Start(NamedTuple):
-    """Start of an assignment: its committed offset, its progress map, and the position to deliver from."""
-
-    offset: int
-    """Everything before it is committed, or was never there."""
-    metadata: str | None
-    """The progress map that was committed with ``offset``; ``None``: no map counts."""
-    position: int
-    """The offset to deliver from; beyond ``offset`` if the log begins there."""
 
 
 class LogResets:
@@ -137,8 +125,8 @@ class LogResets:
 
     # -- the start of an assignment --------------------------------------------------------------------
 
-    def start(self, partition: int, told: CommitPoint) -> Start:
-        """Return where an assignment begins for which the brokers ``told`` this progress.
+    def start(self, partition: int, told: CommitPoint) -> CommitPoint:
+        """Return the progress at which an assignment begins for which the brokers ``told`` this one.
 
         Raises ``KafkaException`` if the log's bounds are needed and not known.
         """
@@ -146,9 +134,10 @@ class LogResets:
         if committed_for and self.topic_id and committed_for != self.topic_id and partition not in self._anew:
             self._report_another_log(partition)
             self._anew.add(partition)
-        if told.offset < 0 or partition in self._reading.out_of_range or partition in self._anew:
-            return self._start_within_log(partition, told)
-        return Start(told.offset, told.metadata, told.offset)
+        if told.offset < 0 or partition in self._anew:
+            low, _ = self._partitions.watermarks(partition)
+            return CommitPoint(low, "")
+        return told
 
     def holds(self, partition: int, point: CommitPoint, *, again: bool) -> bool:
         """Return whether a commit can be of the log as it is: of the same topic, and not beyond its end.
@@ -162,21 +151,6 @@ class LogResets:
             return False
         _, high = self._partitions.watermarks(partition)
         return point.offset <= high
-
-    def _start_within_log(self, partition: int, told: CommitPoint) -> Start:
-        """Nothing was committed yet, or the log does not reach back to where we were.
-
-        The progress map still counts beyond the log's start; one of another log, which was longer, does not.
-        """
-        offset = OFFSET_BEGINNING if partition in self._anew else told.offset
-        low, high = self._partitions.watermarks(partition)
-        if 0 <= offset < low:
-            _log.error("partition %d: records from offset %d to %d are gone unread", partition, offset, low - 1)
-        elif offset > high:
-            _log.error("partition %d: offset %d is beyond the log, which ends at %d", partition, offset, high)
-        if 0 <= offset <= high:
-            return Start(offset, told.metadata, max(offset, low))
-        return Start(low, None, low)
 
     def started(self, partition: int) -> None:
         """Note that the partition is read from where ``start`` said."""

@@ -63,8 +63,8 @@ class KafkaSource:
         self._thread = threading.Thread(target=self._run, name="kafka-owner", daemon=True)
         self._requests: deque[Callable[[], None]] = deque()
         self._stop = threading.Event()
-        self._begun: set[int] = set()
-        """Partitions that have begun to deliver, or go on, since the last turn."""
+        self._to_wake: set[int] = set()
+        """Partitions that were resumed since the last turn, by us or by librdkafka after a callback."""
         partitions = self._partitions = TopicConsumer(self._consumer, topic)
         self._group = Group(self._consumer, partitions, post, drain_seconds, self)
         self._reading = Reading(partitions, post, self.reread)
@@ -147,9 +147,9 @@ class KafkaSource:
     def _turn(self) -> None:
         self.progress_at = time.monotonic()
         self._carry_out()
-        if self._begun:  # all at once: a broker that does not answer costs one timeout
-            self._partitions.wake(self._begun)
-            self._begun.clear()
+        if self._to_wake:  # all at once: a broker that does not answer costs one timeout
+            self._partitions.wake(self._to_wake)
+            self._to_wake.clear()
         self._positions.restart_renewed()
         self._resets.return_to_log()
         self._positions.read()
@@ -159,9 +159,11 @@ class KafkaSource:
         fetched = self._fetching.fetch()
         if fetched:
             self._hand_over(fetched, before)
+        else:  # no callback is queued either
+            self._partitions.revocation_answered = False
         if self._turns.due(self.progress_at):
             not_read = {*self._resets.renewed, *self._positions.unread}
-            self._begun.update(self._turns.take(self._group.epochs.keys() - not_read, self.progress_at))
+            self._to_wake.update(self._turns.take(self._group.epochs.keys() - not_read, self.progress_at))
         self._group.publish_if_due(self.progress_at)
 
     def _carry_out(self) -> None:
@@ -196,9 +198,7 @@ class KafkaSource:
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
             if partition in epochs and not self._broken.passed(partition, offset, epochs, sought):
                 self._reading.post_end(partition, epochs[partition], offset)
-        elif code == KafkaError._AUTO_OFFSET_RESET and (  # noqa: SLF001 - as above
-            partition in self._group.epochs or partition in self._positions.unread
-        ):
+        elif code == KafkaError._AUTO_OFFSET_RESET and self._partitions.is_assigned(partition):  # noqa: SLF001 - as above
             self._reading.stopped(partition, offset)
         elif code in UNREADABLE and partition in epochs:
             if partition not in sought:
@@ -228,7 +228,7 @@ class KafkaSource:
         self._carry_out()
 
     def wake_kept(self) -> None:
-        self._begun.update(self._group.epochs.keys() - self._reading.paused)
+        self._to_wake.update(self._group.epochs.keys() - self._reading.paused)
 
     def stopping(self) -> bool:
         return self._stop.is_set()
@@ -244,9 +244,8 @@ class KafkaSource:
             wanted.update(ours)
             self._partitions.pause(ours)
         else:
-            self._begun.update(ours)
             wanted.difference_update(ours)
-            self._partitions.resume(ours)
+            self._to_wake.update(self._partitions.resume(ours))
 
     def _on_drained(self, partitions: Sequence[int]) -> None:
         self._group.draining.difference_update(partitions)

@@ -14,9 +14,9 @@ Step = Callable[[], None]
 PARTITION = 0
 
 
-def metadata(generation: int) -> bytes:
+def metadata(generation: int, member: bytes = b"member") -> bytes:
     """As librdkafka writes it."""
-    return b"CGMDv2:" + pack("<i", generation) + b"group\0member\0"
+    return b"CGMDv2:" + pack("<i", generation) + b"group\0" + member + b"\0\1"
 
 
 class FakeConsumer:
@@ -24,6 +24,7 @@ class FakeConsumer:
 
     def __init__(self) -> None:
         self.generation = -1
+        self.member = b"member"
         self.steps: deque[Step] = deque()
         self.callbacks: dict[str, Callable[[Self, list[TopicPartition]], None]] = {}
 
@@ -37,7 +38,7 @@ class FakeConsumer:
             time.sleep(0.001)
 
     def consumer_group_metadata(self) -> bytes:
-        return metadata(self.generation)
+        return metadata(self.generation, self.member)
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert timeout > 0
@@ -101,6 +102,7 @@ class Log(FakeConsumer):
         self.ends: dict[int, int] = {}
         """Begin of a batch that can be garbled -> its end."""
         self.skips = False
+        self.assigned: set[int] = set()
         self.stopped = self.paused = False
         self.position = 0
         self.end_told = -1
@@ -173,7 +175,14 @@ class Log(FakeConsumer):
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:  # type: ignore[override]  # as above
         for place in places:
-            self.position, self.end_told, self.stopped = max(place.offset, self.start), -1, False
+            assert place.offset >= 0, "a seek could be lost while the offset is looked up"
+            assert place.partition not in self.assigned
+            self.assigned.add(place.partition)
+            self.position, self.end_told, self.stopped = place.offset, -1, False
+
+    def incremental_unassign(self, places: list[TopicPartition]) -> None:  # type: ignore[override]  # as above
+        for place in places:
+            self.assigned.remove(place.partition)
 
     def pause(self, _places: list[TopicPartition]) -> None:  # type: ignore[override]  # as above
         self.paused = True

@@ -90,6 +90,46 @@ def test_who_has_left_is_no_member(group: Group) -> None:
     assert group.moves_on(0).metadata is None
 
 
+def test_who_was_thrown_out_waits_for_nothing_when_partitions_are_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session has timed out: librdkafka keeps the generation, and does not always say that partitions are lost."""
+    reader = Reader(monkeypatch, range(2))
+    reader.assign()
+    reader.read(1)
+    reader.log.member = b""
+    began = reader.clock.now
+    reader.revoke(PARTITION)
+
+    assert began == reader.clock.now
+    assert Membership() == reader.source.membership
+
+
+def test_what_may_be_anothers_already_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition was fetched again while a revocation waited for its callback, which that has answered."""
+    reader = Reader(monkeypatch, range(2))
+    reader.assign(PARTITION, PARTITION + 1)
+    reader.read(1)
+    reader.source._reading.go_on(PARTITION + 1, 0)
+    reader.log.generation += 1
+    reader.source._group.publish()
+    assert metadata(5) == reader.source.membership.metadata
+
+    began = reader.clock.now
+    reader.revoke(PARTITION)
+    assert began == reader.clock.now
+    assert Membership(metadata(6), {PARTITION + 1: 2}) == reader.source.membership
+
+
+def test_a_membership_is_renewed_once_no_callback_can_wait_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(monkeypatch)
+    reader.assign()
+    reader.read(1)
+    reader.source._reading.go_on(PARTITION, 0)
+    reader.log.generation += 1
+    reader.read(20)
+
+    assert metadata(6) == reader.source.membership.metadata
+
+
 def test_a_stop_while_a_partition_is_given_up_leaves_the_group_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The core has had its last turn: nobody will say that the partition is drained."""
     reader = Reader(monkeypatch)
