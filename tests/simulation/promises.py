@@ -72,7 +72,7 @@ class Promises:
         self._lanes: dict[tuple[str, str], _LaneHistory] = {}
         self._unpublished_since: dict[str, float] = {}
         """Process -> since when outcomes have waited without a transaction of it that committed."""
-        self._unread_since: dict[tuple[str, int], float] = {}
+        self._unread_since: dict[tuple[str, int], tuple[int, float]] = {}
         self._polled_at: dict[str, float] = {}
         self._assigned_at: dict[tuple[str, int], float] = {}
         """Process and epoch -> when the core learnt of the assignment."""
@@ -273,7 +273,11 @@ class Promises:
             stands = not consumer.fetches(each.partition)
             if not stands or not ours or replica.disturbed or each.paused or not each.kept:
                 self._unread_since.pop(place, None)
-            elif now - self._unread_since.setdefault(place, now) > MISMATCH_SECONDS:
+                continue
+            position, since = self._unread_since.setdefault(place, (each.progress.position, now))
+            if position != each.progress.position:  # it was read between two looks
+                self._unread_since[place] = each.progress.position, now
+            elif now - since > MISMATCH_SECONDS:
                 self._broken(f"{replica.process.name}: partition {each.partition} is not read, and no pause is wanted")
 
     def _check_report(self, replica: "Replica", at: Instant) -> None:
