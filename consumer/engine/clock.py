@@ -1,4 +1,4 @@
-"""Times of the engine: the time of an event, and the pausable clock that measures deadlines.
+"""Times of the engine: the time of a turn, and the pausable clock that measures deadlines.
 
 While the database, the brokers or the transactions are in trouble, the intake is closed and the clock stands still: no
 request misses its deadline because of a problem of our own.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Instant(NamedTuple):
-    """The time of an event. It is an argument: the core has no clock."""
+    """The time of a turn. It is an argument: the core has no clock."""
 
     mono: float
     """Seconds of the monotonic clock, for all durations and deadlines."""

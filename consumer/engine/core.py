@@ -1,13 +1,13 @@
 """The engine's core: events in, commands out, on one thread, without a clock, a wait or a thread of its own.
 
-``Core.handle`` takes one event and returns the commands that follow from it. It passes the event to the room that it
-concerns, then lets each room do what has become possible:
+``Core.handle`` takes the events of one turn and returns the commands that follow from them. It passes each event to the
+room that it concerns, then lets each room do what has become possible:
 
 * ``Admission`` decides about records, and queries the database and the registry for what a decision lacks.
 * ``Dispatch`` owns the lanes, starts calls, and gives up requests that are too late.
 * ``Partitions`` tracks what was read and what is committed, and cuts transactions.
 
-Two invariants hold between events:
+Two invariants hold between turns:
 
 * A record that was taken in is in its assignment's ``open`` until a transaction with its outcome has committed, and
   only then is it finished in ``Progress``.
@@ -16,7 +16,7 @@ Two invariants hold between events:
 A request whose assignment has ended is discarded wherever it is, and never published.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -117,11 +117,15 @@ class Core:
 
     # -- for the driver --------------------------------------------------------------------------------
 
-    def handle(self, event: Event, at: Instant) -> list[Command]:
-        """Handle one event and return the commands that follow from it. Raises the exception of ``ThreadFailed``."""
-        self._handlers[type(event)](event, at)
-        if type(event) is not OffsetReset:  # which is only counted
-            self._follow_up(at)
+    def handle(self, events: Sequence[Event], at: Instant) -> list[Command]:
+        """Handle the events of one turn in their order, and return the commands that follow from all of them.
+
+        Calls start only behind the last event: they carry what it has brought, and need not wait for calls that have
+        ended already. Raises the exception of ``ThreadFailed``.
+        """
+        for event in events:
+            self._handlers[type(event)](event, at)
+        self._follow_up(at)
         commands = self._commands[:]
         self._commands.clear()
         return commands
@@ -240,10 +244,10 @@ class Core:
     def _thread_failed(self, event: ThreadFailed, _at: Instant) -> None:
         raise event.problem
 
-    # -- after each event ------------------------------------------------------------------------------
+    # -- after the events of a turn --------------------------------------------------------------------
 
     def _follow_up(self, at: Instant) -> None:
-        """Let each room do what the event has made possible or necessary."""
+        """Let each room do what the events have made possible or necessary."""
         self._clock.update(tuple(self._troubles(at)), at.mono)
         self._admission.take_in(at)
         self._admission.ask_directory(at)

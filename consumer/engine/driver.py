@@ -36,6 +36,7 @@ from consumer.engine.events import (
     DirectoryConfirmed,
     DirectoryUnavailable,
     Event,
+    Fetched,
     SchemaFound,
     SchemaMissing,
     SchemaUnavailable,
@@ -53,8 +54,8 @@ from consumer.engine.ports import (
 from consumer.engine.status import EngineStatus, FetchBudget
 
 CallObserver: TypeAlias = Callable[[CallOutcome, float, StartCall], None]
-EventRecorder: TypeAlias = Callable[[Event, Instant, Sequence[Command]], None]
-"""Called with each event after it was handled, its time, and the commands that came out."""
+EventRecorder: TypeAlias = Callable[[Sequence[Event], Instant, Sequence[Command]], None]
+"""Called with the events of each turn after they were handled, their time, and the commands that came out."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +67,26 @@ _MOST_DIRECTORY_READS: Final = 2
 def now() -> Instant:
     """Return the time of both clocks of this machine, monotonic and wall, in seconds. The core gets no other."""
     return Instant(time.monotonic(), time.time())
+
+
+def next_events(inbox: deque[Event], most: int) -> list[Event]:
+    """Take the events of the next turn: those that wait, ``most`` at most, up to the first that may take long.
+
+    The asyncio loop stands still during a turn. What may take long are records, and calls that fail: each has its
+    client's queue searched for requests that are too late. The end of a thread has a turn of its own, so that the
+    commands that follow from earlier events are carried out.
+    """
+    events: list[Event] = []
+    while inbox and len(events) < most:
+        event = inbox[0]
+        if events and isinstance(event, ThreadFailed):
+            break
+        events.append(inbox.popleft())
+        if isinstance(event, Fetched) and event.records:
+            break
+        if isinstance(event, CallFinished) and isinstance(event.outcome, CallFailure):
+            break
+    return events
 
 
 class Driver:
@@ -149,11 +170,11 @@ class Driver:
                 at = now()
                 self.progress_at = at.mono
                 if not self._inbox or at.mono >= tick_at:
-                    self._handle(Tick(), at)
+                    self._handle([Tick()], at)
                     took = now().mono - at.mono
                     tick_at = at.mono + min(policy.tick_longest, max(policy.tick, took / policy.tick_share))
                 else:
-                    self._handle(self._inbox.popleft(), at)
+                    self._handle(next_events(self._inbox, policy.turn_events), at)
                 self._publish(at)
                 await asyncio.sleep(0)  # calls and answers have their turn between two lists of records
         finally:
@@ -164,13 +185,13 @@ class Driver:
         self._stopped.set()
         self._awake.set()
 
-    def _handle(self, event: Event, at: Instant) -> None:
+    def _handle(self, events: Sequence[Event], at: Instant) -> None:
         commands: Sequence[Command] = ()
         try:
-            commands = self._core.handle(event, at)
-        finally:  # the event that shows a defect is worth most in a trace
+            commands = self._core.handle(events, at)
+        finally:  # the events that show a defect are worth most in a trace
             if self._record is not None:
-                self._record(event, at, commands)
+                self._record(events, at, commands)
         for command in commands:
             self._execute(command)
 

@@ -1,7 +1,7 @@
 """Events of the core, as plain values.
 
-Adapters and the driver create events and post them; ``Core.handle`` takes one at a time, with the time at which it is
-handled. An event holds no live object of its sender, so a list of events can be logged, compared and replayed.
+Adapters and the driver create events and post them; ``Core.handle`` takes those of a turn, with the time at which
+they are handled. An event holds no live object of its sender, so a list of events can be logged, compared and replayed.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -53,11 +53,14 @@ class Policy:
         "About 4 KB each.",
     )
     record_bytes: int = _number(64 * MIB, "bytes", "Maximum size of the records in flight.")
-    event_bytes: int = _number(
+    turn_bytes: int = _number(
         512 * 1024,
         "bytes",
-        "Maximum size of the records that one event decides about, at up to 1 s per MB: the loop stays responsive"
+        "Maximum size of the records that one turn decides about, at up to 1 s per MB: the loop stays responsive"
         " to calls and rebalances.",
+    )
+    turn_events: int = _number(
+        32, "events", "Maximum of a turn: as many calls that have ended take about as long as a list of records."
     )
     calls: int = _number(256, "calls", "Maximum in flight, all lanes together.")
     shared_calls_share: float = _number(
@@ -72,7 +75,9 @@ class Policy:
     directory_patience: float = _number(
         5.0, "s", "A change of the database takes effect within this time; an older snapshot closes the intake."
     )
-    event_pause: float = _number(0.001, "s", "Until an event continues with records that `event_bytes` left undecided.")
+    turn_pause: float = _number(
+        0.001, "s", "Until the next turn continues with records that `turn_bytes` left undecided."
+    )
     look_ahead_records: int = _number(
         1000, "records", "Decided per tick before they are taken in, to see which lanes a full lane or window holds up."
     )
@@ -97,7 +102,7 @@ class Policy:
     searched_bytes: int = _number(
         32 * MIB, "bytes", "Maximum searched for one request (ids times unread bytes), about 15 ms; beyond, it waits."
     )
-    search_discount: int = _number(64, "bytes", "Searched bytes that cost as much as one byte of `event_bytes`.")
+    search_discount: int = _number(64, "bytes", "Searched bytes that cost as much as one byte of `turn_bytes`.")
 
     # -- lanes: speed ----------------------------------------------------------------------------------
     typical_weight: float = _number(0.2, "share", "Weight of the newest call in the running mean of call durations.")

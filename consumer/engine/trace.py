@@ -1,7 +1,7 @@
 """Trace of the events of one core, from its start, for ``python -m tests.simulation --replay FILE``.
 
-Each line is one JSON document: first the core's arguments, then each event with its time, the answers that the core got
-while it handled the event (decoded values, conflicts found), and the commands that followed.
+Each line is one JSON document: first the core's arguments, then each turn with its time, its events, the answers that
+the core got while it handled them (decoded values, conflicts found), and the commands that followed.
 
 A trace holds no payload and no secret. A record is its coordinates, its size and a digest of its value; what the core
 reads of a request (ids and products) is written beside the digest, once. API keys, credentials and base URLs are
@@ -35,7 +35,7 @@ from consumer.engine.requests import Request
 from schemas.contract import OPERATOR
 from schemas.signature import SIGNER_DIGITS, Content, Signature, signer
 
-VERSION = 4
+VERSION = 5
 """Of the form of the lines."""
 
 Json: TypeAlias = Any
@@ -70,11 +70,11 @@ class EventTrace:
         self._kinds: dict[str, str] = {}
         """Digest of a value -> what it was decoded to, as written last."""
         self._decoded: dict[str, Json] = {}
-        """Since the last event: digest -> what it was decoded to, where that is new."""
+        """Since the last turn: digest -> what it was decoded to, where that is new."""
         self._verified: dict[str, bool] = {}
-        """Since the last event: secret and signature -> whether they match."""
+        """Since the last turn: secret and signature -> whether they match."""
         self._conflicts: list[tuple[int, int]] = []
-        """Since the last event: (offset of the conflict or -1, bytes searched)."""
+        """Since the last turn: (offset of the conflict or -1, bytes searched)."""
         self._write = write
         made_of = {
             "policy": asdict(policy),
@@ -102,11 +102,11 @@ class EventTrace:
         """Return the precedence of a new assignment, whose findings become part of the trace."""
         return _TracedPrecedence(self._encodings, self._policy, self._conflicts if self._open else [])
 
-    def record(self, event: Event, at: Instant, commands: Iterable[Command]) -> None:
-        """Write an event that was handled at ``at``, and the commands that it led to."""
+    def record(self, events: Iterable[Event], at: Instant, commands: Iterable[Command]) -> None:
+        """Write the events that were handled at ``at``, and the commands that they led to."""
         if not self._open:
             return
-        line: dict[str, Json] = {"at": at, "event": self._event(event)}
+        line: dict[str, Json] = {"at": at, "events": [self._event(event) for event in events]}
         if self._decoded:
             line["decoded"] = self._decoded
         if self._verified:

@@ -187,8 +187,8 @@ class _CoreDrive:
         self.spent = dict.fromkeys(("fetched", "call finished", "transaction finished"), 0.0)
         self.outcomes: list[Request] = []
         self.calls: list[StartCall] = []
-        self._core.handle(MembershipChanged(member=True), self._at)
-        self._core.handle(DirectoryConfirmed(self._now, directory), self._at)
+        self._core.handle([MembershipChanged(member=True)], self._at)
+        self._core.handle([DirectoryConfirmed(self._now, directory)], self._at)
 
     @property
     def _at(self) -> Instant:
@@ -198,7 +198,7 @@ class _CoreDrive:
         """Each gets its own number as its epoch."""
         epochs = {partition: partition + 1 for partition in partitions}
         for partition, epoch in epochs.items():
-            self._core.handle(Assigned(partition, epoch, 0, None), self._at)
+            self._core.handle([Assigned(partition, epoch, 0, None)], self._at)
         return epochs
 
     def fetched(self, epochs: Mapping[int, int], records: Sequence[Record]) -> None:
@@ -224,7 +224,7 @@ class _CoreDrive:
 
     def _timed(self, name: str, event: Event) -> None:
         started = time.thread_time()
-        self._commands += self._core.handle(event, self._at)
+        self._commands += self._core.handle([event], self._at)
         self.spent[name] += time.thread_time() - started
 
 

@@ -69,6 +69,7 @@ class World:
         self._at = Instant(0.0, 1.7e9)
         self._said = False
         self._outcomes: Counter[int] = Counter()
+        self._events: list[Event] = []
         self._commands: list[Command] = []
 
     def run(self) -> None:
@@ -83,6 +84,7 @@ class World:
             self._turn()
             self._at = Instant(self._at.mono + STEP_SECONDS, self._at.wall + STEP_SECONDS)
             self._handle(Tick())
+            self._turn()
         assert Counter(range(RECORDS)) == self._outcomes
         assert 0 == core.status(self._at).in_flight_bytes
 
@@ -94,14 +96,19 @@ class World:
         )
 
     def _turn(self) -> None:
-        """Carry out commands, and those that follow from what answers them."""
-        while self._commands:
+        """Carry out commands, and those that follow from what answers them, in turns of a few events."""
+        while self._commands or self._events:
             commands, self._commands = self._commands, []
             for command in commands:
                 self._carry_out(command)
+            events, self._events = self._events, []
+            while events:
+                most = self._rng.randint(1, 4)
+                self._commands += self._core.handle(events[:most], self._at)
+                del events[:most]
 
     def _handle(self, event: Event) -> None:
-        self._commands += self._core.handle(event, self._at)
+        self._events.append(event)
 
     def _carry_out(self, command: Command) -> None:
         match command:

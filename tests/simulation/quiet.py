@@ -19,7 +19,7 @@ def quiet(plan: Plan, **changes: object) -> Plan:
         network_trouble=0.0,
         transaction_trouble=0.0,
         faults=[],
-        event_bytes=1_000_000,
+        turn_bytes=1_000_000,
         duration=16.0,
         longest_metadata=METADATA_BYTES,
     )

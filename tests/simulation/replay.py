@@ -43,20 +43,21 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event of a trace, handled again."""
+    """One turn of a trace, handled again."""
 
     number: int
     at: Instant
-    event: str
+    events: str
+    """Their kinds."""
     commands: list[Any]
     """As they stand in a trace."""
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.at.mono:.3f} {self.event}", *(f"    {json.dumps(each)}" for each in self.commands)])
+        return "\n".join([f"{self.at.mono:.3f} {self.events}", *(f"    {json.dumps(each)}" for each in self.commands)])
 
 
 def replay(lines: Iterable[str]) -> Iterator[Step]:
-    """Handle the events of a trace, one by one. Raises ``ReplayError`` where the commands are others than recorded."""
+    """Handle the events of a trace, turn by turn. Raises ``ReplayError`` where other commands follow than recorded."""
     documents = (json.loads(line) for line in lines)
     header: dict[str, Any] = next(documents, {})
     if header.get("trace") != VERSION:
@@ -72,14 +73,14 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
         stand_in.decoded.update(line.get("decoded", {}))
         stand_in.verified.update(line.get("verified", {}))
         stand_in.found.extend(line.get("conflicts", ()))
-        commands = core.handle(reader.event(line["event"]), at)
+        commands = core.handle([reader.event(each) for each in line["events"]], at)
         reader.commits.update((each.number, each) for each in commands if isinstance(each, Commit))
         told = json.loads(json.dumps([command_form(each) for each in commands]))
-        step = Step(number, at, line["event"][0], told)
+        step = Step(number, at, ", ".join(name for name, *_ in line["events"]), told)
         yield step
         if told != line.get("commands", []):
             recorded = "\n".join(f"    {json.dumps(each)}" for each in line.get("commands", [])) or "    nothing"
-            raise ReplayError(f"event {number} led to other commands:\n{step}\nrecorded were:\n{recorded}")
+            raise ReplayError(f"turn {number} led to other commands:\n{step}\nrecorded were:\n{recorded}")
 
 
 class _StandIn:

@@ -29,6 +29,7 @@ from consumer.engine.commands import (
 )
 from consumer.engine.core import Core
 from consumer.engine.dispatch.lanes import Lane
+from consumer.engine.driver import next_events
 from consumer.engine.events import Event, StopRequested, Tick
 from consumer.engine.precedence import Precedence
 from consumer.engine.requests import Request
@@ -98,7 +99,7 @@ class Replica:
         self.process = Process(f"{slot}.{life}")
         self.network = Network(self, world.broker)
         self.decoder = TaughtDecoder(world.records)
-        limits = replace(plan.limits, event_bytes=plan.event_bytes)
+        limits = replace(plan.limits, turn_bytes=plan.turn_bytes)
         salt = f"{plan.seed}/{self.process.name}"
         self.recorder: EventTrace | None = None
         if world.recorded is None:
@@ -262,13 +263,16 @@ class Replica:
         try:
             if not self._inbox or at.mono - self._ticked_at >= self.world.plan.limits.tick:
                 self._ticked_at = at.mono
-                self._handle(Tick(), at)
+                self._handle([Tick()], at)
                 self.world.laws.ticked(self, at)
                 self.world.promises.ticked(self, at)
-            for _ in range(len(self._inbox)):
-                event = self._inbox.popleft()
-                self.world.handles(self, event, at)
-                self._handle(event, at)
+            left = len(self._inbox)
+            while left > 0:
+                events = next_events(self._inbox, self.world.plan.turn_events)
+                left -= len(events)
+                for event in events:
+                    self.world.handles(self, event, at)
+                self._handle(events, at)
                 self.world.promises.ended(self)
         except (OwnerThreadError, KafkaException) as problem:
             self.trace(f"ends: {problem!r}")
@@ -278,13 +282,13 @@ class Replica:
         self.world.laws.turned(self)
         self._turn_again(at)
 
-    def _handle(self, event: Event, at: Instant) -> None:
+    def _handle(self, events: Sequence[Event], at: Instant) -> None:
         commands: Sequence[Command] = ()
         try:
-            commands = self.core.handle(event, at)
+            commands = self.core.handle(events, at)
         finally:
             if self.recorder is not None:
-                self.recorder.record(event, at, commands)
+                self.recorder.record(events, at, commands)
         self._carry_out(commands)
 
     def _turn_again(self, at: Instant) -> None:

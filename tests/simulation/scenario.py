@@ -149,8 +149,9 @@ class Plan:
     network_trouble: float
     """Chance of a lost or late answer of the broker, as long as faults come."""
     transaction_trouble: float
-    event_bytes: int
-    """What one event of the core may decide about."""
+    turn_bytes: int
+    """What one turn of the core may decide about."""
+    turn_events: int
     longest_metadata: int
     """Characters of commit metadata that the broker takes."""
     shops: tuple[Shop, ...]
@@ -227,7 +228,8 @@ def make_general_plan(seed: int) -> Plan:
         call_timeout=rng.choice((2.0, 6.0, 30.0)),
         duration=duration,
         network_trouble=rng.choice((0.0, 0.0, 0.01, 0.1)),
-        event_bytes=rng.choice((100, 1_000, 1_000_000)),
+        turn_bytes=rng.choice((100, 1_000, 1_000_000)),
+        turn_events=rng.choice((1, 3, 32)),
         transaction_trouble=rng.choice((0.0, 0.0, 0.02, 0.15)),
         shops=_shops(rng, duration),
         longest_metadata=refusals.choice((METADATA_BYTES,) * 9 + (0, 30, 60)),

@@ -53,7 +53,7 @@ class Admission:
         self._read_headers = HeaderReader().read
         self.lookups = SchemaLookups(policy)
         self.behind = False
-        """The last event left something undecided that the next one has to go on with."""
+        """The last turn left something undecided that the next one has to go on with."""
         self._resumed: deque[Request] = deque()
         self._unconfirmed: list[Request] = []
         self._asked_at: float | None = None
@@ -64,11 +64,11 @@ class Admission:
     # -- taking in -------------------------------------------------------------------------------------
 
     def take_in(self, at: Instant) -> None:
-        """Decide about requests that waited, then take records in, as far as the bounds and one event allow."""
+        """Decide about requests that waited, then take records in, as far as the bounds and one turn allow."""
         self.behind = False
         if self._clock.troubles:
             return
-        left = self._decide_resumed(at, self._policy.event_bytes)
+        left = self._decide_resumed(at, self._policy.turn_bytes)
         if self._resumed:  # which came before all that is not taken in yet
             self.behind = True
             return
@@ -85,7 +85,7 @@ class Admission:
 
     def look_ahead(self, at: Instant) -> None:
         """Decide about records in backlogs, each once, only to see which lanes their partition feeds."""
-        left, left_bytes = self._policy.look_ahead_records, self._policy.event_bytes
+        left, left_bytes = self._policy.look_ahead_records, self._policy.turn_bytes
         for assignment in self._partitions.assignments.values():
             for record in assignment.backlog:
                 if record.offset <= assignment.looked_at:
@@ -116,7 +116,7 @@ class Admission:
         self._resumed = deque(request for request in self._resumed if not request.assignment.ended)
 
     def _take_from(self, assignment: Assignment, at: Instant, deadline: float, left: int) -> int:
-        """Take records of one partition in; return what is left of the bytes that one event may decide about."""
+        """Take records of one partition in; return what is left of the bytes that one turn may decide about."""
         if not assignment.kept:  # its backlog was left to the next owner
             return left
         backlog, precedence, progress = assignment.backlog, assignment.precedence, assignment.progress
@@ -292,7 +292,7 @@ class Admission:
         if self._unconfirmed:
             yield self._ask_from
         if self.behind:
-            yield at.mono + self._policy.event_pause
+            yield at.mono + self._policy.turn_pause
 
     # -- writer schemas --------------------------------------------------------------------------------
 

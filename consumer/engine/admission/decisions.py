@@ -42,7 +42,7 @@ _Route: TypeAlias = tuple[str | None, Routed]
 class Decider:
     """Decides about records on the newest snapshot, in the contract's order of checks.
 
-    Remembers requesters and routes within one event, since records of a list often share them.
+    Remembers requesters and routes within one turn, since records of a list often share them.
     """
 
     def __init__(self, decoder: Decoder, credentials: Credentials, max_products: int) -> None:
@@ -53,7 +53,7 @@ class Decider:
         self.confirmed_at = float("-inf")
         """Monotonic seconds at which the question was asked that ``directory`` answers."""
         self._asked_of: tuple[Instant, Directory] | None = None
-        """The moment and the snapshot for which the next two hold: the records of one event repeat few questions."""
+        """The moment and the snapshot for which the next two hold: the records of one turn repeat few questions."""
         self._requesters: dict[tuple[bytes | None, bytes | None], _Requester] = {}
         self._routes: dict[tuple[str, str | None], _Route] = {}
 

@@ -113,7 +113,7 @@ class Dispatch:
     # -- calls -----------------------------------------------------------------------------------------
 
     def start_calls(self, at: Instant) -> None:
-        """Start one call per turn as long as slots are free; a lane that gets none keeps its place in the round."""
+        """Let lanes start one call each, in a round, as long as slots are free; one that gets none keeps its place."""
         while (lane := self._turns.next(len(self.call_lanes))) is not None:
             call = lane.next_call(self._call_number + 1, at.mono)
             if call is not None:

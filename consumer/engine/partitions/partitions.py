@@ -153,6 +153,9 @@ class Partitions:
             assignment = assignments.get(record.partition)
             if assignment is not None:
                 assignment.receive(record)
+        for assignment in assignments.values():
+            if not assignment.backlog:
+                assignment.progress.advance()
         self.received_records += len(event.records)
         self.received_bytes += size
 

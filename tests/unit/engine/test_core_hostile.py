@@ -9,11 +9,11 @@ from consumer.engine.policy import Policy
 from tests.support.builders import fetched_record
 from tests.unit.engine.world import World, body
 
-LARGE = b"x" * Policy().event_bytes
-"""Unreadable, and as much as one event decides about."""
+LARGE = b"x" * Policy().turn_bytes
+"""Unreadable, and as much as one turn decides about."""
 
 
-def test_one_event_decides_about_a_bounded_number_of_bytes_and_the_next_goes_on_at_once() -> None:
+def test_one_turn_decides_about_a_bounded_number_of_bytes_and_the_next_goes_on_at_once() -> None:
     world = World()
     world.fetch([world.record(LARGE) for _ in range(10)])
     assert 1 == world.status.in_flight_records
@@ -24,7 +24,7 @@ def test_one_event_decides_about_a_bounded_number_of_bytes_and_the_next_goes_on_
 
 
 def test_records_that_wait_are_looked_at_within_the_same_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whom they are for is worth no more than what one event may cost."""
+    """Whom they are for is worth no more than what one turn may cost."""
     world = World()
     sizes: list[int] = []
     decode = world.decoder.decode
@@ -38,7 +38,7 @@ def test_records_that_wait_are_looked_at_within_the_same_bound(monkeypatch: pyte
     sizes.clear()
     world.jump(0.1)
 
-    assert sum(sizes) <= 2 * Policy().event_bytes
+    assert sum(sizes) <= 2 * Policy().turn_bytes
 
 
 def test_partitions_take_turns_while_records_are_large() -> None:
@@ -55,7 +55,7 @@ def test_what_was_held_up_is_decided_in_the_same_portions_and_before_what_came_l
     """A wrong key: no answer until the database was asked again."""
     world = World()
     world.database = False
-    padded = body("padded").ljust(Policy().event_bytes)
+    padded = body("padded").ljust(Policy().turn_bytes)
     world.fetch([world.record(padded, key=b"wrong") for _ in range(3)])
     world.wait(0.5)
     assert 3 == world.status.in_flight_records

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from consumer.domain.calls import CallFailure, CallOutcome, Receipt, Refusal
 from consumer.domain.outcome import Failed, Partial, Synchronized
 from consumer.engine.dispatch.lanes import Call, Lane
+from consumer.engine.events import CallFinished, Fetched
 from consumer.engine.policy import Policy
 from tests.unit.engine.serving import one_each, serve
 from tests.unit.engine.world import FIRST, SECOND, World, body, specification
@@ -34,6 +35,19 @@ def test_a_list_that_is_handed_over_is_queued_whole_before_the_first_call_is_cut
     one_each(world, 50)
 
     assert [50] == [len(batch) for batch in world.batches()]
+
+
+def test_calls_start_behind_the_last_event_of_a_turn_and_carry_what_all_have_brought() -> None:
+    world = World(specification(concurrent_calls=1), specification(SECOND, concurrent_calls=1))
+    world.send("first", given=FIRST)
+    world.send("second", given=SECOND)
+    world.send("waits", given=FIRST)
+    ended = [CallFinished(number, Receipt(f"t-{number}")) for number in world.calls]
+    world.calls.clear()
+    new = world.record(body("comes", given=FIRST))
+    world.do(*ended, Fetched({new.partition: world.read_on(new.partition, new.offset + 1)}, [new]))
+
+    assert [["id-first"], ["id-second"], ["id-waits", "id-comes"]] == list(world.batches())
 
 
 def test_calls_hold_no_more_products_than_the_client_takes_and_no_more_go_at_once() -> None:

@@ -1,6 +1,6 @@
 """A partition that is given up waits for answers that are due soon, and for their commit; of a gone log, for all."""
 
-from consumer.engine.events import Revoking
+from consumer.engine.events import Fetched, Revoking
 from tests.unit.engine.world import World, body, specification
 
 
@@ -94,3 +94,13 @@ def test_nothing_of_a_partition_is_taken_in_once_it_is_to_be_given_up() -> None:
 
     assert [0] == world.drained
     assert not world.calls
+
+
+def test_a_gap_that_was_read_in_the_turn_of_the_revocation_is_committed() -> None:
+    world = World()
+    world.send("a")
+    world.answer()
+    world.do(Fetched({0: world.read_on(0, 5)}, []), Revoking([0], patience=0.25))
+    world.settle()
+
+    assert (5, "") == world.offsets[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from itertools import pairwise
 from ssl import SSLError
@@ -15,9 +16,10 @@ from consumer.domain.model import ClientSpecification, Directory, Products
 from consumer.engine.clock import Instant
 from consumer.engine.commands import Command, Commit, Reload, Reread, StartCall
 from consumer.engine.core import Core
-from consumer.engine.driver import Driver, now
+from consumer.engine.driver import Driver, next_events, now
 from consumer.engine.events import (
     Assigned,
+    CallFinished,
     Event,
     Fetched,
     MembershipChanged,
@@ -399,16 +401,28 @@ def test_the_status_shows_at_once_that_requests_are_taken_in() -> None:
     run(parts, story)
 
 
+def test_a_turn_has_no_more_events_than_allowed_and_ends_behind_what_may_take_long() -> None:
+    records, end = Fetched({}, [fetched_record(0, 0, 0, None, body("a"), [])]), Fetched({}, [])
+    ended = [CallFinished(number, Receipt("t")) for number in range(7)]
+    failed = CallFinished(7, CallFailure("HTTP 503", may_have_reached=False, status=503))
+    over = ThreadFailed(OSError())
+    inbox = deque[Event]([ended[0], end, records, records, ended[1], failed, failed, *ended[2:], over])
+
+    turns = [next_events(inbox, 4) for _ in range(8)]
+    assert [[ended[0], end, records], [records], [ended[1], failed], [failed], ended[2:6]] == turns[:5]
+    assert [[ended[6]], [over], []] == turns[5:]
+
+
 def test_ticks_that_take_long_leave_the_loop_to_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """With hundreds of busy lanes a tick takes tens of milliseconds, and ten a second were a third of all time."""
     parts, ticked_at = Parts(), list[float]()
     handle = parts.core.handle
 
-    def handle_slowly(event: Event, at: Instant) -> list[Command]:
-        if isinstance(event, Tick):
+    def handle_slowly(events: Sequence[Event], at: Instant) -> list[Command]:
+        if isinstance(events[0], Tick):
             ticked_at.append(at.mono)
             sleep(0.03)
-        return handle(event, at)
+        return handle(events, at)
 
     monkeypatch.setattr(parts.core, "handle", handle_slowly)
 

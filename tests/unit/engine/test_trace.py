@@ -2,7 +2,7 @@
 
 import asyncio
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,9 +41,9 @@ class TracedWorld(World):
         self.core = Core(trace, self.policy, "salt", backoff, trace.precedence, trace.credentials)
         handle = self.core.handle
 
-        def traced(event: Event, at: Instant) -> list[Command]:
-            commands = handle(event, at)
-            trace.record(event, at, commands)
+        def traced(events: Sequence[Event], at: Instant) -> list[Command]:
+            commands = handle(events, at)
+            trace.record(events, at, commands)
             return commands
 
         self.core.handle = traced  # type: ignore[method-assign]
@@ -136,7 +136,7 @@ def test_a_core_that_does_something_else_than_recorded_is_noticed(world: TracedW
     number = next(number for number, line in enumerate(world.lines) if '["StartCall",1,' in line)
     world.lines[number] = world.lines[number].replace('["StartCall",1,', '["StartCall",9,')
 
-    with pytest.raises(ReplayError, match=rf"event {number} led to other commands(.|\n)*\"StartCall\", 1,"):
+    with pytest.raises(ReplayError, match=rf"turn {number} led to other commands(.|\n)*\"StartCall\", 1,"):
         list(replay(world.lines))
 
 
@@ -189,7 +189,7 @@ def test_nothing_is_traced_once_no_line_is_kept() -> None:
     trace = EventTrace(write, JsonDecoder(), json_encodings, Policy())
     world = TracedWorld()
     for _ in range(5):
-        trace.record(Tick(), world.at, [])
+        trace.record([Tick()], world.at, [])
 
     assert 3 == len(kept)
 

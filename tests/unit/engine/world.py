@@ -169,9 +169,9 @@ class World:
         """The two clocks, which run together."""
         return Instant(self.now, WALL + self.now)
 
-    def do(self, event: Event) -> None:
-        """Let an event happen, and carry out what follows."""
-        for command in self.core.handle(event, self.at):
+    def do(self, *events: Event) -> None:
+        """Let the events of one turn happen, and carry out what follows."""
+        for command in self.core.handle(events, self.at):
             self._execute(command)
         if self._database and self._asked_at is not None:
             self.confirm(self._asked_at)
