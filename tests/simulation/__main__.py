@@ -15,7 +15,7 @@ LIST = 25
 """Seeds that one process runs before it reports."""
 TOLD = 80
 """Lines of a trace that are printed of their own accord."""
-PLANTED_SEEDS = 400
+PLANTED_SEEDS = 3000
 
 
 def main() -> int:

@@ -295,6 +295,8 @@ class SimulatedConsumer:
         """The group goes on without us."""
         self.replica.trace("is no member of the group any more")
         self.member_id, self._granted = "", frozenset()
+        if self.rng.random() < 0.5:  # librdkafka keeps the generation where a session has timed out
+            self.generation = -1
         self._callbacks.clear()
         self._rejoin_wanted = True
         self._callbacks.append(("lost", sorted(self._owned)))

@@ -15,7 +15,7 @@ from tests.simulation.runs import history, recorded
 
 ROOT = Path(__file__).parents[2]
 FIXED, AT_ONCE, RANDOM = 2000, 200, 200
-MOST_SEEDS = 500
+MOST_SEEDS = 3000
 """Of the fixed ones: within these every planted bug has to be found."""
 
 
