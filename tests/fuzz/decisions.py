@@ -1,4 +1,4 @@
-"""What is remembered while one turn is decided about, beside the same decision without any memory."""
+"""Decisions that remember answers within a turn, beside the same decisions without any memory."""
 
 from collections import deque
 from dataclasses import replace

@@ -75,15 +75,15 @@ class World:
     def run(self) -> None:
         rng, core = self._rng, self._core
         records = [self._record(offset) for offset in range(RECORDS)]
-        self._handle(MembershipChanged(member=True))
-        self._handle(Assigned(0, 1, 0, None))
+        self._post(MembershipChanged(member=True))
+        self._post(Assigned(0, 1, 0, None))
         while sum(self._outcomes.values()) < RECORDS and self._at.mono < LONGEST_SECONDS:
             taken, records = records[: (most := rng.randint(0, RECORDS))], records[most:]
             if taken:
-                self._handle(Fetched({0: ReadRange(1, taken[0].offset, taken[-1].offset + 1)}, taken))
+                self._post(Fetched({0: ReadRange(1, taken[0].offset, taken[-1].offset + 1)}, taken))
             self._turn()
             self._at = Instant(self._at.mono + STEP_SECONDS, self._at.wall + STEP_SECONDS)
-            self._handle(Tick())
+            self._post(Tick())
             self._turn()
         assert Counter(range(RECORDS)) == self._outcomes
         assert 0 == core.status(self._at).in_flight_bytes
@@ -107,17 +107,17 @@ class World:
                 self._commands += self._core.handle(events[:most], self._at)
                 del events[:most]
 
-    def _handle(self, event: Event) -> None:
+    def _post(self, event: Event) -> None:
         self._events.append(event)
 
     def _carry_out(self, command: Command) -> None:
         match command:
             case StartCall():
-                self._handle(CallFinished(command.call_id, self._answer()))
+                self._post(CallFinished(command.call_id, self._answer()))
             case Commit():
                 self._commit(command)
             case ConfirmDirectory(asked_at):
-                self._handle(DirectoryConfirmed(asked_at, None if self._said else KNOWN))
+                self._post(DirectoryConfirmed(asked_at, None if self._said else KNOWN))
                 self._said = True
             case LookUpSchema(reference):
                 self._look_up(reference)
@@ -141,11 +141,11 @@ class World:
     def _look_up(self, reference: Hashable) -> None:
         if reference == NAMED:
             self._reader.learn(NAMED, SCHEMA)
-            self._handle(SchemaFound(NAMED))
+            self._post(SchemaFound(NAMED))
         elif self._rng.random() < 0.1:
-            self._handle(SchemaUnavailable(reference, "the registry is away"))
+            self._post(SchemaUnavailable(reference, "the registry is away"))
         else:
-            self._handle(SchemaMissing(reference))
+            self._post(SchemaMissing(reference))
 
     def _commit(self, commit: Commit) -> None:
         if self._rng.random() < 0.1:
@@ -159,7 +159,7 @@ class World:
         self._finished(commit, TransactionResult.COMMITTED)
 
     def _finished(self, commit: Commit, result: TransactionResult) -> None:
-        self._handle(TransactionFinished(commit, result, frozenset({0})))
+        self._post(TransactionFinished(commit, result, frozenset({0})))
 
     def _check(self, publication: Publication) -> None:
         topic, _, _, headers = publication

@@ -192,7 +192,7 @@ class SimulatedConsumer:
         self._granted: frozenset[int] = frozenset()
         """What the group has assigned, also where no callback has told of it yet."""
         self._owned: set[int] = set()
-        """What callbacks have told of, from ``on_assign`` until ``on_revoke`` or ``on_lost`` has returned."""
+        """Partitions from their ``on_assign`` until their ``on_revoke`` or ``on_lost`` has returned."""
         self._answered: set[int] = set()
         """Owned ones whose revocation was answered before its callback ran."""
         self._fetches: dict[int, _Fetch] = {}

@@ -150,8 +150,9 @@ class Plan:
     """Chance of a lost or late answer of the broker, as long as faults come."""
     transaction_trouble: float
     turn_bytes: int
-    """What one turn of the core may decide about."""
+    """Maximum size of the records that one turn of the core decides about."""
     turn_events: int
+    """Maximum of a turn."""
     longest_metadata: int
     """Characters of commit metadata that the broker takes."""
     shops: tuple[Shop, ...]

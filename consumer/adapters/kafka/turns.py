@@ -88,9 +88,7 @@ class Turns:
         self._spare(self._waiting, now)
         released = self._held.intersection(partitions) - self._reading.paused
         self._waiting, self._held = set(), set()
-        if released:
-            self._partitions.resume(released)
-        return released
+        return self._partitions.resume(released)
 
     def _is_late(self, partition: int, now: float) -> bool:
         if now - self._served_at[partition] < READING.turn_patience or now < self._spared.get(partition, (0.0, 0.0))[0]:

@@ -71,12 +71,7 @@ def test_a_stop_does_not_wait_for_a_call_that_takes_much_longer_than_usual() -> 
 
 def test_a_stop_ends_although_a_slow_client_has_much_to_do() -> None:
     """Nobody serves the partitions meanwhile, those of other clients included."""
-    world = World(specification(products_per_call=1, concurrent_calls=1))
-    for _ in range(20):
-        world.send("takes a second")
-        world.wait(1.0)
-        world.answer()
-        world.settle()
+    world = with_calls_of_a_second()
     answered = len(world.answered)
     world.fetch([world.record(body(f"r{n}")) for n in range(9)])
     world.do(StopRequested())
@@ -91,12 +86,7 @@ def test_a_stop_ends_although_a_slow_client_has_much_to_do() -> None:
 
 
 def test_a_stop_takes_no_longer_because_partitions_are_revoked_meanwhile() -> None:
-    world = World(specification(products_per_call=1, concurrent_calls=1))
-    for _ in range(20):
-        world.send("takes a second")
-        world.wait(1.0)
-        world.answer()
-        world.settle()
+    world = with_calls_of_a_second()
     world.fetch([world.record(body(f"r{n}")) for n in range(9)])
     began = world.now
     world.do(StopRequested())
@@ -162,6 +152,17 @@ def test_a_stop_finishes_what_is_out_and_what_waits_and_takes_nothing_in() -> No
 
     assert ["first", "r0", "r1", "r2"] == world.answered
     assert is_over(world)
+
+
+def with_calls_of_a_second() -> World:
+    """Return a world whose only client makes one call at a time, for one request, and is known to take a second."""
+    world = World(specification(products_per_call=1, concurrent_calls=1))
+    for _ in range(20):
+        world.send("takes a second")
+        world.wait(1.0)
+        world.answer()
+        world.settle()
+    return world
 
 
 def is_over(world: World) -> bool:

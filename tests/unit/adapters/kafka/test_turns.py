@@ -34,8 +34,10 @@ class Partitions:
     def pause(self, partitions: Iterable[int]) -> None:
         self.paused |= set(partitions)
 
-    def resume(self, partitions: Iterable[int]) -> None:
-        self.paused -= set(partitions)
+    def resume(self, partitions: Iterable[int]) -> set[int]:
+        resumed = self.paused.intersection(partitions)
+        self.paused -= resumed
+        return resumed
 
     def end_seen(self, partition: int) -> int:
         return self.ends[partition]
