@@ -90,14 +90,7 @@ class LaneQueue:
 
     def fills_batch(self, limit: int) -> bool:
         """Return whether the waiting parts fill a whole batch, so that a further concurrent call is worth it."""
-        wanted, limit = 0, min(limit, self._size.most)
-        if len(self.waiting) >= limit:  # each brings one at least
-            return True
-        for part in self.waiting:
-            wanted += len(part.products)
-            if wanted >= limit:
-                return True
-        return False
+        return self._waiting_products >= min(limit, self._size.most)
 
     def cut(self, call_id: int, limit: int, in_flight: Products) -> Cut | None:
         """Take off the parts of the next call; ``None`` if all that wait conflict with calls in flight.
