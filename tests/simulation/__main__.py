@@ -15,7 +15,6 @@ LIST = 25
 """Seeds that one process runs before it reports."""
 TOLD = 80
 """Lines of a trace that are printed of their own accord."""
-PLANTED_SEEDS = 3000
 
 
 def main() -> int:
@@ -129,7 +128,7 @@ def _replay(file: Path, *, quiet: bool = False) -> int:
 def _planted(text: str) -> int:
     missed = 0
     for bug in (each for each in BUGS if text in each.name):
-        seeds, finding = seeds_until_found(bug, PLANTED_SEEDS)
+        seeds, finding = seeds_until_found(bug)
         missed += finding is None
         what = finding.text.strip().splitlines()[-1] if finding is not None else "NOT FOUND"
         print(f"{bug.name:56} {seeds:4}  {what[:110]}", flush=True)

@@ -39,6 +39,9 @@ from tests.simulation.loop import Steps
 from tests.simulation.runs import Finding, run_seed
 from tests.simulation.shells import AT_LEAST_ONCE, GROUP, KAFKA_OUT, OUTGOING, POSITIONS, RESETS
 
+MOST_SEEDS = 3000
+"""Within so many schedules, from seed 0 on, every planted bug has to be found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bug:
@@ -56,16 +59,16 @@ class Bug:
             yield
 
 
-def seeds_until_found(bug: Bug, most: int) -> tuple[int, Finding | None]:
+def seeds_until_found(bug: Bug) -> tuple[int, Finding | None]:
     """How many schedules it takes, from seed 0 on, until a law is broken."""
     with bug.planted():
-        for seed in range(most):
+        for seed in range(MOST_SEEDS):
             finding = run_seed(seed)
             if finding is not None and "TypeError" in finding.text:
                 raise AssertionError(f"{bug.name} does not fit the code any more: {finding.text}")
             if finding is not None:
                 return seed + 1, finding
-    return most, None
+    return MOST_SEEDS, None
 
 
 # -- the engine ----------------------------------------------------------------------------------------

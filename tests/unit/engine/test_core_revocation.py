@@ -30,11 +30,7 @@ def test_a_partition_is_given_up_without_the_answer_of_a_client_that_hangs() -> 
 
 def test_a_partition_is_given_up_without_an_answer_that_is_not_due_soon() -> None:
     world = World(specification(products_per_call=1, concurrent_calls=1))
-    for _ in range(2):
-        world.send("takes a second")
-        world.wait(1.0)
-        world.answer()
-        world.settle()
+    world.answer_calls(2, seconds=1.0)
     world.send("also takes a second")
     world.wait(0.5)
     world.do(Revoking([0], patience=0.25))
@@ -44,11 +40,7 @@ def test_a_partition_is_given_up_without_an_answer_that_is_not_due_soon() -> Non
 
 def test_a_partition_is_given_up_without_an_answer_that_takes_longer_than_usual() -> None:
     world = World(specification(products_per_call=1, concurrent_calls=2))
-    for _ in range(5):
-        world.send("takes 50 ms")
-        world.wait(0.05)
-        world.answer()
-        world.settle()
+    world.answer_calls(5, seconds=0.05)
     world.fetch([world.record(body(f"r{n}")) for n in range(2)])
     slow, quick = world.calls.values()
     world.wait(0.15)

@@ -157,11 +157,7 @@ def test_a_stop_finishes_what_is_out_and_what_waits_and_takes_nothing_in() -> No
 def with_calls_of_a_second() -> World:
     """Return a world whose only client makes one call at a time, for one request, and is known to take a second."""
     world = World(specification(products_per_call=1, concurrent_calls=1))
-    for _ in range(20):
-        world.send("takes a second")
-        world.wait(1.0)
-        world.answer()
-        world.settle()
+    world.answer_calls(20, seconds=1.0)
     return world
 
 

@@ -314,6 +314,14 @@ class World:
             assert self.now > before
         raise AssertionError("transactions without end")
 
+    def answer_calls(self, calls: int, *, seconds: float) -> None:
+        """Requests come one after the other, and the call of each is answered after ``seconds``: it is usual then."""
+        for _ in range(calls):
+            self.send("usual")
+            self.wait(seconds)
+            self.answer()
+            self.settle()
+
     def change(self, *specifications: ClientSpecification, keys: dict[bytes, ApiKey] | None = None) -> None:
         """The database changes; the next question will tell."""
         self.directory = directory(*specifications, keys=keys, version=self.directory.version + 1)
