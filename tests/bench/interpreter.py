@@ -3,14 +3,20 @@
 import platform
 import sysconfig
 
+from consumer import compiled
+
 
 def interpreter() -> str:
-    """Name, version and build; profile-guided optimization is worth about a tenth of the service's CPU."""
+    """Name, version and build, and the form of the engine.
+
+    Profile-guided optimization is worth about a tenth of the service's CPU. Debian's own interpreters have it although
+    they are configured without.
+    """
     arguments = sysconfig.get_config_var("CONFIG_ARGS")
     if arguments is None:
         built = "how it was built is not known"
     else:
-        with_profile = "--enable-optimizations" in arguments
-        built = f"built {'with' if with_profile else 'without'} profile-guided optimization"
-        built += " and with link-time optimization" if "--with-lto" in arguments else ""
-    return f"{platform.python_implementation()} {platform.python_version()} ({platform.python_compiler()}), {built}"
+        options = [each for each in ("--enable-optimizations", "--with-lto") if each in arguments]
+        built = f"configured with {' and '.join(options)}" if options else "configured without --enable-optimizations"
+    name = f"{platform.python_implementation()} {platform.python_version()} ({platform.python_compiler()}), {built}"
+    return f"{name}; the engine {'compiled' if compiled.available() else 'interpreted'}"

@@ -80,6 +80,9 @@ class Form:
 
 
 WITH_KEY = Form()
+BATCH_RECORDS = 250
+"""Size of the batches in the log. What a fetch returns depends on it, and with that the pace of a program; batches that
+end after some time would make it depend on how fast the log was written, and so on the interpreter."""
 
 
 def preload(
@@ -89,7 +92,8 @@ def preload(
 
     Raises :class:`RuntimeError` where a record was not acknowledged.
     """
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 0})
+    whole = {"linger.ms": 5000, "batch.num.messages": BATCH_RECORDS}
+    producer = Producer({"bootstrap.servers": bootstrap, "queue.buffering.max.messages": 0, **whole})
     client, key_bytes, signing = ("dj-client", b"OPERATOR"), api_key.encode(), Signing(topic)
     headers: list[tuple[str, str | bytes | None]] = [client, ("dj-api-key", key_bytes)]
     spread, spread_samples = random.Random(1), random.Random(2)
