@@ -3,6 +3,7 @@
 ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY requirements.lock requirements-build.lock requirements-otel.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -15,6 +16,8 @@ COPY schemas schemas
 COPY producer_tools producer_tools
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/mirakl-resync/bin/python install --no-deps --no-index /wheels/*.whl \
+    && PYTHONPATH=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+        /opt/mirakl-resync/bin/python -m mirakl_resync.consumer.compiled \
     && mv /opt/mirakl-resync/lib/python3.12/site-packages/mirakl_resync/producer_tools/sandbox /sandbox
 
 FROM ${PYTHON} AS service

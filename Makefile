@@ -20,17 +20,20 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit cover lint format types imports check simulate chaos bench lock image sbom audit ci clean
+.PHONY: help install compiled demo test unit cover lint format types imports check simulate chaos bench lock image sbom audit ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(VENV)/.runtime ## the two commands, as .venv/bin/mirakl-resync-consumer and .venv/bin/mirakl-resync
+install: compiled ## the two commands, as .venv/bin/mirakl-resync-consumer and .venv/bin/mirakl-resync
+
+compiled: $(VENV)/.runtime ## the engine as native code, where a C compiler is installed; part of install
+	@$(BIN)/python -m consumer.compiled
 
 demo: $(VENV)/.runtime ## the whole system on embedded parts, with real requests going through it
 	@$(BIN)/mirakl-resync demo $(ARGS)
 
-test: $(VENV)/.development ## all tests that can run here; names at the end what could not run, and why
+test: $(VENV)/.development compiled ## all tests that can run here; names at the end what could not run, and why
 	@$(BIN)/python -m pytest --numprocesses auto --quiet $(ARGS)
 
 unit: $(VENV)/.development ## the unit tests alone, on all cores: no Java, no Docker, under a minute
@@ -61,10 +64,10 @@ check: lint types imports test ## lint, types, imports and test
 simulate: $(VENV)/.development ## hostile schedules through the engine: SEEDS=1000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
-chaos: $(VENV)/.development ## random faults on a real broker under load: FAULTS=100
+chaos: $(VENV)/.development compiled ## random faults on a real broker under load: FAULTS=100
 	@$(BIN)/python -m tests.chaos --faults $(FAULTS) $(ARGS)
 
-bench: $(VENV)/.development ## speed and size on a real broker: ARGS="--processes 2", "--rebalance", "--tail --dead", "--growth all"
+bench: $(VENV)/.development compiled ## speed and size on a real broker: ARGS="--processes 2", "--rebalance", "--tail --dead", "--growth all"
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 COMPILE = $(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
@@ -75,7 +78,7 @@ OTEL_LOCKED = sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requiremen
 lock: $(VENV)/.development ## resolve the dependencies anew; locks of extra and tools hold only what the others do not
 	@$(INSTALL) uv
 	@$(COMPILE) --output-file requirements.lock pyproject.toml
-	@$(COMPILE) --output-file requirements-build.lock --group build
+	@$(COMPILE) --output-file requirements-build.lock --group build --constraint requirements.lock
 	@$(COMPILE) --output-file requirements-otel.lock pyproject.toml --extra otel --constraint requirements.lock \
 		$$($(LOCKED))
 	@$(COMPILE) --output-file requirements-dev.lock pyproject.toml --extra otel --group dev \
@@ -97,7 +100,7 @@ ci: ## what runs before a change lands; installs what it needs
 	@bash .ci/run
 
 clean: ## delete the environment, the caches and what was built
-	@rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@rm -rf $(VENV) consumer/compiled/made .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 found. Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }

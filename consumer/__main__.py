@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 
+from consumer import compiled
 from schemas.console.startup import start
 
 
@@ -12,6 +13,7 @@ def main() -> int:
 
 
 def _load() -> Callable[[], int]:
+    compiled.use()
     from consumer.cli import main  # noqa: PLC0415 - takes a moment, in which somebody may interrupt
 
     return main

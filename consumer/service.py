@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 import uvloop
 
+from consumer import compiled
 from consumer.adapters.kafka.consumer_errors import OwnerThreadError
 from consumer.bootstrap import Parts, wire
 from consumer.domain.share import Share
@@ -67,6 +68,7 @@ def run(
     keep_imports()
     logs = Logs(settings.log)
     try:
+        _log.info("the engine runs %s", "compiled" if compiled.used() else "interpreted")
         parts = wire(settings, logs, checks, share)
         service = Service(parts, settings, signals)
         on_start(service.start_admin(), lambda: parts.driver.status, parts.driver.renew_directory)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from consumer import compiled
 from tests.support import alertmanager, kafka, postgres, registry
 from tests.support.fixtures import cannot_run, running
 from tests.support.parts import PartMissing, docker_runs
@@ -114,6 +115,13 @@ def alertmanager_program() -> str:
         return alertmanager.program()
     except PartMissing as missing:
         cannot_run(missing)
+
+
+@pytest.fixture(scope="session")
+def compiled_engine() -> None:
+    """The engine in compiled form, which ``make test`` makes where it can."""
+    if not compiled.available():
+        cannot_run(PartMissing("The engine is not compiled. Install a C compiler and run `make compiled`"))
 
 
 @pytest.fixture(scope="session")

@@ -413,6 +413,7 @@ def test_a_turn_has_no_more_events_than_allowed_and_ends_behind_what_may_take_lo
     assert [[ended[6]], [over], []] == turns[5:]
 
 
+@pytest.mark.interpreted
 def test_ticks_that_take_long_leave_the_loop_to_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """With hundreds of busy lanes a tick takes tens of milliseconds, and ten a second were a third of all time."""
     parts, ticked_at = Parts(), list[float]()

@@ -109,6 +109,7 @@ def world() -> TracedWorld:
     return world
 
 
+@pytest.mark.interpreted
 def test_a_trace_leads_to_the_same_commands_again(world: TracedWorld) -> None:
     steps = list(replay(world.lines))
 
@@ -121,6 +122,7 @@ def test_a_trace_leads_to_the_same_commands_again(world: TracedWorld) -> None:
     assert "API_KEY_MISSING" == world.code("blank")
 
 
+@pytest.mark.interpreted
 def test_a_replay_has_the_same_part_of_the_quotas() -> None:
     world = TracedWorld()
     world.assign(0)
@@ -132,6 +134,7 @@ def test_a_replay_has_the_same_part_of_the_quotas() -> None:
     assert len(world.lines) - 1 == len(list(replay(world.lines)))
 
 
+@pytest.mark.interpreted
 def test_a_core_that_does_something_else_than_recorded_is_noticed(world: TracedWorld) -> None:
     number = next(number for number, line in enumerate(world.lines) if '["StartCall",1,' in line)
     world.lines[number] = world.lines[number].replace('["StartCall",1,', '["StartCall",9,')
@@ -145,6 +148,7 @@ def test_something_else_than_a_trace_is_refused() -> None:
         list(replay(['{"trace": 0}']))
 
 
+@pytest.mark.interpreted
 def test_a_trace_holds_no_value_no_key_and_no_secret(world: TracedWorld) -> None:
     text = "".join(world.lines)
 
@@ -179,6 +183,7 @@ def test_the_service_s_own_loop_can_be_replayed() -> None:
     assert ["Stopped"] in steps[-1].commands
 
 
+@pytest.mark.interpreted
 def test_nothing_is_traced_once_no_line_is_kept() -> None:
     kept: list[str] = []
 

@@ -76,6 +76,7 @@ def test_a_full_queue_is_waited_for(bench: Bench) -> None:
     assert [b"a"] == bench.values
 
 
+@pytest.mark.interpreted
 def test_the_library_gets_the_record_as_it_is_and_reports_on_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real producer, on librdkafka's mock broker: its parameters are given by position."""
     producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
