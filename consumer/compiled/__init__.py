@@ -45,7 +45,7 @@ def folder() -> Path:
 
     Its name contains a digest of all sources: mypyc relies on the types of what the hot modules import.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(__name__.encode())  # which the compiled modules' own names begin with
     for source in sources():
         digest.update(source.read_bytes())
     return MADE / f"{sysconfig.get_config_var('SOABI')}-{digest.hexdigest()[:16]}"

@@ -54,12 +54,18 @@ def main() -> None:
             shutil.copy(source, copy)
         hot = {str(file.relative_to(build)) for pattern in _HOT for file in (root / CONSUMER.name).glob(pattern)}
         os.chdir(build)  # a module's name is its path from here
-        _compile(sorted(file for file in hot if not file.endswith(_INTERPRETED)))
-        half = target.with_name(f"half-{os.getpid()}")
-        shutil.copytree("made", half)
+        try:
+            _compile(sorted(file for file in hot if not file.endswith(_INTERPRETED)))
+        except SystemExit as failure:
+            print(f"The engine is not compiled, so its sources will run: {failure}", file=sys.stderr)
+            return
+        MADE.mkdir(exist_ok=True)
+        half = Path(tempfile.mkdtemp(dir=MADE, prefix="half-"))
+        shutil.copytree("made", half, dirs_exist_ok=True)
+    half.chmod(0o755)  # a temporary folder is its owner's alone
     with contextlib.suppress(OSError):  # somebody else was faster
         half.rename(target)  # at once: nobody may find half of the modules compiled
-    for other in MADE.iterdir():
+    for other in MADE.glob(f"{sysconfig.get_config_var('SOABI')}-*"):
         if other != target:
             shutil.rmtree(other, ignore_errors=True)
 
@@ -71,6 +77,8 @@ def _lacking() -> str | None:
         return f"There is no C compiler ({compiler})"
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         return "Python's C headers are not installed"
+    if not os.access(MADE.parent, os.W_OK):
+        return f"{MADE.parent} cannot be written"
     return None
 
 
