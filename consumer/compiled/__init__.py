@@ -26,8 +26,8 @@ def use() -> None:
 
     To be called before any of them is imported: a compiled module relies on the layout of the others.
     """
-    if available():
-        sys.meta_path.insert(0, _Finder(folder()))
+    if MADE.is_dir() and (made := folder()).is_dir():  # not ``available``: each start would hash the sources twice
+        sys.meta_path.insert(0, _Finder(made))
 
 
 def used() -> bool:

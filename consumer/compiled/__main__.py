@@ -23,7 +23,7 @@ _HOT: Final = (
     "adapters/kafka/publications.py",
     "adapters/kafka/records.py",
 )
-"""What runs for each request."""
+"""Patterns of the modules that run for each request, below ``consumer``."""
 _INTERPRETED: Final = (
     "__init__.py",
     "engine/driver.py",  # async: an exception that left a coroutine of mypyc's stays the one being handled
@@ -33,7 +33,7 @@ _INTERPRETED: Final = (
     "engine/trace.py",  # derives from a class in precedence
 )
 _NAME: Final = "resync_engine"
-"""Of the library with all code; mypyc appends to it."""
+"""Name of the library with all compiled code, to which mypyc appends a suffix."""
 
 
 def main() -> None:
