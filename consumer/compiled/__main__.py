@@ -22,6 +22,9 @@ _HOT: Final = (
     "adapters/kafka/outgoing.py",
     "adapters/kafka/publications.py",
     "adapters/kafka/records.py",
+    "adapters/mirakl/redaction.py",
+    "adapters/mirakl/response.py",
+    "adapters/mirakl/response_reader.py",
 )
 """Patterns of the modules that run for each request, below ``consumer``."""
 _INTERPRETED: Final = (
@@ -63,6 +66,7 @@ def main() -> None:
         half = Path(tempfile.mkdtemp(dir=MADE, prefix="half-"))
         shutil.copytree("made", half, dirs_exist_ok=True)
     half.chmod(0o755)  # a temporary folder is its owner's alone
+    os.sync()  # a library that a power cut has cut short would end each command
     with contextlib.suppress(OSError):  # somebody else was faster
         half.rename(target)  # at once: nobody may find half of the modules compiled
     for other in MADE.glob(f"{sysconfig.get_config_var('SOABI')}-*"):

@@ -53,7 +53,7 @@ def run(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize("unit", ["adapters/kafka", "domain", "engine"])
+@pytest.mark.parametrize("unit", ["adapters/kafka", "adapters/mirakl", "domain", "engine"])
 def test_it_passes_the_unit_tests(unit: str) -> None:
     kinds = "not cost and not interpreted"
     tested = run(UNIT_TESTS, "-q", "-p", "no:cacheprovider", "-m", kinds, f"tests/unit/{unit}")
