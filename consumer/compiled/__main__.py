@@ -26,7 +26,7 @@ _HOT: Final = (
     "adapters/mirakl/response.py",
     "adapters/mirakl/response_reader.py",
 )
-"""Patterns of the modules that run for each request, below ``consumer``."""
+"""Patterns of the modules that run for each request or call, below ``consumer``."""
 _INTERPRETED: Final = (
     "__init__.py",
     "engine/driver.py",  # async: an exception that left a coroutine of mypyc's stays the one being handled

@@ -21,10 +21,10 @@ from tests.support.service import Service
 
 WARM_UP_SECONDS: Final = 3
 MEASURED_SECONDS: Final = 15
-_SHORTEST_POLL: Final = 0.001
-"""Seconds. librdkafka counts whole milliseconds, so a shorter poll does not wait at all, and keeps a core busy."""
 LAST_SECONDS: Final = 15.0
 """For the results that are missing when the last request was sent."""
+_SHORTEST_POLL: Final = 0.001
+"""Seconds. librdkafka counts whole milliseconds, so a shorter poll does not wait at all, and keeps a core busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ class _Exchange:
         """
         key_bytes = self._stage.issue_key().encode()
         headers: list[tuple[str, str | bytes | None]] = [("dj-client", b"OPERATOR"), ("dj-api-key", key_bytes)]
-        for number, (value, key) in enumerate(self._paced(list(self._workload.values()))):
+        records = list(self._workload.values())  # encoded before the clock starts
+        for number, (value, key) in enumerate(self._paced(records)):
             partition = self._workload.specification_of(number) % self._stage.partitions
             self._sent_at[number] = time.monotonic()
             self._producer.produce(self._topic, value, key, partition=partition, headers=headers)
